@@ -1,0 +1,16 @@
+# What makes builds quick: ccache, a fast linker, and one precompiled header (see src/CMakeLists.txt).
+find_program(CCACHE ccache)
+if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # ccache refuses precompiled headers unless it is told that time stamps and defines inside them do not matter.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+    CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
+endif()
+
+include(CheckLinkerFlag)
+foreach(linker mold lld)
+  check_linker_flag(CXX "-fuse-ld=${linker}" SYNCDR_HAS_${linker})
+  if(SYNCDR_HAS_${linker})
+    add_link_options("-fuse-ld=${linker}")
+    break()
+  endif()
+endforeach()

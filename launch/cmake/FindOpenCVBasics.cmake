@@ -1,0 +1,20 @@
+# OpenCV's core and imgproc as the targets opencv_core and opencv_imgproc: from OpenCV's own package file if there is one, otherwise from
+# headers and libraries. (Debian keeps the package file in libopencv-dev, which pulls in a gigabyte of modules that nothing here uses.)
+find_package(OpenCV QUIET CONFIG COMPONENTS core imgproc)
+if(NOT TARGET opencv_core)
+  find_path(OpenCVBasics_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4)
+  foreach(part core imgproc)
+    find_library(OpenCVBasics_${part} opencv_${part})
+    if(OpenCVBasics_${part} AND OpenCVBasics_INCLUDE)
+      add_library(opencv_${part} SHARED IMPORTED)
+      set_target_properties(opencv_${part} PROPERTIES
+        IMPORTED_LOCATION "${OpenCVBasics_${part}}" INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${OpenCVBasics_INCLUDE}"
+        INTERFACE_INCLUDE_DIRECTORIES "${OpenCVBasics_INCLUDE}")
+    endif()
+  endforeach()
+endif()
+if(TARGET opencv_core AND TARGET opencv_imgproc)
+  set(OpenCVBasics_LIBRARIES opencv_core opencv_imgproc)
+endif()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(OpenCVBasics REQUIRED_VARS OpenCVBasics_LIBRARIES)

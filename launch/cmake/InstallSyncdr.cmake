@@ -1,0 +1,21 @@
+# install, and a relocatable find_package(syncdr): targets syncdr::core, syncdr::io, ... one a room.
+include(CMakePackageConfigHelpers)
+get_property(rooms GLOBAL PROPERTY SYNCDR_ROOMS)
+set(targets syncdr_flags)
+foreach(room ${rooms})
+  list(APPEND targets syncdr_${room})
+endforeach()
+set_target_properties(syncdr_flags PROPERTIES EXPORT_NAME flags)
+install(TARGETS ${targets} EXPORT syncdrTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+foreach(program syncdr syncdr-data)
+  if(TARGET ${program})
+    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
+endforeach()
+install(DIRECTORY include/syncdr DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT syncdrTargets NAMESPACE syncdr:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/syncdr)
+configure_package_config_file(launch/cmake/syncdrConfig.cmake.in "${PROJECT_BINARY_DIR}/syncdrConfig.cmake"
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/syncdr)
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/syncdrConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/syncdrConfig.cmake" "${PROJECT_BINARY_DIR}/syncdrConfigVersion.cmake" launch/cmake/FindLibTorch.cmake launch/cmake/FindOpenCVBasics.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/syncdr)

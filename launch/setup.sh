@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Installs what syncdr needs: Debian or Ubuntu packages, LibTorch (the PyPI wheel), and with --tests the Python originals that the parity
+# tests compare against. Safe to run again: what is there is checked and kept.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+usage: launch/setup.sh [--print] [--tests] [--no-packages]
+  --print         list the Debian packages, a line each, and install nothing
+  --tests         also install what only the tests need (timm, torchvision, h5py)
+  --no-packages   leave the system's packages alone (they come from modules, Spack, ...)
+
+LibTorch: TORCH_DIR (a folder with TorchConfig.cmake) or LIBTORCH (an unpacked LibTorch) use your own; otherwise the
+PyPI wheel is installed in a virtual environment under ${SYNCDR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/syncdr}.
+END
+}
+
+TORCH_VERSION=2.11.0
+TEST_REQUIREMENTS="$(dirname "${BASH_SOURCE[0]}")/../tests/parity/requirements.txt"
+
+print_only=no tests=no packages=yes
+for argument in "$@"; do
+  case "$argument" in
+    --print) print_only=yes ;;
+    --tests) tests=yes ;;
+    --no-packages) packages=no ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
+  esac
+done
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# Boost 1.75 is the first with Boost.JSON. Debian 12's plain libboost-dev is 1.74, so there the versioned packages are named.
+boost_packages() {
+  local version
+  for version in 1.81 1.83 1.88 1.90; do
+    if apt-cache show "libboost-json$version-dev" >/dev/null 2>&1; then
+      printf '%s\n' "libboost$version-dev" "libboost-json$version-dev"
+      return
+    fi
+  done
+  printf '%s\n' libboost-dev libboost-json-dev
+}
+
+wanted_packages() {
+  printf '%s\n' g++ cmake ninja-build pkg-config ccache python3 python3-venv ca-certificates \
+    libopenmpi-dev openmpi-bin libhdf5-dev libopencv-core-dev libopencv-imgproc-dev libturbojpeg0-dev libspng-dev \
+    libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libxxhash-dev libfreetype-dev libgtest-dev libgmock-dev \
+    libbenchmark-dev fonts-noto-color-emoji fonts-symbola
+  boost_packages
+  # mold links this project about four times faster than ld; lld is the next best where mold is not packaged.
+  if apt-cache show mold >/dev/null 2>&1; then echo mold; else echo lld; fi
+}
+
+install_packages() {
+  command -v apt-get >/dev/null || fail "this system has no apt-get. Install the libraries that README.md names, then run with --no-packages."
+  local missing=() name
+  while read -r name; do
+    dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$name")
+  done < <(wanted_packages)
+  if [ "${#missing[@]}" -eq 0 ]; then say "packages: all there"; return; fi
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || fail "packages are missing (${missing[*]}) and there is neither root nor sudo. Ask an administrator for them, or run with --no-packages."
+    as_root=(sudo)
+  fi
+  say "packages: installing ${missing[*]}"
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+refresh_package_lists() {
+  # Without lists apt-cache knows nothing, and every name above would look unavailable.
+  if ! apt-cache show libhdf5-dev >/dev/null 2>&1; then
+    say "packages: fetching the package lists"
+    if [ "$(id -u)" -eq 0 ]; then apt-get update -qq; else sudo apt-get update -qq; fi
+  fi
+}
+
+install_torch() {
+  if [ -n "${TORCH_DIR:-${Torch_DIR:-}}" ] || [ -n "${LIBTORCH:-}" ]; then
+    say "LibTorch: your own (${TORCH_DIR:-${Torch_DIR:-$LIBTORCH}})"
+    [ "$tests" = no ] || say "tests: the Python originals still need a wheel; installing it beside"
+    [ "$tests" = yes ] || return 0
+  fi
+  local cache=${SYNCDR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/syncdr}
+  local venv=$cache/torch-$TORCH_VERSION
+  if ! [ -f "$venv/complete" ]; then
+    mkdir -p "$cache"
+    local room
+    room=$(df -Pm "$cache" | awk 'NR == 2 { print $4 }')
+    [ "$room" -ge 12000 ] || fail "$cache has $room MB free, the PyTorch wheel needs 12,000. Point SYNCDR_CACHE to a larger disk."
+    say "LibTorch: installing torch==$TORCH_VERSION into $venv (about 5 GB, a few minutes)"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "torch==$TORCH_VERSION" numpy
+    touch "$venv/complete"
+  fi
+  if [ "$tests" = yes ] && ! cmp -s "$TEST_REQUIREMENTS" "$venv/tests-complete"; then
+    say "tests: installing $(grep -v '^#' "$TEST_REQUIREMENTS" | tr '\n' ' ')"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$TEST_REQUIREMENTS"
+    cp "$TEST_REQUIREMENTS" "$venv/tests-complete"
+  fi
+  local found
+  found=$("$venv/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))') || fail "$venv is broken. Remove it and run again."
+  case "$found" in "$TORCH_VERSION"*) ;; *) fail "$venv holds torch $found, not $TORCH_VERSION. Remove it and run again." ;; esac
+  say "LibTorch: $found in $venv"
+}
+
+verify() {
+  # name, least version, the command that tells the version
+  local name least have
+  while read -r name least have; do
+    have=$(eval "$have" 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+|^[0-9]+$' | head -n 1) || true
+    [ -n "$have" ] || fail "$name is missing. Run without --no-packages, or install it and put it on PATH."
+    [ "$(printf '%s\n%s\n' "$least" "$have" | sort -V | head -n 1)" = "$least" ] || fail "$name is $have, syncdr needs $least or newer."
+    say "$name $have"
+  done <<'END'
+g++ 12 g++ -dumpfullversion
+cmake 3.25 cmake --version
+ninja 1.10 ninja --version
+mpirun 4.0 mpirun --version
+END
+}
+
+if [ "$print_only" = yes ]; then wanted_packages; exit 0; fi
+if [ "$packages" = yes ]; then
+  ! command -v apt-get >/dev/null || refresh_package_lists
+  install_packages
+fi
+install_torch
+verify
