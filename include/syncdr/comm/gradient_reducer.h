@@ -1,0 +1,30 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "syncdr/comm/world.h"
+
+namespace syncdr::comm {
+
+/// Averages gradients over ranks while the backward pass still runs: c10d::Reducer (the engine of DistributedDataParallel), behind one file
+/// because its constructor changes between releases. Buckets: 1 MiB first, then 25 MiB. With one rank it does nothing.
+///
+///     reducer.before_forward();  loss = ...;  reducer.before_backward();  loss.backward();   // gradients are now equal on all ranks
+///
+/// Every parameter must take part in each backward pass.
+class GradientReducer {
+ public:
+  GradientReducer(World& world, std::vector<at::Tensor> parameters);
+  ~GradientReducer();
+
+  void before_forward();
+  void before_backward();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace syncdr::comm

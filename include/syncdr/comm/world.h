@@ -1,0 +1,99 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "syncdr/core/config.h"
+#include "syncdr/core/error.h"
+
+namespace c10d {
+class ProcessGroup;
+class Store;
+}  // namespace c10d
+
+namespace syncdr::comm {
+
+struct CommConfig {
+  std::string device = "auto";
+  double deadline = 300;
+  int64_t threads = 0;
+
+  void visit(core::Fields& field) {
+    field(device, "device", "where models run: a GPU for each rank if there is one, else the CPU", {"auto", "cpu", "cuda"});
+    field(deadline, "deadline", "seconds after which a collective whose peers do not come ends the job", core::above(0));
+    field(threads, "threads", "compute threads of a rank; 0: its share of the cores it may use", core::at_least(0));
+  }
+};
+
+/// One process of a job: MPI's life cycle, the rank's device, c10d's store and process group, and the collectives that other rooms use.
+///
+/// Every collective is called by all ranks in the same order. `what` names the operation in the message that a missed deadline ends with.
+/// Throws PeerError when a peer has died or the deadline has passed.
+class World {
+ public:
+  /// Starts MPI (also without mpirun: one rank), the store (rank 0 serves it, its address travels over MPI) and the process group
+  /// (NCCL if every rank has a GPU of its own, else MPI). Only one World a process.
+  explicit World(const CommConfig& config);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  int rank() const;
+  int size() const;
+  int local_rank() const;  ///< among the ranks of this host
+  int local_size() const;
+  bool is_root() const { return rank() == 0; }
+  const std::string& host() const;
+  c10::Device device() const;
+  /// "nccl" or "mpi".
+  std::string backend() const;
+
+  void barrier(const char* what);
+  /// Sums in place over ranks. float32, float64, float16, bfloat16, int32, int64, uint8 on this rank's device or the CPU. The result has the same
+  /// bits on every rank.
+  void all_reduce_sum(at::Tensor& tensor, const char* what);
+  /// [n_r, ...] on each rank, n_r may differ -> [sum n_r, ...] in rank order, on every rank.
+  at::Tensor all_gather_rows(const at::Tensor& rows, const char* what);
+  void broadcast(at::Tensor& tensor, int root, const char* what);
+  std::string broadcast(const std::string& text, int root, const char* what);
+  /// The largest value over ranks.
+  int64_t all_reduce_max(int64_t value, const char* what);
+
+  /// Runs work on rank 0 alone while the others wait; an Error thrown there is thrown on every rank. For manifests, reports, folders.
+  template <class Work> void root_only(const char* what, Work&& work) {
+    std::string message;
+    int64_t code = 0;
+    if (is_root()) {
+      try {
+        work();
+      } catch (const core::Error& error) {
+        code = static_cast<int64_t>(error.code());
+        message = error.what();
+      } catch (const std::exception& error) {
+        code = static_cast<int64_t>(core::ExitCode::bug);
+        message = error.what();
+      }
+    }
+    rethrow_from_root(code, message, what);
+  }
+
+  /// c10d's own objects, for the reducer and the queue.
+  c10::intrusive_ptr<c10d::ProcessGroup> group() const;
+  c10::intrusive_ptr<c10d::Store> store() const;
+
+  /// The job's orderly end: ranks agree on the largest code, MPI is finalized. Returns that code. Call it once, last.
+  core::ExitCode finish(core::ExitCode code);
+  /// This rank cannot go on: tells the peers through the store, then ends the whole job with this code. The first rank to fail prints the message.
+  [[noreturn]] void fail(core::ExitCode code, const std::string& message);
+
+ private:
+  void rethrow_from_root(int64_t code, const std::string& message, const char* what);
+
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace syncdr::comm

@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+/// Files that are complete or absent. All functions throw IoError with the path and the system's reason.
+namespace syncdr::io {
+
+/// A file written under a temporary name beside its own. commit() makes it durable and visible; without it nothing remains.
+///
+///     AtomicFile file("unit-3.h5");
+///     write(file.temporary());
+///     verify(file.temporary());
+///     file.commit();   // fsync, rename, fsync of the folder
+class AtomicFile {
+ public:
+  /// Removes a left-over temporary of an earlier, killed run. Creates the parent folder if it is missing.
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  const std::filesystem::path& temporary() const { return temporary_; }  ///< PATH.tmp
+  void commit();
+
+ private:
+  std::filesystem::path path_, temporary_;
+  bool committed_ = false;
+};
+
+/// The whole content, atomically.
+void write_file(const std::filesystem::path& path, std::string_view content);
+/// The whole content. Throws DataError if the file is missing or larger than max_bytes.
+std::string read_file(const std::filesystem::path& path, uint64_t max_bytes = uint64_t{1} << 30);
+void sync_file(const std::filesystem::path& path);
+void sync_folder(const std::filesystem::path& folder);
+/// root / relative, for a relative path that comes from a file. Throws DataError naming `where` if it is absolute, empty or leaves root through "..".
+std::filesystem::path path_inside(const std::filesystem::path& root, const std::string& relative, const std::string& where);
+
+}  // namespace syncdr::io

@@ -1,0 +1,26 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+/// The safetensors format (an 8-byte little-endian header length, a JSON header, raw tensors), read strictly.
+namespace syncdr::io {
+
+using NamedTensors = std::map<std::string, at::Tensor>;
+
+struct Safetensors {
+  NamedTensors tensors;                         ///< on the CPU, contiguous
+  std::map<std::string, std::string> metadata;  ///< the header's "__metadata__"
+};
+
+/// Reads a whole file. dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL.
+/// Throws DataError naming file and tensor: truncated file, header over 100 MiB or no JSON, unknown dtype, a size that does not match shape and
+/// dtype, offsets that overlap, leave holes or pass the end, duplicate names, a shape whose product overflows.
+Safetensors read_safetensors(const std::filesystem::path& path);
+
+/// Writes atomically, tensors sorted by name, header padded so that data is 8-byte aligned. Tensors may lie on any device and need not be contiguous.
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace syncdr::io
