@@ -1,5 +1,4 @@
 #pragma once
-#include <CLI/App.hpp>
 #include <CLI/CLI.hpp>
 
 /// The commands of syncdr-data, one file each. An add_NAME function registers a subcommand with its options and a callback that does the work;
