@@ -1,0 +1,48 @@
+#pragma once
+#include <map>
+#include <string>
+
+#include "syncdr/comm/world.h"
+#include "syncdr/data/augment.h"
+#include "syncdr/data/dataset.h"
+#include "syncdr/evaluation/metrics.h"
+#include "syncdr/retrieval/encoder.h"
+
+namespace syncdr::evaluation {
+
+struct EvaluateConfig {
+  std::vector<int64_t> cutoffs = {1, 5, 15};
+  int64_t batch = 64;
+  int64_t resamples = 1000;
+  bool mean_average_precision = false;
+
+  void visit(core::Fields& field) {
+    field(cutoffs, "cutoffs", "the k of Prec@k", core::at_least(1));
+    field(batch, "batch", "images a rank embeds in one call", core::at_least(1));
+    field(resamples, "resamples", "bootstrap resamples of the 95 % intervals", core::at_least(100));
+    field(mean_average_precision, "mean_average_precision", "also mAP@All");
+  }
+};
+
+/// Features of all images of a list, on the CPU: [N, D] on rank 0, undefined elsewhere. Ranks share the work. The encoder is put into evaluation
+/// mode for it and left in the mode it was in.
+at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch);
+
+/// One direction: queries of one domain against the gallery of the other.
+struct Direction {
+  std::map<int64_t, Estimate> precision;  ///< by k
+  double mean_average_precision = -1;     ///< -1: not asked for
+  at::Tensor nearest;                     ///< [Q, 15] int64 rows of the gallery, for the report
+  int64_t queries = 0, gallery = 0;
+};
+
+struct Evaluation {
+  Direction a_to_b, b_to_a;
+  double mean_precision(int64_t k) const { return (a_to_b.precision.at(k).value + b_to_a.precision.at(k).value) / 2; }
+};
+
+/// Both directions on a split. The figures are rank 0's; other ranks return an empty Evaluation.
+Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
+                    const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config, uint64_t seed);
+
+}  // namespace syncdr::evaluation

@@ -1,0 +1,15 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+namespace syncdr::evaluation {
+
+struct Neighbours {
+  at::Tensor scores;   ///< [Q, k] float, descending
+  at::Tensor indices;  ///< [Q, k] int64, rows of the gallery; equal scores: the smaller row first
+};
+
+/// Exact top-k by inner product: tiles of the similarity matrix with a running top-k, never the whole matrix, never a full sort.
+/// queries [Q, D], gallery [N, D] float on one device; k is cut to N. tile: columns of the gallery at a time.
+Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k, int64_t tile = 8192);
+
+}  // namespace syncdr::evaluation

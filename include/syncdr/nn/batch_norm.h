@@ -1,0 +1,38 @@
+#pragma once
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <functional>
+#include <string>
+
+namespace syncdr::nn {
+
+/// Sums a tensor in place over the ranks of a job; empty: there is one rank. Keeps this room free of communication.
+using SumOverRanks = std::function<void(at::Tensor&)>;
+
+/// How a batch normalisation takes its statistics while training: `global`, over the batch of all ranks (equal to one rank with the whole
+/// batch); `local`, over this rank's part (what DistributedDataParallel does); `frozen`, from the running averages, which then stay.
+enum class BatchNormMode { global, local, frozen };
+BatchNormMode batch_norm_mode_from_name(const std::string& name);  ///< throws UsageError
+
+/// Batch normalisation over [B, C, H, W] or [B, C] (Ioffe and Szegedy, ICML 2015), parameters and buffers named as in PyTorch.
+/// Ranks may hold different numbers of samples; the statistics are of the global batch, and gradients flow through them.
+class BatchNormImpl : public torch::nn::Module {
+ public:
+  explicit BatchNormImpl(int64_t channels, bool affine = true, double epsilon = 1e-5, double momentum = 0.1);
+  at::Tensor forward(const at::Tensor& input);
+
+  at::Tensor weight, bias;                                    // [C], undefined without affine
+  at::Tensor running_mean, running_var, num_batches_tracked;  // [C], [C], []
+  BatchNormMode mode = BatchNormMode::local;
+  SumOverRanks sum_over_ranks;
+
+ private:
+  double epsilon_, momentum_;
+};
+TORCH_MODULE(BatchNorm);
+
+/// Sets the mode of every BatchNorm inside a module.
+void set_batch_norm_mode(torch::nn::Module& module, BatchNormMode mode, const SumOverRanks& sum_over_ranks);
+
+}  // namespace syncdr::nn

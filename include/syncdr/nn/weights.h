@@ -1,0 +1,23 @@
+#pragma once
+#include <torch/nn/module.h>
+
+#include <string>
+
+#include "syncdr/io/safetensors.h"
+
+namespace syncdr::nn {
+
+/// All parameters and buffers by dotted name ("layer1.0.conv1.weight"), as they are (not copied).
+io::NamedTensors state_of(const torch::nn::Module& module);
+
+/// Copies every tensor into the module's parameter or buffer of the same name. Strict: throws DataError naming `where` and the tensor if one is
+/// missing, left over, or has another shape. dtypes are converted. Call it with gradients off or on, on any device.
+void load_state(torch::nn::Module& module, const io::NamedTensors& tensors, const std::string& where);
+
+/// The number of parameters.
+int64_t parameter_count(const torch::nn::Module& module);
+
+/// XXH3-128 over names, shapes and bytes of the state: a model's identity in provenance.
+std::string state_hash(const torch::nn::Module& module);
+
+}  // namespace syncdr::nn

@@ -1,0 +1,71 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "syncdr/comm/world.h"
+#include "syncdr/data/augment.h"
+#include "syncdr/data/dataset.h"
+#include "syncdr/retrieval/encoder.h"
+#include "syncdr/training/optimizer.h"
+
+namespace syncdr::retrieval {
+
+/// Training of the retrieval model; the defaults are the paper's. L = instance + matching L_CDM + pairs (L_PPP,A + L_PPP,B).
+struct TrainConfig {
+  EncoderConfig encoder;
+  training::OptimizerConfig optimizer;
+  data::AugmentConfig augment;
+  int64_t epochs = 15;
+  int64_t batch = 32;
+  double temperature = 0.1;
+  double instance_weight = 1;
+  double matching_weight = 1;
+  int64_t matching_top = 700;
+  double matching_start = 0;
+  double pair_weight = 0.5;
+  double pair_temperature = 1;
+  double bank_momentum = 0.5;
+  std::string precision = "fp32";
+  int64_t validate_every = 1;
+  int64_t checkpoint_every = 1;
+  int64_t loader_threads = 1;
+
+  void visit(core::Fields& field) {
+    field.group(encoder, "encoder", "the network");
+    field.group(optimizer, "optimizer", "how it is trained");
+    field.group(augment, "augment", "random changes of training images");
+    field(epochs, "epochs", "passes over the longer domain", core::at_least(1));
+    field(batch, "batch", "images of the shorter domain in a global batch; the longer one's is scaled by the ratio of lengths", core::at_least(2));
+    field(temperature, "temperature", "softmax temperature of both memory losses", core::above(0));
+    field(instance_weight, "instance_weight", "weight of instance discrimination", core::at_least(0));
+    field(matching_weight, "matching_weight", "weight of cross-domain matching; 1 suits pretrained encoders", core::at_least(0));
+    field(matching_top, "matching_top", "rows of the other bank that matching looks at", core::at_least(1));
+    field(matching_start, "matching_start", "share of the steps before matching sets in", core::between(0, 1));
+    field(pair_weight, "pair_weight", "weight of pseudo-positive pairs", core::at_least(0));
+    field(pair_temperature, "pair_temperature", "softmax temperature of pseudo-positive pairs", core::above(0));
+    field(bank_momentum, "bank_momentum", "share of the old row in a memory bank's update", core::between(0, 1));
+    field(precision, "precision", "arithmetic of the encoder: bf16 uses autocast", {"fp32", "bf16"});
+    field(validate_every, "validate_every", "epochs between validations", core::at_least(1));
+    field(checkpoint_every, "checkpoint_every", "epochs between checkpoints", core::at_least(1));
+    field(loader_threads, "loader_threads", "threads of a rank that decode and augment", core::between(0, 64));
+  }
+};
+
+struct TrainResult {
+  double best_score = 0;    ///< validation score of the kept epoch
+  int64_t best_epoch = 0;   ///< 1-based
+  int64_t steps = 0;
+  double seconds = 0;       ///< of this call
+};
+
+/// Higher is better: mean Prec@1 of both directions on validation images. Called by all ranks; the value of rank 0 counts.
+using Validate = std::function<double(Encoder& encoder)>;
+
+/// Trains on the two domains' training images and, with a run's name, their translations (empty: CDS, the baseline without pairs). Resumes
+/// exactly from the newest checkpoint in `out`, on any number of ranks. Leaves encoder.safetensors of the best epoch (metadata: EncoderConfig as TOML),
+/// log.jsonl, checkpoints/, and done.json last; returns what done.json says if it is there for the same configuration.
+TrainResult train(comm::World& world, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const std::string& run,
+                  const TrainConfig& config, uint64_t seed, const Validate& validate, const std::filesystem::path& out);
+
+}  // namespace syncdr::retrieval

@@ -1,0 +1,43 @@
+#pragma once
+#include <torch/nn/module.h>
+
+#include <vector>
+
+#include "syncdr/comm/gradient_reducer.h"
+#include "syncdr/comm/world.h"
+
+namespace syncdr::training {
+
+/// A module trained data-parallel: each rank computes its share of the global loss, gradients are summed while the backward pass runs.
+///
+///     parallel.before_forward();
+///     at::Tensor share = ...;            // shares of all ranks sum to the loss of the global batch
+///     parallel.backward(share);          // every rank now holds the gradient of the global loss
+///     optimizer.step();
+///
+/// This rule (shares, not means) stays right when ranks hold different numbers of samples and when a loss couples samples of several ranks.
+class DataParallel {
+ public:
+  /// Parameters and buffers of rank 0 are sent to all ranks.
+  DataParallel(comm::World& world, torch::nn::Module& module);
+  void before_forward();
+  void backward(const at::Tensor& share_of_loss);
+
+ private:
+  comm::World& world_;
+  std::vector<at::Tensor> parameters_;
+  comm::GradientReducer reducer_;
+};
+
+/// Rows of all ranks, [n_r, D] -> [sum n_r, D] in rank order, where gradients flow into this rank's own rows only: with DataParallel's sum over
+/// ranks this yields the exact gradient of a loss over the gathered rows, provided each rank backpropagates the *whole* loss.
+at::Tensor gather_with_own_gradient(comm::World& world, const at::Tensor& rows, const char* what);
+
+/// This rank's part [first, last) of `count` things dealt to ranks in contiguous, nearly equal parts.
+struct Part {
+  int64_t first = 0, last = 0;
+  int64_t size() const { return last - first; }
+};
+Part part_of(int64_t count, int rank, int ranks);
+
+}  // namespace syncdr::training

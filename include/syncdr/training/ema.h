@@ -1,0 +1,24 @@
+#pragma once
+#include <torch/nn/module.h>
+
+#include "syncdr/io/safetensors.h"
+
+namespace syncdr::training {
+
+/// Exponential moving average of a module's state: a <- decay a + (1 - decay) p, with the decay ramped as min(decay, (1 + n) / (10 + n)) at
+/// update n so that early averages follow the weights. Integer buffers are copied.
+class Ema {
+ public:
+  Ema(const torch::nn::Module& module, double decay);
+  void update(const torch::nn::Module& module);
+  const io::NamedTensors& average() const { return average_; }
+  int64_t updates() const { return updates_; }
+  void load(const io::NamedTensors& average, int64_t updates, const std::string& where);
+
+ private:
+  io::NamedTensors average_;
+  double decay_;
+  int64_t updates_ = 0;
+};
+
+}  // namespace syncdr::training

@@ -1,0 +1,25 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace syncdr::training {
+
+/// A run's figures over its steps, one JSON object a line ({"step": 40, "loss": 3.1}), appended by rank 0. On resume, lines of steps at or after
+/// the resumed one are dropped, so that no step is there twice.
+class MetricLog {
+ public:
+  using Values = std::vector<std::pair<std::string, double>>;
+  MetricLog(std::filesystem::path file, int64_t first_step);
+  void append(int64_t step, const Values& values);
+
+ private:
+  std::filesystem::path file_;
+};
+
+/// (step, value) of one figure of a log, for curves. Lines without it are passed over. Throws DataError if the file is missing or broken.
+std::vector<std::pair<int64_t, double>> read_metric(const std::filesystem::path& file, const std::string& name);
+
+}  // namespace syncdr::training

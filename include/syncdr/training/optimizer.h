@@ -1,0 +1,44 @@
+#pragma once
+#include <torch/optim/optimizer.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "syncdr/core/config.h"
+#include "syncdr/io/safetensors.h"
+
+namespace syncdr::training {
+
+struct OptimizerConfig {
+  std::string name = "sgd";
+  double learning_rate = 3e-3;
+  double momentum = 0.9;
+  std::vector<double> betas = {0.9, 0.999};
+  double weight_decay = 5e-4;
+  std::string schedule = "constant";
+  double warmup = 0.3;
+
+  void visit(core::Fields& field) {
+    field(name, "name", "optimizer", {"sgd", "adam", "adamw"});
+    field(learning_rate, "learning_rate", "largest learning rate", core::above(0));
+    field(momentum, "momentum", "momentum of SGD", core::between(0, 1));
+    field(betas, "betas", "decay of Adam's two averages", core::between(0, 1));
+    field(weight_decay, "weight_decay", "weight decay (adamw: decoupled)", core::at_least(0));
+    field(schedule, "schedule", "learning rate over the run", {"constant", "cosine", "one_cycle", "linear"});
+    field(warmup, "warmup", "one_cycle: share of the steps with a rising rate", core::between(0, 1));
+  }
+};
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(std::vector<at::Tensor> parameters, const OptimizerConfig& config);
+
+/// The learning rate of step (0-based) out of steps. one_cycle: half a cosine up from 1/25 of the largest, then down to 1e-5 of it (Smith and
+/// Topin, 2017; PyTorch's OneCycleLR); linear: constant for the first half, then straight down to 0 (CUT).
+double learning_rate_at(const OptimizerConfig& config, int64_t step, int64_t steps);
+void set_learning_rate(torch::optim::Optimizer& optimizer, double rate);
+
+/// The optimizer's tensors by name ("3.momentum_buffer", "3.exp_avg", "3.step"), parameters counted in their order; and back, exactly.
+io::NamedTensors optimizer_state(const torch::optim::Optimizer& optimizer);
+void load_optimizer_state(torch::optim::Optimizer& optimizer, const io::NamedTensors& tensors, const std::string& where);
+
+}  // namespace syncdr::training
