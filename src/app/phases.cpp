@@ -1,0 +1,114 @@
+#include "phases.h"
+
+#include "syncdr/core/log.h"
+#include "syncdr/io/json.h"
+#include "syncdr/translate/engine.h"
+
+namespace syncdr::app {
+namespace {
+
+constexpr int64_t score_cutoff = 1;  // the best epoch is the one with the highest mean validation Prec@1 (method)
+
+std::string title_of(const Job& job, const std::string& arm) {
+  if (arm == "cds") return "CDS (real images alone)";
+  if (arm == "filter") return "SynCDR, filter (control)";
+  if (arm == "cut") return "SynCDR, CUT translations";
+  if (arm == "true") return "SynCDR, true counterparts (ceiling)";
+  return "SynCDR, " + job.set_of(arm);
+}
+
+}  // namespace
+
+Job::Job(comm::World& world_, const Settings& settings_) : world(world_), settings(settings_), dataset(settings_.data.root), out(settings_.run.out) {
+  std::vector<std::string> domains = settings.data.domains.empty() ? dataset.manifest().domains : settings.data.domains;
+  if (domains.size() != 2)
+    throw core::UsageError("{}: the dataset has {} domains ({}). Choose two: data.domains = [\"...\", \"...\"].", dataset.root().string(), domains.size(),
+                           fmt::join(domains, ", "));
+  domain_a = domains[0];
+  domain_b = domains[1];
+}
+
+std::string Job::set_of(const std::string& arm) const {
+  if (arm == "cds") return "";
+  if (!is_translator(arm)) return arm;
+  if (arm == settings.translate.translator && !settings.translate.run.empty()) return settings.translate.run;
+  return out.filename().string() + "-" + arm;
+}
+
+boost::json::object fit_phase(Job& job, const std::string& translator) {
+  boost::json::object figures;
+  if (translator != "cut" || !job.settings.translate.cut.weights.empty()) return figures;
+  for (const auto& direction : job.directions())
+    fit::fit_cut(job.world, job.dataset, direction.source, direction.target, job.settings.fit.cut, static_cast<uint64_t>(job.settings.seed),
+                 job.fit_folder(translator, direction));
+  return figures;
+}
+
+boost::json::object translate_phase(Job& job, const std::string& translator) {
+  boost::json::object figures;
+  for (const auto& direction : job.directions()) {
+    translate::TranslateConfig config = job.settings.translate;
+    config.translator = translator;
+    config.run = job.set_of(translator);
+    if (translator == "cut" && config.cut.weights.empty()) config.cut.weights = (job.fit_folder("cut", direction) / "generator.safetensors").string();
+    const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
+    const auto result = translate::translate_split(job.world, job.dataset, direction.source, direction.target, "train", config,
+                                                   static_cast<uint64_t>(job.settings.seed), *made);
+    figures[direction.name()] = {{"images", result.images},           {"skipped", result.skipped}, {"redrawn", result.redrawn},
+                                 {"quarantined", result.quarantined}, {"seconds", result.seconds}};
+  }
+  return figures;
+}
+
+boost::json::object train_phase(Job& job, const std::string& arm) {
+  const auto& settings = job.settings;
+  const auto validate = [&](retrieval::Encoder& encoder) {
+    evaluation::EvaluateConfig config = settings.evaluate;
+    config.cutoffs = {score_cutoff};
+    config.resamples = 100;  // the interval is not looked at
+    config.mean_average_precision = false;
+    const auto result = evaluation::evaluate(job.world, encoder, job.dataset, job.domain_a, job.domain_b, "val", settings.train.augment, config,
+                                             static_cast<uint64_t>(settings.seed));
+    return job.world.is_root() ? result.mean_precision(score_cutoff) : 0.0;
+  };
+  core::info("train {}: {}", arm, title_of(job, arm));
+  const auto result = retrieval::train(job.world, job.dataset, job.domain_a, job.domain_b, job.set_of(arm), settings.train,
+                                       static_cast<uint64_t>(settings.seed), validate, job.train_folder(arm));
+  return {{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps", result.steps}, {"seconds", result.seconds}};
+}
+
+evaluation::Arm evaluate_phase(Job& job, const std::string& arm, const std::string& split) {
+  const auto folder = job.train_folder(arm);
+  const auto done = io::read_json(folder / "done.json");
+  const auto where = (folder / "done.json").string();
+  evaluation::Arm result;
+  result.name = arm;
+  result.title = title_of(job, arm);
+  result.run = job.set_of(arm);
+  result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
+  result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
+  result.log = folder / "log.jsonl";
+  auto encoder = retrieval::load_encoder(folder / "encoder.safetensors");
+  encoder->to(job.world.device());
+  result.evaluation = evaluation::evaluate(job.world, encoder, job.dataset, job.domain_a, job.domain_b, split, job.settings.train.augment, job.settings.evaluate,
+                                           static_cast<uint64_t>(job.settings.seed));
+  return result;
+}
+
+evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm> arms, const std::string& split) {
+  evaluation::ReportInput input;
+  input.title = job.settings.run.title;
+  input.domain_a = job.domain_a;
+  input.domain_b = job.domain_b;
+  input.split = split;
+  input.arms = std::move(arms);
+  for (const auto& direction : job.directions()) {
+    const auto log = job.fit_folder("cut", direction) / "log.jsonl";
+    if (std::filesystem::exists(log)) input.curves.emplace_back("CUT, " + direction.name(), log);
+  }
+  Settings copy = job.settings;
+  input.configuration = core::write_config(core::visit_of(copy));
+  return input;
+}
+
+}  // namespace syncdr::app

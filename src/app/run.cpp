@@ -1,0 +1,60 @@
+#include <set>
+
+#include "commands.h"
+#include "phases.h"
+#include "syncdr/core/log.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/json.h"
+
+namespace syncdr::app {
+namespace {
+
+/// The run folder remembers its configuration: another one must not mix its results with it.
+void claim_folder(Job& job) {
+  Settings copy = job.settings;
+  copy.comm = {};  // where and on how many ranks it runs may change between calls
+  const std::string configuration = core::write_config(core::visit_of(copy));
+  job.world.root_only("claiming the run folder", [&] {
+    const auto file = job.out / "config.toml";
+    if (std::filesystem::exists(file) && io::read_file(file) != configuration)
+      throw core::UsageError("{} was made with another configuration (compare config.toml there with --print-config). Choose another run.out, or remove the folder.",
+                             job.out.string());
+    io::write_file(file, configuration);
+  });
+}
+
+boost::json::object run(comm::World& world, const Settings& settings) {
+  Job job(world, settings);
+  claim_folder(job);
+  boost::json::object figures;
+  for (const auto& arm : settings.run.arms) {
+    if (!job.is_translator(arm)) continue;
+    fit_phase(job, arm);
+    figures["translate " + arm] = translate_phase(job, arm);
+  }
+  for (const auto& arm : settings.run.arms) figures["train " + arm] = train_phase(job, arm);
+
+  std::vector<evaluation::Arm> arms;
+  for (const auto& arm : settings.run.arms) arms.push_back(evaluate_phase(job, arm, "test"));
+  world.root_only("writing the report", [&] {
+    const auto input = report_input(job, std::move(arms), "test");
+    const auto metrics = evaluation::metrics_json(input, "cds", settings.run.main);
+    io::write_json(job.out / "metrics.json", metrics);
+    evaluation::write_report(job.out / "report.html", job.dataset, input);
+    fmt::print("{}\n", evaluation::table_text(input));
+    core::info("report: {}", (job.out / "report.html").string());
+    figures["metrics"] = metrics;
+  });
+  return figures;
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, Chosen& chosen) {
+  auto* command = program.add_subcommand("run", "the whole job: fit translators, translate, train, evaluate, report; what is done is skipped");
+  auto options = std::make_shared<CommonOptions>();
+  add_common_options(*command, *options);
+  command->callback([&chosen, options] { chosen.run = [options] { return with_world(*options, run); }; });
+}
+
+}  // namespace syncdr::app

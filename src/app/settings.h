@@ -1,0 +1,72 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "syncdr/comm/world.h"
+#include "syncdr/evaluation/evaluate.h"
+#include "syncdr/fit/cut.h"
+#include "syncdr/retrieval/trainer.h"
+#include "syncdr/translate/translator.h"
+
+namespace syncdr::app {
+
+struct DataSettings {
+  std::string root;
+  std::vector<std::string> domains;
+
+  void visit(core::Fields& field) {
+    field(root, "root", "dataset folder, as `syncdr-data` makes it");
+    field(domains, "domains", "the two domains, a and b; empty: the dataset's own, if it has two");
+  }
+};
+
+struct FitSettings {
+  fit::CutConfig cut;
+
+  void visit(core::Fields& field) { field.group(cut, "cut", "contrastive unpaired translation"); }
+};
+
+struct RunSettings {
+  std::string out;
+  std::string title;
+  std::vector<std::string> arms = {"cds", "cut"};
+  std::string main = "cut";
+
+  void visit(core::Fields& field) {
+    field(out, "out", "run folder; empty: runs/NAME OF THE CONFIGURATION FILE");
+    field(title, "title", "heading of the report");
+    field(arms, "arms", "rows of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds");
+    field(main, "main", "the arm that is called syncdr in metrics.json; all but it and cds are controls");
+  }
+};
+
+/// Every setting of every command: what a configuration file may hold.
+struct Settings {
+  int64_t seed = 0;
+  RunSettings run;
+  DataSettings data;
+  FitSettings fit;
+  translate::TranslateConfig translate;
+  retrieval::TrainConfig train;
+  evaluation::EvaluateConfig evaluate;
+  comm::CommConfig comm;
+  std::string stop_signal = "USR2";
+
+  void visit(core::Fields& field) {
+    field(seed, "seed", "seed of everything random", core::at_least(0));
+    field(stop_signal, "stop_signal", "signal that ends the job at the next place where it can go on later; TERM always does", {"USR1", "USR2", "INT", "HUP", "none"});
+    field.group(run, "run", "the whole job");
+    field.group(data, "data", "what it works on");
+    field.group(fit, "fit", "training translators");
+    field.group(translate, "translate", "translating the training images");
+    field.group(train, "train", "training the retrieval model");
+    field.group(evaluate, "evaluate", "measuring it");
+    field.group(comm, "comm", "ranks and devices");
+  }
+};
+
+/// Reads a configuration file and --set values, and fills in what follows from others (run.out). Throws UsageError.
+Settings read_settings(const std::filesystem::path& file, const std::vector<std::string>& sets);
+
+}  // namespace syncdr::app
