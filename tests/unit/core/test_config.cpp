@@ -89,7 +89,7 @@ TEST(Config, AnUnknownKeyIsRefusedAndTheNearestNamed) {
 }
 
 TEST(Config, AWrongTypeOrValueIsRefusedWithWhatItMustBe) {
-  EXPECT_THAT([] { parsed("epochs = \"many\""); }, ThrowsMessage<UsageError>(HasSubstr("epochs = \"many\" is wrong: it must be a whole number")));
+  EXPECT_THAT([] { parsed("epochs = \"many\""); }, ThrowsMessage<UsageError>(HasSubstr("epochs = 'many' is wrong: it must be a whole number")));
   EXPECT_THAT([] { parsed("epochs = 1.5"); }, ThrowsMessage<UsageError>(HasSubstr("a whole number")));
   EXPECT_THAT([] { parsed("epochs = 0"); }, ThrowsMessage<UsageError>(HasSubstr("epochs = 0 is out of range: it must be 1 to 100")));
   EXPECT_THAT([] { parsed("[inner]\nrate = 0"); }, ThrowsMessage<UsageError>(HasSubstr("above 0")));
