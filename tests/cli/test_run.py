@@ -1,0 +1,86 @@
+"""The whole job on small pictures: every phase, its results, and that a repeated or killed run ends with the same bytes."""
+import hashlib
+import json
+import pathlib
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+
+from support import BIN, MPIRUN, SMALL, expect, run
+
+
+def bytes_of(folder):
+    """Name and content hash of every translated unit."""
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.rglob("unit-*.h5"))}
+
+
+class WholeJob(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-run-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        expect(run("syncdr-data", "emoji", "-o", cls.folder / "emoji", "--size", "32"), 0)
+        cls.config = cls.folder / "small.toml"
+        cls.config.write_text(SMALL)
+
+    def job(self, command, name, *arguments, ranks):
+        return run("syncdr", command, self.config, "--set", f"data.root={self.folder / 'emoji'}", "--set", f"run.out={self.folder / name}", *arguments, ranks=ranks)
+
+    def test_every_phase_leaves_its_result_and_a_second_call_skips_them(self):
+        expect(self.job("run", "full", "--json", self.folder / "full.json", ranks=2), 0, "CDS", "Prec@1")
+        out = self.folder / "full"
+        metrics = json.loads((out / "metrics.json").read_text())
+        for row in (metrics["cds"], metrics["syncdr"], metrics["controls"]["filter"], metrics["controls"]["true"]):
+            for cutoff in ("prec@1", "prec@5", "prec@15"):
+                figures = row[cutoff]
+                self.assertAlmostEqual(figures["mean"], (figures["a_to_b"] + figures["b_to_a"]) / 2)
+                low, high = figures["a_to_b_interval"]
+                self.assertTrue(0 <= low <= figures["a_to_b"] <= high <= 1)
+        self.assertEqual(metrics["settings"]["translate"]["size"], 32)
+        page = (out / "report.html").read_text()
+        for outside in ("http://", "https://", "<script", "src=\"/"):
+            self.assertNotIn(outside, page.replace("http://www.w3.org/2000/svg", ""))
+        self.assertGreater(page.count("data:image/png;base64,"), 4)
+
+        sealed = {file: file.stat().st_mtime_ns for file in self.folder.rglob("*") if file.suffix in (".h5", ".safetensors")}
+        before = (out / "metrics.json").read_text()
+        expect(self.job("run", "full", ranks=2), 0)
+        self.assertEqual(before, (out / "metrics.json").read_text())
+        self.assertEqual(sealed, {file: file.stat().st_mtime_ns for file in sealed})
+
+    def test_translations_are_the_same_bytes_on_any_number_of_ranks_and_after_a_kill(self):
+        weights = self.folder / "weights"
+        expect(run("syncdr", "fit", "cut", self.config, "--set", f"data.root={self.folder / 'emoji'}", "--set", f"run.out={weights}", ranks=1), 0)
+        generator = weights / "fit" / "cut" / "colour-to-ink" / "generator.safetensors"
+        common = ["--set", f"translate.cut.weights={generator}"]
+        reference = None
+        for ranks in (1, 2, 3):
+            expect(self.job("translate", f"ranks{ranks}", *common, ranks=ranks), 0)
+            made = bytes_of(self.folder / "emoji" / "synthetic" / "colour-to-ink" / f"ranks{ranks}-cut")
+            self.assertGreater(len(made), 10)
+            reference = reference or made
+            self.assertEqual(made, reference)
+
+        folder = self.folder / "emoji" / "synthetic" / "colour-to-ink" / "killed-cut"
+        command = [MPIRUN, "-np", "2", str(BIN / "syncdr"), "translate", str(self.config), "--set", f"data.root={self.folder / 'emoji'}",
+                   "--set", f"run.out={self.folder / 'killed'}", *map(str, common)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while len(list(folder.glob("unit-*.h5"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        victims = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+        self.assertTrue(victims, "the job was over before it could be killed")
+        subprocess.run(["kill", "-9", random.choice(victims)], check=False)
+        self.assertNotEqual(process.wait(60), 0)
+        sealed = len(list(folder.glob("unit-*.h5")))
+        self.assertFalse((folder / "translation.json").exists(), "an interrupted translation must not look finished")
+        self.assertLess(sealed, len(reference))
+        expect(self.job("translate", "killed", *common, ranks=2), 0)
+        self.assertEqual(bytes_of(folder), reference)
+
+
+if __name__ == "__main__":
+    unittest.main()
