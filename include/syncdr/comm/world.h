@@ -61,6 +61,9 @@ class World {
   std::string broadcast(const std::string& text, int root, const char* what);
   /// The largest value over ranks.
   int64_t all_reduce_max(int64_t value, const char* what);
+  /// Adds to a counter that all ranks share and returns the sum; not a collective. A counter begins at 0. If rank 0, which keeps it, does not answer
+  /// before the deadline, the job ends with a message (nothing could interrupt the call).
+  int64_t add(const std::string& key, int64_t value, const char* what);
 
   /// Runs work on rank 0 alone while the others wait; an Error thrown there is thrown on every rank. For manifests, reports, folders.
   template <class Work> void root_only(const char* what, Work&& work) {

@@ -1,0 +1,54 @@
+#include "syncdr/comm/gradient_reducer.h"
+
+#include <torch/csrc/distributed/c10d/reducer.hpp>
+
+namespace syncdr::comm {
+namespace {
+
+constexpr int64_t first_bucket_bytes = int64_t{1} << 20;  // the first bucket starts the overlap early
+constexpr int64_t bucket_bytes = int64_t{25} << 20;
+
+std::shared_ptr<c10d::Reducer> make_reducer(World& world, std::vector<at::Tensor> parameters) {
+  const std::vector<bool> dense(parameters.size(), false);
+  auto buckets = std::get<0>(
+      c10d::compute_bucket_assignment_by_size(parameters, {static_cast<size_t>(first_bucket_bytes), static_cast<size_t>(bucket_bytes)}, dense));
+  // Gradients come roughly in the reverse order of the parameters. After the first step the reducer replaces this guess by the order it saw.
+  std::reverse(buckets.begin(), buckets.end());
+  return std::make_shared<c10d::Reducer>(std::move(parameters), std::move(buckets), world.group(), dense, bucket_bytes,
+                                         /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true,
+                                         /*param_names=*/std::unordered_map<size_t, std::string>{}, first_bucket_bytes,
+                                         /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
+                                         /*bucket_bytes_cap_list=*/std::vector<int64_t>{});
+}
+
+}  // namespace
+
+struct GradientReducer::State {
+  std::shared_ptr<c10d::Reducer> reducer;
+};
+
+GradientReducer::GradientReducer(World& world, std::vector<at::Tensor> parameters) : state_(std::make_unique<State>()) {
+  if (world.size() == 1) return;
+  std::erase_if(parameters, [](const at::Tensor& parameter) { return !parameter.requires_grad(); });
+  SYNCDR_ASSERT(!parameters.empty(), "no parameter needs a gradient");
+  for (const auto& parameter : parameters)
+    if (parameter.is_cuda() && world.backend() != "nccl")
+      throw core::UsageError("gradients on several GPUs need a LibTorch with NCCL; this build has none. Use device = \"cpu\"");
+  // A clear error here is better than peers that wait for buckets of other sizes.
+  c10d::verify_params_across_processes(world.group(), parameters, std::nullopt);
+  state_->reducer = make_reducer(world, std::move(parameters));
+}
+
+GradientReducer::~GradientReducer() = default;
+
+void GradientReducer::before_forward() {
+  if (!state_->reducer) return;
+  state_->reducer->rebuild_buckets();
+  state_->reducer->prepare_for_forward();
+}
+
+void GradientReducer::before_backward() {
+  if (state_->reducer) state_->reducer->prepare_for_backward({});
+}
+
+}  // namespace syncdr::comm

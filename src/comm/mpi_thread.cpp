@@ -1,0 +1,344 @@
+#include "mpi_thread.h"
+
+#include <sched.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <future>
+
+#include "syncdr/core/error.h"
+
+namespace syncdr::comm {
+namespace {
+
+using namespace std::chrono_literals;
+
+thread_local const char* current_name = nullptr;
+
+std::string key_of(const Awaited& awaited, int rank) { return fmt::format("late/{}/{}", awaited.series, rank); }
+
+/// Where a rank was last seen waiting: "SEQUENCE NAME" as posted by it.
+struct Posted {
+  int64_t sequence = -1;
+  std::string name;
+};
+
+Posted parse_posted(const std::vector<uint8_t>& bytes) {
+  const std::string text(bytes.begin(), bytes.end());
+  const auto space = text.find(' ');
+  return {std::strtoll(text.c_str(), nullptr, 10), space == std::string::npos ? "" : text.substr(space + 1)};
+}
+
+/// Reads what all ranks have posted. Runs in a thread of its own since the store's calls block for ever if rank 0 is stopped; nothing if so.
+std::optional<std::vector<Posted>> read_posted(c10::intrusive_ptr<c10d::Store> store, const Awaited& awaited, int size) {
+  auto answer = std::make_shared<std::promise<std::vector<Posted>>>();
+  auto result = answer->get_future();
+  std::thread([answer, store, awaited, size] {
+    try {
+      std::vector<Posted> posted(static_cast<size_t>(size));
+      for (int rank = 0; rank < size; ++rank)
+        if (const auto key = key_of(awaited, rank); store->check({key})) posted[static_cast<size_t>(rank)] = parse_posted(store->get(key));
+      answer->set_value(std::move(posted));
+    } catch (...) {
+      answer->set_exception(std::current_exception());
+    }
+  }).detach();
+  if (result.wait_for(1500ms) != std::future_status::ready) return std::nullopt;
+  try {
+    return result.get();
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+/// Without mpirun OpenMPI starts a daemon for the one rank; isolated, it does not. Must be set before MPI_Init.
+void isolate_singleton() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
+    if (std::getenv(name)) return;
+  setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+}
+
+}  // namespace
+
+void check_mpi(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  throw core::PeerError("{} failed: {}", call, text);
+}
+
+Naming::Naming(const char* what) { current_name = what; }
+Naming::~Naming() { current_name = nullptr; }
+std::string Naming::current(const char* otherwise) { return current_name ? current_name : otherwise; }
+
+MpiWork::MpiWork(c10d::OpType type, std::vector<at::Tensor> results, std::vector<at::Tensor> kept, Start start, std::function<void()> unpack)
+    : Work(-1, type),
+      results_(std::move(results)),
+      kept_(std::move(kept)),
+      start_(std::move(start)),
+      unpack_(std::move(unpack)),
+      future_(c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()))) {
+  awaited_.name = Naming::current(c10d::opTypeToString(type).c_str());
+  awaited_.series = "mpi";
+}
+
+bool MpiWork::wait(Milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  const auto completed = [this] { return completed_; };
+  // The MPI thread keeps the World's deadline, so a wait without a limit of its own ends too.
+  if (timeout == kNoTimeout || timeout == c10d::kUnsetTimeout)
+    cv_.wait(lock, completed);
+  else if (!cv_.wait_for(lock, timeout, completed))
+    throw core::PeerError("\"{}\" did not end within {} ms", awaited_.name, timeout.count());
+  if (exception_) std::rethrow_exception(exception_);
+  return true;
+}
+
+void MpiWork::complete(std::exception_ptr error) {
+  if (!error && unpack_) try {
+      unpack_();
+    } catch (...) {
+      error = std::current_exception();
+    }
+  finish(error);
+  if (error)
+    future_->setError(error);
+  else
+    future_->markCompleted(c10::IValue(results_));
+}
+
+MpiThread::MpiThread(Milliseconds deadline) : deadline_(deadline), notice_(std::min(deadline / 4, Milliseconds(1000))) {
+  std::promise<void> started;
+  thread_ = std::thread([this, &started] {
+    try {
+      initialize();
+    } catch (...) {
+      started.set_exception(std::current_exception());
+      return;
+    }
+    started.set_value();
+    run();
+  });
+  try {
+    started.get_future().get();
+  } catch (...) {
+    thread_.join();
+    throw;
+  }
+}
+
+MpiThread::~MpiThread() {
+  if (thread_.joinable()) finish();
+}
+
+void MpiThread::initialize() {
+  isolate_singleton();
+  int provided = 0;
+  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+  if (provided < MPI_THREAD_FUNNELED) throw core::UsageError("this MPI was built without threads: MPI_THREAD_FUNNELED is needed");
+  MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
+  MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+  MPI_Comm_rank(comm_, &job_.rank);
+  MPI_Comm_size(comm_, &job_.size);
+
+  char host[256] = "";
+  gethostname(host, sizeof(host) - 1);
+  std::vector<char> hosts(sizeof(host) * static_cast<size_t>(job_.size));
+  check_mpi(MPI_Allgather(host, sizeof(host), MPI_CHAR, hosts.data(), sizeof(host), MPI_CHAR, comm_), "MPI_Allgather");
+  for (int rank = 0; rank < job_.size; ++rank) job_.hosts.emplace_back(hosts.data() + sizeof(host) * static_cast<size_t>(rank));
+
+  MPI_Comm local = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, job_.rank, MPI_INFO_NULL, &local), "MPI_Comm_split_type");
+  MPI_Comm_rank(local, &job_.local_rank);
+  MPI_Comm_size(local, &job_.local_size);
+  cpu_set_t mine;
+  CPU_ZERO(&mine);
+  sched_getaffinity(getpid(), sizeof(mine), &mine);
+  std::vector<cpu_set_t> masks(static_cast<size_t>(job_.local_size));
+  check_mpi(MPI_Allgather(&mine, sizeof(mine), MPI_BYTE, masks.data(), sizeof(mine), MPI_BYTE, local), "MPI_Allgather");
+  job_.ranks_on_my_cores = static_cast<int>(std::count_if(masks.begin(), masks.end(), [&](auto& mask) { return CPU_EQUAL(&mask, &mine); }));
+  MPI_Comm_free(&local);
+}
+
+void MpiThread::post(std::function<void()> task) {
+  {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+  }
+  wake_.notify_one();
+}
+
+void MpiThread::call(const std::function<void(MPI_Comm)>& function) {
+  std::promise<void> done;
+  post([&] {
+    try {
+      function(comm_);
+      done.set_value();
+    } catch (...) {
+      done.set_exception(std::current_exception());
+    }
+  });
+  done.get_future().get();
+}
+
+void MpiThread::start(c10::intrusive_ptr<MpiWork> work) {
+  post([this, work = std::move(work)] { begin(work); });
+}
+
+void MpiThread::begin(const c10::intrusive_ptr<MpiWork>& work) {
+  work->awaited_.sequence = ++sequences_[work->awaited_.series];
+  if (!error_) try {
+      work->start_(comm_, work->requests_);
+      running_.push_back(work);
+      return;
+    } catch (...) {
+      error_ = std::current_exception();  // peers are now out of step with this rank: nothing later can succeed
+    }
+  abandoned_.push_back(work);
+  work->complete(error_);
+}
+
+void MpiThread::set_store(c10::intrusive_ptr<c10d::Store> store, std::function<void(const std::string&)> fatal) {
+  call([&](MPI_Comm) {
+    store_ = std::move(store);
+    fatal_ = std::move(fatal);
+  });
+}
+
+void MpiThread::drop_store() {
+  call([&](MPI_Comm) { store_.reset(); });
+}
+
+void MpiThread::watch(std::string series, std::string name, std::function<bool()> done) {
+  post([this, awaited = Awaited{.name = std::move(name), .series = std::move(series)}, done = std::move(done)]() mutable {
+    awaited.sequence = ++sequences_[awaited.series];
+    watched_.push_back({std::move(awaited), std::move(done)});
+  });
+}
+
+void MpiThread::run() {
+  prctl(PR_SET_TIMERSLACK, 1000UL);  // by default the system adds 50 us to the short sleeps below
+  std::unique_lock lock(mutex_);
+  while (true) {
+    while (!tasks_.empty()) {
+      auto task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+      task = nullptr;  // what it holds may need the lock to go
+      lock.lock();
+      idle_rounds_ = 0;
+    }
+    if (stopping_) break;
+    lock.unlock();
+    poll();
+    check_deadlines();
+    lock.lock();
+    if (tasks_.empty()) rest(lock);
+  }
+  lock.unlock();
+  MPI_Comm_free(&comm_);
+  MPI_Finalize();
+}
+
+void MpiThread::poll() {
+  for (auto work = running_.begin(); work != running_.end();) {
+    int done = 0;
+    std::exception_ptr error;
+    try {
+      auto& requests = (*work)->requests_;
+      check_mpi(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE), "MPI_Testall");
+    } catch (const core::PeerError& failed) {
+      error_ = std::make_exception_ptr(core::PeerError("\"{}\" on rank {} ({}): {}", (*work)->awaited_.name, job_.rank,
+                                                       job_.hosts[static_cast<size_t>(job_.rank)], failed.what()));
+      return;  // check_deadlines hands the error to all
+    }
+    if (done) {
+      (*work)->complete(nullptr);
+      work = running_.erase(work);
+      idle_rounds_ = 0;
+    } else {
+      ++work;
+    }
+  }
+  watched_.remove_if([](const Watched& watched) { return watched.done(); });
+}
+
+/// How to wait for the next event: idle until a task comes; while something runs, a few yields for short operations, then short sleeps, so that
+/// ranks that share cores leave them to those that compute.
+void MpiThread::rest(std::unique_lock<std::mutex>& lock) {
+  if (running_.empty() && watched_.empty()) {
+    wake_.wait(lock, [this] { return !tasks_.empty(); });
+    return;
+  }
+  ++idle_rounds_;
+  if (!running_.empty() && idle_rounds_ < 100) {
+    lock.unlock();
+    sched_yield();
+    lock.lock();
+  } else {
+    wake_.wait_for(lock, idle_rounds_ < 5000 ? 20us : 200us);
+  }
+}
+
+bool MpiThread::too_late(Awaited& awaited) {
+  const auto waited = Clock::now() - awaited.begun;
+  if (waited > notice_ && !awaited.posted && store_) {
+    awaited.posted = true;
+    store_->set(key_of(awaited, job_.rank), fmt::format("{} {}", awaited.sequence, awaited.name));  // sends, waits for no answer
+  }
+  // Who came just before the deadline has posted only a notice later; it must not be named as missing.
+  return waited > deadline_ + notice_ + 500ms;
+}
+
+void MpiThread::check_deadlines() {
+  if (idle_rounds_ == 0) return;
+  if (!error_ && !running_.empty() && too_late(running_.front()->awaited_))
+    error_ = std::make_exception_ptr(core::PeerError("{}", explain(running_.front()->awaited_)));
+  if (error_)
+    for (; !running_.empty(); running_.pop_front()) {
+      abandoned_.push_back(running_.front());
+      running_.front()->complete(error_);
+    }
+  for (auto& watched : watched_)
+    if (too_late(watched.awaited)) fatal_(explain(watched.awaited));
+}
+
+std::string MpiThread::explain(const Awaited& awaited) const {
+  const auto place = [&](int rank) { return fmt::format("rank {} ({})", rank, job_.hosts[static_cast<size_t>(rank)]); };
+  const auto seconds = std::chrono::duration<double>(deadline_).count();
+  const auto head = fmt::format("\"{}\" missed its deadline of {} s on {}: ", awaited.name, seconds, place(job_.rank));
+  if (awaited.series == store_series) return head + fmt::format("{} does not answer", place(0));
+  const auto posted = store_ ? read_posted(store_, awaited, job_.size) : std::nullopt;
+  if (!posted) return head + fmt::format("{} does not answer", place(0));
+  std::vector<std::string> missing;
+  for (int rank = 0; rank < job_.size; ++rank) {
+    const auto& other = (*posted)[static_cast<size_t>(rank)];
+    if (rank == job_.rank || other.sequence >= awaited.sequence) continue;
+    missing.push_back(place(rank) + (other.sequence < 0 ? "" : fmt::format(", last seen waiting for \"{}\"", other.name)));
+  }
+  if (missing.empty()) return head + "every rank has come, but the operation did not end";
+  return head + fmt::format("{} {} not come", fmt::join(missing, "; "), missing.size() == 1 ? "has" : "have");
+}
+
+void MpiThread::finish() {
+  post([this] { stopping_ = true; });
+  thread_.join();
+}
+
+void MpiThread::abort(int code) {
+  if (std::this_thread::get_id() != thread_.get_id() && thread_.joinable()) {
+    post([code] { MPI_Abort(MPI_COMM_WORLD, code); });
+    std::this_thread::sleep_for(3s);  // enough unless that thread is stuck inside MPI
+  }
+  int initialized = 0, finalized = 0;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  if (initialized && !finalized) MPI_Abort(MPI_COMM_WORLD, code);
+  std::_Exit(code);
+}
+
+}  // namespace syncdr::comm

@@ -1,0 +1,147 @@
+#pragma once
+// Without the C++ bindings that MPI 3 removed: they would need a library of their own.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
+#include <mpi.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <list>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <torch/csrc/distributed/c10d/Store.hpp>
+#include <torch/csrc/distributed/c10d/Types.hpp>
+#include <torch/csrc/distributed/c10d/Work.hpp>
+
+/// The one thread that calls MPI. Private to comm.
+namespace syncdr::comm {
+
+using Clock = std::chrono::steady_clock;
+using Milliseconds = std::chrono::milliseconds;
+using Requests = std::vector<MPI_Request>;
+
+/// Names the collectives that this thread starts while it lives, for the message of a missed deadline.
+class Naming {
+ public:
+  explicit Naming(const char* what);
+  ~Naming();
+  Naming(const Naming&) = delete;
+  Naming& operator=(const Naming&) = delete;
+  static std::string current(const char* otherwise);
+};
+
+/// What every rank learns when MPI starts.
+struct Job {
+  int rank = 0, size = 1;
+  int local_rank = 0, local_size = 1;  ///< among the ranks of this host
+  int ranks_on_my_cores = 1;           ///< ranks of this host with the same affinity mask, this one included
+  std::vector<std::string> hosts;      ///< of each rank
+};
+
+/// The series of waits for the store itself: rank 0 is who has not come.
+inline constexpr const char* store_series = "store";
+
+/// Something that waits for peers: what a deadline needs to know.
+struct Awaited {
+  std::string name;
+  std::string series;    ///< sequence numbers are compared within a series: "mpi", "nccl", "store"
+  int64_t sequence = 0;  ///< the same on every rank for the same operation of a series
+  Clock::time_point begun = Clock::now();
+  bool posted = false;
+};
+
+/// One collective. The MPI thread starts it, completes it and keeps its buffers alive meanwhile.
+class MpiWork : public c10d::Work {
+ public:
+  /// start: called on the MPI thread, adds requests. unpack (may be empty): called there when they are complete. kept: buffers MPI reads or writes.
+  using Start = std::function<void(MPI_Comm, Requests&)>;
+  MpiWork(c10d::OpType type, std::vector<at::Tensor> results, std::vector<at::Tensor> kept, Start start, std::function<void()> unpack);
+
+  bool wait(Milliseconds timeout) override;
+  std::vector<at::Tensor> result() override { return results_; }
+  c10::intrusive_ptr<c10::ivalue::Future> getFuture() override { return future_; }
+
+ private:
+  friend class MpiThread;
+  void complete(std::exception_ptr error);
+
+  std::vector<at::Tensor> results_, kept_;
+  Start start_;
+  std::function<void()> unpack_;
+  c10::intrusive_ptr<c10::ivalue::Future> future_;
+  Requests requests_;
+  Awaited awaited_;
+};
+
+/// Owns MPI from MPI_Init_thread to MPI_Finalize, so that MPI_THREAD_FUNNELED is enough. Collectives are started in the order in which they are
+/// given and progress while their callers compute. Keeps the deadline of each and says who is missing when one passes.
+class MpiThread {
+ public:
+  explicit MpiThread(Milliseconds deadline);
+  ~MpiThread();
+  MpiThread(const MpiThread&) = delete;
+  MpiThread& operator=(const MpiThread&) = delete;
+
+  const Job& job() const { return job_; }
+
+  /// Runs a function on the MPI thread and waits for it; rethrows its exception.
+  void call(const std::function<void(MPI_Comm)>& function);
+  void start(c10::intrusive_ptr<MpiWork> work);
+
+  /// Through the store ranks tell each other what they wait for. fatal is called on the MPI thread when something watched passes its deadline.
+  void set_store(c10::intrusive_ptr<c10d::Store> store, std::function<void(const std::string&)> fatal);
+  void drop_store();
+  /// Ends the job through `fatal` if done() (polled on the MPI thread) is not true before the deadline: for waits that nothing can interrupt.
+  void watch(std::string series, std::string name, std::function<bool()> done);
+
+  /// MPI_Finalize, and the end of the thread. Called once; without it the destructor does it.
+  void finish();
+  /// MPI_Abort with this code, from whichever thread. Does not return.
+  [[noreturn]] void abort(int code);
+
+ private:
+  struct Watched {
+    Awaited awaited;
+    std::function<bool()> done;
+  };
+  void run();
+  void initialize();
+  void begin(const c10::intrusive_ptr<MpiWork>& work);
+  void poll();
+  void rest(std::unique_lock<std::mutex>& lock);
+  void check_deadlines();
+  bool too_late(Awaited& awaited);
+  std::string explain(const Awaited& awaited) const;
+  void post(std::function<void()> task);
+
+  const Milliseconds deadline_, notice_;
+  Job job_;
+  MPI_Comm comm_ = MPI_COMM_NULL;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> tasks_;
+
+  // Touched by the MPI thread alone.
+  std::list<c10::intrusive_ptr<MpiWork>> running_;
+  std::list<c10::intrusive_ptr<MpiWork>> abandoned_;  ///< MPI may still write to their buffers
+  std::list<Watched> watched_;
+  std::map<std::string, int64_t> sequences_;
+  std::exception_ptr error_;
+  c10::intrusive_ptr<c10d::Store> store_;
+  std::function<void(const std::string&)> fatal_;
+  int idle_rounds_ = 0;
+  bool stopping_ = false;
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+/// Throws PeerError with MPI's own text unless code is MPI_SUCCESS.
+void check_mpi(int code, const char* call);
+
+}  // namespace syncdr::comm

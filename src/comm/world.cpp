@@ -1,0 +1,282 @@
+#include "syncdr/comm/world.h"
+
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/cuda.h>
+
+#include <cstdio>
+#include <future>
+#include <numeric>
+#include <set>
+
+#include "host.h"
+#include "mpi_backend.h"
+#include "mpi_thread.h"
+#include "nccl_backend.h"
+#include "syncdr/core/log.h"
+
+namespace syncdr::comm {
+namespace {
+
+using c10d::ProcessGroup;
+
+Milliseconds milliseconds(double seconds) { return Milliseconds(static_cast<int64_t>(seconds * 1000)); }
+
+/// Rank 0 serves the store on a port that the system picks; its address travels over MPI.
+c10::intrusive_ptr<c10d::Store> open_store(MpiThread& thread, Milliseconds deadline) {
+  const auto& job = thread.job();
+  c10d::TCPStoreOptions options;
+  options.isServer = job.rank == 0;
+  options.port = 0;
+  options.waitWorkers = false;
+  options.timeout = deadline;
+  struct Address {
+    char host[256] = "";
+    uint16_t port = 0;
+  } address;
+  c10::intrusive_ptr<c10d::TCPStore> store;
+  if (job.rank == 0) {
+    const auto host = job.local_size == job.size ? std::string("127.0.0.1") : reachable_address();
+    store = c10::make_intrusive<c10d::TCPStore>(host, options);
+    std::snprintf(address.host, sizeof(address.host), "%s", host.c_str());
+    address.port = store->getPort();
+  }
+  thread.call([&](MPI_Comm comm) { check_mpi(MPI_Bcast(&address, sizeof(address), MPI_BYTE, 0, comm), "MPI_Bcast of the store's address"); });
+  if (job.rank == 0) return store;
+  options.port = address.port;
+  return c10::make_intrusive<c10d::TCPStore>(address.host, options);
+}
+
+/// True if condition holds on every rank.
+bool all_ranks(MpiThread& thread, bool condition) {
+  int value = condition;
+  thread.call([&](MPI_Comm comm) { check_mpi(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT, MPI_MIN, comm), "MPI_Allreduce"); });
+  return value != 0;
+}
+
+/// True if no two ranks would use the same GPU.
+bool distinct_gpus(MpiThread& thread, int index) {
+  const auto& job = thread.job();
+  constexpr size_t width = 16;
+  const auto own = index < 0 ? std::string() : gpu_identity(index);
+  std::vector<char> mine(width), all(width * static_cast<size_t>(job.size));
+  std::copy_n(own.begin(), std::min(width, own.size()), mine.begin());
+  thread.call([&](MPI_Comm comm) {
+    check_mpi(MPI_Allgather(mine.data(), width, MPI_CHAR, all.data(), width, MPI_CHAR, comm), "MPI_Allgather of the GPUs");
+  });
+  std::set<std::string> seen;
+  for (size_t rank = 0; rank < static_cast<size_t>(job.size); ++rank)
+    seen.insert(job.hosts[rank] + '/' + std::string(all.data() + rank * width, width));
+  return seen.size() == static_cast<size_t>(job.size);
+}
+
+/// A GPU for each rank, or the CPU for all. Every rank decides alike.
+c10::Device choose_device(MpiThread& thread, const std::string& wanted) {
+  const auto& job = thread.job();
+  if (wanted == "cpu") return c10::kCPU;
+  const int visible = static_cast<int>(torch::cuda::device_count());
+  // Schedulers show a rank either all GPUs of its host or its own alone.
+  const int index = visible >= job.local_size ? job.local_rank : visible == 1 ? 0 : -1;
+  const bool each_has_one = all_ranks(thread, index >= 0);
+  const bool usable = each_has_one && (job.size == 1 || distinct_gpus(thread, index));
+  if (usable) return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+  if (wanted == "cuda")
+    throw core::UsageError("device = \"cuda\", but {}: rank {} on {} sees {} GPUs for {} ranks there. Start as many ranks as there are GPUs, or use "
+                           "device = \"cpu\"",
+                           each_has_one ? "some ranks would share a GPU" : "not every rank has a GPU", job.rank,
+                           job.hosts[static_cast<size_t>(job.rank)], visible, job.local_size);
+  return c10::kCPU;
+}
+
+}  // namespace
+
+struct World::State {
+  std::unique_ptr<MpiThread> thread;
+  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<ProcessGroup> group;
+  c10::intrusive_ptr<MpiBackend> mpi;
+  c10::Device device = c10::kCPU;
+  bool nccl = false;
+  bool finished = false;
+
+  const Job& job() const { return thread->job(); }
+
+  /// The tensor itself or a copy, as the backend of its device takes it.
+  at::Tensor transportable(const at::Tensor& tensor) const {
+    const auto dense = tensor.detach().contiguous();
+    return dense.is_cuda() && !nccl ? dense.cpu() : dense;
+  }
+  c10::intrusive_ptr<c10d::Backend> backend_of(const at::Tensor& tensor) const { return group->getBackend(tensor.device().type()); }
+
+  bool first_to_fail();
+  [[noreturn]] void end_job(core::ExitCode code, const std::string& message);
+};
+
+/// True if no other rank has failed before, as far as the store can tell in two seconds (its calls block for ever when rank 0 is stopped).
+bool World::State::first_to_fail() {
+  if (!store) return true;
+  auto answer = std::make_shared<std::promise<bool>>();
+  auto first = answer->get_future();
+  std::thread([answer, shared = store] {
+    try {
+      answer->set_value(shared->add("failed", 1) == 1);
+    } catch (const std::exception&) {
+      answer->set_value(true);
+    }
+  }).detach();
+  return first.wait_for(std::chrono::seconds(2)) != std::future_status::ready || first.get();
+}
+
+void World::State::end_job(core::ExitCode code, const std::string& message) {
+  if (first_to_fail()) {
+    core::error("{}", message);
+  } else {
+    std::this_thread::sleep_for(std::chrono::seconds(10));  // the first ends the job; this rank only stands by in case it cannot
+  }
+  std::fflush(nullptr);
+  if (job().size == 1) std::_Exit(static_cast<int>(code));
+  thread->abort(static_cast<int>(code));
+}
+
+World::World(const CommConfig& config) : state_(std::make_unique<State>()) {
+  const auto deadline = milliseconds(config.deadline);
+  auto& state = *state_;
+  state.thread = std::make_unique<MpiThread>(deadline);
+  const auto& job = state.job();
+  core::set_log_rank(job.rank, job.size);
+  at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : share_of_cores(job.ranks_on_my_cores));
+  state.device = choose_device(*state.thread, config.device);
+
+  state.store = open_store(*state.thread, deadline);
+  // A connection of its own: calls of a shared one wait for each other.
+  state.thread->set_store(state.store->clone(), [this](const std::string& message) { state_->end_job(core::ExitCode::try_again, message); });
+  state.group = c10::make_intrusive<ProcessGroup>(state.store, job.rank, job.size);
+  state.mpi = c10::make_intrusive<MpiBackend>(*state.thread);
+  state.group->setBackend(c10::kCPU, ProcessGroup::BackendType::CUSTOM, state.mpi);
+  state.group->setDefaultBackend(ProcessGroup::BackendType::CUSTOM);
+  if (state.device.is_cuda())
+    if (auto nccl = make_nccl_backend(*state.thread, state.store, state.device.index(), deadline)) {
+      state.group->setBackend(c10::kCUDA, ProcessGroup::BackendType::NCCL, nccl);
+      state.nccl = true;
+    }
+}
+
+World::~World() {
+  if (!state_->thread || state_->finished) return;
+  // Peers would wait for this rank; only a job of one rank may end without finish().
+  if (size() > 1) fail(core::ExitCode::bug, "the rank ended without World::finish");
+  finish(core::ExitCode::done);
+}
+
+int World::rank() const { return state_->job().rank; }
+int World::size() const { return state_->job().size; }
+int World::local_rank() const { return state_->job().local_rank; }
+int World::local_size() const { return state_->job().local_size; }
+const std::string& World::host() const { return state_->job().hosts[static_cast<size_t>(rank())]; }
+c10::Device World::device() const { return state_->device; }
+std::string World::backend() const { return state_->nccl ? "nccl" : "mpi"; }
+c10::intrusive_ptr<ProcessGroup> World::group() const { return state_->group; }
+c10::intrusive_ptr<c10d::Store> World::store() const { return state_->store; }
+
+void World::barrier(const char* what) {
+  const Naming naming(what);
+  state_->mpi->barrier({})->wait();
+}
+
+void World::all_reduce_sum(at::Tensor& tensor, const char* what) {
+  const at::NoGradGuard no_grad;
+  const Naming naming(what);
+  std::vector<at::Tensor> buffer{state_->transportable(tensor)};
+  state_->backend_of(buffer[0])->allreduce(buffer, {})->wait();
+  if (!buffer[0].is_alias_of(tensor)) tensor.copy_(buffer[0]);
+}
+
+at::Tensor World::all_gather_rows(const at::Tensor& rows, const char* what) {
+  const at::NoGradGuard no_grad;
+  const Naming naming(what);
+  SYNCDR_ASSERT(rows.dim() >= 1, "rows are gathered, not a scalar");
+  auto mine = at::full({1}, rows.size(0), at::kLong), counts = at::empty({size()}, at::kLong);
+  state_->mpi->_allgather_base(counts, mine, {})->wait();
+  const std::vector<int64_t> count(counts.data_ptr<int64_t>(), counts.data_ptr<int64_t>() + size());
+  const auto longest = *std::max_element(count.begin(), count.end());
+
+  // Parts of equal length are what both backends gather fastest; unequal ones are padded to the longest.
+  auto part = state_->transportable(rows);
+  auto shape = part.sizes().vec();
+  shape[0] = longest;
+  if (rows.size(0) < longest) {
+    auto padded = at::zeros(shape, part.options());
+    padded.narrow(0, 0, rows.size(0)).copy_(part);
+    part = padded;
+  }
+  shape[0] = longest * size();
+  auto gathered = at::empty(shape, part.options());
+  state_->backend_of(part)->_allgather_base(gathered, part, {})->wait();
+  if (std::any_of(count.begin(), count.end(), [&](int64_t n) { return n < longest; })) {
+    std::vector<at::Tensor> parts;
+    for (int64_t r = 0; r < size(); ++r) parts.push_back(gathered.narrow(0, r * longest, count[static_cast<size_t>(r)]));
+    gathered = at::cat(parts);
+  }
+  return gathered.to(rows.device());
+}
+
+void World::broadcast(at::Tensor& tensor, int root, const char* what) {
+  const at::NoGradGuard no_grad;
+  const Naming naming(what);
+  std::vector<at::Tensor> buffer{state_->transportable(tensor)};
+  state_->backend_of(buffer[0])->broadcast(buffer, {.rootRank = root})->wait();
+  if (!buffer[0].is_alias_of(tensor)) tensor.copy_(buffer[0]);
+}
+
+std::string World::broadcast(const std::string& text, int root, const char* what) {
+  auto length = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
+  broadcast(length, root, what);
+  auto bytes = at::empty({length.item<int64_t>()}, at::kByte);
+  if (rank() == root) std::copy(text.begin(), text.end(), bytes.data_ptr<uint8_t>());
+  broadcast(bytes, root, what);
+  const auto* data = bytes.data_ptr<uint8_t>();
+  return std::string(data, data + bytes.numel());
+}
+
+int64_t World::all_reduce_max(int64_t value, const char* what) {
+  const Naming naming(what);
+  std::vector<at::Tensor> buffer{at::full({1}, value, at::kLong)};
+  state_->mpi->allreduce(buffer, {.reduceOp = c10d::ReduceOp::MAX})->wait();
+  return buffer[0].item<int64_t>();
+}
+
+int64_t World::add(const std::string& key, int64_t value, const char* what) {
+  auto done = std::make_shared<std::atomic<bool>>(false);
+  state_->thread->watch(store_series, what, [done] { return done->load(); });
+  const auto sum = state_->store->add(key, value);
+  done->store(true);
+  return sum;
+}
+
+void World::rethrow_from_root(int64_t code, const std::string& message, const char* what) {
+  // One broadcast tells the peers that rank 0 is through; the text follows only if there is one.
+  auto outcome = at::full({1}, code, at::kLong);
+  broadcast(outcome, 0, what);
+  if (outcome.item<int64_t>() == 0) return;
+  throw core::Error(static_cast<core::ExitCode>(outcome.item<int64_t>()), broadcast(message, 0, what));
+}
+
+core::ExitCode World::finish(core::ExitCode code) {
+  const auto agreed = static_cast<core::ExitCode>(all_reduce_max(static_cast<int64_t>(code), "agreeing on the exit code"));
+  auto& state = *state_;
+  state.finished = true;
+  if (state.nccl) state.group->getBackend(c10::kCUDA)->shutdown();
+  state.group.reset();
+  state.mpi.reset();
+  state.thread->drop_store();
+  if (rank() != 0) state.store.reset();
+  // Rank 0's store goes last: a peer that still talks to it would meet an error.
+  state.thread->call([](MPI_Comm comm) { MPI_Barrier(comm); });
+  state.store.reset();
+  state.thread->finish();
+  return agreed;
+}
+
+void World::fail(core::ExitCode code, const std::string& message) { state_->end_job(code, message); }
+
+}  // namespace syncdr::comm
