@@ -1,0 +1,236 @@
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <opencv2/core.hpp>
+#include <optional>
+#include <thread>
+
+#include "commands.h"
+#include "emoji_glyphs.h"
+#include "emoji_render.h"
+#include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
+#include "syncdr/core/philox.h"
+#include "syncdr/core/progress.h"
+#include "syncdr/data/dataset.h"
+#include "syncdr/io/hash.h"
+
+/// syncdr-data emoji: a complete dataset of two domains from two fonts, for the quickstart and the tests. Each emoji is a category. One half of them is
+/// trained on in colour, the other half in ink, so that no category is common to both training sets; validation and test hold all in both.
+namespace syncdr::data_tools {
+namespace {
+
+constexpr int64_t rows_per_shard = 1024;
+
+struct Options {
+  std::filesystem::path out, colour_font, ink_font;
+  int size = 64;
+  uint64_t seed = 0;
+  int val = 1, test = 2;
+  std::string codec = "png";
+};
+
+/// One picture to be drawn. The key names it in the dataset, the render says which of its emoji's pictures it is: that alone decides on its pixels.
+struct Picture {
+  std::string key, render;
+  const Glyph* glyph = nullptr;
+  int32_t label = -1;
+};
+
+bool is_colour(const std::string& domain) { return domain == "colour"; }
+
+std::string picture_key(const std::string& domain, const Glyph& glyph, const std::string& split, int number) {
+  return fmt::format("{}/{:04X}/{}-{}", domain, glyph.code_point, split, number);
+}
+
+/// Calls work(0) ... work(count - 1), on all cores, in no order. The first exception is thrown again here.
+void in_parallel(int64_t count, const std::function<void(int64_t)>& work) {
+  cv::setNumThreads(0);  // these threads are all there are to be
+  std::atomic<int64_t> next{0};
+  std::exception_ptr error;
+  std::mutex mutex;
+  const auto run = [&] {
+    try {
+      for (int64_t i = next++; i < count; i = next++) work(i);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      error = std::current_exception();
+      next = count;
+    }
+  };
+  std::vector<std::jthread> threads(std::max(1u, std::thread::hardware_concurrency()));
+  for (auto& thread : threads) thread = std::jthread(run);
+  threads.clear();  // joins
+  if (error) std::rethrow_exception(error);
+}
+
+class EmojiSet {
+ public:
+  explicit EmojiSet(Options options) : options_(std::move(options)), fonts_(find_fonts(options_.colour_font, options_.ink_font)) {
+    manifest_ = {.kind = "dataset", .name = "emoji", .domains = {"colour", "ink"}, .settings = settings()};
+  }
+
+  void make() {
+    const auto file = options_.out / "dataset.json";
+    if (std::filesystem::exists(file)) return check_existing(file);
+    check_folder();
+    glyphs_ = read_glyphs(fonts_, std::max(master_side, options_.size));
+    halve();
+    const auto count = static_cast<int64_t>(glyphs_.size());
+    progress_.emplace("rendering emoji", 2 * count * (1 + options_.val + options_.test), "pictures");
+    for (const std::string domain : {"colour", "ink"}) {
+      for (const std::string split : {"train", "val", "test"}) write_split(domain, split);
+    }
+    write_counterparts("colour", "ink");
+    write_counterparts("ink", "colour");
+    progress_.reset();
+    manifest_.write(file);  // last: a folder without it is an unfinished one
+    core::info("{}: {} emoji, {} pictures a domain in training", options_.out.string(), count, count / 2);
+  }
+
+ private:
+  std::map<std::string, std::string> settings() const {
+    return {{"made by", "syncdr-data emoji"},
+            {"size", std::to_string(options_.size)},
+            {"seed", std::to_string(options_.seed)},
+            {"val", std::to_string(options_.val)},
+            {"test", std::to_string(options_.test)},
+            {"codec", options_.codec},
+            {"colour font", io::hash_file(fonts_.colour)},
+            {"ink font", io::hash_file(fonts_.ink)}};
+  }
+
+  void check_existing(const std::filesystem::path& file) const {
+    const auto there = data::Manifest::read(file);
+    for (const auto& [name, value] : manifest_.settings) {
+      const auto found = there.settings.find(name);
+      if (found != there.settings.end() && found->second == value) continue;
+      throw core::UsageError("{}: holds another dataset: its \"{}\" is {}, not \"{}\". Choose another folder or remove this one", file.string(), name,
+                             found == there.settings.end() ? "missing" : '"' + found->second + '"', value);
+    }
+    for (const auto& entry : there.entries) data::check_entry(options_.out, entry, true);
+    core::info("{}: complete, nothing to do", options_.out.string());
+  }
+
+  /// What an interrupted call left is written over; anything else in the folder is somebody's.
+  void check_folder() const {
+    if (!std::filesystem::exists(options_.out)) return;
+    for (const auto& item : std::filesystem::directory_iterator(options_.out)) {
+      const std::string name = item.path().filename().string();
+      if (name == "real" || name == "synthetic" || name == "dataset.json.tmp") continue;
+      throw core::UsageError("{}: holds \"{}\", which is no part of a dataset. Choose an empty or a new folder", options_.out.string(), name);
+    }
+  }
+
+  /// Exactly one half trains in colour: the first in an order by random numbers of (seed, code point).
+  void halve() {
+    std::vector<std::pair<uint64_t, int64_t>> order;
+    for (size_t i = 0; i < glyphs_.size(); ++i) {
+      core::Random random(options_.seed, core::Purpose::split, glyphs_[i].code_point);
+      const uint64_t high = random.bits();
+      order.emplace_back(high << 32 | random.bits(), static_cast<int64_t>(i));
+    }
+    std::sort(order.begin(), order.end());
+    trains_in_colour_.assign(glyphs_.size(), false);
+    for (size_t i = 0; i < order.size() / 2; ++i) trains_in_colour_[static_cast<size_t>(order[i].second)] = true;
+  }
+
+  std::vector<Picture> pictures(const std::string& domain, const std::string& split) const {
+    const bool train = split == "train";
+    const int renders = train ? 1 : split == "val" ? options_.val : options_.test;
+    std::vector<Picture> all;
+    for (size_t i = 0; i < glyphs_.size(); ++i) {
+      if (train && trains_in_colour_[i] != is_colour(domain)) continue;
+      for (int number = 0; number < renders; ++number) {
+        const std::string key = picture_key(domain, glyphs_[i], split, number);
+        all.push_back({key, key, &glyphs_[i], static_cast<int32_t>(i)});
+      }
+    }
+    return all;
+  }
+
+  data::ShardHeader header(const std::string& domain, const std::string& split) const {
+    return {.domain = domain, .split = split, .codec = data::codec_from_name(options_.codec), .height = options_.size, .width = options_.size};
+  }
+
+  std::vector<data::Row> draw(const std::vector<Picture>& all, int64_t first, int64_t last, const std::string& domain) {
+    std::vector<data::Row> rows(static_cast<size_t>(last - first));
+    const auto codec = data::codec_from_name(options_.codec);
+    in_parallel(last - first, [&](int64_t i) {
+      const Picture& picture = all[static_cast<size_t>(first + i)];
+      const auto image = is_colour(domain) ? render_colour(picture.glyph->colour, options_.size, options_.seed, picture.render)
+                                           : render_ink(picture.glyph->ink, options_.size, options_.seed, picture.render);
+      rows[static_cast<size_t>(i)] = {picture.key, picture.label, data::encode(image, codec)};
+    });
+    progress_->advance(last - first);
+    return rows;
+  }
+
+  data::ManifestEntry entry(const std::filesystem::path& file, const std::filesystem::path& folder, int64_t rows) const {
+    return {std::filesystem::relative(file, folder).generic_string(), rows, static_cast<int64_t>(std::filesystem::file_size(file)), io::hash_file(file)};
+  }
+
+  void write_split(const std::string& domain, const std::string& split) {
+    const auto all = pictures(domain, split);
+    const auto count = static_cast<int64_t>(all.size()), shards = (count + rows_per_shard - 1) / rows_per_shard;
+    for (int64_t shard = 0; shard < shards; ++shard) {
+      const int64_t first = shard * rows_per_shard, last = std::min(first + rows_per_shard, count);
+      const auto file = options_.out / "real" / domain / fmt::format("{}-{:05d}-of-{:05d}.h5", split, shard, shards);
+      data::ShardWriter writer(file, header(domain, split));
+      for (auto& row : draw(all, first, last, domain)) writer.add(std::move(row));
+      writer.seal();
+      manifest_.entries.push_back(entry(file, options_.out, last - first));
+    }
+  }
+
+  /// A translation run as a perfect translator would make it: of each training picture one fresh render of the same emoji in the other domain.
+  void write_counterparts(const std::string& source, const std::string& target) {
+    auto all = pictures(source, "train");
+    for (auto& picture : all) picture.render = picture_key(target, *picture.glyph, "true", 0);
+    const auto folder = options_.out / "synthetic" / (source + "-to-" + target) / "true";
+    data::Manifest run{.kind = "translation", .name = "true", .domains = {source, target}, .settings = manifest_.settings};
+    for (int64_t first = 0; first < static_cast<int64_t>(all.size()); first += rows_per_shard) {
+      const int64_t unit = first / rows_per_shard, last = std::min<int64_t>(first + rows_per_shard, static_cast<int64_t>(all.size()));
+      auto unit_header = header(target, "train");
+      unit_header.provenance = {{"translator", "true counterparts"}};
+      const auto file = folder / fmt::format("unit-{:05d}.h5", unit);
+      data::ShardWriter writer(file, unit_header, true);
+      int64_t row = 0;
+      for (auto& drawn : draw(all, first, last, target)) {
+        data::SourceRow from{.key = drawn.key, .shard = static_cast<int32_t>(unit), .row = row++, .seed = static_cast<int64_t>(options_.seed)};
+        writer.add(std::move(drawn), std::move(from));
+      }
+      writer.seal();
+      run.entries.push_back(entry(file, folder, last - first));
+    }
+    run.write(folder / "translation.json");
+  }
+
+  Options options_;
+  Fonts fonts_;
+  data::Manifest manifest_;
+  std::vector<Glyph> glyphs_;
+  std::vector<bool> trains_in_colour_;
+  std::optional<core::Progress> progress_;
+};
+
+}  // namespace
+
+void add_emoji(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("emoji", "make the emoji dataset: colour pictures and ink drawings of the same code points, from two fonts");
+  command->add_option("-o,--out", options->out, "dataset folder to make")->required();
+  command->add_option("--size", options->size, "height and width of a picture in pixels")->check(CLI::Range(16, 512));
+  command->add_option("--seed", options->seed, "of all renders and of the halves that train in one domain");
+  command->add_option("--val", options->val, "validation pictures of an emoji in each domain")->check(CLI::Range(1, 100));
+  command->add_option("--test", options->test, "test pictures of an emoji in each domain")->check(CLI::Range(1, 100));
+  command->add_option("--codec", options->codec, "how pictures are stored")->check(CLI::IsMember({"png", "jpeg", "raw"}));
+  command->add_option("--colour-font", options->colour_font, "font with colour bitmaps (default: Debian's fonts-noto-color-emoji)");
+  command->add_option("--ink-font", options->ink_font, "font with outlines (default: Debian's fonts-symbola)");
+  command->callback([options] { EmojiSet(*options).make(); });
+}
+
+}  // namespace syncdr::data_tools
