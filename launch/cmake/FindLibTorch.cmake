@@ -65,8 +65,9 @@ elseif(NOT TARGET LibTorch::LibTorch)
       target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE ${_nvidia})
     endif()
     # torch_cuda registers its kernels when it is loaded and no symbol of it is called by name, so it must not be dropped as unneeded.
+    # The wheel's libtorch exports a partial std::filesystem of its own (remove_all there jumps to address 0): libstdc++ must be looked up first.
     list(JOIN _libraries " -l" _flags)
-    target_link_libraries(LibTorch::LibTorch INTERFACE "-Wl,--no-as-needed -l${_flags} -Wl,--as-needed")
+    target_link_libraries(LibTorch::LibTorch INTERFACE "-Wl,--no-as-needed -lstdc++ -l${_flags} -Wl,--as-needed")
   endif()
 endif()
 
