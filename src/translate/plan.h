@@ -1,0 +1,49 @@
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "syncdr/data/dataset.h"
+
+namespace syncdr::translate {
+
+/// One run as every rank sees it: which images each unit holds, and where it lies. Image p of a unit is variant p % variants of its row p / variants.
+struct Plan {
+  data::ShardList rows;            ///< the source
+  std::filesystem::path folder;    ///< of the units
+  data::ShardHeader header;        ///< of every unit
+  uint64_t seed = 0;
+  int64_t size = 0, batch = 0, variants = 1, unit_rows = 1;
+  int64_t codec_threads = 1;
+
+  int64_t units() const { return (rows.rows() + unit_rows - 1) / unit_rows; }
+  int64_t images() const { return rows.rows() * variants; }
+  int64_t images_of(int64_t unit) const { return (std::min((unit + 1) * unit_rows, rows.rows()) - unit * unit_rows) * variants; }
+  int64_t row_of(int64_t unit, int64_t position) const { return unit * unit_rows + position / variants; }
+  int32_t variant_of(int64_t position) const { return static_cast<int32_t>(position % variants); }
+  std::string file_of(int64_t unit) const { return fmt::format("unit-{:05}.h5", unit); }
+  std::filesystem::path path_of(int64_t unit) const { return folder / file_of(unit); }
+
+  /// What the shard says about an image of a unit.
+  data::SourceRow source_of(int64_t unit, int64_t position, int32_t status) const {
+    const auto row = row_of(unit, position);
+    const auto [shard, row_in_shard] = rows.locate(row);
+    return {.key = rows.key(row),
+            .shard = static_cast<int32_t>(shard),
+            .row = row_in_shard,
+            .variant = variant_of(position),
+            .seed = static_cast<int64_t>(seed),
+            .status = status};
+  }
+};
+
+/// Status of an image in its SourceRow.
+enum Status : int32_t { good = 0, redrawn = 1, quarantined = 2 };
+
+/// A sealed unit, as the manifest and the result need it.
+struct UnitRecord {
+  int64_t unit = 0;
+  data::ManifestEntry entry;
+  int64_t redrawn = 0, quarantined = 0;
+};
+
+}  // namespace syncdr::translate

@@ -1,0 +1,41 @@
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "syncdr/comm/world.h"
+#include "syncdr/core/progress.h"
+
+namespace syncdr::translate {
+
+/// What ranks tell each other while they work through a queue, by counters in the store of rank 0: how far all are, and that all should stop.
+/// No barrier while there is work.
+class Tally {
+ public:
+  /// name: unique in the job. total, done: of the whole run, and before this call. Rank 0 shows the progress of all.
+  Tally(comm::World& world, std::string name, std::string title, int64_t total, std::string unit, int64_t done);
+
+  /// A collective: runs this rank's work and returns when every rank's has ended, without a deadline as long as those that are left get on. If work
+  /// throws on a rank, the others' should_stop() becomes true, and all ranks throw the same core::Error in the end.
+  void work_together(const std::function<void()>& work);
+
+  /// For work: this rank has done so many more.
+  void add_done(int64_t count);
+  /// For work: the quarantined images of all ranks, with these.
+  int64_t add_quarantined(int64_t count);
+  /// A stop signal has come to any rank, or work has thrown on one. After work_together all ranks get the same answer.
+  bool should_stop();
+
+ private:
+  int64_t add(const char* counter, int64_t value);
+  int64_t show(int64_t value);
+  void wait_for_peers();
+
+  comm::World& world_;
+  std::string name_;
+  int64_t shown_ = 0;
+  bool stopping_ = false;
+  std::optional<core::Progress> progress_;  ///< on rank 0
+};
+
+}  // namespace syncdr::translate

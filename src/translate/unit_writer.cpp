@@ -1,0 +1,70 @@
+#include "unit_writer.h"
+
+#include "parallel.h"
+#include "pictures.h"
+#include "sealed_units.h"
+#include "syncdr/core/error.h"
+
+namespace syncdr::translate {
+
+UnitWriter::UnitWriter(const Plan& plan) : plan_(plan), thread_([this] { run(); }) {}
+
+UnitWriter::~UnitWriter() {
+  queue_.abandon();
+  if (thread_.joinable()) thread_.join();
+}
+
+void UnitWriter::run() {
+  try {
+    while (const auto batch = queue_.pop()) {
+      take(*batch);
+      if (missing_ == 0) seal();
+    }
+  } catch (...) {
+    queue_.fail(std::current_exception());
+  }
+}
+
+void UnitWriter::take(const FinishedBatch& batch) {
+  if (batch.unit != unit_) {
+    const auto images = plan_.images_of(batch.unit);
+    unit_ = batch.unit;
+    rows_.assign(static_cast<size_t>(images), {});
+    statuses_.assign(static_cast<size_t>(images), good);
+    missing_ = images;
+  }
+  const auto count = static_cast<int64_t>(batch.positions.size());
+  parallel_for(count, plan_.codec_threads, [&](int64_t index) {
+    const auto i = static_cast<size_t>(index), position = static_cast<size_t>(batch.positions[i]);
+    SYNCDR_ASSERT(rows_.at(position).empty(), "image {} of unit {} has come twice", position, unit_);
+    rows_[position] = data::encode(to_image(batch.images[i]), plan_.header.codec);
+    statuses_[position] = batch.statuses[i];
+  });
+  missing_ -= count;
+}
+
+void UnitWriter::seal() {
+  data::ShardWriter writer(plan_.path_of(unit_), plan_.header, true);
+  UnitRecord record{.unit = unit_};
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const auto position = static_cast<int64_t>(i);
+    auto source = plan_.source_of(unit_, position, statuses_[i]);
+    const auto label = plan_.rows.label(plan_.row_of(unit_, position));
+    writer.add({.key = source.key, .label = label, .encoded = std::move(rows_[i])}, source);
+    record.redrawn += statuses_[i] == redrawn;
+    record.quarantined += statuses_[i] == quarantined;
+  }
+  writer.seal();
+  record.entry = entry_of(plan_, unit_);
+  sealed_.push_back(std::move(record));
+  unit_ = -1;
+}
+
+std::vector<UnitRecord> UnitWriter::finish() {
+  queue_.end();
+  thread_.join();
+  queue_.pop();  // throws if the thread failed
+  return std::move(sealed_);
+}
+
+}  // namespace syncdr::translate

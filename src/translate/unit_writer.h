@@ -1,0 +1,47 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <thread>
+
+#include "bounded_queue.h"
+#include "plan.h"
+
+namespace syncdr::translate {
+
+/// Finished images of one unit.
+struct FinishedBatch {
+  int64_t unit = 0;
+  std::vector<int64_t> positions;  ///< [n] in the unit
+  std::vector<int32_t> statuses;   ///< [n]
+  std::vector<at::Tensor> images;  ///< [n] of [3, size, size] uint8, contiguous
+};
+
+/// Encodes finished images and seals each unit as soon as its last image has come, in a thread of its own. Images of a unit may come in any order,
+/// those of one unit all before those of the next. A unit that never becomes complete leaves nothing behind.
+class UnitWriter {
+ public:
+  /// plan must outlive this.
+  explicit UnitWriter(const Plan& plan);
+  /// Stops without sealing what is not sealed.
+  ~UnitWriter();
+  /// Waits for room. Throws what went wrong in the thread.
+  void push(FinishedBatch batch) { queue_.push(std::move(batch)); }
+  /// Waits until what was pushed is written, and returns the units sealed. Call it once, last.
+  std::vector<UnitRecord> finish();
+
+ private:
+  void run();
+  void take(const FinishedBatch& batch);
+  void seal();
+
+  const Plan& plan_;
+  int64_t unit_ = -1;                        ///< whose rows are gathered
+  std::vector<std::vector<uint8_t>> rows_;   ///< [images of the unit] encoded
+  std::vector<int32_t> statuses_;            ///< [images of the unit]
+  int64_t missing_ = 0;
+  std::vector<UnitRecord> sealed_;
+  BoundedQueue<FinishedBatch> queue_{2};
+  std::thread thread_;
+};
+
+}  // namespace syncdr::translate
