@@ -14,8 +14,9 @@ std::shared_ptr<c10d::Reducer> make_reducer(World& world, std::vector<at::Tensor
       c10d::compute_bucket_assignment_by_size(parameters, {static_cast<size_t>(first_bucket_bytes), static_cast<size_t>(bucket_bytes)}, dense));
   // Gradients come roughly in the reverse order of the parameters. After the first step the reducer replaces this guess by the order it saw.
   std::reverse(buckets.begin(), buckets.end());
+  // Gradients as views of the buckets would save their copy, but the C++ Optimizer::zero_grad detaches gradients, which views do not allow.
   return std::make_shared<c10d::Reducer>(std::move(parameters), std::move(buckets), world.group(), dense, bucket_bytes,
-                                         /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true,
+                                         /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/false,
                                          /*param_names=*/std::unordered_map<size_t, std::string>{}, first_bucket_bytes,
                                          /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
                                          /*bucket_bytes_cap_list=*/std::vector<int64_t>{});

@@ -220,10 +220,7 @@ TEST(GradientReducer, StepsEqualStepsWithHandAveragedGradients) {
   GradientReducer reducer(world(), reduced->parameters());
   torch::optim::SGD reduced_optimizer(reduced->parameters(), 0.05), hand_optimizer(by_hand->parameters(), 0.05);
   for (int step = 0; step < 4; ++step) {  // the reducer rebuilds its buckets before the second step
-    if (step % 2 == 0)  // both ways that the header allows
-      reduced_optimizer.zero_grad();
-    else
-      for (auto& parameter : reduced->parameters()) parameter.mutable_grad().zero_();
+    reduced_optimizer.zero_grad(/*set_to_none=*/step % 2 == 0);
     reducer.before_forward();
     auto loss = loss_of(reduced, step, world().rank());
     reducer.before_backward();

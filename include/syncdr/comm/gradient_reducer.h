@@ -13,9 +13,8 @@ namespace syncdr::comm {
 ///
 ///     reducer.before_forward();  loss = ...;  reducer.before_backward();  loss.backward();   // gradients are now equal on all ranks
 ///
-/// Every parameter must take part in each backward pass. Gradients are views of the buckets (no second copy): between steps set them to none or zero
-/// them in place; zero_grad(false), which detaches them first, does not work. Parameters that need no gradient are left alone.
-/// Throws if ranks bring parameters of different number or shape.
+/// Every parameter that needs a gradient must take part in each backward pass; the others are left alone. Throws if ranks bring parameters of different
+/// number or shape.
 class GradientReducer {
  public:
   GradientReducer(World& world, std::vector<at::Tensor> parameters);
