@@ -7,7 +7,8 @@
 #include <vector>
 
 /// A thin, checked wrapper of what syncdr needs of HDF5: contiguous one-dimensional datasets and scalar attributes.
-/// Every return code is checked: HDF5 otherwise reads lost data as zeros. One thread at a time may use this header's classes.
+/// Every return code is checked: HDF5 otherwise reads lost data as zeros. HDF5 itself is guarded by one lock, so files may be opened and written from
+/// several threads; a single object belongs to one thread at a time.
 namespace syncdr::io {
 
 /// Where a contiguous dataset's bytes lie in the file: readers map or read them directly, without HDF5's lock.
@@ -16,7 +17,8 @@ struct Extent {
   uint64_t bytes = 0;
 };
 
-/// A file being written. Nothing is durable until close() has returned; the destructor of an unclosed file throws its content away quietly.
+/// A file being written, in the format of HDF5 1.8 (its metadata carries checksums), without time stamps: equal calls give equal bytes.
+/// Nothing is complete until close() has returned; the destructor of an unclosed file gives up quietly. To be used on AtomicFile::temporary().
 class Hdf5Writer {
  public:
   explicit Hdf5Writer(const std::filesystem::path& path);
@@ -29,7 +31,7 @@ class Hdf5Writer {
   void write(const std::string& name, std::span<const uint64_t> values);
   void write(const std::string& name, std::span<const int32_t> values);
   void write(const std::string& name, std::span<const int64_t> values);
-  /// Fixed-length UTF-8 strings, null-padded to the longest.
+  /// Fixed-length UTF-8 strings, null-padded to the longest. Throws DataError if one holds a zero byte.
   void write(const std::string& name, const std::vector<std::string>& values);
   void attribute(const std::string& name, const std::string& value);
   void attribute(const std::string& name, int64_t value);
@@ -43,7 +45,8 @@ class Hdf5Writer {
   std::unique_ptr<State> state_;
 };
 
-/// A file being read. Throws DataError naming file and object: not HDF5, truncated, missing, another type, another rank, over the cap.
+/// A file being read. Throws DataError naming file and object: not HDF5, truncated, missing, a link, another type, another rank, not contiguous,
+/// filtered, stored outside the file. Values are read straight from the dataset's extent, which lies in the file: no size is believed before.
 class Hdf5Reader {
  public:
   explicit Hdf5Reader(const std::filesystem::path& path);

@@ -8,11 +8,11 @@
 /// JSON files, checked. `where` is the file (and place in it) that errors name.
 namespace syncdr::io {
 
-/// Throws DataError on a syntax error, with the byte offset.
+/// Throws DataError on a syntax error, a name that occurs twice in an object or nesting deeper than 64, with the byte offset.
 boost::json::value parse_json(std::string_view text, const std::string& where);
 /// Throws DataError if the file is missing, larger than 1 GiB or no JSON.
 boost::json::value read_json(const std::filesystem::path& path);
-/// Indented, keys in their order, numbers that read back to the same bits; atomically.
+/// Indented, keys in their order, numbers that read back to the same bits (NaN and infinities, which JSON has not, become null); atomically.
 void write_json(const std::filesystem::path& path, const boost::json::value& value);
 std::string pretty_json(const boost::json::value& value);
 

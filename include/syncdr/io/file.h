@@ -1,0 +1,50 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+/// Files by their descriptor: whole reads and writes, every short count an error.
+namespace syncdr::io {
+
+/// A file open for reading at any place, from several threads. It is read with pread, not mapped: a mapped file that is cut short under a running
+/// process kills it with SIGBUS, a short pread is an error with a message.
+class InputFile {
+ public:
+  /// Throws DataError if the file is missing, unreadable or no regular file.
+  explicit InputFile(std::filesystem::path path);
+  ~InputFile();
+  InputFile(InputFile&& other) noexcept;
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  uint64_t size() const { return size_; }  ///< when it was opened
+  /// Fills `into` from byte offset on. Throws DataError if the file ends before that.
+  void read_at(uint64_t offset, std::span<uint8_t> into) const;
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  uint64_t size_ = 0;
+};
+
+/// A file written from its start, truncating what was there. Throws IoError when the system refuses. It is not synced: AtomicFile::commit does that.
+class OutputFile {
+ public:
+  explicit OutputFile(std::filesystem::path path);
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  void write(std::span<const uint8_t> bytes);
+  void write(std::string_view text) { write(std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size())); }
+  void close();  ///< some file systems report a full disk only here
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+}  // namespace syncdr::io

@@ -1,0 +1,85 @@
+#include "syncdr/io/atomic_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "syncdr/core/error.h"
+#include "syncdr/io/file.h"
+
+namespace syncdr::io {
+namespace fs = std::filesystem;
+namespace {
+
+std::string reason() { return std::generic_category().message(errno); }
+
+fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
+void sync_path(const fs::path& path, int flags) {
+  const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC);
+  if (descriptor < 0) throw core::IoError("{}: cannot be opened to make it durable: {}", path.string(), reason());
+  const bool synced = ::fsync(descriptor) == 0;
+  const std::string why = synced ? "" : reason();
+  ::close(descriptor);
+  if (!synced) throw core::IoError("{}: fsync failed: {}", path.string(), why);
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), temporary_(path_) {
+  temporary_ += ".tmp";
+  std::error_code error;
+  fs::create_directories(folder_of(path_), error);
+  if (error) throw core::IoError("{}: the folder cannot be made: {}", folder_of(path_).string(), error.message());
+  fs::remove(temporary_, error);
+  if (error) throw core::IoError("{}: the left-over of an earlier run cannot be removed: {}", temporary_.string(), error.message());
+}
+
+AtomicFile::~AtomicFile() {
+  std::error_code ignored;
+  if (!committed_) fs::remove(temporary_, ignored);
+}
+
+void AtomicFile::commit() {
+  sync_file(temporary_);  // before the rename, or a power cut may leave the name with no content
+  std::error_code error;
+  fs::rename(temporary_, path_, error);
+  if (error) throw core::IoError("{}: cannot be renamed to {}: {}", temporary_.string(), path_.string(), error.message());
+  committed_ = true;
+  sync_folder(folder_of(path_));
+}
+
+void write_file(const fs::path& path, std::string_view content) {
+  AtomicFile file(path);
+  OutputFile out(file.temporary());
+  out.write(content);
+  out.close();
+  file.commit();
+}
+
+std::string read_file(const fs::path& path, uint64_t max_bytes) {
+  const InputFile file(path);
+  if (file.size() > max_bytes) throw core::DataError("{}: has {} bytes, at most {} are read", path.string(), file.size(), max_bytes);
+  std::string content(file.size(), '\0');
+  file.read_at(0, {reinterpret_cast<uint8_t*>(content.data()), content.size()});
+  return content;
+}
+
+void sync_file(const fs::path& path) { sync_path(path, O_RDONLY); }
+
+void sync_folder(const fs::path& folder) { sync_path(folder, O_RDONLY | O_DIRECTORY); }
+
+fs::path path_inside(const fs::path& root, const std::string& relative, const std::string& where) {
+  const fs::path path(relative);
+  if (relative.empty()) throw core::DataError("{}: a path is empty", where);
+  if (relative.find('\0') != std::string::npos) throw core::DataError("{}: a path holds a zero byte", where);
+  if (path.is_absolute()) throw core::DataError("{}: \"{}\" is an absolute path; paths are relative to {}", where, relative, root.string());
+  for (const fs::path& part : path) {
+    if (part == "..") throw core::DataError("{}: \"{}\" leaves its folder {} through \"..\"", where, relative, root.string());
+  }
+  return root / path.lexically_normal();
+}
+
+}  // namespace syncdr::io
