@@ -20,6 +20,7 @@ BatchNormMode batch_norm_mode_from_name(const std::string& name);  ///< throws U
 class BatchNormImpl : public torch::nn::Module {
  public:
   explicit BatchNormImpl(int64_t channels, bool affine = true, double epsilon = 1e-5, double momentum = 0.1);
+  /// Throws UsageError if the statistics of one value a channel are asked for (local mode, or one rank).
   at::Tensor forward(const at::Tensor& input);
 
   at::Tensor weight, bias;                                    // [C], undefined without affine
@@ -28,6 +29,8 @@ class BatchNormImpl : public torch::nn::Module {
   SumOverRanks sum_over_ranks;
 
  private:
+  at::Tensor forward_global(const at::Tensor& input);
+
   double epsilon_, momentum_;
 };
 TORCH_MODULE(BatchNorm);

@@ -16,10 +16,11 @@ struct Checkpoint {
 };
 
 /// A folder of checkpoints step-N/, each complete or absent: step-N.tmp/ with tensors.safetensors and state.json, fsync, manifest.json with
-/// hashes last, rename. The newest `keep` (at least two) stay. Written by rank 0 alone.
+/// hashes last, rename. The newest `keep` (at least two) stay. Written by rank 0 alone. Left-overs of killed runs go with the next save.
 class CheckpointFolder {
  public:
   explicit CheckpointFolder(std::filesystem::path folder, int64_t keep = 2);
+  /// Replaces a checkpoint of the same step, and removes those of later steps: a run that saves step N has not gone on from them.
   void save(const Checkpoint& checkpoint);
   /// The newest checkpoint whose hashes are right; damaged ones are passed over with a warning. Nothing if there is none.
   std::optional<Checkpoint> latest() const;

@@ -5,6 +5,7 @@
 
 #include "syncdr/comm/gradient_reducer.h"
 #include "syncdr/comm/world.h"
+#include "syncdr/nn/batch_norm.h"
 
 namespace syncdr::training {
 
@@ -21,6 +22,7 @@ class DataParallel {
   /// Parameters and buffers of rank 0 are sent to all ranks.
   DataParallel(comm::World& world, torch::nn::Module& module);
   void before_forward();
+  /// Replaces the gradients: no call to zero_grad is needed.
   void backward(const at::Tensor& share_of_loss);
 
  private:
@@ -32,6 +34,9 @@ class DataParallel {
 /// Rows of all ranks, [n_r, D] -> [sum n_r, D] in rank order, where gradients flow into this rank's own rows only: with DataParallel's sum over
 /// ranks this yields the exact gradient of a loss over the gathered rows, provided each rank backpropagates the *whole* loss.
 at::Tensor gather_with_own_gradient(comm::World& world, const at::Tensor& rows, const char* what);
+
+/// What nn::BatchNorm needs for statistics of the global batch; empty with one rank. The world must outlive it.
+nn::SumOverRanks sum_over_ranks(comm::World& world);
 
 /// This rank's part [first, last) of `count` things dealt to ranks in contiguous, nearly equal parts.
 struct Part {

@@ -13,6 +13,7 @@ class Ema {
   void update(const torch::nn::Module& module);
   const io::NamedTensors& average() const { return average_; }
   int64_t updates() const { return updates_; }
+  /// Throws DataError naming `where` and the tensor if one is missing, left over, or of another shape or dtype.
   void load(const io::NamedTensors& average, int64_t updates, const std::string& where);
 
  private:

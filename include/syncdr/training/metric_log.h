@@ -8,18 +8,21 @@
 namespace syncdr::training {
 
 /// A run's figures over its steps, one JSON object a line ({"step": 40, "loss": 3.1}), appended by rank 0. On resume, lines of steps at or after
-/// the resumed one are dropped, so that no step is there twice.
+/// the resumed one are dropped, so that no step is there twice; so is a last line that a kill left unfinished. What is not finite is written as null,
+/// since JSON has neither NaN nor infinities.
 class MetricLog {
  public:
   using Values = std::vector<std::pair<std::string, double>>;
+  /// first_step: the next step to be logged; 0 begins anew.
   MetricLog(std::filesystem::path file, int64_t first_step);
+  /// Names differ from each other and from "step".
   void append(int64_t step, const Values& values);
 
  private:
   std::filesystem::path file_;
 };
 
-/// (step, value) of one figure of a log, for curves. Lines without it are passed over. Throws DataError if the file is missing or broken.
+/// (step, value) of one figure of a log, for curves. Lines without it, or with null, are passed over, and so is an unfinished last line. Throws DataError if the file is missing or broken.
 std::vector<std::pair<int64_t, double>> read_metric(const std::filesystem::path& file, const std::string& name);
 
 }  // namespace syncdr::training

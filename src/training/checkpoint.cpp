@@ -1,0 +1,177 @@
+#include "syncdr/training/checkpoint.h"
+
+#include <boost/json/array.hpp>
+#include <charconv>
+#include <system_error>
+
+#include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/hash.h"
+#include "syncdr/io/json.h"
+
+namespace syncdr::training {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+constexpr const char* format_name = "syncdr-checkpoint";
+constexpr int64_t format_version = 1;
+constexpr const char* content[] = {"state.json", "tensors.safetensors"};
+
+// The N of "step-N"; nothing for other names, temporary ones among them.
+std::optional<int64_t> step_of(const fs::path& path) {
+  const std::string name = path.filename().string();
+  if (!name.starts_with("step-")) return std::nullopt;
+  int64_t step = -1;
+  const char* const end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(name.data() + 5, end, step);
+  if (error != std::errc() || rest != end || step < 0) return std::nullopt;
+  return step;
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) entries.push_back(entry->path());
+  if (error && error != std::errc::no_such_file_or_directory) throw core::IoError("{}: cannot be listed: {}", folder.string(), error.message());
+  return entries;
+}
+
+// Newest first.
+std::map<int64_t, fs::path, std::greater<>> checkpoints_in(const fs::path& folder) {
+  std::map<int64_t, fs::path, std::greater<>> found;
+  for (const fs::path& path : entries_of(folder)) {
+    if (const auto step = step_of(path)) found.emplace(*step, path);
+  }
+  return found;
+}
+
+void rename_folder(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  if (error) throw core::IoError("{}: cannot be renamed to {}: {}", from.string(), to.string(), error.message());
+  io::sync_folder(to.parent_path());
+}
+
+void remove_folder(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (error) throw core::IoError("{}: cannot be removed: {}", path.string(), error.message());
+}
+
+// First out of sight, then gone: a kill in between leaves a left-over, not half a checkpoint.
+void retire(const fs::path& checkpoint) {
+  const fs::path hidden = checkpoint.string() + ".old.tmp";
+  rename_folder(checkpoint, hidden);
+  remove_folder(hidden);
+}
+
+void remove_left_overs(const fs::path& folder) {
+  for (const fs::path& path : entries_of(folder)) {
+    const std::string name = path.filename().string();
+    if (name.starts_with("step-") && name.ends_with(".tmp")) remove_folder(path);
+  }
+}
+
+json::object manifest_of(const fs::path& folder, int64_t step) {
+  json::array files;
+  for (const char* name : content) {
+    files.push_back({{"name", name}, {"hash", io::hash_file(folder / name)}});
+  }
+  return {{"format", format_name}, {"version", format_version}, {"step", step}, {"files", std::move(files)}};
+}
+
+void write_checkpoint(const fs::path& folder, const Checkpoint& checkpoint) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw core::IoError("{}: the folder cannot be made: {}", folder.string(), error.message());
+  io::write_safetensors(folder / "tensors.safetensors", checkpoint.tensors);
+  io::write_json(folder / "state.json", checkpoint.state);
+  // Last: what has a manifest whose hashes are right is whole.
+  io::write_json(folder / "manifest.json", manifest_of(folder, checkpoint.step));
+}
+
+void verify(const fs::path& folder, int64_t step) {
+  const std::string where = (folder / "manifest.json").string();
+  const json::value document = io::read_json(folder / "manifest.json");
+  const json::object& manifest = io::as_object(document, where);
+  if (io::json_string(manifest, "format", where) != format_name) throw core::DataError("{}: is no manifest of a checkpoint", where);
+  if (const int64_t version = io::json_int(manifest, "version", where); version != format_version) {
+    throw core::DataError("{}: version {}, this program reads {}", where, version, format_version);
+  }
+  if (const int64_t named = io::json_int(manifest, "step", where); named != step) throw core::DataError("{}: is of step {}", where, named);
+  const json::array& files = io::json_array(manifest, "files", where);
+  if (files.size() != std::size(content)) throw core::DataError("{}: lists {} files, a checkpoint has {}", where, files.size(), std::size(content));
+  for (size_t k = 0; k < files.size(); ++k) {
+    const json::object& file = io::as_object(files[k], where);
+    if (io::json_string(file, "name", where) != content[k]) throw core::DataError("{}: does not list {}", where, content[k]);
+    const std::string hash = io::hash_file(folder / content[k]);
+    if (hash != io::json_string(file, "hash", where)) {
+      throw core::DataError("{}: its content has changed since it was written (hash {})", (folder / content[k]).string(), hash);
+    }
+  }
+}
+
+Checkpoint read_checkpoint(const fs::path& folder, int64_t step) {
+  verify(folder, step);
+  Checkpoint checkpoint{.step = step, .tensors = io::read_safetensors(folder / "tensors.safetensors").tensors};
+  const json::value state = io::read_json(folder / "state.json");
+  checkpoint.state = io::as_object(state, (folder / "state.json").string());
+  return checkpoint;
+}
+
+}  // namespace
+
+CheckpointFolder::CheckpointFolder(fs::path folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {
+  if (keep < 2) throw core::UsageError("{} checkpoints kept: at least 2 are needed, the newest may be damaged", keep);
+}
+
+void CheckpointFolder::save(const Checkpoint& checkpoint) {
+  SYNCDR_ASSERT(checkpoint.step >= 0, "a checkpoint of step {}", checkpoint.step);
+  remove_left_overs(folder_);
+  const fs::path path = folder_ / fmt::format("step-{}", checkpoint.step), temporary = path.string() + ".tmp";
+  write_checkpoint(temporary, checkpoint);
+  if (fs::exists(path)) retire(path);
+  rename_folder(temporary, path);
+
+  int64_t kept = 0;
+  for (const auto& [step, other] : checkpoints_in(folder_)) {
+    // Later steps belong to a history that this run did not go on from: they were damaged, and must not be found by the next resume.
+    const bool later = step > checkpoint.step;
+    if (later) core::warn("{}: removed, the run went on from an earlier step", other.string());
+    if (later || kept == keep_) {
+      retire(other);
+    } else {
+      ++kept;
+    }
+  }
+}
+
+std::optional<Checkpoint> CheckpointFolder::latest() const {
+  for (const auto& [step, path] : checkpoints_in(folder_)) {
+    try {
+      return read_checkpoint(path, step);
+    } catch (const core::Error& error) {
+      core::warn("checkpoint {} is damaged and passed over: {}", path.string(), error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+io::NamedTensors take_prefix(const io::NamedTensors& tensors, const std::string& prefix) {
+  io::NamedTensors taken;
+  for (auto item = tensors.lower_bound(prefix); item != tensors.end() && item->first.starts_with(prefix); ++item) {
+    taken.emplace(item->first.substr(prefix.size()), item->second);
+  }
+  return taken;
+}
+
+void put_prefix(io::NamedTensors& into, const io::NamedTensors& tensors, const std::string& prefix) {
+  for (const auto& [name, tensor] : tensors) {
+    SYNCDR_ASSERT(into.emplace(prefix + name, tensor).second, "tensor {}{} is there twice", prefix, name);
+  }
+}
+
+}  // namespace syncdr::training

@@ -1,0 +1,77 @@
+#include "syncdr/training/data_parallel.h"
+
+#include <map>
+
+#include "syncdr/core/error.h"
+
+namespace syncdr::training {
+namespace {
+
+// One flat message a dtype: hundreds of small broadcasts would cost a round trip each.
+void broadcast_flat(comm::World& world, const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> pieces;
+  for (const at::Tensor& tensor : tensors) pieces.push_back(tensor.detach().reshape({-1}));
+  at::Tensor flat = at::cat(pieces);
+  world.broadcast(flat, 0, "sending rank 0's weights to all ranks");
+  int64_t offset = 0;
+  for (const at::Tensor& tensor : tensors) {
+    tensor.copy_(flat.narrow(0, offset, tensor.numel()).view(tensor.sizes()));
+    offset += tensor.numel();
+  }
+}
+
+void broadcast_state(comm::World& world, const torch::nn::Module& module) {
+  if (world.size() == 1) return;
+  const torch::NoGradGuard no_grad;
+  std::map<at::ScalarType, std::vector<at::Tensor>> by_type;
+  for (const at::Tensor& tensor : module.parameters()) by_type[tensor.scalar_type()].push_back(tensor);
+  for (const at::Tensor& tensor : module.buffers()) by_type[tensor.scalar_type()].push_back(tensor);
+  for (const auto& [type, tensors] : by_type) broadcast_flat(world, tensors);
+}
+
+std::vector<at::Tensor> trained_parameters(const torch::nn::Module& module) {
+  std::vector<at::Tensor> trained;
+  for (const at::Tensor& parameter : module.parameters()) {
+    if (parameter.requires_grad()) trained.push_back(parameter);
+  }
+  return trained;
+}
+
+}  // namespace
+
+DataParallel::DataParallel(comm::World& world, torch::nn::Module& module)
+    : world_(world), parameters_((broadcast_state(world, module), trained_parameters(module))), reducer_(world, parameters_) {}
+
+void DataParallel::before_forward() { reducer_.before_forward(); }
+
+void DataParallel::backward(const at::Tensor& share_of_loss) {
+  SYNCDR_ASSERT(share_of_loss.numel() == 1, "a loss has one value, this one {}", share_of_loss.numel());
+  // Without a gradient the backward pass sets one instead of adding to it: no pass over memory to clear the old.
+  for (at::Tensor& parameter : parameters_) parameter.mutable_grad() = at::Tensor();
+  reducer_.before_backward();
+  // The reducer averages over ranks, shares are to be summed.
+  (world_.size() == 1 ? share_of_loss : share_of_loss * world_.size()).backward();
+}
+
+at::Tensor gather_with_own_gradient(comm::World& world, const at::Tensor& rows, const char* what) {
+  if (world.size() == 1) return rows;
+  const at::Tensor counts = world.all_gather_rows(at::full({1}, rows.size(0), at::kLong), what);
+  const int64_t first = counts.narrow(0, 0, world.rank()).sum().item<int64_t>();
+  const at::Tensor all = world.all_gather_rows(rows.detach(), what);
+  const int64_t last = first + rows.size(0);
+  return at::cat({all.narrow(0, 0, first), rows, all.narrow(0, last, all.size(0) - last)});
+}
+
+nn::SumOverRanks sum_over_ranks(comm::World& world) {
+  if (world.size() == 1) return {};
+  return [&world](at::Tensor& tensor) { world.all_reduce_sum(tensor, "batch normalisation over all ranks"); };
+}
+
+Part part_of(int64_t count, int rank, int ranks) {
+  SYNCDR_ASSERT(count >= 0 && rank >= 0 && rank < ranks, "part {} of {} of {} things", rank, ranks, count);
+  const int64_t each = count / ranks, longer = count % ranks;  // the first `longer` ranks take one more
+  const int64_t first = rank * each + std::min<int64_t>(rank, longer);
+  return {first, first + each + (rank < longer ? 1 : 0)};
+}
+
+}  // namespace syncdr::training

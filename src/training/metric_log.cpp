@@ -1,0 +1,94 @@
+#include "syncdr/training/metric_log.h"
+
+#include <boost/json/serialize.hpp>
+#include <cmath>
+#include <fstream>
+#include <set>
+
+#include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/json.h"
+
+namespace syncdr::training {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+std::string line_of(int64_t step, const MetricLog::Values& values) {
+  std::string line = fmt::format("{{\"step\": {}", step);
+  std::set<std::string> names{"step"};
+  for (const auto& [name, value] : values) {
+    SYNCDR_ASSERT(names.insert(name).second, "\"{}\" is there twice in one line of figures", name);
+    // The shortest text that reads back to the same bits.
+    const std::string number = std::isfinite(value) ? fmt::format("{}", value) : "null";
+    line += fmt::format(", {}: {}", json::serialize(json::value(name)), number);
+  }
+  return line + "}\n";
+}
+
+struct Line {
+  std::string text;   // without its end
+  std::string where;  // "FILE: line 3"
+  bool torn = false;  // the last line of a process killed while it wrote
+};
+
+std::vector<Line> lines_of(const fs::path& file) {
+  const std::string content = io::read_file(file);
+  std::vector<Line> lines;
+  for (size_t begin = 0; begin < content.size();) {
+    const size_t end = content.find('\n', begin);
+    const bool torn = end == std::string::npos;
+    lines.push_back({content.substr(begin, torn ? end : end - begin), fmt::format("{}: line {}", file.string(), lines.size() + 1), torn});
+    begin = torn ? content.size() : end + 1;
+  }
+  return lines;
+}
+
+// A line's step, or nothing if the line is broken: figures are no reason to refuse to resume.
+std::optional<int64_t> readable_step(const Line& line) {
+  try {
+    const json::value value = io::parse_json(line.text, line.where);
+    return io::json_int(io::as_object(value, line.where), "step", line.where);
+  } catch (const core::DataError& error) {
+    core::warn("{}. The line is dropped.", error.what());
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+MetricLog::MetricLog(fs::path file, int64_t first_step) : file_(std::move(file)) {
+  std::string kept;
+  if (first_step > 0 && fs::exists(file_)) {
+    for (const Line& line : lines_of(file_)) {
+      if (line.torn) continue;
+      const auto step = readable_step(line);
+      if (step && *step < first_step) kept += line.text + "\n";
+    }
+  }
+  io::write_file(file_, kept);
+}
+
+void MetricLog::append(int64_t step, const Values& values) {
+  std::ofstream out(file_, std::ios::app);
+  out << line_of(step, values) << std::flush;
+  if (!out) throw core::IoError("{}: figures of step {} cannot be appended", file_.string(), step);
+}
+
+std::vector<std::pair<int64_t, double>> read_metric(const fs::path& file, const std::string& name) {
+  std::vector<std::pair<int64_t, double>> curve;
+  for (const Line& line : lines_of(file)) {
+    if (line.torn) continue;
+    const json::value value = io::parse_json(line.text, line.where);
+    const json::object& object = io::as_object(value, line.where);
+    const int64_t step = io::json_int(object, "step", line.where);
+    const json::value* figure = object.if_contains(name);
+    if (figure == nullptr || figure->is_null()) continue;
+    curve.emplace_back(step, io::json_double(object, name.c_str(), line.where));
+  }
+  return curve;
+}
+
+}  // namespace syncdr::training

@@ -1,0 +1,184 @@
+#include "syncdr/training/optimizer.h"
+
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/sgd.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "syncdr/core/error.h"
+
+namespace syncdr::training {
+namespace {
+
+using torch::optim::AdamOptions;
+using torch::optim::AdamParamState;
+using torch::optim::AdamWOptions;
+using torch::optim::AdamWParamState;
+using torch::optim::SGDOptions;
+using torch::optim::SGDParamState;
+
+std::tuple<double, double> betas_of(const OptimizerConfig& config) {
+  const auto& betas = config.betas;
+  if (betas.size() != 2 || betas[0] >= 1 || betas[1] >= 1) {
+    throw core::UsageError("optimizer.betas = [{}]: needs two values, both below 1", fmt::join(betas, ", "));
+  }
+  return {betas[0], betas[1]};
+}
+
+// Half a cosine from `from` at share 0 to `to` at share 1.
+double cosine_between(double from, double to, double share) { return to + (from - to) / 2 * (std::cos(std::numbers::pi * share) + 1); }
+
+double one_cycle(double largest, double warmup, double step, double steps) {
+  const double first = largest / 25, last = first / 1e4;
+  // PyTorch ends the rise at this step, a fraction that may be negative; an end at exactly 0 would divide by zero there.
+  const double peak = warmup * steps - 1;
+  if (step <= peak && peak > 0) return cosine_between(first, largest, step / peak);
+  const double fall = steps - 1 - peak;
+  return fall > 0 ? cosine_between(largest, last, (step - peak) / fall) : largest;
+}
+
+// CUT's rule: constant, then one equal step down at each step, so that the step after the last would have 0.
+double linear(double largest, int64_t step, int64_t steps) {
+  const int64_t constant = steps / 2;
+  const auto down = static_cast<double>(std::max<int64_t>(0, step + 1 - constant));
+  return largest * (1 - down / static_cast<double>(steps - constant + 1));
+}
+
+// Names as in PyTorch's state_dict.
+void put_state(io::NamedTensors& into, const std::string& prefix, const torch::optim::OptimizerParamState& state) {
+  const auto put = [&](const char* name, const at::Tensor& tensor) { into.emplace(prefix + name, tensor); };
+  const auto put_adam = [&](const auto& adam) {
+    put("exp_avg", adam.exp_avg());
+    put("exp_avg_sq", adam.exp_avg_sq());
+    put("step", at::scalar_tensor(adam.step(), at::kLong));
+  };
+  if (const auto* sgd = dynamic_cast<const SGDParamState*>(&state)) return put("momentum_buffer", sgd->momentum_buffer());
+  if (const auto* adam = dynamic_cast<const AdamParamState*>(&state)) return put_adam(*adam);
+  if (const auto* adamw = dynamic_cast<const AdamWParamState*>(&state)) return put_adam(*adamw);
+  SYNCDR_ASSERT(false, "an optimizer that this file does not make");
+}
+
+// The tensors of one parameter as they were saved, taken out of `rest` one by one.
+class StateReader {
+ public:
+  StateReader(io::NamedTensors& rest, size_t index, const at::Tensor& parameter, const std::string& where)
+      : rest_(rest), prefix_(fmt::format("{}.", index)), parameter_(parameter), where_(where) {}
+
+  /// A copy of the saved tensor on the parameter's device, in its memory layout.
+  at::Tensor like_parameter(const char* name) {
+    const at::Tensor saved = take(name);
+    check(name, saved, parameter_.sizes(), parameter_.scalar_type());
+    return at::empty_like(parameter_).copy_(saved);
+  }
+  int64_t count(const char* name) {
+    const at::Tensor saved = take(name);
+    check(name, saved, {}, at::kLong);
+    return saved.item<int64_t>();
+  }
+
+ private:
+  at::Tensor take(const char* name) {
+    const auto node = rest_.extract(prefix_ + name);
+    if (node.empty()) {
+      throw core::DataError("{}: optimizer state \"{}{}\" missing. It was saved by another optimizer or for another model.", where_, prefix_, name);
+    }
+    return node.mapped();
+  }
+  void check(const char* name, const at::Tensor& saved, at::IntArrayRef shape, at::ScalarType type) const {
+    if (saved.sizes() == shape && saved.scalar_type() == type) return;
+    throw core::DataError("{}: optimizer state \"{}{}\" is {} [{}], the optimizer needs {} [{}]", where_, prefix_, name,
+                          c10::toString(saved.scalar_type()), fmt::join(saved.sizes(), ", "), c10::toString(type), fmt::join(shape, ", "));
+  }
+
+  io::NamedTensors& rest_;
+  std::string prefix_;
+  const at::Tensor& parameter_;
+  const std::string& where_;
+};
+
+template <class State> std::unique_ptr<torch::optim::OptimizerParamState> read_adam(StateReader& reader) {
+  auto state = std::make_unique<State>();
+  state->exp_avg(reader.like_parameter("exp_avg"));
+  state->exp_avg_sq(reader.like_parameter("exp_avg_sq"));
+  state->step(reader.count("step"));
+  return state;
+}
+
+// SGD without momentum has none.
+bool has_state(const torch::optim::Optimizer& optimizer) {
+  const auto* sgd = dynamic_cast<const SGDOptions*>(&optimizer.defaults());
+  return sgd == nullptr || sgd->momentum() != 0;
+}
+
+std::unique_ptr<torch::optim::OptimizerParamState> read_state(const torch::optim::Optimizer& optimizer, StateReader& reader) {
+  if (dynamic_cast<const AdamOptions*>(&optimizer.defaults())) return read_adam<AdamParamState>(reader);
+  if (dynamic_cast<const AdamWOptions*>(&optimizer.defaults())) return read_adam<AdamWParamState>(reader);
+  auto state = std::make_unique<SGDParamState>();
+  state->momentum_buffer(reader.like_parameter("momentum_buffer"));
+  return state;
+}
+
+}  // namespace
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(std::vector<at::Tensor> parameters, const OptimizerConfig& config) {
+  if (config.name == "sgd") {
+    return std::make_unique<torch::optim::SGD>(std::move(parameters),
+                                               SGDOptions(config.learning_rate).momentum(config.momentum).weight_decay(config.weight_decay));
+  }
+  if (config.name == "adam") {
+    return std::make_unique<torch::optim::Adam>(std::move(parameters),
+                                                AdamOptions(config.learning_rate).betas(betas_of(config)).weight_decay(config.weight_decay));
+  }
+  if (config.name == "adamw") {
+    return std::make_unique<torch::optim::AdamW>(std::move(parameters),
+                                                 AdamWOptions(config.learning_rate).betas(betas_of(config)).weight_decay(config.weight_decay));
+  }
+  throw core::UsageError("optimizer.name = \"{}\": use sgd, adam or adamw", config.name);
+}
+
+double learning_rate_at(const OptimizerConfig& config, int64_t step, int64_t steps) {
+  SYNCDR_ASSERT(step >= 0 && step < steps, "step {} of {}", step, steps);
+  const double rate = config.learning_rate;
+  const auto now = static_cast<double>(step), all = static_cast<double>(steps);
+  if (config.schedule == "constant") return rate;
+  if (config.schedule == "cosine") return cosine_between(rate, 0, now / all);
+  if (config.schedule == "one_cycle") return one_cycle(rate, config.warmup, now, all);
+  if (config.schedule == "linear") return linear(rate, step, steps);
+  throw core::UsageError("optimizer.schedule = \"{}\": use constant, cosine, one_cycle or linear", config.schedule);
+}
+
+void set_learning_rate(torch::optim::Optimizer& optimizer, double rate) {
+  for (auto& group : optimizer.param_groups()) group.options().set_lr(rate);
+}
+
+io::NamedTensors optimizer_state(const torch::optim::Optimizer& optimizer) {
+  io::NamedTensors all;
+  size_t index = 0;
+  for (const auto& group : optimizer.param_groups()) {
+    for (const at::Tensor& parameter : group.params()) {
+      const auto found = optimizer.state().find(parameter.unsafeGetTensorImpl());
+      if (found != optimizer.state().end()) put_state(all, fmt::format("{}.", index), *found->second);
+      ++index;
+    }
+  }
+  return all;
+}
+
+void load_optimizer_state(torch::optim::Optimizer& optimizer, const io::NamedTensors& tensors, const std::string& where) {
+  io::NamedTensors rest = tensors;
+  std::remove_reference_t<decltype(optimizer.state())> loaded;
+  size_t index = 0;
+  for (const auto& group : optimizer.param_groups()) {
+    for (const at::Tensor& parameter : group.params()) {
+      if (tensors.empty() || !has_state(optimizer)) break;  // none: the state before the first step
+      StateReader reader(rest, index++, parameter, where);
+      loaded[parameter.unsafeGetTensorImpl()] = read_state(optimizer, reader);
+    }
+  }
+  if (!rest.empty()) throw core::DataError("{}: optimizer state \"{}\" not known to the optimizer", where, rest.begin()->first);
+  optimizer.state() = std::move(loaded);
+}
+
+}  // namespace syncdr::training
