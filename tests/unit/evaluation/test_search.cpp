@@ -1,0 +1,107 @@
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "running_best.h"
+#include "syncdr/core/error.h"
+#include "syncdr/evaluation/search.h"
+
+namespace syncdr::evaluation {
+namespace {
+
+// Small whole numbers: products and sums are exact, so equal scores are exactly equal whatever the tiling, and there are many of them.
+at::Tensor whole_numbers(int64_t rows, int64_t columns) { return at::randint(-2, 3, {rows, columns}).to(at::kFloat); }
+
+Neighbours brute_force(const at::Tensor& queries, const at::Tensor& gallery, int64_t k) {
+  const auto scores = at::mm(queries, gallery.t());
+  const auto [sorted, order] = at::sort(scores, /*stable=*/true, 1, /*descending=*/true);
+  const int64_t kept = std::min(k, gallery.size(0));
+  return {sorted.narrow(1, 0, kept), order.narrow(1, 0, kept)};
+}
+
+class TopK : public testing::TestWithParam<int64_t> {};  // columns a tile
+
+TEST_P(TopK, EqualsBruteForceWithTiesAcrossTiles) {
+  at::manual_seed(1);
+  const auto queries = whole_numbers(37, 3), gallery = whole_numbers(211, 3);
+  for (const int64_t k : {1, 5, 15, 210, 211, 500}) {
+    const auto found = top_k(queries, gallery, k, GetParam()), truth = brute_force(queries, gallery, k);
+    EXPECT_TRUE(at::equal(found.indices, truth.indices)) << "k = " << k;
+    EXPECT_TRUE(at::equal(found.scores, truth.scores)) << "k = " << k;
+  }
+}
+
+// 211 = 7 * 30 + 1: the last tile has one column; 8192: one tile holds all.
+INSTANTIATE_TEST_SUITE_P(Tiles, TopK, testing::Values(1, 7, 30, 64, 211, 8192));
+
+TEST(TopKOrder, AllEqualScoresGiveTheFirstRows) {
+  const auto found = top_k(at::ones({3, 4}), at::ones({100, 4}), 9, 13);
+  EXPECT_TRUE(at::equal(found.indices, at::arange(9).expand({3, 9})));
+}
+
+TEST(TopKOrder, NegativeZeroEqualsZero) {
+  const auto gallery = at::tensor({-0.0f, 0.0f, -0.0f, 1.0f}).view({4, 1});
+  EXPECT_TRUE(at::equal(top_k(at::ones({1, 1}), gallery, 4, 2).indices, at::tensor(std::vector<int64_t>{3, 0, 1, 2}).view({1, 4})));
+}
+
+TEST(TopKOrder, MoreQueriesThanOneTileOfRowsKeepTheirOrder) {
+  at::manual_seed(2);
+  const auto queries = whole_numbers(1300, 6), gallery = whole_numbers(50, 6);
+  EXPECT_TRUE(at::equal(top_k(queries, gallery, 4, 16).indices, brute_force(queries, gallery, 4).indices));
+}
+
+TEST(TopKOrder, RealValuedScoresComeBackUnchanged) {
+  at::manual_seed(3);
+  const auto queries = at::randn({20, 32}), gallery = at::randn({300, 32});
+  const auto found = top_k(queries, gallery, 10, 300), truth = brute_force(queries, gallery, 10);
+  EXPECT_TRUE(at::equal(found.indices, truth.indices));
+  EXPECT_TRUE(at::equal(found.scores, truth.scores));
+}
+
+TEST(RunningBest, HeapAndTopkKeepTheSameCandidates) {
+  at::manual_seed(5);
+  const auto scores = at::randint(-9, 10, {40, 500}).to(at::kFloat);
+  auto by_heap = no_candidates(40, 15, at::kCPU), by_topk = no_candidates(40, 15, at::kCPU);
+  for (int64_t first = 0; first < 500; first += 10) {  // pieces shorter than k
+    offer_by_heap(by_heap, scores.narrow(1, first, 10), first);
+    offer_by_topk(by_topk, scores.narrow(1, first, 10).contiguous(), first);
+  }
+  const auto heap = in_order(by_heap), topk = in_order(by_topk);
+  EXPECT_TRUE(at::equal(heap.indices, topk.indices));
+  EXPECT_TRUE(at::equal(heap.scores, topk.scores));
+  EXPECT_TRUE(at::equal(heap.indices, std::get<1>(at::sort(scores, true, 1, true)).narrow(1, 0, 15)));
+}
+
+TEST(RunningBest, RowsAtTheEndOf32BitsComeBack) {
+  auto by_heap = no_candidates(1, 2, at::kCPU), by_topk = no_candidates(1, 2, at::kCPU);
+  const auto scores = at::tensor({-1.5f, -1.5f, -2.0f}).view({1, 3});
+  const int64_t first = max_gallery_rows - 3;
+  offer_by_heap(by_heap, scores, first);
+  offer_by_topk(by_topk, scores, first);
+  EXPECT_TRUE(at::equal(in_order(by_heap).indices, at::tensor(std::vector<int64_t>{first, first + 1}).view({1, 2})));
+  EXPECT_TRUE(at::equal(by_topk, std::get<0>(by_heap.sort(1, true))));
+}
+
+TEST(TopKErrors, NoQueriesAndNoGalleryGiveEmptyResults) {
+  EXPECT_EQ(top_k(at::ones({0, 4}), at::ones({9, 4}), 3).indices.sizes(), (std::vector<int64_t>{0, 3}));
+  EXPECT_EQ(top_k(at::ones({2, 4}), at::ones({0, 4}), 3).indices.sizes(), (std::vector<int64_t>{2, 0}));
+}
+
+TEST(TopKErrors, ANotFiniteFeatureIsBadData) {
+  auto broken = at::ones({5, 4});
+  broken[3][2] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THROW(top_k(broken, at::ones({9, 4}), 3), core::DataError);
+  EXPECT_THROW(top_k(at::ones({9, 4}), broken, 3), core::DataError);
+}
+
+TEST(TopKErrors, ASimilarityThatOverflowsIsBadData) {
+  EXPECT_THROW(top_k(at::full({1, 4}, 1e30), at::full({2, 4}, 1e30), 1), core::DataError);
+}
+
+TEST(TopKErrors, KAndTileMustBePositive) {
+  EXPECT_THROW(top_k(at::ones({1, 4}), at::ones({2, 4}), 0), core::UsageError);
+  EXPECT_THROW(top_k(at::ones({1, 4}), at::ones({2, 4}), 1, 0), core::UsageError);
+}
+
+}  // namespace
+}  // namespace syncdr::evaluation
