@@ -1,6 +1,6 @@
 #pragma once
 #include <cstdint>
-#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,27 +18,44 @@ namespace syncdr::data {
 class PairSet {
  public:
   /// run: the translation run ("cut"); empty: real images alone, no counterparts (CDS). Throws DataError when a translation is missing, incomplete,
-  /// or does not cover its source's rows.
+  /// of another split, or does not give every row of its source the same variants.
   PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split = "train");
 
-  int64_t size() const { return static_cast<int64_t>(own_.rows_of.size()); }
-  int64_t real_count() const { return real_count_; }
-  bool is_real(int64_t entry) const { return entry < real_count_; }
+  int64_t size() const { return own_.size(); }
+  int64_t real_count() const { return real_.rows(); }
+  bool is_real(int64_t entry) const { return entry < real_count(); }
+  /// False for a set made without a run: no entry then has a counterpart.
+  bool has_run() const { return has_run_; }
   /// "DOMAIN/..." key of the image the entry comes from (a translation: its source's key).
   const std::string& key(int64_t entry) const;
-  bool has_counterpart(int64_t entry) const;
+  bool has_counterpart(int64_t entry) const { return counterparts_.count(entry) > 0; }
   /// A run with several variants of a translation: one is drawn.
   Image image(int64_t entry, core::Random random, int64_t at_least = 0) const;
   Image counterpart(int64_t entry, core::Random random, int64_t at_least = 0) const;
 
- private:
-  /// A list of images, each with the rows (one a variant) that may stand for it.
-  struct Side {
-    std::vector<std::vector<int64_t>> rows_of;
+  /// For each of a list of entries the rows of a shard list (one a variant) that may stand for it.
+  class Side {
+   public:
+    int64_t size() const { return static_cast<int64_t>(ends_.size()); }
+    int64_t count(int64_t entry) const { return ends_.at(static_cast<size_t>(entry)) - start(entry); }
+    /// One of the entry's rows, all equally likely; the entry must have one.
+    int64_t draw(int64_t entry, core::Random& random) const;
+    void add_row(int64_t row) { rows_.push_back(row); }            ///< of the entry that end_entry() ends
+    void end_entry() { ends_.push_back(static_cast<int64_t>(rows_.size())); }
+    std::span<const int64_t> rows(int64_t entry) const;
+
+   private:
+    int64_t start(int64_t entry) const { return entry == 0 ? 0 : ends_[static_cast<size_t>(entry - 1)]; }
+    std::vector<int64_t> rows_, ends_;
   };
-  ShardList real_, into_, other_real_, from_;
+
+ private:
+  void add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split);
+
+  ShardList real_, into_;        // the entries' images: of the domain, and the other's translated into it
+  ShardList from_, other_real_;  // their counterparts': the domain's translated into the other, and the other's own
   Side own_, counterparts_;
-  int64_t real_count_ = 0;
+  bool has_run_ = false;
 };
 
 }  // namespace syncdr::data

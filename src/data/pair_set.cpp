@@ -1,0 +1,154 @@
+#include "syncdr/data/pair_set.h"
+
+#include <algorithm>
+
+#include "syncdr/core/error.h"
+
+namespace syncdr::data {
+namespace {
+
+constexpr int32_t quarantined = 2;
+
+/// A finished run, or an error that says how to get it: training on real images alone because nothing was found would look like a bad translator.
+ShardList find_run(const Dataset& dataset, const std::string& source, const std::string& target, const std::string& run) {
+  const auto folder = dataset.synthetic_folder(source, target, run);
+  if (!std::filesystem::exists(folder / "translation.json")) {
+    throw core::DataError("{}: no finished translation \"{}\" from {} to {}. Make or finish it with `syncdr translate CONFIG --set translate.run={}`",
+                          folder.string(), run, source, target, run);
+  }
+  return dataset.synthetic(source, target, run);
+}
+
+/// Rows of a split's shards counted through: shard and row of a SourceRow -> row of the list.
+class SourceRows {
+ public:
+  explicit SourceRows(const ShardList& list) : list_(list) {
+    for (int64_t shard = 0, row = 0; shard < list.shards(); row += list.shard(shard++).rows()) starts_.push_back(row);
+  }
+
+  /// Throws DataError if there is no such row or it is another image.
+  int64_t find(const SourceRow& source, const ShardReader& where, int64_t row) const {
+    const auto shard = static_cast<size_t>(source.shard);
+    if (source.shard < 0 || shard >= starts_.size() || source.row < 0 || source.row >= list_.shard(source.shard).rows()) {
+      throw core::DataError("{}: row {} (\"{}\") was made from row {} of shard {}, which its source does not have", where.path().string(), row, source.key,
+                            source.row, source.shard);
+    }
+    const int64_t found = starts_[shard] + source.row;
+    if (list_.key(found) != source.key) {
+      throw core::DataError("{}: row {} was made from \"{}\", but the source has \"{}\" there: the dataset was packed again. Translate it again",
+                            where.path().string(), row, source.key, list_.key(found));
+    }
+    return found;
+  }
+
+ private:
+  const ShardList& list_;
+  std::vector<int64_t> starts_;
+};
+
+int64_t variants_of(const ShardList& run) {
+  int64_t variants = 1;
+  for (int64_t shard = 0; shard < run.shards(); ++shard) {
+    for (int64_t row = 0; row < run.shard(shard).rows(); ++row) variants = std::max<int64_t>(variants, run.shard(shard).source(row).variant + 1);
+  }
+  return variants;
+}
+
+void check_shard(const ShardReader& shard, const std::string& split) {
+  if (!shard.is_translation()) throw core::DataError("{}: holds no translations", shard.path().string());
+  if (shard.header().split != split) {
+    throw core::DataError("{}: holds translations of the split \"{}\", not of \"{}\"", shard.path().string(), shard.header().split, split);
+  }
+}
+
+/// Which rows of a run stand for each row of its source. Each source row must have the same variants, once each; quarantined ones are then left out.
+PairSet::Side translations_of(const ShardList& source, const ShardList& run, const std::string& split, const std::string& what) {
+  for (int64_t shard = 0; shard < run.shards(); ++shard) check_shard(run.shard(shard), split);
+  const int64_t variants = variants_of(run);
+  if (run.rows() != source.rows() * variants) {
+    throw core::DataError("{}: {} translations of {} images in {} variants: some are missing. Translate them again", what, run.rows(), source.rows(), variants);
+  }
+  constexpr int64_t missing = -1, unusable = -2;
+  const SourceRows rows(source);
+  std::vector<int64_t> table(static_cast<size_t>(run.rows()), missing);  // [source rows, variants]
+  for (int64_t shard = 0, at = 0; shard < run.shards(); ++shard) {
+    const ShardReader& reader = run.shard(shard);
+    for (int64_t row = 0; row < reader.rows(); ++row, ++at) {
+      const SourceRow& from = reader.source(row);
+      const int64_t found = rows.find(from, reader, row);
+      if (from.variant < 0) throw core::DataError("{}: row {} (\"{}\") is variant {}", reader.path().string(), row, from.key, from.variant);
+      int64_t& slot = table[static_cast<size_t>(found * variants + from.variant)];
+      // As many rows as slots, each slot filled at most once: none is then left empty.
+      if (slot != missing) throw core::DataError("{}: row {} is variant {} of \"{}\" once more", reader.path().string(), row, from.variant, from.key);
+      slot = from.status == quarantined ? unusable : at;
+    }
+  }
+  PairSet::Side side;
+  for (int64_t row = 0; row < source.rows(); ++row) {
+    for (int64_t variant = 0; variant < variants; ++variant) {
+      const int64_t at = table[static_cast<size_t>(row * variants + variant)];
+      if (at != unusable) side.add_row(at);
+    }
+    side.end_entry();
+  }
+  return side;
+}
+
+}  // namespace
+
+int64_t PairSet::Side::draw(int64_t entry, core::Random& random) const {
+  const auto all = rows(entry);
+  SYNCDR_ASSERT(!all.empty(), "entry {} has no image", entry);
+  return all[all.size() == 1 ? 0 : random.below(all.size())];
+}
+
+std::span<const int64_t> PairSet::Side::rows(int64_t entry) const {
+  return {rows_.data() + start(entry), static_cast<size_t>(count(entry))};
+}
+
+PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split)
+    : real_(dataset.real(domain, split)), has_run_(!run.empty()) {
+  Side from;
+  if (has_run_) {
+    from_ = find_run(dataset, domain, other, run);
+    from = translations_of(real_, from_, split, fmt::format("{} from {} to {}", run, domain, other));
+  }
+  for (int64_t row = 0; row < real_.rows(); ++row) {
+    own_.add_row(row);
+    own_.end_entry();
+    if (has_run_) {
+      for (const int64_t translation : from.rows(row)) counterparts_.add_row(translation);
+    }
+    counterparts_.end_entry();
+  }
+  if (has_run_) add_translations(dataset, domain, other, run, split);
+}
+
+void PairSet::add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split) {
+  other_real_ = dataset.real(other, split);
+  into_ = find_run(dataset, other, domain, run);
+  const Side into = translations_of(other_real_, into_, split, fmt::format("{} from {} to {}", run, other, domain));
+  for (int64_t source = 0; source < other_real_.rows(); ++source) {
+    if (into.count(source) == 0) continue;
+    for (const int64_t row : into.rows(source)) own_.add_row(row);
+    own_.end_entry();
+    counterparts_.add_row(source);
+    counterparts_.end_entry();
+  }
+}
+
+const std::string& PairSet::key(int64_t entry) const {
+  return is_real(entry) ? real_.key(entry) : other_real_.key(counterparts_.rows(entry).front());
+}
+
+Image PairSet::image(int64_t entry, core::Random random, int64_t at_least) const {
+  const int64_t row = own_.draw(entry, random);
+  return (is_real(entry) ? real_ : into_).image(row, at_least);
+}
+
+Image PairSet::counterpart(int64_t entry, core::Random random, int64_t at_least) const {
+  const int64_t row = counterparts_.draw(entry, random);
+  return (is_real(entry) ? from_ : other_real_).image(row, at_least);
+}
+
+}  // namespace syncdr::data

@@ -1,0 +1,176 @@
+#include "syncdr/data/pair_set.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "small_dataset.h"
+#include "support/temporary_folder.h"
+#include "syncdr/core/error.h"
+
+namespace syncdr::data {
+namespace {
+
+using namespace testing_small;
+
+class PairSetTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    write_dataset(folder_.path());
+    dataset_.emplace(folder_.path());
+  }
+  const Dataset& dataset() const { return *dataset_; }
+
+  TemporaryFolder folder_;
+  std::optional<Dataset> dataset_;
+};
+
+core::Random draw(uint64_t key) { return core::Random(5, core::Purpose::augmentation, key); }
+std::pair<int, int> colour(const Image& image) { return {image.pixels[0], image.pixels[1]}; }
+std::pair<int, int> own(const PairSet& set, int64_t entry, uint64_t key = 0) { return colour(set.image(entry, draw(key))); }
+std::pair<int, int> other(const PairSet& set, int64_t entry, uint64_t key = 0) { return colour(set.counterpart(entry, draw(key))); }
+
+TEST_F(PairSetTest, EveryRealAndSyntheticImageIsAnInstanceOfItsOwn) {
+  // The published code numbered real and synthetic images separately: entry 0 of both shared a memory row and an instance label.
+  write_both_runs(dataset(), "cut", 1);
+  const PairSet a(dataset(), "a", "b", "cut"), b(dataset(), "b", "a", "cut");
+  ASSERT_EQ(a.size(), 6 + 4);
+  ASSERT_EQ(b.size(), 4 + 6);
+  for (const PairSet* set : {&a, &b}) {
+    std::set<std::pair<int, int>> pictures;
+    for (int64_t entry = 0; entry < set->size(); ++entry) pictures.insert(own(*set, entry));
+    EXPECT_EQ(pictures.size(), 10u) << "two entries show the same picture, so an id stands for two or a picture is missing";
+  }
+}
+
+TEST_F(PairSetTest, RealImagesComeFirstWithTheirTranslationsAsCounterparts) {
+  write_both_runs(dataset(), "cut", 1);
+  const PairSet set(dataset(), "a", "b", "cut");
+  EXPECT_EQ(set.real_count(), 6);
+  for (int64_t entry = 0; entry < 6; ++entry) {
+    EXPECT_TRUE(set.is_real(entry));
+    EXPECT_EQ(set.key(entry), key_of("a", entry));
+    EXPECT_EQ(own(set, entry), std::pair(10, int(entry)));
+    EXPECT_EQ(other(set, entry), std::pair(100, int(entry)));
+  }
+}
+
+TEST_F(PairSetTest, TranslationsFollowWithTheirSourcesAsCounterparts) {
+  write_both_runs(dataset(), "cut", 1);
+  const PairSet set(dataset(), "a", "b", "cut");
+  for (int64_t source = 0; source < 4; ++source) {
+    EXPECT_FALSE(set.is_real(6 + source));
+    EXPECT_EQ(set.key(6 + source), key_of("b", source));
+    EXPECT_EQ(own(set, 6 + source), std::pair(200, int(source)));
+    EXPECT_EQ(other(set, 6 + source), std::pair(20, int(source)));
+  }
+}
+
+TEST_F(PairSetTest, WithoutARunThereAreRealImagesAlone) {
+  const PairSet set(dataset(), "a", "b", "");
+  EXPECT_EQ(set.size(), 6);
+  EXPECT_FALSE(set.has_run());
+  for (int64_t entry = 0; entry < 6; ++entry) EXPECT_FALSE(set.has_counterpart(entry));
+}
+
+TEST_F(PairSetTest, MissingTranslationIsAnErrorThatSaysHowToMakeIt) {
+  EXPECT_ERROR(PairSet(dataset(), "a", "b", "cut"), core::DataError, "\"cut\" from a to b");
+  EXPECT_ERROR(PairSet(dataset(), "a", "b", "cut"), core::DataError, "syncdr translate");
+}
+
+TEST_F(PairSetTest, TranslationOfOneDirectionIsNotEnough) {
+  write_run(dataset(), "a", "b", "cut", translations_of(dataset(), "a", 1));
+  EXPECT_ERROR(PairSet(dataset(), "a", "b", "cut"), core::DataError, "\"cut\" from b to a");
+}
+
+TEST_F(PairSetTest, UnfinishedTranslationIsAnError) {
+  write_both_runs(dataset(), "cut", 1);
+  std::filesystem::remove(dataset().synthetic_folder("b", "a", "cut") / "translation.json");
+  EXPECT_ERROR(PairSet(dataset(), "a", "b", "cut"), core::DataError, "no finished translation");
+}
+
+TEST_F(PairSetTest, TranslationThatDoesNotCoverItsSourceIsAnError) {
+  write_both_runs(dataset(), "cut", 1);
+  auto rows = translations_of(dataset(), "b", 1);
+  rows.pop_back();
+  write_run(dataset(), "b", "a", "cut", rows);
+  EXPECT_ERROR(PairSet(dataset(), "a", "b", "cut"), core::DataError, "3 translations of 4 images");
+}
+
+TEST_F(PairSetTest, TheSameTranslationTwiceIsAnError) {
+  write_both_runs(dataset(), "cut", 1);
+  auto rows = translations_of(dataset(), "b", 1);
+  rows.back().source = rows.front().source;
+  write_run(dataset(), "b", "a", "cut", rows);
+  EXPECT_ERROR(PairSet(dataset(), "a", "b", "cut"), core::DataError, "once more");
+}
+
+TEST_F(PairSetTest, TranslationOfAnotherImageThanItsRowIsAnError) {
+  write_both_runs(dataset(), "cut", 1);
+  auto rows = translations_of(dataset(), "b", 1);
+  rows[2].source.key = "b/somewhere/else";
+  write_run(dataset(), "b", "a", "cut", rows);
+  EXPECT_ERROR(PairSet(dataset(), "a", "b", "cut"), core::DataError, "b/somewhere/else");
+}
+
+TEST_F(PairSetTest, TranslationOfARowThatDoesNotExistIsAnError) {
+  write_both_runs(dataset(), "cut", 1);
+  for (const auto& [shard, row] : {std::pair(1, 0), std::pair(-1, 0), std::pair(0, 4), std::pair(0, -1)}) {
+    auto rows = translations_of(dataset(), "b", 1);
+    rows[2].source.shard = shard;
+    rows[2].source.row = row;
+    write_run(dataset(), "b", "a", "cut", rows);
+    EXPECT_ERROR(PairSet(dataset(), "a", "b", "cut"), core::DataError, "b/c2/2");
+  }
+}
+
+TEST_F(PairSetTest, TranslationOfAnotherSplitIsAnError) {
+  write_both_runs(dataset(), "cut", 1);
+  write_run(dataset(), "b", "a", "cut", translations_of(dataset(), "b", 1), "test");
+  EXPECT_ERROR(PairSet(dataset(), "a", "b", "cut"), core::DataError, "the split \"test\"");
+}
+
+TEST_F(PairSetTest, VariantsAreOneEntryOfWhichOneIsDrawn) {
+  write_both_runs(dataset(), "cut", 3);
+  const PairSet set(dataset(), "a", "b", "cut");
+  ASSERT_EQ(set.size(), 10);
+  std::map<std::pair<int, int>, int> drawn, counterparts;
+  for (uint64_t key = 0; key < 300; ++key) {
+    ++drawn[own(set, 7, key)];
+    ++counterparts[other(set, 2, key)];
+  }
+  for (int variant = 0; variant < 3; ++variant) {
+    EXPECT_NEAR((drawn[{200 + variant, 1}]), 100, 35);
+    EXPECT_NEAR((counterparts[{100 + variant, 2}]), 100, 35);
+  }
+  EXPECT_EQ(own(set, 7, 9), own(set, 7, 9));
+  EXPECT_EQ(other(set, 7), std::pair(20, 1)) << "the source is the counterpart of all its variants";
+}
+
+TEST_F(PairSetTest, QuarantinedTranslationsAreLeftOutAndTheirSourcesHaveNoCounterpart) {
+  auto from_a = translations_of(dataset(), "a", 1), from_b = translations_of(dataset(), "b", 1);
+  from_a[4].source.status = 2;
+  from_b[1].source.status = 2;
+  from_b[2].source.status = 1;  // redrawn once: good
+  write_run(dataset(), "a", "b", "cut", from_a);
+  write_run(dataset(), "b", "a", "cut", from_b);
+  const PairSet set(dataset(), "a", "b", "cut");
+  ASSERT_EQ(set.size(), 6 + 3);
+  for (int64_t entry = 0; entry < set.size(); ++entry) EXPECT_EQ(set.has_counterpart(entry), entry != 4);
+  EXPECT_EQ(own(set, 7), std::pair(200, 2)) << "the entries after a quarantined one move up";
+  EXPECT_EQ(other(set, 7), std::pair(20, 2));
+  EXPECT_EQ(set.key(7), key_of("b", 2));
+}
+
+TEST_F(PairSetTest, AQuarantinedVariantIsNeverDrawn) {
+  auto from_b = translations_of(dataset(), "b", 2);
+  from_b[3].source.status = 2;  // variant 1 of picture 1
+  write_run(dataset(), "a", "b", "cut", translations_of(dataset(), "a", 2));
+  write_run(dataset(), "b", "a", "cut", from_b);
+  const PairSet set(dataset(), "a", "b", "cut");
+  ASSERT_EQ(set.size(), 10);
+  for (uint64_t key = 0; key < 50; ++key) EXPECT_EQ(own(set, 7, key), std::pair(200, 1));
+}
+
+}  // namespace
+}  // namespace syncdr::data
