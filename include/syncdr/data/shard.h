@@ -23,6 +23,7 @@ struct SourceRow {
   int32_t variant = 0;
   int64_t seed = 0;
   int32_t status = 0;    ///< 0 good, 1 redrawn once, 2 quarantined (pixels are then the source's and must not be used)
+  bool operator==(const SourceRow&) const = default;
 };
 
 struct Row {
