@@ -1,7 +1,6 @@
 #include "syncdr/evaluation/metrics.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/philox.h"
@@ -14,6 +13,10 @@ using Counts = std::map<int64_t, int64_t>;
 /// Of one category's queries: correct neighbours, and neighbours that could have been correct.
 struct Tally {
   int64_t correct = 0, possible = 0;
+  void add(const Tally& other) {
+    correct += other.correct;
+    possible += other.possible;
+  }
 };
 
 void check_labels(const at::Tensor& labels, int64_t rows, const char* what) {
@@ -31,11 +34,15 @@ Counts count_labels(const at::Tensor& labels) {
   throw core::DataError("evaluation: no query's category occurs in the gallery. Query and gallery must be labelled alike: check the lists they were packed from.");
 }
 
-// One tally for each category that a query and the gallery share, in the order of the labels.
-std::vector<Tally> tally_categories(const at::Tensor& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k) {
+// One tally for each category that a query and the gallery share, in the order of the labels; at least one.
+std::vector<Tally> tally_categories(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k) {
+  const auto indices = neighbours.indices.to(at::kCPU);
+  check_labels(query_labels, indices.size(0), "query");
+  check_labels(gallery_labels, gallery_labels.numel(), "gallery");
+  SYNCDR_ASSERT(k >= 1 && indices.size(1) >= std::min(k, gallery_labels.size(0)), "{} neighbours do not tell Prec@{}", indices.size(1), k);
   const Counts in_gallery = count_labels(gallery_labels);
   std::map<int64_t, Tally> tallies;
-  const auto rows = neighbours.accessor<int64_t, 2>();
+  const auto rows = indices.accessor<int64_t, 2>();
   const auto queries = query_labels.accessor<int64_t, 1>(), gallery = gallery_labels.accessor<int64_t, 1>();
   for (int64_t q = 0; q < queries.size(0); ++q) {
     const auto found = in_gallery.find(queries[q]);
@@ -45,12 +52,11 @@ std::vector<Tally> tally_categories(const at::Tensor& neighbours, const at::Tens
     tally.possible += possible;
     for (int64_t i = 0; i < possible; ++i) tally.correct += gallery[rows[q][i]] == queries[q];
   }
+  if (tallies.empty()) no_common_category();
   std::vector<Tally> result;
   for (const auto& [label, tally] : tallies) result.push_back(tally);
   return result;
 }
-
-double share(const Tally& tally) { return static_cast<double>(tally.correct) / static_cast<double>(tally.possible); }
 
 // Between the two nearest order statistics, linearly. sorted: ascending, not empty.
 double quantile(const std::vector<double>& sorted, double q) {
@@ -60,20 +66,27 @@ double quantile(const std::vector<double>& sorted, double q) {
   return std::lerp(sorted[below], sorted[above], place - static_cast<double>(below));
 }
 
-Estimate bootstrap(const std::vector<Tally>& categories, uint64_t seed, int64_t resamples) {
+/// One direction's tallies by category, in the order of the labels.
+using Tallies = std::vector<Tally>;
+
+// The mean over directions of the share correct, with its interval. All directions have the same categories.
+Estimate bootstrap(const std::vector<Tallies>& directions, uint64_t seed, int64_t resamples) {
+  const size_t categories = directions.front().size();
+  const auto mean_share = [&](const auto& pick) {
+    std::vector<Tally> sums(directions.size());
+    for (size_t i = 0; i < categories; ++i) {
+      const size_t category = pick(i);
+      for (size_t d = 0; d < directions.size(); ++d) sums[d].add(directions[d][category]);
+    }
+    double total = 0;
+    for (const Tally& sum : sums) total += static_cast<double>(sum.correct) / static_cast<double>(sum.possible);
+    return total / static_cast<double>(sums.size());
+  };
   core::Random random(seed, core::Purpose::bootstrap);
   std::vector<double> shares(static_cast<size_t>(resamples));
-  for (double& value : shares) {
-    Tally sum;
-    for (size_t i = 0; i < categories.size(); ++i) {
-      const Tally& drawn = categories[random.below(categories.size())];
-      sum.correct += drawn.correct;
-      sum.possible += drawn.possible;
-    }
-    value = share(sum);
-  }
+  for (double& value : shares) value = mean_share([&](size_t) { return random.below(categories); });
   std::sort(shares.begin(), shares.end());
-  return {.low = quantile(shares, 0.025), .high = quantile(shares, 0.975)};
+  return {mean_share([](size_t i) { return i; }), quantile(shares, 0.025), quantile(shares, 0.975)};
 }
 
 // Average precision of one query: the mean, over the gallery's images of its category, of the precision at each one's rank. ranked [N] int64
@@ -92,18 +105,13 @@ double average_precision(const at::TensorAccessor<int64_t, 1>& ranked, const at:
 
 Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k, uint64_t seed,
                       int64_t resamples) {
-  const auto rows = neighbours.indices.to(at::kCPU);
-  SYNCDR_ASSERT(k >= 1 && resamples >= 1, "k = {}, resamples = {}", k, resamples);
-  check_labels(query_labels, rows.size(0), "query");
-  check_labels(gallery_labels, gallery_labels.numel(), "gallery");
-  SYNCDR_ASSERT(rows.size(1) >= std::min(k, gallery_labels.size(0)), "{} neighbours do not tell Prec@{}", rows.size(1), k);
-  const auto categories = tally_categories(rows, query_labels, gallery_labels, k);
-  if (categories.empty()) no_common_category();
-  Tally all;
-  for (const auto& tally : categories) all = {all.correct + tally.correct, all.possible + tally.possible};
-  Estimate estimate = bootstrap(categories, seed, resamples);
-  estimate.value = share(all);
-  return estimate;
+  return bootstrap({tally_categories(neighbours, query_labels, gallery_labels, k)}, seed, resamples);
+}
+
+Estimate mean_precision_at(const Neighbours& a_to_b, const Neighbours& b_to_a, const at::Tensor& labels_a, const at::Tensor& labels_b, int64_t k, uint64_t seed,
+                           int64_t resamples) {
+  // A category takes part in a direction if both domains have it, so both directions have the same ones.
+  return bootstrap({tally_categories(a_to_b, labels_a, labels_b, k), tally_categories(b_to_a, labels_b, labels_a, k)}, seed, resamples);
 }
 
 double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels) {

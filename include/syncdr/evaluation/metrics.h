@@ -22,6 +22,11 @@ struct Estimate {
 Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k, uint64_t seed,
                       int64_t resamples = 1000);
 
+/// The mean of both directions' Prec@k. Its interval draws categories once for both directions, which share them. Arguments as above; labels of the
+/// images of domain a and b.
+Estimate mean_precision_at(const Neighbours& a_to_b, const Neighbours& b_to_a, const at::Tensor& labels_a, const at::Tensor& labels_b, int64_t k, uint64_t seed,
+                           int64_t resamples = 1000);
+
 /// Mean average precision over the whole ranking (mAP@All), computed row tile by row tile. Equal scores: the smaller row first. Queries whose
 /// category the gallery lacks are left out; DataError if there are no others.
 double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels);

@@ -95,6 +95,26 @@ TEST(PrecisionAt, AThousandResamplesOfTheEmojiSetTakeLessThanHalfASecond) {
   EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 0.5);
 }
 
+TEST(MeanPrecisionAt, IsTheMeanOfBothDirectionsWithOneDrawOfCategories) {
+  const SimulatedStudy one(60, 1, 0.3, 1), other(60, 1, 0.6, 2);
+  const auto labels = at::arange(60);
+  const auto a = precision_at(one.found, labels, labels, 1, 7), b = precision_at(other.found, labels, labels, 1, 7);
+  const auto mean = mean_precision_at(one.found, other.found, labels, labels, 1, 7);
+  EXPECT_DOUBLE_EQ(mean.value, (a.value + b.value) / 2);
+  EXPECT_LT(mean.low, mean.value);
+  EXPECT_GT(mean.high, mean.value);
+  // Two directions with the same outcome are no more evidence than one.
+  const auto same = mean_precision_at(one.found, one.found, labels, labels, 1, 7);
+  EXPECT_DOUBLE_EQ(same.low, a.low);
+  EXPECT_DOUBLE_EQ(same.high, a.high);
+}
+
+TEST(MeanPrecisionAt, ACategoryThatOneDomainLacksIsLeftOut) {
+  const auto from_a = neighbours_of(longs({0, 1, 0}).view({3, 1})), from_b = neighbours_of(longs({0, 0}).view({2, 1}));
+  // a: labels 0 1 2; b: labels 0 1. a to b: right, right, (2 does not count); b to a: right, wrong.
+  EXPECT_DOUBLE_EQ(mean_precision_at(from_a, from_b, longs({0, 1, 2}), longs({0, 1}), 1, 0).value, 0.75);
+}
+
 TEST(MeanAveragePrecision, FollowsTheDefinitionByHand) {
   // One query; similarities 3, 2, 1 of labels 0, 1, 0: precision at ranks 1 and 3 is 1/1 and 2/3.
   const auto gallery = at::tensor({3.0f, 2.0f, 1.0f}).view({3, 1});

@@ -1,0 +1,129 @@
+#include "syncdr/evaluation/evaluate.h"
+
+#include "syncdr/core/error.h"
+#include "syncdr/data/loader.h"
+#include "syncdr/training/data_parallel.h"
+
+namespace syncdr::evaluation {
+namespace {
+
+constexpr int64_t shown_neighbours = 15;  // what the report may show of a query
+
+/// Evaluation mode for as long as it lives.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(torch::nn::Module& module) : module_(module), was_training_(module.is_training()) { module_.eval(); }
+  ~EvaluationMode() { module_.train(was_training_); }
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  torch::nn::Module& module_;
+  bool was_training_;
+};
+
+// images [n, 3, S, S], n <= batch -> [batch, 3, S, S] in the same memory format. A shorter last batch may take other kernels and round otherwise,
+// so that figures would depend on the number of ranks.
+at::Tensor padded(const at::Tensor& images, int64_t batch) {
+  if (images.size(0) == batch) return images;
+  auto shape = images.sizes().vec();
+  shape[0] = batch;
+  const auto full = at::empty(shape, images.options().memory_format(images.suggest_memory_format())).zero_();
+  full.narrow(0, 0, images.size(0)).copy_(images);
+  return full;
+}
+
+// This rank's rows of the features: [n, D] on the CPU, undefined if it has none.
+at::Tensor embed_part(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch) {
+  const auto part = training::part_of(list.rows(), world.rank(), world.size());
+  const int64_t steps = (part.size() + batch - 1) / batch;
+  data::Prefetcher<at::Tensor> loader(
+      [&](int64_t step) {
+        const int64_t first = part.first + step * batch;
+        return data::load_evaluation(list, first, std::min(first + batch, part.last), views);
+      },
+      0, steps, /*threads=*/1);
+  std::vector<at::Tensor> features;
+  while (!loader.done()) {
+    const auto images = loader.next();
+    const auto rows = encoder->forward(retrieval::normalise_images(padded(images, batch), world.device()));
+    features.push_back(rows.narrow(0, 0, images.size(0)).to(at::kCPU, at::kFloat));
+  }
+  return features.empty() ? at::Tensor() : at::cat(features);
+}
+
+// [N] int64. Every rank reads them, so that unlabelled images are an error on all ranks alike, before any work.
+at::Tensor labels_of(const data::ShardList& list, const std::string& domain, const std::string& split) {
+  if (list.rows() == 0) throw core::DataError("evaluation: {} has no images in split \"{}\".", domain, split);
+  const auto labels = at::empty({list.rows()}, at::kLong);
+  auto values = labels.accessor<int64_t, 1>();
+  for (int64_t row = 0; row < list.rows(); ++row) {
+    values[row] = list.label(row);
+    if (values[row] < 0)
+      throw core::DataError("evaluation: {}, split \"{}\": row {} (\"{}\") has no label. Evaluation needs the category of every image: pack the split with labels.",
+                            domain, split, row, list.key(row));
+  }
+  return labels;
+}
+
+struct Labelled {
+  at::Tensor features, labels;  // [N, D] float on the device, [N] int64 on the CPU
+};
+
+Neighbours search(const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config) {
+  const int64_t deepest = *std::max_element(config.cutoffs.begin(), config.cutoffs.end());
+  auto found = top_k(queries.features, gallery.features, std::max(shown_neighbours, deepest));
+  return {found.scores.to(at::kCPU), found.indices.to(at::kCPU)};
+}
+
+Direction measure(const Neighbours& found, const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config, uint64_t seed) {
+  Direction result;
+  result.queries = queries.features.size(0);
+  result.gallery = gallery.features.size(0);
+  for (const int64_t k : config.cutoffs) result.precision[k] = precision_at(found, queries.labels, gallery.labels, k, seed, config.resamples);
+  if (config.mean_average_precision)
+    result.mean_average_precision = mean_average_precision(queries.features, gallery.features, queries.labels, gallery.labels);
+  result.nearest = found.indices.narrow(1, 0, std::min(shown_neighbours, found.indices.size(1))).clone();
+  return result;
+}
+
+Evaluation measure_both(const Labelled& a, const Labelled& b, const EvaluateConfig& config, uint64_t seed) {
+  const Neighbours from_a = search(a, b, config), from_b = search(b, a, config);
+  Evaluation result;
+  result.a_to_b = measure(from_a, a, b, config, seed);
+  result.b_to_a = measure(from_b, b, a, config, seed);
+  for (const int64_t k : config.cutoffs) result.mean[k] = mean_precision_at(from_a, from_b, a.labels, b.labels, k, seed, config.resamples);
+  return result;
+}
+
+}  // namespace
+
+at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch) {
+  const EvaluationMode mode(*encoder);
+  const at::NoGradGuard no_grad;
+  auto part = embed_part(world, encoder, list, views, std::min(batch, std::max<int64_t>(list.rows(), 1)));
+  // A rank without rows does not know the width that the others gather.
+  const int64_t width = world.all_reduce_max(part.defined() ? part.size(1) : 0, "agreeing on the width of the features");
+  if (!part.defined()) part = at::empty({0, width});
+  auto all = world.all_gather_rows(part, "gathering features");
+  return world.is_root() ? all : at::Tensor();
+}
+
+Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
+                    const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config, uint64_t seed) {
+  if (config.cutoffs.empty()) throw core::UsageError("evaluate.cutoffs is empty. Name the k of Prec@k, as in [1, 5, 15].");
+  const auto list_a = dataset.real(domain_a, split), list_b = dataset.real(domain_b, split);
+  Labelled a, b;
+  a.labels = labels_of(list_a, domain_a, split);
+  b.labels = labels_of(list_b, domain_b, split);
+  a.features = embed(world, encoder, list_a, views, config.batch);
+  b.features = embed(world, encoder, list_b, views, config.batch);
+  Evaluation result;
+  world.root_only("measuring retrieval", [&] {
+    for (auto* side : {&a, &b}) side->features = side->features.to(world.device());
+    result = measure_both(a, b, config, seed);
+  });
+  return result;
+}
+
+}  // namespace syncdr::evaluation
