@@ -2,6 +2,8 @@
 
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
+#include "mpi_thread.h"
+
 namespace syncdr::comm {
 namespace {
 
@@ -35,6 +37,7 @@ GradientReducer::GradientReducer(World& world, std::vector<at::Tensor> parameter
   for (const auto& parameter : parameters)
     if (parameter.is_cuda() && world.backend() != "nccl")
       throw core::UsageError("gradients on several GPUs need a LibTorch with NCCL; this build has none. Use device = \"cpu\"");
+  const Naming naming("comparing the parameters of the ranks");
   // A clear error here is better than peers that wait for buckets of other sizes.
   c10d::verify_params_across_processes(world.group(), parameters, std::nullopt);
   state_->reducer = make_reducer(world, std::move(parameters));
@@ -44,6 +47,7 @@ GradientReducer::~GradientReducer() = default;
 
 void GradientReducer::before_forward() {
   if (!state_->reducer) return;
+  const Naming naming("agreeing on gradient buckets");
   state_->reducer->rebuild_buckets();
   state_->reducer->prepare_for_forward();
 }

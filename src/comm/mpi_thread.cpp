@@ -60,6 +60,11 @@ void isolate_singleton() {
   setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
 }
 
+/// For collectives that World did not name: c10d's reducer starts them.
+std::string default_name(c10d::OpType type) {
+  return type == c10d::OpType::ALLREDUCE ? "averaging gradients" : c10d::opTypeToString(type);
+}
+
 }  // namespace
 
 void check_mpi(int code, const char* call) {
@@ -81,7 +86,7 @@ MpiWork::MpiWork(c10d::OpType type, std::vector<at::Tensor> results, std::vector
       start_(std::move(start)),
       unpack_(std::move(unpack)),
       future_(c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()))) {
-  awaited_.name = Naming::current(c10d::opTypeToString(type).c_str());
+  awaited_.name = Naming::current(default_name(type).c_str());
   awaited_.series = "mpi";
 }
 
@@ -103,14 +108,16 @@ void MpiWork::complete(std::exception_ptr error) {
     } catch (...) {
       error = std::current_exception();
     }
-  finish(error);
+  // The future first: whoever returns from wait() must find it complete.
   if (error)
     future_->setError(error);
   else
     future_->markCompleted(c10::IValue(results_));
+  finish(error);
 }
 
-MpiThread::MpiThread(Milliseconds deadline) : deadline_(deadline), notice_(std::min(deadline / 4, Milliseconds(1000))) {
+MpiThread::MpiThread(Milliseconds deadline, std::function<void(const std::string&)> fatal)
+    : deadline_(deadline), notice_(std::min(deadline / 4, Milliseconds(1000))), fatal_(std::move(fatal)) {
   std::promise<void> started;
   thread_ = std::thread([this, &started] {
     try {
@@ -201,15 +208,8 @@ void MpiThread::begin(const c10::intrusive_ptr<MpiWork>& work) {
   work->complete(error_);
 }
 
-void MpiThread::set_store(c10::intrusive_ptr<c10d::Store> store, std::function<void(const std::string&)> fatal) {
-  call([&](MPI_Comm) {
-    store_ = std::move(store);
-    fatal_ = std::move(fatal);
-  });
-}
-
-void MpiThread::drop_store() {
-  call([&](MPI_Comm) { store_.reset(); });
+void MpiThread::set_store(c10::intrusive_ptr<c10d::Store> store) {
+  call([&](MPI_Comm) { store_ = std::move(store); });
 }
 
 void MpiThread::watch(std::string series, std::string name, std::function<bool()> done) {

@@ -4,11 +4,14 @@
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <list>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -82,7 +85,8 @@ class MpiWork : public c10d::Work {
 /// given and progress while their callers compute. Keeps the deadline of each and says who is missing when one passes.
 class MpiThread {
  public:
-  explicit MpiThread(Milliseconds deadline);
+  /// fatal is called on the MPI thread, and must end the job, when something watched passes its deadline.
+  MpiThread(Milliseconds deadline, std::function<void(const std::string&)> fatal);
   ~MpiThread();
   MpiThread(const MpiThread&) = delete;
   MpiThread& operator=(const MpiThread&) = delete;
@@ -93,9 +97,8 @@ class MpiThread {
   void call(const std::function<void(MPI_Comm)>& function);
   void start(c10::intrusive_ptr<MpiWork> work);
 
-  /// Through the store ranks tell each other what they wait for. fatal is called on the MPI thread when something watched passes its deadline.
-  void set_store(c10::intrusive_ptr<c10d::Store> store, std::function<void(const std::string&)> fatal);
-  void drop_store();
+  /// Through the store ranks tell each other what they wait for. Null: drops it.
+  void set_store(c10::intrusive_ptr<c10d::Store> store);
   /// Ends the job through `fatal` if done() (polled on the MPI thread) is not true before the deadline: for waits that nothing can interrupt.
   void watch(std::string series, std::string name, std::function<bool()> done);
 
@@ -120,6 +123,7 @@ class MpiThread {
   void post(std::function<void()> task);
 
   const Milliseconds deadline_, notice_;
+  const std::function<void(const std::string&)> fatal_;
   Job job_;
   MPI_Comm comm_ = MPI_COMM_NULL;
 
@@ -134,11 +138,24 @@ class MpiThread {
   std::map<std::string, int64_t> sequences_;
   std::exception_ptr error_;
   c10::intrusive_ptr<c10d::Store> store_;
-  std::function<void(const std::string&)> fatal_;
   int idle_rounds_ = 0;
   bool stopping_ = false;
 
   std::thread thread_;  // last: it uses all of the above
+};
+
+/// While it lives, a call that only rank 0's store can answer is watched.
+class WatchedCall {
+ public:
+  WatchedCall(MpiThread& thread, const char* what) {
+    thread.watch(store_series, what, [done = done_] { return done->load(); });
+  }
+  ~WatchedCall() { *done_ = true; }
+  WatchedCall(const WatchedCall&) = delete;
+  WatchedCall& operator=(const WatchedCall&) = delete;
+
+ private:
+  std::shared_ptr<std::atomic<bool>> done_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 /// Throws PeerError with MPI's own text unless code is MPI_SUCCESS.

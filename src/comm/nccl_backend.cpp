@@ -29,7 +29,7 @@ class WatchedNccl : public Nccl {
     return watched("broadcast", Nccl::broadcast(tensors, options));
   }
   WorkPointer allreduce(std::vector<at::Tensor>& tensors, const c10d::AllreduceOptions& options) override {
-    return watched("all-reduce", Nccl::allreduce(tensors, options));
+    return watched("averaging gradients", Nccl::allreduce(tensors, options));
   }
   WorkPointer allgather(std::vector<std::vector<at::Tensor>>& outputs, std::vector<at::Tensor>& inputs, const c10d::AllgatherOptions& options) override {
     return watched("all-gather", Nccl::allgather(outputs, inputs, options));

@@ -141,15 +141,17 @@ void World::State::end_job(core::ExitCode code, const std::string& message) {
 World::World(const CommConfig& config) : state_(std::make_unique<State>()) {
   const auto deadline = milliseconds(config.deadline);
   auto& state = *state_;
-  state.thread = std::make_unique<MpiThread>(deadline);
+  state.thread = std::make_unique<MpiThread>(deadline, [&state](const std::string& message) { state.end_job(core::ExitCode::try_again, message); });
   const auto& job = state.job();
   core::set_log_rank(job.rank, job.size);
   at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : share_of_cores(job.ranks_on_my_cores));
   state.device = choose_device(*state.thread, config.device);
 
-  state.store = open_store(*state.thread, deadline);
-  // A connection of its own: calls of a shared one wait for each other.
-  state.thread->set_store(state.store->clone(), [this](const std::string& message) { state_->end_job(core::ExitCode::try_again, message); });
+  {
+    const WatchedCall watched(*state.thread, "connecting to the store");
+    state.store = open_store(*state.thread, deadline);
+    state.thread->set_store(state.store->clone());  // a connection of its own: calls of a shared one wait for each other
+  }
   state.group = c10::make_intrusive<ProcessGroup>(state.store, job.rank, job.size);
   state.mpi = c10::make_intrusive<MpiBackend>(*state.thread);
   state.group->setBackend(c10::kCPU, ProcessGroup::BackendType::CUSTOM, state.mpi);
@@ -246,11 +248,8 @@ int64_t World::all_reduce_max(int64_t value, const char* what) {
 }
 
 int64_t World::add(const std::string& key, int64_t value, const char* what) {
-  auto done = std::make_shared<std::atomic<bool>>(false);
-  state_->thread->watch(store_series, what, [done] { return done->load(); });
-  const auto sum = state_->store->add(key, value);
-  done->store(true);
-  return sum;
+  const WatchedCall watched(*state_->thread, what);
+  return state_->store->add(key, value);
 }
 
 void World::rethrow_from_root(int64_t code, const std::string& message, const char* what) {
@@ -268,7 +267,7 @@ core::ExitCode World::finish(core::ExitCode code) {
   if (state.nccl) state.group->getBackend(c10::kCUDA)->shutdown();
   state.group.reset();
   state.mpi.reset();
-  state.thread->drop_store();
+  state.thread->set_store(nullptr);
   if (rank() != 0) state.store.reset();
   // Rank 0's store goes last: a peer that still talks to it would meet an error.
   state.thread->call([](MPI_Comm comm) { MPI_Barrier(comm); });

@@ -1,0 +1,237 @@
+#include <gtest/gtest.h>
+
+#include "mpi_test.h"
+#include "syncdr/nn/batch_norm.h"
+#include "syncdr/nn/weights.h"
+#include "syncdr/training/data_parallel.h"
+#include "syncdr/training/optimizer.h"
+
+using namespace syncdr;
+using test::world;
+using training::DataParallel;
+using training::Part;
+
+namespace {
+
+struct NetImpl : torch::nn::Module {
+  NetImpl() {
+    conv = register_module("conv", torch::nn::Conv2d(3, 8, 3));
+    norm1 = register_module("norm1", nn::BatchNorm(8));
+    hidden = register_module("hidden", torch::nn::Linear(8, 16));
+    norm2 = register_module("norm2", nn::BatchNorm(16));
+    out = register_module("out", torch::nn::Linear(16, 4));
+    unused = register_parameter("frozen", at::randn({3}), /*requires_grad=*/false);
+  }
+  // [B, 3, 6, 6] -> [B, 4], unit rows
+  at::Tensor forward(const at::Tensor& images) {
+    const at::Tensor x = norm1(conv(images)).relu().mean({2, 3});
+    return torch::nn::functional::normalize(out(norm2(hidden(x)).relu()), torch::nn::functional::NormalizeFuncOptions().dim(1));
+  }
+  torch::nn::Conv2d conv{nullptr};
+  nn::BatchNorm norm1{nullptr}, norm2{nullptr};
+  torch::nn::Linear hidden{nullptr}, out{nullptr};
+  at::Tensor unused;
+};
+TORCH_MODULE(Net);
+
+Part my_part(int64_t rows) { return training::part_of(rows, world().rank(), world().size()); }
+
+at::Tensor mine(const at::Tensor& whole) {
+  const Part part = my_part(whole.size(0));
+  return whole.narrow(0, part.first, part.size());
+}
+
+at::Tensor info_nce(const at::Tensor& a, const at::Tensor& b) {
+  return at::cross_entropy_loss(a.matmul(b.t()) / 0.1, at::arange(a.size(0)));
+}
+
+// The largest difference of two states' tensors.
+double difference(const io::NamedTensors& a, const io::NamedTensors& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = 0;
+  for (const auto& [name, tensor] : a) largest = std::max(largest, (tensor - b.at(name)).abs().max().item<double>());
+  return largest;
+}
+
+// Trains one network over all ranks and one on this rank alone, on the same global batches; whole_loss and share_of_loss take the network and
+// two global batches [rows, 3, 6, 6].
+using Loss = std::function<at::Tensor(Net&, const at::Tensor&, const at::Tensor&)>;
+void expect_equal_training(int64_t rows, const Loss& whole_loss, const Loss& share_of_loss, bool shares_sum) {
+  torch::manual_seed(100 + world().rank());  // ranks begin with different weights
+  Net net, reference;
+  DataParallel parallel(world(), *net);
+  nn::load_state(*reference, nn::state_of(*net), "net");
+  nn::set_batch_norm_mode(*net, nn::BatchNormMode::global, training::sum_over_ranks(world()));
+  const training::OptimizerConfig config{.learning_rate = 0.02};
+  const auto trained = [](const Net& module) {
+    auto all = module->parameters();
+    std::erase_if(all, [](const at::Tensor& parameter) { return !parameter.requires_grad(); });
+    return all;
+  };
+  const auto optimizer = training::make_optimizer(trained(net), config), reference_optimizer = training::make_optimizer(trained(reference), config);
+
+  torch::manual_seed(5);  // the data, from here on equal on all ranks
+  const at::Tensor base = at::randn({rows, 3, 6, 6});
+  for (int step = 0; step < 20; ++step) {
+    const at::Tensor a = base + 0.3 * at::randn_like(base), b = base.flip(3) + 0.3 * at::randn_like(base);
+    parallel.before_forward();
+    at::Tensor loss = share_of_loss(net, a, b);
+    parallel.backward(loss);
+    optimizer->step();
+    at::Tensor total = loss.detach().clone();
+    if (shares_sum) world().all_reduce_sum(total, "loss");
+
+    reference->zero_grad();
+    const at::Tensor expected = whole_loss(reference, a, b);
+    expected.backward();
+    reference_optimizer->step();
+    EXPECT_NEAR(total.item<double>(), expected.item<double>(), 1e-5) << "step " << step << ", " << rows << " rows";
+  }
+  EXPECT_LT(difference(nn::state_of(*net), nn::state_of(*reference)), 2e-5) << rows << " rows";
+  EXPECT_LT(difference(training::optimizer_state(*optimizer), training::optimizer_state(*reference_optimizer)), 2e-5) << rows << " rows";
+}
+
+}  // namespace
+
+TEST(Training, MeanLossOverRanksEqualsOneRank) {
+  const auto sum_of_losses = [](const at::Tensor& a, const at::Tensor& b) { return (a - b.detach()).pow(2).sum() + (a * b).abs().sum(); };
+  for (const int64_t rows : {24, 13}) {
+    const double count = static_cast<double>(rows);
+    expect_equal_training(
+        rows, [&](Net& net, const at::Tensor& a, const at::Tensor& b) { return sum_of_losses(net(a), net(b)) / count; },
+        [&](Net& net, const at::Tensor& a, const at::Tensor& b) { return sum_of_losses(net(mine(a)), net(mine(b))) / count; }, true);
+  }
+}
+
+TEST(Training, ContrastiveLossAcrossRanksEqualsOneRank) {
+  for (const int64_t rows : {24, 13, 2}) {  // with 2 rows, a third rank has none
+    expect_equal_training(
+        rows, [](Net& net, const at::Tensor& a, const at::Tensor& b) { return info_nce(net(a), net(b)); },
+        [](Net& net, const at::Tensor& a, const at::Tensor& b) {
+          const at::Tensor mine_a = net(mine(a)), mine_b = net(mine(b));
+          return info_nce(training::gather_with_own_gradient(world(), mine_a, "a"), training::gather_with_own_gradient(world(), mine_b, "b"));
+        },
+        false);
+  }
+}
+
+TEST(Training, EveryRankHoldsTheSameBits) {
+  torch::manual_seed(3 + world().rank());
+  Net net;
+  DataParallel parallel(world(), *net);
+  nn::set_batch_norm_mode(*net, nn::BatchNormMode::global, training::sum_over_ranks(world()));
+  auto parameters = net->parameters();
+  const auto optimizer = training::make_optimizer(parameters, {.name = "adamw"});
+  for (int step = 0; step < 3; ++step) {
+    parallel.before_forward();
+    parallel.backward(net(at::randn({4 + world().rank(), 3, 6, 6})).pow(3).sum());
+    optimizer->step();
+  }
+  const std::string hash = nn::state_hash(*net);
+  EXPECT_EQ(world().broadcast(hash, 0, "hash"), hash);
+}
+
+TEST(DataParallel, SendsTheStateOfRankZeroOfEveryType) {
+  torch::manual_seed(50 + world().rank());
+  Net net;
+  net->norm1->running_mean.fill_(world().rank() + 1.5);
+  net->norm1->num_batches_tracked.fill_(world().rank() + 7);
+  net->out->to(at::kDouble);
+  const DataParallel parallel(world(), *net);
+  EXPECT_EQ(net->norm1->running_mean[3].item<double>(), 1.5);
+  EXPECT_EQ(net->norm1->num_batches_tracked.item<int64_t>(), 7);
+  torch::manual_seed(50);
+  Net first;
+  first->out->to(at::kDouble);
+  EXPECT_TRUE(net->out->weight.equal(first->out->weight));
+  EXPECT_TRUE(net->conv->weight.equal(first->conv->weight));
+  EXPECT_TRUE(net->unused.equal(first->unused));
+}
+
+TEST(DataParallel, EachBackwardPassReplacesTheGradients) {
+  torch::nn::Linear net(2, 1);
+  DataParallel parallel(world(), *net);
+  for (int step = 0; step < 3; ++step) {
+    parallel.before_forward();
+    parallel.backward(net(at::ones({1, 2})).sum());
+    EXPECT_TRUE(net->weight.grad().allclose(at::full({1, 2}, static_cast<float>(world().size())))) << step;
+  }
+}
+
+TEST(GatherWithOwnGradient, GivesAllRowsAndEachRankItsOwnGradient) {
+  const int rank = world().rank(), size = world().size();
+  // Rank r has r rows of value r (rank 0 none), and one more if it is alone.
+  const int64_t rows = size == 1 ? 1 : rank;
+  const at::Tensor own = at::full({rows, 2}, static_cast<float>(rank)).requires_grad_();
+  const at::Tensor all = training::gather_with_own_gradient(world(), own, "rows");
+  ASSERT_EQ(all.size(0), size == 1 ? 1 : size * (size - 1) / 2);
+  int64_t first = 0;
+  for (int other = 0; other < size && size > 1; ++other) {
+    EXPECT_TRUE(all.narrow(0, first, other).eq(other).all().item<bool>());
+    first += other;
+  }
+  const at::Tensor weights = at::arange(all.numel(), at::kFloat).view_as(all);
+  (all * weights).sum().backward();
+  const int64_t before = size == 1 ? 0 : rank * (rank - 1) / 2;
+  EXPECT_TRUE(own.grad().equal(weights.narrow(0, before, rows)));
+}
+
+namespace {
+
+struct BatchNormCase {
+  std::vector<int64_t> shape;
+  bool affine;
+  at::MemoryFormat format = at::MemoryFormat::Contiguous;
+};
+
+// rows_of: rows of each rank, adding up to shape[0].
+void expect_whole_batch_norm(const BatchNormCase& c, const std::vector<int64_t>& rows_of) {
+  const int64_t channels = c.shape[1];
+  torch::manual_seed(9);
+  nn::BatchNorm whole(channels, c.affine), global(channels, c.affine);
+  if (c.affine) {
+    const torch::NoGradGuard no_grad;
+    whole->weight.uniform_(0.5, 2);
+    whole->bias.normal_();
+  }
+  for (auto* norm : {&whole, &global}) {
+    (*norm)->to(at::kDouble);
+    (*norm)->num_batches_tracked = (*norm)->num_batches_tracked.to(at::kLong);
+  }
+  nn::load_state(*global, nn::state_of(*whole), "whole");
+  nn::set_batch_norm_mode(*global, nn::BatchNormMode::global, training::sum_over_ranks(world()));
+
+  const at::Tensor input = (at::randn(c.shape, at::kDouble) * 2 - 5).contiguous(c.format), dy = at::randn(c.shape, at::kDouble).contiguous(c.format);
+  const auto rank = static_cast<size_t>(world().rank());
+  const int64_t first = std::accumulate(rows_of.begin(), rows_of.begin() + world().rank(), int64_t{0});
+  const at::Tensor x = input.clone().requires_grad_(), part = input.narrow(0, first, rows_of[rank]).clone().requires_grad_();
+  const at::Tensor expected = whole(x), result = global(part);
+  expected.backward(dy);
+  result.backward(dy.narrow(0, first, rows_of[rank]));
+
+  EXPECT_TRUE(result.allclose(expected.narrow(0, first, rows_of[rank]), 1e-10, 1e-11));
+  EXPECT_TRUE(part.grad().allclose(x.grad().narrow(0, first, rows_of[rank]), 1e-9, 1e-11));
+  EXPECT_TRUE(global->running_mean.allclose(whole->running_mean, 1e-12, 1e-12));
+  EXPECT_TRUE(global->running_var.allclose(whole->running_var, 1e-12, 1e-12));
+  for (size_t k = 0; k < global->parameters().size(); ++k) {
+    at::Tensor sum = global->parameters()[k].grad().clone();
+    world().all_reduce_sum(sum, "gradient");
+    EXPECT_TRUE(sum.allclose(whole->parameters()[k].grad(), 1e-10, 1e-11)) << "weight and bias: this rank's share";
+  }
+}
+
+}  // namespace
+
+TEST(BatchNormOverRanks, EqualsOneRankWithTheWholeBatch) {
+  const auto size = static_cast<size_t>(world().size());
+  std::vector<int64_t> equal(size, 4), uneven(size, 1), one_empty(size, 3);
+  uneven.back() = 12 - static_cast<int64_t>(size - 1);
+  if (size > 1) one_empty.front() = 0;
+  for (const auto& rows : {equal, uneven, one_empty}) {
+    const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
+    expect_whole_batch_norm({{total, 5}, true}, rows);
+    expect_whole_batch_norm({{total, 5}, false}, rows);
+    expect_whole_batch_norm({{total, 5, 3, 4}, true}, rows);
+    expect_whole_batch_norm({{total, 5, 3, 4}, false, at::MemoryFormat::ChannelsLast}, rows);
+  }
+}
