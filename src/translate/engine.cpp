@@ -53,6 +53,7 @@ Plan make_plan(const comm::World& world, const data::Dataset& dataset, const std
             .variants = config.variants,
             .unit_rows = config.unit_rows,
             .codec_threads = threads_for(config, world)};
+  if (plan.rows.rows() == 0) throw core::DataError("{}: {}/{} holds no images", dataset.root().string(), source, split);
   plan.header = {.domain = target,
                  .split = split,
                  .codec = data::codec_from_name(config.codec),
@@ -151,7 +152,7 @@ UnitTable translate_units(comm::World& world, const Plan& plan, const std::strin
 void write_manifest(const Plan& plan, const UnitTable& table) {
   data::Manifest manifest{.kind = "translation", .name = plan.folder.filename().string(), .settings = plan.header.provenance};
   for (int64_t unit = 0; unit < plan.units(); ++unit) manifest.entries.push_back(table.entry(plan, unit));
-  manifest.write(plan.folder / "translation.json");
+  manifest.write(plan.folder / manifest_name);
 }
 
 }  // namespace
@@ -172,6 +173,7 @@ TranslateResult translate_split(comm::World& world, const data::Dataset& dataset
   const auto& plan = *planned;
   world.root_only("claiming a translation's folder", [&] { claim_folder(plan.folder, plan.header.provenance); });
 
+  together(world, "reading a translation's manifest", [&] { planned->hashes = recorded_hashes(plan.folder); });
   auto table = check_units(world, plan, name + "/check");
   const auto missing = units_without_record(plan, table);
   TranslateResult result{.skipped = plan.images()};

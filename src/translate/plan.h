@@ -11,6 +11,7 @@ struct Plan {
   data::ShardList rows;            ///< the source
   std::filesystem::path folder;    ///< of the units
   data::ShardHeader header;        ///< of every unit
+  std::map<std::string, std::string> hashes;  ///< of files in the folder, where a finished run has recorded them
   uint64_t seed = 0;
   int64_t size = 0, batch = 0, variants = 1, unit_rows = 1;
   int64_t codec_threads = 1;

@@ -17,6 +17,9 @@ void together(comm::World& world, const char* what, const std::function<void()>&
   } catch (const std::bad_alloc&) {
     code = core::ExitCode::io;
     message = fmt::format("rank {}: out of memory", world.rank());
+  } catch (const std::filesystem::filesystem_error& error) {
+    code = core::ExitCode::io;
+    message = error.what();
   } catch (const std::exception& error) {
     code = core::ExitCode::bug;
     message = fmt::format("rank {}: {}", world.rank(), error.what());

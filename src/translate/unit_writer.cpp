@@ -2,7 +2,6 @@
 
 #include "parallel.h"
 #include "pictures.h"
-#include "sealed_units.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::translate {
@@ -55,7 +54,7 @@ void UnitWriter::seal() {
     record.quarantined += statuses_[i] == quarantined;
   }
   writer.seal();
-  record.entry = entry_of(plan_, unit_);
+  record.entry = data::make_entry(plan_.folder, plan_.file_of(unit_), plan_.images_of(unit_));
   sealed_.push_back(std::move(record));
   unit_ = -1;
 }
