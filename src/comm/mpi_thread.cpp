@@ -275,7 +275,9 @@ void MpiThread::rest(std::unique_lock<std::mutex>& lock) {
     return;
   }
   ++idle_rounds_;
-  if (!running_.empty() && idle_rounds_ < 100) {
+  if (running_.empty()) {
+    wake_.wait_for(lock, 1ms);  // what is only watched goes on without this thread
+  } else if (idle_rounds_ < 100) {
     lock.unlock();
     sched_yield();
     lock.lock();

@@ -147,20 +147,35 @@ World::World(const CommConfig& config) : state_(std::make_unique<State>()) {
   at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : share_of_cores(job.ranks_on_my_cores));
   state.device = choose_device(*state.thread, config.device);
 
+  // From here on ranks may fail alone, and their peers would wait for them.
+  try {
+    connect(deadline);
+  } catch (const core::Error& error) {
+    if (job.size > 1) state.end_job(error.code(), error.what());
+    throw;
+  } catch (const std::exception& error) {
+    const auto message = fmt::format("rank {} ({}) could not join the job: {}", job.rank, host(), error.what());
+    if (job.size > 1) state.end_job(core::ExitCode::try_again, message);
+    throw core::PeerError("{}", message);
+  }
+}
+
+void World::connect(std::chrono::milliseconds deadline) {
+  auto& state = *state_;
   {
     const WatchedCall watched(*state.thread, "connecting to the store");
     state.store = open_store(*state.thread, deadline);
     state.thread->set_store(state.store->clone());  // a connection of its own: calls of a shared one wait for each other
   }
-  state.group = c10::make_intrusive<ProcessGroup>(state.store, job.rank, job.size);
+  state.group = c10::make_intrusive<ProcessGroup>(state.store, rank(), size());
   state.mpi = c10::make_intrusive<MpiBackend>(*state.thread);
   state.group->setBackend(c10::kCPU, ProcessGroup::BackendType::CUSTOM, state.mpi);
   state.group->setDefaultBackend(ProcessGroup::BackendType::CUSTOM);
-  if (state.device.is_cuda())
-    if (auto nccl = make_nccl_backend(*state.thread, state.store, state.device.index(), deadline)) {
-      state.group->setBackend(c10::kCUDA, ProcessGroup::BackendType::NCCL, nccl);
-      state.nccl = true;
-    }
+  if (!state.device.is_cuda()) return;
+  if (auto nccl = make_nccl_backend(*state.thread, state.store, state.device.index(), deadline)) {
+    state.group->setBackend(c10::kCUDA, ProcessGroup::BackendType::NCCL, nccl);
+    state.nccl = true;
+  }
 }
 
 World::~World() {

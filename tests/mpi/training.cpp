@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "mpi_test.h"
 #include "syncdr/nn/batch_norm.h"
 #include "syncdr/nn/weights.h"
@@ -223,10 +225,12 @@ void expect_whole_batch_norm(const BatchNormCase& c, const std::vector<int64_t>&
 }  // namespace
 
 TEST(BatchNormOverRanks, EqualsOneRankWithTheWholeBatch) {
-  const auto size = static_cast<size_t>(world().size());
-  std::vector<int64_t> equal(size, 4), uneven(size, 1), one_empty(size, 3);
-  uneven.back() = 12 - static_cast<int64_t>(size - 1);
-  if (size > 1) one_empty.front() = 0;
+  std::vector<int64_t> equal, uneven, one_empty;
+  for (int rank = 0; rank < world().size(); ++rank) {
+    equal.push_back(4);
+    uneven.push_back(rank == world().size() - 1 ? 9 : 1);
+    one_empty.push_back(rank == 0 && world().size() > 1 ? 0 : 3);
+  }
   for (const auto& rows : {equal, uneven, one_empty}) {
     const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
     expect_whole_batch_norm({{total, 5}, true}, rows);

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -34,8 +35,10 @@ struct CommConfig {
 /// Throws PeerError when a peer has died or the deadline has passed.
 class World {
  public:
-  /// Starts MPI (also without mpirun: one rank), the store (rank 0 serves it, its address travels over MPI) and the process group
-  /// (NCCL if every rank has a GPU of its own, else MPI). Only one World a process.
+  /// Starts MPI on a thread of its own (also without mpirun: one rank), the store (rank 0 serves it, its address travels over MPI) and the process
+  /// group (NCCL if every rank has a GPU of its own, else MPI). Only one World a process. Sets the compute threads of this rank: config.threads, else
+  /// OMP_NUM_THREADS, else the cores it may use divided by the ranks of this host that may use the same. SYNCDR_STORE_HOST names the address at which
+  /// other hosts reach rank 0's, where its host name does not lead there. Throws UsageError if device is "cuda" and ranks lack GPUs of their own.
   explicit World(const CommConfig& config);
   ~World();
   World(const World&) = delete;
@@ -93,6 +96,7 @@ class World {
   [[noreturn]] void fail(core::ExitCode code, const std::string& message);
 
  private:
+  void connect(std::chrono::milliseconds deadline);
   void rethrow_from_root(int64_t code, const std::string& message, const char* what);
 
   struct State;

@@ -1,0 +1,326 @@
+// rooms: translate
+// The engine under 1, 2 and 3 ranks: what it writes, skips, repairs and refuses.
+#include "translate_support.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "mpi_test.h"
+#include "syncdr/gan/generator_file.h"
+#include "syncdr/io/atomic_file.h"
+
+namespace syncdr::test {
+namespace {
+
+namespace fs = std::filesystem;
+using translate::TranslateConfig;
+using translate::TranslateResult;
+
+/// A dataset of the test's own, seen by all ranks.
+class Folder {
+ public:
+  explicit Folder(int64_t broken = -1) {
+    std::string pattern = testing::TempDir() + "syncdr-XXXXXX";
+    if (world().is_root()) mkdtemp(pattern.data());
+    root_ = world().broadcast(pattern, 0, "folder of a test");
+    world().root_only("making a data set", [&] { make_dataset(root_, broken); });
+    dataset_.emplace(root_);
+  }
+  ~Folder() {
+    world().barrier("end of a test");
+    std::error_code ignored;
+    if (world().is_root()) fs::remove_all(root_, ignored);
+  }
+  const fs::path& root() const { return root_; }
+  const data::Dataset& dataset() const { return *dataset_; }
+  fs::path run(const std::string& name) const { return dataset_->synthetic_folder("Photo", "Drawing", name); }
+
+  TranslateResult translate(translate::Translator& translator, const TranslateConfig& config, uint64_t seed = 7) const {
+    return translate::translate_split(world(), *dataset_, "Photo", "Drawing", "train", config, seed, translator);
+  }
+
+ private:
+  fs::path root_;
+  std::optional<data::Dataset> dataset_;
+};
+
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder)) files[entry.path().filename().string()] = io::read_file(entry.path());
+  return files;
+}
+
+std::map<std::string, fs::file_time_type> times(const fs::path& folder) {
+  std::map<std::string, fs::file_time_type> found;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".h5") found[entry.path().filename().string()] = entry.last_write_time();
+  return found;
+}
+
+/// What unit `unit` must be, by the plainest way: each image translated alone, at a place of the batch that changes.
+std::string expected_unit(const Folder& folder, const TranslateConfig& config, translate::Translator& translator, int64_t unit, uint64_t seed) {
+  const auto rows = folder.dataset().real("Photo", "train");
+  const auto run = data::Manifest::read(folder.run(translate::run_name(config)) / "run.json");
+  const auto file = folder.root() / "expected.h5";
+  data::ShardWriter writer(file, {"Drawing", "train", data::codec_from_name(config.codec), side, side, run.settings}, true);
+  for (auto row = unit * config.unit_rows; row < std::min((unit + 1) * config.unit_rows, rows.rows()); ++row)
+    for (int32_t variant = 0; variant < config.variants; ++variant) {
+      const auto slot = (3 * row + variant) % translator.batch();
+      auto images = at::full({translator.batch(), 3, side, side}, 99, at::kByte);
+      const auto image = rows.image(row);
+      images[slot] = at::tensor(image.pixels, at::kByte).view({side, side, 3}).permute({2, 0, 1});
+      std::vector<translate::Request> requests(static_cast<size_t>(translator.batch()));
+      requests[static_cast<size_t>(slot)] = {.seed = seed, .key_hash = io::hash64(rows.key(row)), .variant = variant};
+      const auto pixels = translator.translate(images, requests).images[slot].permute({1, 2, 0}).contiguous();
+      const auto* data = pixels.data_ptr<uint8_t>();
+      const data::Image output{side, side, {data, data + pixels.numel()}};
+      const auto [shard, shard_row] = rows.locate(row);
+      writer.add({rows.key(row), rows.label(row), data::encode(output, data::codec_from_name(config.codec))},
+                 {rows.key(row), static_cast<int32_t>(shard), shard_row, -1, variant, static_cast<int64_t>(seed), 0});
+    }
+  writer.seal();
+  return io::read_file(file);
+}
+
+/// Also says that a rank of its own, another number of ranks, and a repeated run give the same bytes: none of them enters expected_unit.
+void expect_units(const Folder& folder, const TranslateConfig& config, translate::Translator& translator, uint64_t seed = 7) {
+  if (!world().is_root()) return;
+  const auto run = folder.run(translate::run_name(config));
+  const auto units = (photos + config.unit_rows - 1) / config.unit_rows;
+  for (int64_t unit = 0; unit < units; ++unit)
+    EXPECT_TRUE(io::read_file(run / fmt::format("unit-{:05}.h5", unit)) == expected_unit(folder, config, translator, unit, seed)) << "unit " << unit;
+  EXPECT_EQ(std::distance(fs::directory_iterator(run), {}), units + 2) << "units, run.json, translation.json, nothing else";
+}
+
+/// All ranks must end with this code and a message that holds each of these texts.
+void expect_error(core::ExitCode code, const std::vector<std::string>& texts, const std::function<void()>& call) {
+  try {
+    call();
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const core::Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    for (const auto& text : texts) EXPECT_THAT(error.what(), testing::HasSubstr(text));
+  }
+}
+
+TEST(Translate, EachImageDependsOnItsRequestAloneWithNoise) {
+  Folder folder;
+  NoisyTranslator translator;
+  const auto result = folder.translate(translator, noisy_config());
+  EXPECT_EQ(result.images, photos * 2);
+  EXPECT_EQ(result.skipped + result.redrawn + result.quarantined, 0);
+  NoisyTranslator other;
+  expect_units(folder, noisy_config(), other);
+}
+
+TEST(Translate, EachImageDependsOnItsPixelsAloneWithCut) {
+  Folder folder;
+  TranslateConfig config{.translator = "cut", .size = side, .batch = 8, .unit_rows = 10, .codec = "raw"};
+  config.cut.weights = (folder.root() / "generator.safetensors").string();
+  world().root_only("random weights", [&] {
+    torch::manual_seed(1);
+    gan::GeneratorConfig shape;
+    shape.width = 8;
+    shape.blocks = 1;
+    shape.nce_layers = {0};
+    gan::save_generator(config.cut.weights, gan::Generator(shape));
+  });
+  const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+  folder.translate(*translator, config);
+  expect_units(folder, config, *translator);
+}
+
+TEST(Translate, BatchAndThreadsDoNotChangeTheFilter) {
+  Folder folder;
+  TranslateConfig config{.translator = "filter", .size = side, .batch = 3, .unit_rows = 4};
+  for (const int64_t batch : {3, 64}) {
+    config.batch = batch;
+    config.run = fmt::format("batch-{}", batch);
+    config.codec_threads = batch == 3 ? 1 : 5;
+    const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+    folder.translate(*translator, config);
+  }
+  const auto small = folder.dataset().synthetic("Photo", "Drawing", "batch-3"), large = folder.dataset().synthetic("Photo", "Drawing", "batch-64");
+  ASSERT_EQ(small.rows(), photos);
+  for (int64_t row = 0; row < photos; ++row) {
+    EXPECT_EQ(small.image(row).pixels, large.image(row).pixels);
+    EXPECT_EQ(small.key(row), photo_key(row));
+  }
+}
+
+TEST(Translate, ARerunSkipsWhatIsSealedAndDoesNotTouchIt) {
+  Folder folder;
+  NoisyTranslator translator;
+  folder.translate(translator, noisy_config());
+  const auto bytes = contents(folder.run("noisy"));
+  const auto before = times(folder.run("noisy"));
+  NoisyTranslator idle;
+  const auto result = folder.translate(idle, noisy_config());
+  EXPECT_EQ(idle.calls, 0);
+  EXPECT_EQ(result.images, 0);
+  EXPECT_EQ(result.skipped, photos * 2);
+  EXPECT_EQ(times(folder.run("noisy")), before);
+  EXPECT_TRUE(contents(folder.run("noisy")) == bytes);
+}
+
+/// A finished run, damaged by rank 0, then run again: it must end as before, and what was whole must not have been touched.
+void expect_repaired(const std::vector<std::string>& damaged, bool keep_manifest, const std::function<void(const fs::path&)>& damage) {
+  Folder folder;
+  const auto run = folder.run("noisy");
+  NoisyTranslator translator;
+  folder.translate(translator, noisy_config());
+  const auto bytes = contents(run);
+  auto before = times(run);
+  world().root_only("damage", [&] {
+    if (!keep_manifest) fs::remove(run / "translation.json");
+    for (const auto& file : damaged) damage(run / file);
+  });
+  const auto result = folder.translate(translator, noisy_config());
+  EXPECT_EQ(result.images, 10 * static_cast<int64_t>(damaged.size()));
+  EXPECT_EQ(result.images + result.skipped, photos * 2);
+  EXPECT_TRUE(contents(run) == bytes);
+  auto after = times(run);
+  for (const auto& file : damaged) {
+    EXPECT_NE(before.at(file), after.at(file));
+    before.erase(file);
+    after.erase(file);
+  }
+  EXPECT_EQ(before, after);
+}
+
+void flip_bit(const fs::path& file, uint64_t place) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekg(static_cast<std::streamoff>(place));
+  const auto value = static_cast<char>(stream.get() ^ 4);
+  stream.seekp(static_cast<std::streamoff>(place));
+  stream.put(value);
+}
+
+TEST(Translate, ATruncatedUnitIsMadeAgain) {
+  expect_repaired({"unit-00001.h5", "unit-00003.h5"}, false, [](const fs::path& file) { fs::resize_file(file, fs::file_size(file) / 2); });
+}
+
+TEST(Translate, AnEmptyUnitIsMadeAgain) {
+  expect_repaired({"unit-00000.h5"}, false, [](const fs::path& file) { fs::resize_file(file, 0); });
+}
+
+TEST(Translate, AMissingUnitIsMadeAgain) {
+  expect_repaired({"unit-00002.h5"}, true, [](const fs::path& file) { fs::remove(file); });
+}
+
+TEST(Translate, AUnitWithAFlippedBitInAnImageIsMadeAgain) {
+  expect_repaired({"unit-00002.h5"}, false, [](const fs::path& file) {
+    const data::ShardReader shard(file);
+    const auto image = shard.encoded(4);
+    const auto bytes = io::read_file(file);
+    flip_bit(file, bytes.find(std::string(image.begin(), image.end())) + image.size() / 2);
+  });
+}
+
+TEST(Translate, AFlippedBitAnywhereInAFinishedUnitIsFoundByItsHash) {
+  expect_repaired({"unit-00001.h5"}, true, [](const fs::path& file) { flip_bit(file, fs::file_size(file) - 3); });
+}
+
+TEST(Translate, AUnitThatHoldsOtherRowsIsMadeAgain) {
+  expect_repaired({"unit-00000.h5"}, false, [](const fs::path& file) {
+    fs::copy_file(file.parent_path() / "unit-00001.h5", file, fs::copy_options::overwrite_existing);
+  });
+}
+
+TEST(Translate, OtherSettingsAreRefusedByName) {
+  Folder folder;
+  NoisyTranslator translator;
+  folder.translate(translator, noisy_config());
+  const auto bytes = contents(folder.run("noisy"));
+  expect_error(core::ExitCode::usage, {"seed \"7\"", "this run has \"8\""}, [&] { folder.translate(translator, noisy_config(), 8); });
+  auto config = noisy_config();
+  config.unit_rows = 6;
+  expect_error(core::ExitCode::usage, {"unit_rows \"5\"", "this run has \"6\""}, [&] { folder.translate(translator, config); });
+  world().root_only("losing run.json", [&] { fs::remove(folder.run("noisy") / "run.json"); });
+  expect_error(core::ExitCode::usage, {"seed \"7\"", "this run has \"8\""}, [&] { folder.translate(translator, noisy_config(), 8); });
+  EXPECT_EQ(folder.translate(translator, noisy_config()).images, 0);
+  EXPECT_TRUE(contents(folder.run("noisy")) == bytes);
+}
+
+TEST(Translate, VariantsOfATranslatorWithoutNoiseAreRefused) {
+  Folder folder;
+  const TranslateConfig config{.translator = "filter", .size = side, .variants = 2};
+  const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+  expect_error(core::ExitCode::usage, {"variants", "filter"}, [&] { folder.translate(*translator, config); });
+}
+
+TEST(Translate, ABlankOutputIsDrawnAgainWithOtherNoise) {
+  Folder folder;
+  NoisyTranslator translator;
+  for (const int64_t row : {3, 4, 16}) translator.blank_at_first.insert({io::hash64(photo_key(row)), 1});
+  const auto result = folder.translate(translator, noisy_config());
+  EXPECT_EQ(result.redrawn, 3);
+  EXPECT_EQ(result.quarantined, 0);
+  const auto list = folder.dataset().synthetic("Photo", "Drawing", "noisy");
+  for (int64_t row = 0; row < photos * 2; ++row) {
+    const bool again = row == 7 || row == 9 || row == 33;
+    const auto [shard, shard_row] = list.locate(row);
+    EXPECT_EQ(list.shard(shard).source(shard_row).status, again ? 1 : 0) << row;
+  }
+  // The second drawing is variant 1 + 2, that of a run with four variants.
+  auto four = noisy_config();
+  four.variants = 4;
+  four.run = "four";
+  NoisyTranslator good;
+  folder.translate(good, four);
+  EXPECT_EQ(list.image(7).pixels, folder.dataset().synthetic("Photo", "Drawing", "four").image(3 * 4 + 3).pixels);
+}
+
+TEST(Translate, WhatStaysBrokenIsQuarantinedWithTheSourcesPixels) {
+  Folder folder(20);
+  NoisyTranslator translator;
+  translator.never_good.insert(io::hash64(photo_key(11)));
+  auto config = noisy_config();
+  config.max_bad_share = 0.1;
+  const auto result = folder.translate(translator, config);
+  EXPECT_EQ(result.quarantined, 4) << "two variants of the image that gives NaN and of the one that cannot be read";
+  EXPECT_EQ(result.images, photos * 2);
+  const auto list = folder.dataset().synthetic("Photo", "Drawing", "noisy");
+  for (int64_t row = 0; row < photos * 2; ++row) {
+    const auto [shard, shard_row] = list.locate(row);
+    EXPECT_EQ(list.shard(shard).source(shard_row).status, row / 2 == 11 || row / 2 == 20 ? 2 : 0) << row;
+  }
+  EXPECT_EQ(list.image(22).pixels, photo(11).pixels);
+  EXPECT_EQ(list.image(40).pixels, std::vector<uint8_t>(3 * side * side, 0));
+  EXPECT_EQ(folder.translate(translator, config).quarantined, 4) << "a rerun reports the same";
+}
+
+TEST(Translate, TooManyBrokenOutputsStopTheRunEarly) {
+  Folder folder;
+  NoisyTranslator translator;
+  for (int64_t row = 0; row < photos; ++row) translator.never_good.insert(io::hash64(photo_key(row)));
+  auto config = noisy_config();
+  config.unit_rows = 1;
+  config.max_bad_share = 0.05;
+  expect_error(core::ExitCode::bad_data, {"more than 2 of 46 images", "max_bad_share"}, [&] { folder.translate(translator, config); });
+  EXPECT_LT(translator.calls, 8) << "of 46 at most";
+  EXPECT_FALSE(fs::exists(folder.run("noisy") / "translation.json"));
+}
+
+TEST(Translate, AnErrorOnOneRankEndsAllRanksAlikeAndKeepsWhatIsSealed) {
+  Folder folder;
+  NoisyTranslator translator;
+  const int last = world().size() - 1;
+  if (world().rank() == last)
+    translator.before_call = [](int call) {
+      if (call == 3) throw core::IoError("the disk of the model is gone");
+    };
+  else
+    translator.before_call = [](int) { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };  // leaves work to the last rank
+  expect_error(core::ExitCode::io, {"the disk of the model is gone"}, [&] { folder.translate(translator, noisy_config()); });
+  if (world().is_root())
+    for (const auto& entry : fs::directory_iterator(folder.run("noisy"))) EXPECT_NE(entry.path().extension(), ".tmp") << entry.path();
+  EXPECT_FALSE(fs::exists(folder.run("noisy") / "translation.json"));
+  NoisyTranslator good;
+  folder.translate(good, noisy_config());
+  expect_units(folder, noisy_config(), good);
+}
+
+}  // namespace
+}  // namespace syncdr::test
