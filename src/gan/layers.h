@@ -1,0 +1,42 @@
+#pragma once
+#include <torch/nn/modules/container/sequential.h>
+
+/// Layers that LibTorch's front end lacks or computes slowly in channels-last layout. None has parameters but those of its convolutions.
+namespace syncdr::gan {
+
+/// Antialiased downsampling by 2 (Zhang, "Making Convolutional Networks Shift-Invariant Again", ICML 2019): reflection padding by 1, the 3x3 binomial
+/// filter, every second pixel. [B, C, H, W] -> [B, C, ceil(H/2), ceil(W/2)].
+class DownsampleImpl : public torch::nn::Module {
+ public:
+  at::Tensor forward(const at::Tensor& input);
+};
+TORCH_MODULE(Downsample);
+
+/// Its inverse with the 4x4 binomial filter and repeated borders: [B, C, H, W] -> [B, C, 2H, 2W].
+class UpsampleImpl : public torch::nn::Module {
+ public:
+  at::Tensor forward(const at::Tensor& input);
+};
+TORCH_MODULE(Upsample);
+
+/// Instance normalisation without affine parameters (Ulyanov et al., 2016), epsilon 1e-5.
+class InstanceNormImpl : public torch::nn::Module {
+ public:
+  at::Tensor forward(const at::Tensor& input);
+};
+TORCH_MODULE(InstanceNorm);
+
+/// input + (pad, convolution, norm, ReLU, pad, convolution, norm), 3x3, reflection padding.
+class ResnetBlockImpl : public torch::nn::Module {
+ public:
+  explicit ResnetBlockImpl(int64_t channels);
+  at::Tensor forward(const at::Tensor& input);
+
+ private:
+  torch::nn::Sequential block_;
+};
+TORCH_MODULE(ResnetBlock);
+
+torch::nn::Conv2d convolution(int64_t in, int64_t out, int64_t kernel, int64_t padding);
+
+}  // namespace syncdr::gan
