@@ -1,0 +1,171 @@
+"""CUT's networks and losses against plain PyTorch written from the papers: convolutions with the binomial filters where ours take shortcuts.
+
+In float64 everything, gradients too, must agree to 1e-10; in float32, where kernels add in other orders, the outputs to 1e-5.
+"""
+import os
+import subprocess
+import tempfile
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
+FOLDER = tempfile.TemporaryDirectory()
+FAILURES = []
+
+
+def probe(what, tensors, config=""):
+    source, result = os.path.join(FOLDER.name, "in.safetensors"), os.path.join(FOLDER.name, "out.safetensors")
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, source)
+    subprocess.run([PROBE, what, "--in", source, "--out", result, "--config", config], check=True)
+    return load_file(result)
+
+
+def check(what, ours, theirs, tolerance, scale=None):
+    """Largest difference, relative to the largest value (or to scale, where the true value is zero)."""
+    error = float((ours - theirs).abs().max() / (theirs.abs().max() if scale is None else scale))
+    print(f"{'ok  ' if error <= tolerance else 'FAIL'} {what}: {error:.1e} (at most {tolerance:.0e})")
+    if not error <= tolerance:
+        FAILURES.append(what)
+
+
+def binomial(*line):
+    line = torch.tensor(line, dtype=torch.float64)
+    return torch.outer(line, line) / line.sum() ** 2
+
+
+class Blur(nn.Module):
+    """Low-pass filter, then every second pixel (R. Zhang, 2019)."""
+
+    def forward(self, x):
+        channels = x.shape[1]
+        kernel = binomial(1, 2, 1).to(x.dtype).repeat(channels, 1, 1, 1)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=channels)
+
+
+class Unblur(nn.Module):
+    """Zeros between pixels, then the low-pass filter, with repeated borders."""
+
+    def forward(self, x):
+        channels = x.shape[1]
+        kernel = 4 * binomial(1, 3, 3, 1).to(x.dtype).repeat(channels, 1, 1, 1)
+        wide = F.conv_transpose2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, groups=channels)
+        return wide[:, :, 3:-3, 3:-3]
+
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        layers = []
+        for last in (False, True):
+            layers += [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels)] + ([] if last else [nn.ReLU()])
+        self.conv_block = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return x + self.conv_block(x)
+
+
+class Generator(nn.Module):
+    def __init__(self, width, blocks):
+        super().__init__()
+        norm_relu = lambda channels: [nn.InstanceNorm2d(channels), nn.ReLU()]
+        layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), *norm_relu(width)]
+        for channels in (2 * width, 4 * width):
+            layers += [nn.Conv2d(channels // 2, channels, 3, padding=1), *norm_relu(channels), Blur()]
+        layers += [Block(4 * width) for _ in range(blocks)]
+        for channels in (2 * width, width):
+            layers += [Unblur(), nn.Conv2d(2 * channels, channels, 3, padding=1), *norm_relu(channels)]
+        self.model = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+
+    def forward(self, x, wanted):
+        features = []
+        for index, layer in enumerate(self.model):
+            x = layer(x)
+            if index in wanted:
+                features.append(x)
+        return [x, *features]
+
+
+class Discriminator(nn.Module):
+    def __init__(self, width, depth):
+        super().__init__()
+        layers = [nn.Conv2d(3, width, 4, padding=1), nn.LeakyReLU(0.2), Blur()]
+        for i in range(1, depth + 1):
+            before, after = width * min(2 ** (i - 1), 8), width * min(2 ** i, 8)
+            layers += [nn.Conv2d(before, after, 4, padding=1), nn.InstanceNorm2d(after), nn.LeakyReLU(0.2)]
+            if i < depth:
+                layers.append(Blur())
+        self.model = nn.Sequential(*layers, nn.Conv2d(after, 1, 4, padding=1))
+
+    def forward(self, x):
+        return [self.model(x)]
+
+
+def compare_network(name, network, run, config, images):
+    """Outputs and the gradients of a random weighted sum of them."""
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        network = network.to(dtype)
+        network.zero_grad()
+        x = images.detach().clone().to(dtype).requires_grad_()
+        outputs = run(network, x)
+        cotangents = [torch.randn_like(output) for output in outputs]
+        given = {"images": x, **{f"weights.{key}": value for key, value in network.state_dict().items()},
+                 **{f"cotangent.{i}": cotangent for i, cotangent in enumerate(cotangents)}}
+        ours = probe(name, given, config)
+        for i, output in enumerate(outputs):
+            check(f"{name} {dtype} output {i} {list(output.shape)}", ours[f"output.{i}"], output.detach(), tolerance)
+        if name == "cut_discriminator":
+            check(f"{name} {dtype} loss, real", ours["real"], ((outputs[0] - 1) ** 2).mean().detach(), tolerance)
+            check(f"{name} {dtype} loss, fake", ours["fake"], (outputs[0] ** 2).mean().detach(), tolerance)
+        if dtype == torch.float32:
+            continue
+        sum((output * cotangent).sum() for output, cotangent in zip(outputs, cotangents)).backward()
+        check(f"{name} gradient of images", ours["grad.images"], x.grad, tolerance)
+        for key, parameter in network.named_parameters():
+            # A bias in front of an instance norm has no effect and only rounding for a gradient: measured by its convolution's.
+            scale = dict(network.named_parameters())[key.replace("bias", "weight")].grad.abs().max()
+            check(f"{name} gradient of {key}", ours[f"grad.{key}"], parameter.grad, tolerance, scale)
+
+
+def compare_nce():
+    batch, dim, temperature = 3, 16, 0.07
+    shapes, patches = [(5, 8, 8), (7, 4, 4)], [20, 16]
+    heads = [nn.Sequential(nn.Linear(channels, dim), nn.ReLU(), nn.Linear(dim, dim)).double() for channels, _, _ in shapes]
+    queries = [torch.randn(batch, *shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    keys = [query.detach() + 0.5 * torch.randn_like(query) for query in queries]
+    places = [torch.randperm(shape[1] * shape[2])[:count] for shape, count in zip(shapes, patches)]
+    total = 0
+    for head, query, key, place in zip(heads, queries, keys, places):
+        rows = lambda feature: F.normalize(head(feature.flatten(2)[:, :, place].transpose(1, 2)), dim=-1)
+        q, k = rows(query), rows(key).detach()
+        # One image and one patch after the other: the positive first, then the other patches of the same image.
+        for b in range(batch):
+            for p in range(len(place)):
+                others = torch.cat([k[b, :p], k[b, p + 1:]])
+                logits = torch.cat([(q[b, p] * k[b, p]).sum()[None], others @ q[b, p]]) / temperature
+                total = total + F.cross_entropy(logits[None], torch.zeros(1, dtype=torch.long)) / (batch * len(place))
+    total.backward()
+    given = {f"weights.mlp_{i}.{key}": value for i, head in enumerate(heads) for key, value in head.state_dict().items()}
+    for i in range(2):
+        given.update({f"query.{i}": queries[i], f"key.{i}": keys[i], f"places.{i}": places[i]})
+    ours = probe("patch_nce", given)
+    # CUT divides rows by their length + 1e-7, F.normalize by their length.
+    check("patch_nce loss", ours["loss"], total.detach(), 1e-6)
+    for i, head in enumerate(heads):
+        check(f"patch_nce gradient of query {i}", ours[f"grad.query.{i}"], queries[i].grad, 1e-5)
+        for key, parameter in head.named_parameters():
+            check(f"patch_nce gradient of head {i} {key}", ours[f"grad.mlp_{i}.{key}"], parameter.grad, 1e-5)
+
+
+torch.manual_seed(1)
+torch.set_num_threads(1)
+wanted = [0, 4, 8, 12, 13, 16]
+compare_network("cut_generator", Generator(6, 3), lambda network, x: network(x, wanted), f"width = 6\nblocks = 3\nnce_layers = {wanted}",
+                torch.rand(2, 3, 24, 32) * 2 - 1)
+compare_network("cut_discriminator", Discriminator(6, 3), lambda network, x: network(x), "width = 6\nlayers = 3", torch.rand(2, 3, 52, 45) * 2 - 1)
+compare_network("cut_discriminator", Discriminator(4, 5), lambda network, x: network(x), "width = 4\nlayers = 5", torch.rand(1, 3, 128, 128) * 2 - 1)
+compare_nce()
+if FAILURES:
+    raise SystemExit(f"{len(FAILURES)} comparisons failed: " + ", ".join(FAILURES))
