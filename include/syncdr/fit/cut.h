@@ -26,6 +26,7 @@ struct CutConfig {
   int64_t patches = 256;
   double temperature = 0.07;
   double ema = 0;
+  std::string precision = "float32";
   data::AugmentConfig augment{.resize = 286, .crop = 256};
   int64_t log_every = 20;
   int64_t sample_every = 500;
@@ -46,6 +47,7 @@ struct CutConfig {
     field(patches, "patches", "patches an image that PatchNCE compares", core::at_least(2));
     field(temperature, "temperature", "softmax temperature of PatchNCE", core::above(0));
     field(ema, "ema", "decay of the generator's moving average, which is then what is kept; 0: none", core::between(0, 1));
+    field(precision, "precision", "arithmetic of the networks; bfloat16 is about twice as fast where the processor has it", {"float32", "bfloat16"});
     field.group(augment, "augment", "random changes of training images");
     field(log_every, "log_every", "steps between log lines", core::at_least(1));
     field(sample_every, "sample_every", "steps between sample sheets; 0: none", core::at_least(0));
@@ -55,7 +57,12 @@ struct CutConfig {
 
 /// Trains source -> target on the two domains' training images, data-parallel, resuming from the newest checkpoint in `out`. Leaves there
 /// generator.safetensors (its "generator" metadata: the GeneratorConfig as TOML), log.jsonl, samples/step-N.png, checkpoints/, and done.json last.
-/// Returns at once if done.json is there for the same configuration; throws UsageError if it is there for another.
+///
+/// A line of log.jsonl: step (steps finished), loss_discriminator, loss_gan, loss_nce (unweighted means over the steps since the line before),
+/// learning_rate, images_per_second (of the source domain, all ranks). R ranks train what one rank trains, within float rounding.
+///
+/// Returns at once if done.json is there for the same configuration and data. Throws UsageError if the folder is another run's, or if batch is less
+/// than the number of ranks; DataError when a loss is no longer finite; StopRequested, on all ranks, after a stop signal to any: a checkpoint is saved.
 void fit_cut(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target, const CutConfig& config,
              uint64_t seed, const std::filesystem::path& out);
 
