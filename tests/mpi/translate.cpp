@@ -45,9 +45,11 @@ class Folder {
   std::optional<data::Dataset> dataset_;
 };
 
+/// The files of a folder. All ranks call it: none goes on to change a file that another still reads.
 std::map<std::string, std::string> contents(const fs::path& folder) {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::directory_iterator(folder)) files[entry.path().filename().string()] = io::read_file(entry.path());
+  world().barrier("reading a folder");
   return files;
 }
 
@@ -55,6 +57,7 @@ std::map<std::string, fs::file_time_type> times(const fs::path& folder) {
   std::map<std::string, fs::file_time_type> found;
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.path().extension() == ".h5") found[entry.path().filename().string()] = entry.last_write_time();
+  world().barrier("reading a folder");
   return found;
 }
 
@@ -307,15 +310,12 @@ TEST(Translate, AnErrorOnOneRankEndsAllRanksAlikeAndKeepsWhatIsSealed) {
   Folder folder;
   NoisyTranslator translator;
   const int last = world().size() - 1;
-  if (world().rank() == last)
-    translator.before_call = [](int call) {
-      if (call == 3) throw core::IoError("the disk of the model is gone");
-    };
-  else
-    translator.before_call = [](int) { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };  // leaves work to the last rank
+  translator.before_call = [&](int call) {
+    if (world().rank() != last) std::this_thread::sleep_for(std::chrono::milliseconds(50));  // leaves work to the last rank
+    if (world().rank() == last && call == 3) throw core::IoError("the disk of the model is gone");
+  };
   expect_error(core::ExitCode::io, {"the disk of the model is gone"}, [&] { folder.translate(translator, noisy_config()); });
-  if (world().is_root())
-    for (const auto& entry : fs::directory_iterator(folder.run("noisy"))) EXPECT_NE(entry.path().extension(), ".tmp") << entry.path();
+  for (const auto& [name, bytes] : contents(folder.run("noisy"))) EXPECT_FALSE(name.ends_with(".tmp")) << name;
   EXPECT_FALSE(fs::exists(folder.run("noisy") / "translation.json"));
   NoisyTranslator good;
   folder.translate(good, noisy_config());
