@@ -16,5 +16,6 @@ void add_pack(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_verify(CLI::App& app);
 void add_emoji(CLI::App& app);
+void add_export(CLI::App& app);
 
 }  // namespace syncdr::data_tools

@@ -16,6 +16,7 @@
 #include "syncdr/core/philox.h"
 #include "syncdr/core/progress.h"
 #include "syncdr/data/dataset.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
 
 /// syncdr-data emoji: a complete dataset of two domains from two fonts, for the quickstart and the tests. Each emoji is a category. One half of them is
@@ -39,6 +40,8 @@ struct Picture {
   const Glyph* glyph = nullptr;
   int32_t label = -1;
 };
+
+const std::pair<std::string, std::string> directions[] = {{"colour", "ink"}, {"ink", "colour"}};
 
 bool is_colour(const std::string& domain) { return domain == "colour"; }
 
@@ -84,10 +87,13 @@ class EmojiSet {
     for (const std::string domain : {"colour", "ink"}) {
       for (const std::string split : {"train", "val", "test"}) write_split(domain, split);
     }
-    write_counterparts("colour", "ink");
-    write_counterparts("ink", "colour");
+    // dataset.json appears last, since a folder without it is an unfinished one; but the counterparts name the dataset that they belong to by its hash.
+    io::AtomicFile finished(file);
+    manifest_.write(finished.temporary());
+    const std::string dataset = io::hash_file(finished.temporary());
+    for (const auto& [source, target] : directions) write_counterparts(source, target, dataset);
+    finished.commit();
     progress_.reset();
-    manifest_.write(file);  // last: a folder without it is an unfinished one
     core::info("{}: {} emoji, {} pictures a domain in training", options_.out.string(), count, count / 2);
   }
 
@@ -112,12 +118,17 @@ class EmojiSet {
                              found == there.settings.end() ? "missing" : '"' + found->second + '"', value);
     }
     for (const auto& entry : there.entries) data::check_entry(options_.out, entry, true);
+    for (const auto& [source, target] : directions) {
+      const auto folder = counterparts_folder(source, target);
+      for (const auto& entry : data::Manifest::read(folder / "translation.json").entries) data::check_entry(folder, entry, true);
+    }
     core::info("{}: complete, nothing to do", options_.out.string());
   }
 
   /// What an interrupted call left is written over; anything else in the folder is somebody's.
   void check_folder() const {
     if (!std::filesystem::exists(options_.out)) return;
+    if (!std::filesystem::is_directory(options_.out)) throw core::UsageError("{}: is no folder", options_.out.string());
     for (const auto& item : std::filesystem::directory_iterator(options_.out)) {
       const std::string name = item.path().filename().string();
       if (name == "real" || name == "synthetic" || name == "dataset.json.tmp") continue;
@@ -169,42 +180,46 @@ class EmojiSet {
     return rows;
   }
 
-  data::ManifestEntry entry(const std::filesystem::path& file, const std::filesystem::path& folder, int64_t rows) const {
-    return {std::filesystem::relative(file, folder).generic_string(), rows, static_cast<int64_t>(std::filesystem::file_size(file)), io::hash_file(file)};
-  }
-
   void write_split(const std::string& domain, const std::string& split) {
     const auto all = pictures(domain, split);
     const auto count = static_cast<int64_t>(all.size()), shards = (count + rows_per_shard - 1) / rows_per_shard;
     for (int64_t shard = 0; shard < shards; ++shard) {
       const int64_t first = shard * rows_per_shard, last = std::min(first + rows_per_shard, count);
-      const auto file = options_.out / "real" / domain / fmt::format("{}-{:05d}-of-{:05d}.h5", split, shard, shards);
-      data::ShardWriter writer(file, header(domain, split));
+      const auto file = fmt::format("real/{}/{}-{:05d}-of-{:05d}.h5", domain, split, shard, shards);
+      data::ShardWriter writer(options_.out / file, header(domain, split));
       for (auto& row : draw(all, first, last, domain)) writer.add(std::move(row));
       writer.seal();
-      manifest_.entries.push_back(entry(file, options_.out, last - first));
+      manifest_.entries.push_back(data::make_entry(options_.out, file, last - first));
     }
   }
 
+  std::filesystem::path counterparts_folder(const std::string& source, const std::string& target) const {
+    return options_.out / "synthetic" / (source + "-to-" + target) / "true";
+  }
+
   /// A translation run as a perfect translator would make it: of each training picture one fresh render of the same emoji in the other domain.
-  void write_counterparts(const std::string& source, const std::string& target) {
+  void write_counterparts(const std::string& source, const std::string& target, const std::string& dataset) {
     auto all = pictures(source, "train");
     for (auto& picture : all) picture.render = picture_key(target, *picture.glyph, "true", 0);
-    const auto folder = options_.out / "synthetic" / (source + "-to-" + target) / "true";
-    data::Manifest run{.kind = "translation", .name = "true", .domains = {source, target}, .settings = manifest_.settings};
-    for (int64_t first = 0; first < static_cast<int64_t>(all.size()); first += rows_per_shard) {
-      const int64_t unit = first / rows_per_shard, last = std::min<int64_t>(first + rows_per_shard, static_cast<int64_t>(all.size()));
+    const auto folder = counterparts_folder(source, target);
+    data::Manifest run{.kind = "translation", .name = "true"};
+    run.settings = {{"translator", "true counterparts"}, {"dataset", dataset},   {"source", source},
+                    {"target", target},                  {"split", "train"},     {"seed", std::to_string(options_.seed)},
+                    {"variants", "1"},                   {"codec", options_.codec}, {"unit_rows", std::to_string(rows_per_shard)}};
+    const auto count = static_cast<int64_t>(all.size());
+    for (int64_t first = 0, unit = 0; first < count; first += rows_per_shard, ++unit) {
+      const int64_t last = std::min(first + rows_per_shard, count);
       auto unit_header = header(target, "train");
-      unit_header.provenance = {{"translator", "true counterparts"}};
-      const auto file = folder / fmt::format("unit-{:05d}.h5", unit);
-      data::ShardWriter writer(file, unit_header, true);
-      int64_t row = 0;
+      unit_header.provenance = run.settings;
+      const auto file = fmt::format("unit-{:05d}.h5", unit);
+      data::ShardWriter writer(folder / file, unit_header, true);
+      int64_t row = 0;  // a unit's source is the shard of the same number: both hold rows_per_shard rows
       for (auto& drawn : draw(all, first, last, target)) {
         data::SourceRow from{.key = drawn.key, .shard = static_cast<int32_t>(unit), .row = row++, .seed = static_cast<int64_t>(options_.seed)};
         writer.add(std::move(drawn), std::move(from));
       }
       writer.seal();
-      run.entries.push_back(entry(file, folder, last - first));
+      run.entries.push_back(data::make_entry(folder, file, last - first));
     }
     run.write(folder / "translation.json");
   }

@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
     data_tools::add_inspect(app);
     data_tools::add_verify(app);
     data_tools::add_emoji(app);
+    data_tools::add_export(app);
     try {
       app.parse(argc, argv);  // runs the chosen command's callback
     } catch (const CLI::ParseError& error) {

@@ -9,16 +9,6 @@ namespace {
 
 constexpr int32_t quarantined = 2;
 
-/// A finished run, or an error that says how to get it: training on real images alone because nothing was found would look like a bad translator.
-ShardList find_run(const Dataset& dataset, const std::string& source, const std::string& target, const std::string& run) {
-  const auto folder = dataset.synthetic_folder(source, target, run);
-  if (!std::filesystem::exists(folder / "translation.json")) {
-    throw core::DataError("{}: no finished translation \"{}\" from {} to {}. Make or finish it with `syncdr translate CONFIG --set translate.run={}`",
-                          folder.string(), run, source, target, run);
-  }
-  return dataset.synthetic(source, target, run);
-}
-
 /// Rows of a split's shards counted through: shard and row of a SourceRow -> row of the list.
 class SourceRows {
  public:
@@ -26,10 +16,10 @@ class SourceRows {
     for (int64_t shard = 0, row = 0; shard < list.shards(); row += list.shard(shard++).rows()) starts_.push_back(row);
   }
 
-  /// Throws DataError if there is no such row or it is another image.
+  /// Throws DataError if there is no such row or it is another image. Readers have refused negative numbers.
   int64_t find(const SourceRow& source, const ShardReader& where, int64_t row) const {
     const auto shard = static_cast<size_t>(source.shard);
-    if (source.shard < 0 || shard >= starts_.size() || source.row < 0 || source.row >= list_.shard(source.shard).rows()) {
+    if (shard >= starts_.size() || source.row >= list_.shard(source.shard).rows()) {
       throw core::DataError("{}: row {} (\"{}\") was made from row {} of shard {}, which its source does not have", where.path().string(), row, source.key,
                             source.row, source.shard);
     }
@@ -110,7 +100,7 @@ PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::s
     : real_(dataset.real(domain, split)), has_run_(!run.empty()) {
   Side from;
   if (has_run_) {
-    from_ = find_run(dataset, domain, other, run);
+    from_ = dataset.synthetic(domain, other, run);
     from = translations_of(real_, from_, split, fmt::format("{} from {} to {}", run, domain, other));
   }
   for (int64_t row = 0; row < real_.rows(); ++row) {
@@ -126,7 +116,7 @@ PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::s
 
 void PairSet::add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split) {
   other_real_ = dataset.real(other, split);
-  into_ = find_run(dataset, other, domain, run);
+  into_ = dataset.synthetic(other, domain, run);
   const Side into = translations_of(other_real_, into_, split, fmt::format("{} from {} to {}", run, other, domain));
   for (int64_t source = 0; source < other_real_.rows(); ++source) {
     if (into.count(source) == 0) continue;

@@ -15,22 +15,18 @@ inline Image plain_image(uint8_t red, uint8_t green) {
   return image;
 }
 
-inline ManifestEntry entry_of(const std::filesystem::path& file, const std::filesystem::path& folder, int64_t rows) {
-  return {std::filesystem::relative(file, folder).string(), rows, static_cast<int64_t>(std::filesystem::file_size(file)), io::hash_file(file)};
-}
-
 inline std::string key_of(const std::string& domain, int64_t row) { return fmt::format("{}/c{}/{}", domain, row % 3, row); }
 
 /// Domain number `domain` (its pictures' red) with `shards` training shards of `rows` pictures each; green counts the pictures from 0.
 inline void write_domain(const std::filesystem::path& root, Manifest& manifest, const std::string& name, uint8_t red, int64_t shards, int64_t rows) {
   for (int64_t shard = 0; shard < shards; ++shard) {
-    const auto file = root / "real" / name / fmt::format("train-{:05d}-of-{:05d}.h5", shard, shards);
-    ShardWriter writer(file, {.domain = name, .split = "train", .codec = Codec::png, .height = 8, .width = 8});
+    const auto file = fmt::format("real/{}/train-{:05d}-of-{:05d}.h5", name, shard, shards);
+    ShardWriter writer(root / file, {.domain = name, .split = "train", .codec = Codec::png, .height = 8, .width = 8});
     for (int64_t row = shard * rows; row < (shard + 1) * rows; ++row) {
       writer.add({key_of(name, row), static_cast<int32_t>(row % 3), encode(plain_image(red, static_cast<uint8_t>(row)), Codec::png)});
     }
     writer.seal();
-    manifest.entries.push_back(entry_of(file, root, rows));
+    manifest.entries.push_back(make_entry(root, file, rows));
   }
 }
 
@@ -65,13 +61,15 @@ inline std::vector<Translation> translations_of(const Dataset& dataset, const st
 
 inline void write_run(const Dataset& dataset, const std::string& source, const std::string& target, const std::string& run, const std::vector<Translation>& all,
                       const std::string& split = "train") {
-  const auto folder = dataset.synthetic_folder(source, target, run), file = folder / "unit-00000.h5";
-  const std::map<std::string, std::string> settings{{"dataset", io::hash_file(dataset.root() / "dataset.json")}, {"source", source}, {"target", target}, {"split", split}};
-  ShardWriter writer(file, {.domain = target, .split = split, .codec = Codec::png, .height = 8, .width = 8, .provenance = settings}, true);
+  const auto folder = dataset.synthetic_folder(source, target, run);
+  const std::string file = "unit-00000.h5";
+  const std::map<std::string, std::string> settings{{"dataset", io::hash_file(dataset.root() / "dataset.json")}, {"source", source}};
+  const int64_t side = all.front().image.height;
+  ShardWriter writer(folder / file, {.domain = target, .split = split, .codec = Codec::png, .height = side, .width = side, .provenance = settings}, true);
   for (const auto& one : all) writer.add({one.source.key, -1, encode(one.image, Codec::png)}, one.source);
   writer.seal();
-  Manifest{.kind = "translation", .name = run, .domains = {}, .settings = settings, .entries = {entry_of(file, folder, static_cast<int64_t>(all.size()))}}.write(
-      folder / "translation.json");
+  const auto entry = make_entry(folder, file, static_cast<int64_t>(all.size()));
+  Manifest{.kind = "translation", .name = run, .domains = {}, .settings = settings, .entries = {entry}}.write(folder / "translation.json");
 }
 
 /// Both directions of a run as it should be.

@@ -187,11 +187,11 @@ class AugmentedLoadTest : public testing::Test {
     }
     Manifest manifest{.kind = "dataset", .name = "ramps", .domains = {"a", "b"}};
     for (const std::string domain : {"a", "b"}) {
-      const auto file = folder_ / ("real/" + domain + "/train-00000-of-00001.h5");
-      ShardWriter writer(file, {.domain = domain, .split = "train", .codec = Codec::png, .height = 32, .width = 32});
+      const std::string file = "real/" + domain + "/train-00000-of-00001.h5";
+      ShardWriter writer(folder_ / file, {.domain = domain, .split = "train", .codec = Codec::png, .height = 32, .width = 32});
       for (int64_t row = 0; row < 4; ++row) writer.add({key_of(domain, row), -1, encode(ramp, Codec::png)});
       writer.seal();
-      manifest.entries.push_back(entry_of(file, folder_.path(), 4));
+      manifest.entries.push_back(make_entry(folder_.path(), file, 4));
     }
     manifest.write(folder_ / "dataset.json");
     dataset_.emplace(folder_.path());
