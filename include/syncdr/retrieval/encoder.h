@@ -1,12 +1,14 @@
 #pragma once
 #include <torch/nn/module.h>
-#include <torch/nn/modules/container/any.h>
+#include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>
 
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "syncdr/core/config.h"
+#include "syncdr/io/safetensors.h"
 #include "syncdr/nn/batch_norm.h"
 
 namespace syncdr::retrieval {
@@ -27,23 +29,38 @@ struct EncoderConfig {
   }
 };
 
-/// A retrieval encoder: backbone, global average pool, Linear to `dim`, unit rows.
+class ResNetImpl;
+
+/// A retrieval encoder: backbone, global average pool, Linear to `dim`, unit rows. Tensors are named "backbone.*" (what follows as in torchvision
+/// and timm), "head.*" and, with feature_norm, "feature_norm.*".
 class EncoderImpl : public torch::nn::Module {
  public:
-  explicit EncoderImpl(const EncoderConfig& config);
+  /// Initial weights as the original's: He's normal distribution by fan-out for convolutions, PyTorch's uniform one for the head. Each tensor's
+  /// numbers are a function of seed and its name.
+  EncoderImpl(const EncoderConfig& config, uint64_t seed);
   /// [B, 3, H, W] float, ImageNet-normalised -> [B, dim] float, unit rows.
   at::Tensor forward(const at::Tensor& images);
+  /// How every batch normalisation takes its statistics in training, by config.batch_norm.
+  void set_batch_norm(const nn::SumOverRanks& sum_over_ranks);
 
  private:
-  torch::nn::AnyModule backbone_;
-  torch::nn::Module* head_ = nullptr;
+  nn::BatchNormMode mode_;
+  std::shared_ptr<ResNetImpl> backbone_;
+  torch::nn::Linear head_{nullptr};
+  nn::BatchNorm feature_norm_{nullptr};
 };
 TORCH_MODULE(Encoder);
 
-/// Builds it with initial weights drawn from seed, then loads config.weights if given. Throws DataError if they do not fit.
+/// Builds it with initial weights drawn from seed, then loads config.weights if given: a backbone's file ("conv1.weight", ...; an ImageNet
+/// classifier's "fc.weight" and "fc.bias" are left out) or a whole encoder's. Throws DataError if a name or a shape does not fit.
 Encoder make_encoder(const EncoderConfig& config, uint64_t seed);
 
-/// [B, 3, H, W] uint8 -> float, (x / 255 - mean) / std with ImageNet's constants, on the given device.
+/// A trained encoder with its configuration in the metadata "encoder", atomically.
+void save_encoder(const std::filesystem::path& file, const io::NamedTensors& state, const EncoderConfig& config);
+/// What save_encoder wrote, on the CPU in evaluation mode, and its configuration if asked for. Throws DataError.
+Encoder load_encoder(const std::filesystem::path& file, EncoderConfig* config = nullptr);
+
+/// [B, 3, H, W] uint8 -> float, (x / 255 - mean) / std with ImageNet's constants, on the given device; channels last stay last.
 at::Tensor normalise_images(const at::Tensor& images, c10::Device device);
 
 }  // namespace syncdr::retrieval

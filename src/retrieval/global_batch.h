@@ -1,0 +1,55 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <vector>
+
+#include "syncdr/data/loader.h"
+#include "syncdr/data/pair_set.h"
+#include "syncdr/training/data_parallel.h"
+
+namespace syncdr::retrieval {
+
+/// One domain's part of a global batch. Every rank computes it by itself: it follows from seed, step and number of ranks.
+struct DomainBatch {
+  at::Tensor ids;           ///< [B] int64: the entries, in the batch's order
+  at::Tensor features;      ///< [B] int64: where their features lie among the gathered rows of all ranks
+  at::Tensor paired;        ///< [P] int64: positions in the batch whose entry has a counterpart
+  at::Tensor counterparts;  ///< [P] int64: where these counterparts' features lie among the gathered rows
+  training::Part own;       ///< positions that this rank encodes
+};
+
+struct GlobalBatch {
+  std::array<DomainBatch, 2> domains;
+  int64_t images = 0;  ///< encoded by all ranks together, counterparts included
+};
+
+/// Which entries a step trains on and which rank encodes them.
+///
+/// The shorter domain gives `batch` entries, the longer one as many as the ratio of lengths says, so that an epoch passes over both. Each domain's
+/// part is dealt to ranks in contiguous slices. A rank encodes, in one call of the encoder and in this order: its entries of A, their counterparts,
+/// its entries of B, their counterparts. Entries without a counterpart give no row there (a blank image in its place would count in batch
+/// normalisation). One call for everything rather than one a domain, as in the published code: half the collectives of a global batch
+/// normalisation, larger matrix products, and statistics of both domains together, as evaluation uses them.
+class GlobalBatches {
+ public:
+  /// Throws UsageError if a domain is shorter than its batch or a batch has fewer entries than there are ranks.
+  GlobalBatches(const data::PairSet& a, const data::PairSet& b, int64_t batch, uint64_t seed, int rank, int ranks);
+
+  int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  GlobalBatch at(int64_t step) const;
+  /// This rank's images of a step, in the order above: [n, 3, S, S] uint8, channels last. May be called from several threads.
+  at::Tensor load(int64_t step, const data::AugmentConfig& augment) const;
+
+ private:
+  std::vector<int64_t> entries(size_t domain, int64_t step, training::Part part) const;
+
+  std::array<const data::PairSet*, 2> sets_;
+  std::array<int64_t, 2> sizes_;
+  std::vector<data::BatchOrder> orders_;
+  int64_t steps_per_epoch_;
+  uint64_t seed_;
+  int rank_, ranks_;
+};
+
+}  // namespace syncdr::retrieval

@@ -1,0 +1,98 @@
+#pragma once
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <set>
+
+#include "../unit/retrieval/tiny_dataset.h"
+#include "mpi_test.h"
+#include "syncdr/io/json.h"
+#include "syncdr/nn/weights.h"
+#include "syncdr/retrieval/trainer.h"
+#include "syncdr/training/checkpoint.h"
+#include "syncdr/training/metric_log.h"
+
+/// One small training that the mpi tests of this room run on several numbers of ranks. What a run leaves for another one to compare with lies beside
+/// the programs.
+namespace syncdr::retrieval {
+
+namespace fs = std::filesystem;
+using test::world;
+using Curve = std::vector<std::pair<int64_t, double>>;
+
+inline const char* const figures[] = {"loss", "loss_id", "loss_cdm", "loss_ppp"};
+
+/// 4 epochs of 5 steps: 73 and 75 entries in batches of 14.
+inline TrainConfig config_of_test() {
+  return {.encoder = {.name = "small", .dim = 32, .feature_norm = true},
+          .optimizer = {.learning_rate = 0.01},
+          .augment = {.resize = 36, .crop = 32, .rotation = 10},
+          .epochs = 4,
+          .batch = 14,
+          .matching_weight = 0.1,
+          .matching_top = 20,
+          .pair_temperature = 0.1};
+}
+
+inline fs::path beside_program(const std::string& name) { return fs::read_symlink("/proc/self/exe").parent_path() / "mpi_retrieval_reference" / name; }
+
+/// Scores by epoch, so that the third is best; the encoder given is in evaluation mode.
+struct Scores {
+  std::vector<double> values = {0.25, 0.5, 0.75, 0.5};
+  int64_t fail_in_epoch = 0;  ///< counts from 1; 0: never
+  size_t calls = 0;
+  double operator()(Encoder& encoder) {
+    EXPECT_FALSE(encoder->is_training());
+    ++calls;
+    if (static_cast<int64_t>(calls) == fail_in_epoch) throw core::PeerError("the machine is lost");
+    return world().is_root() ? values.at(calls - 1) : -1;  // the value of rank 0 counts
+  }
+};
+
+class Training : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name;
+    world().root_only("a folder", [&] {
+      std::string pattern = testing::TempDir() + "syncdr-XXXXXX";
+      name = mkdtemp(pattern.data());
+      test::TinyDataset{.first = 30, .second = 50}.write(fs::path(name) / "data");
+    });
+    folder_ = world().broadcast(name, 0, "the folder's name");
+    dataset_ = std::make_unique<data::Dataset>(folder_ / "data");
+  }
+  void TearDown() override {
+    world().barrier("end of a test");
+    if (world().is_root()) fs::remove_all(folder_);
+  }
+
+  TrainResult run(const TrainConfig& config, const Validate& validate, const std::string& out, const std::string& translation = "swap", uint64_t seed = 11) {
+    return train(world(), *dataset_, "warm", "cold", translation, config, seed, validate, folder_ / out);
+  }
+  Curve curve(const std::string& out, const std::string& figure) const { return training::read_metric(folder_ / out / "log.jsonl", figure); }
+  std::string weights(const std::string& out) const { return nn::state_hash(*load_encoder(folder_ / out / "encoder.safetensors")); }
+  void copy(const fs::path& from, const fs::path& to) {
+    world().root_only("copying", [&] {
+      fs::remove_all(to);
+      fs::create_directories(to.parent_path());
+      fs::copy(from, to, fs::copy_options::recursive);
+    });
+  }
+
+  fs::path folder_;
+  std::unique_ptr<data::Dataset> dataset_;
+};
+
+/// Equal steps, and values that differ by float rounding alone.
+inline void expect_same(const Curve& ours, const Curve& theirs, double tolerance, const std::string& what) {
+  ASSERT_EQ(ours.size(), theirs.size()) << what;
+  for (size_t k = 0; k < ours.size(); ++k) {
+    EXPECT_EQ(ours[k].first, theirs[k].first) << what;
+    EXPECT_NEAR(ours[k].second, theirs[k].second, tolerance * std::max(1.0, std::abs(theirs[k].second))) << what << ", step " << ours[k].first;
+  }
+}
+
+// Twenty steps amplify rounding: at this rate differences of 1e-7 in the first step reach 1e-6 in the last.
+inline constexpr double rounding = 1e-5;
+
+}  // namespace syncdr::retrieval
