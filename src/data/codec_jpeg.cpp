@@ -1,6 +1,8 @@
 #include <turbojpeg.h>
 
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "image_libraries.h"
 #include "syncdr/core/checked.h"
@@ -14,17 +16,20 @@ struct CloseHandle {
 };
 using Handle = std::unique_ptr<void, CloseHandle>;
 
-// A decoder costs 20 us to make, so each thread keeps one.
-tjhandle decoder() {
-  thread_local const Handle handle(tjInitDecompress());
+// A decoder costs 20 us to make, so each thread keeps one, until an image is broken: libjpeg-turbo 2 does not reset itself after a broken header, and
+// the next image would be read with what is left of this one.
+Handle& kept_decoder() {
+  thread_local Handle handle;
+  if (!handle) handle.reset(tjInitDecompress());
   if (!handle) throw std::bad_alloc();
-  return handle.get();
+  return handle;
 }
 
-tjhandle encoder() {
-  thread_local const Handle handle(tjInitCompress());
-  if (!handle) throw std::bad_alloc();
-  return handle.get();
+tjhandle decoder() { return kept_decoder().get(); }
+
+[[noreturn]] void refuse(const std::string& what) {
+  Handle broken = std::move(kept_decoder());
+  throw core::DataError("{}: {}", what, tjGetErrorStr2(broken.get()));
 }
 
 struct Header {
@@ -36,7 +41,7 @@ Header read_header(std::span<const uint8_t> bytes) {
   int width = 0, height = 0, subsampling = 0;
   Header header;
   if (tjDecompressHeader3(decoder(), bytes.data(), bytes.size(), &width, &height, &subsampling, &header.colours) != 0) {
-    throw core::DataError("JPEG header is broken: {}", tjGetErrorStr2(decoder()));
+    refuse("JPEG header is broken");
   }
   header.size = {height, width};
   check_size(header.size, "JPEG");
@@ -78,19 +83,21 @@ Image decode_jpeg(std::span<const uint8_t> bytes, int64_t at_least) {
   const int flags = TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
   if (tjDecompress2(decoder(), bytes.data(), bytes.size(), image.pixels.data(), static_cast<int>(image.width), 0, static_cast<int>(image.height),
                     inks ? TJPF_CMYK : TJPF_RGB, flags) != 0) {
-    throw core::DataError("JPEG of {} bytes is broken: {}", bytes.size(), tjGetErrorStr2(decoder()));
+    refuse(fmt::format("JPEG of {} bytes is broken", bytes.size()));
   }
   if (inks) image.pixels = rgb_from_cmyk(image.pixels);
   return image;
 }
 
 std::vector<uint8_t> encode_jpeg(const Image& image) {
+  const Handle encoder(tjInitCompress());
+  if (!encoder) throw std::bad_alloc();
   unsigned char* buffer = nullptr;
   unsigned long bytes = 0;
-  const int status = tjCompress2(encoder(), image.pixels.data(), static_cast<int>(image.width), 0, static_cast<int>(image.height), TJPF_RGB, &buffer,
+  const int status = tjCompress2(encoder.get(), image.pixels.data(), static_cast<int>(image.width), 0, static_cast<int>(image.height), TJPF_RGB, &buffer,
                                  &bytes, TJSAMP_444, 95, TJFLAG_ACCURATEDCT);
   const std::unique_ptr<unsigned char, decltype(&tjFree)> owner(buffer, &tjFree);
-  if (status != 0) throw core::DataError("an image of {}x{} pixels cannot become a JPEG: {}", image.width, image.height, tjGetErrorStr2(encoder()));
+  if (status != 0) throw core::DataError("an image of {}x{} pixels cannot become a JPEG: {}", image.width, image.height, tjGetErrorStr2(encoder.get()));
   return {buffer, buffer + bytes};
 }
 

@@ -1,5 +1,7 @@
 #include <spng.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <memory>
 
@@ -49,6 +51,14 @@ std::vector<uint8_t> over_white(const std::vector<uint8_t>& rgba) {
   return pixels;
 }
 
+/// spng stops reading before the end mark's last bytes, so a file cut there would pass. Bytes after the mark are harmless and common.
+void check_end(std::span<const uint8_t> bytes) {
+  constexpr std::array<uint8_t, 12> end{0, 0, 0, 0, 'I', 'E', 'N', 'D', 0xAE, 0x42, 0x60, 0x82};
+  if (std::find_end(bytes.begin(), bytes.end(), end.begin(), end.end()) == bytes.end()) {
+    throw core::DataError("PNG of {} bytes has no end mark: it was cut short", bytes.size());
+  }
+}
+
 }  // namespace
 
 ImageSize png_size(std::span<const uint8_t> bytes) {
@@ -60,11 +70,12 @@ ImageSize png_size(std::span<const uint8_t> bytes) {
 Image decode_png(std::span<const uint8_t> bytes) {
   const Context context = make_context(0);
   const spng_ihdr header = open(context.get(), bytes);
+  check_end(bytes);
   const bool alpha = is_transparent(context.get(), header);
   const int format = alpha ? SPNG_FMT_RGBA8 : SPNG_FMT_RGB8;
   Image image{header.height, header.width, std::vector<uint8_t>(size_t{header.height} * header.width * (alpha ? 4 : 3))};
   check(spng_decode_image(context.get(), image.pixels.data(), image.pixels.size(), format, alpha ? SPNG_DECODE_TRNS : 0), "data is broken");
-  check(spng_decode_chunks(context.get()), "ends early");  // up to its end mark
+  check(spng_decode_chunks(context.get()), "is broken after its pixels");
   if (alpha) image.pixels = over_white(image.pixels);
   return image;
 }

@@ -24,4 +24,10 @@ void check_keys(const std::vector<std::string>& keys, bool translation, const st
   }
 }
 
+void check_source(const SourceRow& source, size_t row, const std::string& where) {
+  if (source.shard < 0 || source.row < 0 || source.status < 0 || source.status > 2) {
+    throw core::DataError("{}: row {}: source shard {}, row {}, status {} cannot be", where, row, source.shard, source.row, source.status);
+  }
+}
+
 }  // namespace syncdr::data::layout

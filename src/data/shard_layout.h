@@ -29,4 +29,7 @@ void check_header(const ShardHeader& header, const std::string& where);
 /// Throws DataError naming `where` if a key is empty, or occurs twice. In a translation a key may occur once a variant, so there only the first holds.
 void check_keys(const std::vector<std::string>& keys, bool translation, const std::string& where);
 
+/// Throws DataError naming `where` if the source's place or status cannot be.
+void check_source(const SourceRow& source, size_t row, const std::string& where);
+
 }  // namespace syncdr::data::layout

@@ -102,10 +102,8 @@ void ShardReader::State::read_sources(const io::Hdf5Reader& hdf5) {
   check_length(seed.size(), layout::seed);
   check_length(status.size(), layout::status);
   for (size_t i = 0; i < rows(); ++i) {
-    if (shard[i] < 0 || row[i] < 0 || status[i] < 0 || status[i] > 2) {
-      throw core::DataError("{}: row {}: source shard {}, row {}, status {} cannot be", name(), i, shard[i], row[i], status[i]);
-    }
     sources.push_back({key[i], shard[i], row[i], prompt[i], variant[i], seed[i], status[i]});
+    layout::check_source(sources.back(), i, name());
   }
 }
 

@@ -100,6 +100,7 @@ ShardWriter::ShardWriter(std::filesystem::path path, ShardHeader header, bool wi
 }
 
 ShardWriter::~ShardWriter() = default;
+ShardWriter::ShardWriter(ShardWriter&&) noexcept = default;
 
 void ShardWriter::add(Row row) {
   SYNCDR_ASSERT(!state_->with_source, "a row of a translation comes with its source");
@@ -119,6 +120,7 @@ void ShardWriter::seal() {
   SYNCDR_ASSERT(!state.sealed, "{} is sealed twice", state.path.string());
   layout::check_header(state.header, state.path.string());
   layout::check_keys(column(state.rows, &Row::key), state.with_source, state.path.string());
+  for (size_t row = 0; row < state.sources.size(); ++row) layout::check_source(state.sources[row], row, state.path.string());
   io::AtomicFile file(state.path);
   state.write(file.temporary());
   io::sync_file(file.temporary());

@@ -30,10 +30,16 @@ struct Manifest {
   void write(const std::filesystem::path& file) const;
 };
 
+/// The entry of a sealed file, given relative to the manifest's folder.
+ManifestEntry make_entry(const std::filesystem::path& folder, const std::string& file, int64_t rows);
+
+/// Throws DataError naming `where` unless the name of a `what` (domain, run, split) can be the name of one folder: not empty, no "/", not "..".
+void check_name(const std::string& name, const char* what, const std::string& where);
+
 /// Checks that an entry's file has the stated size and, if asked, hash. Throws DataError.
 void check_entry(const std::filesystem::path& folder, const ManifestEntry& entry, bool hash);
 
-/// Rows of consecutive shards seen as one list.
+/// Rows of consecutive shards of one split seen as one list. Shards may be empty.
 class ShardList {
  public:
   ShardList() = default;
@@ -63,7 +69,8 @@ class Dataset {
   ShardList real(const std::string& domain, const std::string& split) const;
   /// ROOT/synthetic/SOURCE-to-TARGET/RUN. Domain names are written in full: initials collide.
   std::filesystem::path synthetic_folder(const std::string& source, const std::string& target, const std::string& run) const;
-  /// The sealed units of a finished translation. DataError if it does not exist, is not complete, or was made from another dataset.
+  /// The sealed units of a finished translation (its translation.json is written last). DataError if it does not exist, is not complete, or was made
+  /// from another dataset: the setting "dataset" is hash_file of the dataset.json that it was made from.
   ShardList synthetic(const std::string& source, const std::string& target, const std::string& run) const;
 
  private:

@@ -46,6 +46,7 @@ class ShardWriter {
   /// with_source: the shard is a translation and each row comes with its SourceRow.
   ShardWriter(std::filesystem::path path, ShardHeader header, bool with_source = false);
   ~ShardWriter();
+  ShardWriter(ShardWriter&&) noexcept;
   void add(Row row);
   void add(Row row, SourceRow source);
   int64_t rows() const;
