@@ -6,4 +6,5 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # Idle ranks yield their core: with more ranks than cores a spinning rank would starve the one it waits for.
 export OMPI_MCA_mpi_yield_when_idle=1
-exec mpirun --bind-to none --oversubscribe "$@"
+# --quiet: a failing rank has said what is wrong; mpirun would add a banner to it.
+exec mpirun --quiet --bind-to none --oversubscribe "$@"

@@ -1,5 +1,8 @@
 #include "syncdr/comm/about.h"
 
+// Without the C++ bindings that MPI 3 removed: they would need a library of their own.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
 
 namespace syncdr::comm {
