@@ -19,8 +19,9 @@
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
 
-/// syncdr-data emoji: a complete dataset of two domains from two fonts, for the quickstart and the tests. Each emoji is a category. One half of them is
-/// trained on in colour, the other half in ink, so that no category is common to both training sets; validation and test hold all in both.
+/// syncdr-data emoji: a complete dataset of two domains from two fonts, for the quickstart and the tests. Each emoji is a category. One
+/// half of them is trained on in colour, the other half in ink, so that no category is common to both training sets; validation and test
+/// hold all in both.
 namespace syncdr::data_tools {
 namespace {
 
@@ -34,7 +35,8 @@ struct Options {
   std::string codec = "png";
 };
 
-/// One picture to be drawn. The key names it in the dataset, the render says which of its emoji's pictures it is: that alone decides on its pixels.
+/// One picture to be drawn. The key names it in the dataset, the render says which of its emoji's pictures it is: that alone decides on its
+/// pixels.
 struct Picture {
   std::string key, render;
   const Glyph* glyph = nullptr;
@@ -87,7 +89,8 @@ class EmojiSet {
     for (const std::string domain : {"colour", "ink"}) {
       for (const std::string split : {"train", "val", "test"}) write_split(domain, split);
     }
-    // dataset.json appears last, since a folder without it is an unfinished one; but the counterparts name the dataset that they belong to by its hash.
+    // dataset.json appears last, since a folder without it is an unfinished one; but the counterparts name the dataset that they belong to
+    // by its hash.
     io::AtomicFile finished(file);
     manifest_.write(finished.temporary());
     const std::string dataset = io::hash_file(finished.temporary());
@@ -114,8 +117,8 @@ class EmojiSet {
     for (const auto& [name, value] : manifest_.settings) {
       const auto found = there.settings.find(name);
       if (found != there.settings.end() && found->second == value) continue;
-      throw core::UsageError("{}: holds another dataset: its \"{}\" is {}, not \"{}\". Choose another folder or remove this one", file.string(), name,
-                             found == there.settings.end() ? "missing" : '"' + found->second + '"', value);
+      throw core::UsageError("{}: holds another dataset: its \"{}\" is {}, not \"{}\". Choose another folder or remove this one",
+                             file.string(), name, found == there.settings.end() ? "missing" : '"' + found->second + '"', value);
     }
     for (const auto& entry : there.entries) data::check_entry(options_.out, entry, true);
     for (const auto& [source, target] : directions) {
@@ -131,8 +134,9 @@ class EmojiSet {
     if (!std::filesystem::is_directory(options_.out)) throw core::UsageError("{}: is no folder", options_.out.string());
     for (const auto& item : std::filesystem::directory_iterator(options_.out)) {
       const std::string name = item.path().filename().string();
-      if (name == "real" || name == "synthetic" || name == "dataset.json.tmp") continue;
-      throw core::UsageError("{}: holds \"{}\", which is no part of a dataset. Choose an empty or a new folder", options_.out.string(), name);
+      if (name == "real" || name == "synthetic" || name.starts_with("dataset.json.")) continue;
+      throw core::UsageError("{}: holds \"{}\", which is no part of a dataset. Choose an empty or a new folder", options_.out.string(),
+                             name);
     }
   }
 
@@ -164,7 +168,8 @@ class EmojiSet {
   }
 
   data::ShardHeader header(const std::string& domain, const std::string& split) const {
-    return {.domain = domain, .split = split, .codec = data::codec_from_name(options_.codec), .height = options_.size, .width = options_.size};
+    return {
+        .domain = domain, .split = split, .codec = data::codec_from_name(options_.codec), .height = options_.size, .width = options_.size};
   }
 
   std::vector<data::Row> draw(const std::vector<Picture>& all, int64_t first, int64_t last, const std::string& domain) {
@@ -197,15 +202,22 @@ class EmojiSet {
     return options_.out / "synthetic" / (source + "-to-" + target) / "true";
   }
 
-  /// A translation run as a perfect translator would make it: of each training picture one fresh render of the same emoji in the other domain.
+  /// A translation run as a perfect translator would make it: of each training picture one fresh render of the same emoji in the other
+  /// domain.
   void write_counterparts(const std::string& source, const std::string& target, const std::string& dataset) {
     auto all = pictures(source, "train");
     for (auto& picture : all) picture.render = picture_key(target, *picture.glyph, "true", 0);
     const auto folder = counterparts_folder(source, target);
     data::Manifest run{.kind = "translation", .name = "true"};
-    run.settings = {{"translator", "true counterparts"}, {"dataset", dataset},   {"source", source},
-                    {"target", target},                  {"split", "train"},     {"seed", std::to_string(options_.seed)},
-                    {"variants", "1"},                   {"codec", options_.codec}, {"unit_rows", std::to_string(rows_per_shard)}};
+    run.settings = {{"translator", "true counterparts"},
+                    {"dataset", dataset},
+                    {"source", source},
+                    {"target", target},
+                    {"split", "train"},
+                    {"seed", std::to_string(options_.seed)},
+                    {"variants", "1"},
+                    {"codec", options_.codec},
+                    {"unit_rows", std::to_string(rows_per_shard)}};
     const auto count = static_cast<int64_t>(all.size());
     for (int64_t first = 0, unit = 0; first < count; first += rows_per_shard, ++unit) {
       const int64_t last = std::min(first + rows_per_shard, count);
@@ -215,7 +227,8 @@ class EmojiSet {
       data::ShardWriter writer(folder / file, unit_header, true);
       int64_t row = 0;  // a unit's source is the shard of the same number: both hold rows_per_shard rows
       for (auto& drawn : draw(all, first, last, target)) {
-        data::SourceRow from{.key = drawn.key, .shard = static_cast<int32_t>(unit), .row = row++, .seed = static_cast<int64_t>(options_.seed)};
+        data::SourceRow from{
+            .key = drawn.key, .shard = static_cast<int32_t>(unit), .row = row++, .seed = static_cast<int64_t>(options_.seed)};
         writer.add(std::move(drawn), std::move(from));
       }
       writer.seal();
@@ -236,7 +249,8 @@ class EmojiSet {
 
 void add_emoji(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("emoji", "make the emoji dataset: colour pictures and ink drawings of the same code points, from two fonts");
+  CLI::App* command =
+      app.add_subcommand("emoji", "make the emoji dataset: colour pictures and ink drawings of the same code points, from two fonts");
   command->add_option("-o,--out", options->out, "dataset folder to make")->required();
   command->add_option("--size", options->size, "height and width of a picture in pixels")->check(CLI::Range(16, 512));
   command->add_option("--seed", options->seed, "of all renders and of the halves that train in one domain");

@@ -22,7 +22,8 @@ struct Fonts {
   std::filesystem::path colour, ink;
 };
 
-/// The named fonts, or where a path is empty the ones that Debian installs. Throws DataError naming the Debian package of a font that is missing.
+/// The named fonts, or where a path is empty the ones that Debian installs. Throws DataError naming the Debian package of a font that is
+/// missing.
 Fonts find_fonts(const std::filesystem::path& colour, const std::filesystem::path& ink);
 
 /// The code points that both fonts draw, in rising order: above U+00A8, without those that only change or join their neighbours.

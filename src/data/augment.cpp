@@ -11,7 +11,8 @@
 namespace syncdr::data {
 namespace {
 
-/// What one training view draws. All of it is drawn whatever the configuration says, so that switching one change on does not alter the others.
+/// What one training view draws. All of it is drawn whatever the configuration says, so that switching one change on does not alter the
+/// others.
 struct Draws {
   bool flip, grey;
   double angle;             // degrees
@@ -32,12 +33,14 @@ struct Draws {
 };
 
 void check(const Image& image, const AugmentConfig& config) {
-  if (config.crop > config.resize) throw core::UsageError("augment.crop = {} is larger than augment.resize = {}", config.crop, config.resize);
+  if (config.crop > config.resize)
+    throw core::UsageError("augment.crop = {} is larger than augment.resize = {}", config.crop, config.resize);
   SYNCDR_ASSERT(image.height > 0 && image.width > 0 && image.pixels.size() == static_cast<size_t>(image.height * image.width * 3),
                 "{} bytes of pixels for {} x {}", image.pixels.size(), image.width, image.height);
 }
 
-/// The image's pixels as OpenCV sees them, not copied and not to be written. Loader threads call in parallel, so OpenCV is to start none of its own.
+/// The image's pixels as OpenCV sees them, not copied and not to be written. Loader threads call in parallel, so OpenCV is to start none of
+/// its own.
 cv::Mat view(const Image& image) {
   static const bool single_threaded = (cv::setNumThreads(0), true);
   (void)single_threaded;
@@ -46,7 +49,9 @@ cv::Mat view(const Image& image) {
 
 /// Shrinks each axis by the whole part of what the warp would shrink it by: bilinear interpolation skips pixels from a factor of 2 on.
 cv::Mat shrink_for_warp(const cv::Mat& source, double side) {
-  const auto reduced = [side](int length) { return std::max(1, static_cast<int>(std::lround(length / std::max(1.0, std::floor(length / side))))); };
+  const auto reduced = [side](int length) {
+    return std::max(1, static_cast<int>(std::lround(length / std::max(1.0, std::floor(length / side)))));
+  };
   const cv::Size size(reduced(source.cols), reduced(source.rows));
   if (size == source.size()) return source;
   cv::Mat small;
@@ -72,7 +77,8 @@ cv::Matx33d view_to_source(const Draws& draws, const AugmentConfig& config, cv::
 
 /// Luma of ITU-R BT.601 in 8-bit fixed point; the weights add up to 256, so grey pixels stay as they are.
 void make_grey(cv::Mat& pixels) {
-  pixels.forEach<cv::Vec3b>([](cv::Vec3b& p, const int*) { p = cv::Vec3b::all(static_cast<uint8_t>((77 * p[0] + 150 * p[1] + 29 * p[2] + 128) >> 8)); });
+  pixels.forEach<cv::Vec3b>(
+      [](cv::Vec3b& p, const int*) { p = cv::Vec3b::all(static_cast<uint8_t>((77 * p[0] + 150 * p[1] + 29 * p[2] + 128) >> 8)); });
 }
 
 }  // namespace

@@ -12,11 +12,13 @@
 namespace syncdr::data {
 namespace {
 
-/// Images side by side, [count, S, S, 3] in memory, so that each can be filled as a decoder gives it; seen from outside as [count, 3, S, S].
+/// Images side by side, [count, S, S, 3] in memory, so that each can be filled as a decoder gives it; seen from outside as [count, 3, S,
+/// S].
 class ImageBatch {
  public:
   ImageBatch(int64_t count, int64_t side, bool blank)
-      : bytes_(blank ? at::zeros({count, side, side, 3}, at::kByte) : at::empty({count, side, side, 3}, at::kByte)), stride_(side * side * 3) {}
+      : bytes_(blank ? at::zeros({count, side, side, 3}, at::kByte) : at::empty({count, side, side, 3}, at::kByte)),
+        stride_(side * side * 3) {}
   uint8_t* row(int64_t index) { return bytes_.data_ptr<uint8_t>() + index * stride_; }
   at::Tensor tensor() const { return bytes_.permute({0, 3, 1, 2}); }
 
@@ -31,7 +33,8 @@ struct Draw {
   uint64_t seed;
   int64_t epoch;
 
-  /// step 0 draws the variant, step 1 the augmentation. Four images share a key: the real one and its translation, each as entry and as counterpart.
+  /// step 0 draws the variant, step 1 the augmentation. Four images share a key: the real one and its translation, each as entry and as
+  /// counterpart.
   core::Random stream(const std::string& key, bool translated, bool counterpart, uint32_t step) const {
     const uint64_t role = (translated ? 1 : 0) + (counterpart ? 2 : 0);
     return {seed, core::Purpose::augmentation, io::hash64(key) ^ role, static_cast<uint32_t>(epoch), step};
@@ -53,7 +56,8 @@ struct Draw {
 
 }  // namespace
 
-BatchOrder::BatchOrder(int64_t size, int64_t batch, uint64_t seed, uint64_t stream) : size_(size), batch_(batch), seed_(seed), stream_(stream) {
+BatchOrder::BatchOrder(int64_t size, int64_t batch, uint64_t seed, uint64_t stream)
+    : size_(size), batch_(batch), seed_(seed), stream_(stream) {
   if (batch < 1 || batch > size) throw core::UsageError("a batch of {} from {} images: use between 1 and {}", batch, size, size);
 }
 

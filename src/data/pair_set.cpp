@@ -20,13 +20,14 @@ class SourceRows {
   int64_t find(const SourceRow& source, const ShardReader& where, int64_t row) const {
     const auto shard = static_cast<size_t>(source.shard);
     if (shard >= starts_.size() || source.row >= list_.shard(source.shard).rows()) {
-      throw core::DataError("{}: row {} (\"{}\") was made from row {} of shard {}, which its source does not have", where.path().string(), row, source.key,
-                            source.row, source.shard);
+      throw core::DataError("{}: row {} (\"{}\") was made from row {} of shard {}, which its source does not have", where.path().string(),
+                            row, source.key, source.row, source.shard);
     }
     const int64_t found = starts_[shard] + source.row;
     if (list_.key(found) != source.key) {
-      throw core::DataError("{}: row {} was made from \"{}\", but the source has \"{}\" there: the dataset was packed again. Translate it again",
-                            where.path().string(), row, source.key, list_.key(found));
+      throw core::DataError(
+          "{}: row {} was made from \"{}\", but the source has \"{}\" there: the dataset was packed again. Translate it again",
+          where.path().string(), row, source.key, list_.key(found));
     }
     return found;
   }
@@ -39,7 +40,8 @@ class SourceRows {
 int64_t variants_of(const ShardList& run) {
   int64_t variants = 1;
   for (int64_t shard = 0; shard < run.shards(); ++shard) {
-    for (int64_t row = 0; row < run.shard(shard).rows(); ++row) variants = std::max<int64_t>(variants, run.shard(shard).source(row).variant + 1);
+    for (int64_t row = 0; row < run.shard(shard).rows(); ++row)
+      variants = std::max<int64_t>(variants, run.shard(shard).source(row).variant + 1);
   }
   return variants;
 }
@@ -51,12 +53,14 @@ void check_shard(const ShardReader& shard, const std::string& split) {
   }
 }
 
-/// Which rows of a run stand for each row of its source. Each source row must have the same variants, once each; quarantined ones are then left out.
+/// Which rows of a run stand for each row of its source. Each source row must have the same variants, once each; quarantined ones are then
+/// left out.
 PairSet::Side translations_of(const ShardList& source, const ShardList& run, const std::string& split, const std::string& what) {
   for (int64_t shard = 0; shard < run.shards(); ++shard) check_shard(run.shard(shard), split);
   const int64_t variants = variants_of(run);
   if (run.rows() != source.rows() * variants) {
-    throw core::DataError("{}: {} translations of {} images in {} variants: some are missing. Translate them again", what, run.rows(), source.rows(), variants);
+    throw core::DataError("{}: {} translations of {} images in {} variants: some are missing. Translate them again", what, run.rows(),
+                          source.rows(), variants);
   }
   constexpr int64_t missing = -1, unusable = -2;
   const SourceRows rows(source);
@@ -69,7 +73,8 @@ PairSet::Side translations_of(const ShardList& source, const ShardList& run, con
       if (from.variant < 0) throw core::DataError("{}: row {} (\"{}\") is variant {}", reader.path().string(), row, from.key, from.variant);
       int64_t& slot = table[static_cast<size_t>(found * variants + from.variant)];
       // As many rows as slots, each slot filled at most once: none is then left empty.
-      if (slot != missing) throw core::DataError("{}: row {} is variant {} of \"{}\" once more", reader.path().string(), row, from.variant, from.key);
+      if (slot != missing)
+        throw core::DataError("{}: row {} is variant {} of \"{}\" once more", reader.path().string(), row, from.variant, from.key);
       slot = from.status == quarantined ? unusable : at;
     }
   }
@@ -96,7 +101,8 @@ std::span<const int64_t> PairSet::Side::rows(int64_t entry) const {
   return {rows_.data() + start(entry), static_cast<size_t>(count(entry))};
 }
 
-PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split)
+PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
+                 const std::string& split)
     : real_(dataset.real(domain, split)), has_run_(!run.empty()) {
   Side from;
   if (has_run_) {
@@ -114,7 +120,8 @@ PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::s
   if (has_run_) add_translations(dataset, domain, other, run, split);
 }
 
-void PairSet::add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split) {
+void PairSet::add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
+                               const std::string& split) {
   other_real_ = dataset.real(other, split);
   into_ = dataset.synthetic(other, domain, run);
   const Side into = translations_of(other_real_, into_, split, fmt::format("{} from {} to {}", run, other, domain));

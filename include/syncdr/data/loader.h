@@ -16,8 +16,9 @@
 
 namespace syncdr::data {
 
-/// Makes batches ahead of time in worker threads and hands them out in order. `make(step)` must be a pure function of the step, so that what is
-/// delivered depends neither on the number of threads nor on their speed. An exception in make(step) is thrown by the next() that asks for it.
+/// Makes batches ahead of time in worker threads and hands them out in order. `make(step)` must be a pure function of the step, so that
+/// what is delivered depends neither on the number of threads nor on their speed. An exception in make(step) is thrown by the next() that
+/// asks for it.
 template <class Batch>
 class Prefetcher {
  public:
@@ -116,8 +117,9 @@ struct PairBatch {
 /// Which entries are in which global batch: a permutation of [0, size) for each epoch, a function of (seed, stream, epoch) alone. The last,
 /// incomplete batch of an epoch is dropped, as every loss here compares within a batch.
 ///
-/// The permutation is computed, not stored: a Feistel network over the smallest even number of bits that holds size, walked until it lands inside
-/// (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). A rank pays for its own slice only, and threads share nothing.
+/// The permutation is computed, not stored: a Feistel network over the smallest even number of bits that holds size, walked until it lands
+/// inside (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). A rank pays for its own slice only, and threads share
+/// nothing.
 class BatchOrder {
  public:
   /// stream: tells apart the orders of one seed, as of two domains. Throws UsageError unless 0 < batch <= size.
@@ -133,8 +135,8 @@ class BatchOrder {
   uint64_t seed_, stream_;
 };
 
-/// Loads and augments entries of a pair set. Each image's augmentation is drawn from (seed, key, epoch), whatever batch or rank it falls to; an image,
-/// its counterpart, and the same two in the other domain's set get draws of their own. May be called from several threads.
+/// Loads and augments entries of a pair set. Each image's augmentation is drawn from (seed, key, epoch), whatever batch or rank it falls
+/// to; an image, its counterpart, and the same two in the other domain's set get draws of their own. May be called from several threads.
 PairBatch load_pairs(const PairSet& set, const std::vector<int64_t>& entries, const AugmentConfig& config, uint64_t seed, int64_t epoch);
 
 /// Rows [first, last) of a list in evaluation view: [n, 3, S, S] uint8, channels last. May be called from several threads.

@@ -11,15 +11,16 @@ namespace syncdr::data {
 
 /// One domain's training set: its real images, followed by the translations *into* it of the other domain's images.
 ///
-/// Entry i in [0, size()) is an instance of its own: i is its row in the domain's memory bank and its instance label. The published code numbered
-/// real and synthetic images separately, so that two images shared a row. Labels are never read.
-/// The counterpart of an entry is the other end of its translation: of a real image its translation into the other domain, of a translation the real
-/// image it was made from. Quarantined translations are left out, and their sources have no counterpart.
+/// Entry i in [0, size()) is an instance of its own: i is its row in the domain's memory bank and its instance label. The published code
+/// numbered real and synthetic images separately, so that two images shared a row. Labels are never read. The counterpart of an entry is
+/// the other end of its translation: of a real image its translation into the other domain, of a translation the real image it was made
+/// from. Quarantined translations are left out, and their sources have no counterpart.
 class PairSet {
  public:
-  /// run: the translation run ("cut"); empty: real images alone, no counterparts (CDS). Throws DataError when a translation is missing, incomplete,
-  /// of another split, or does not give every row of its source the same variants.
-  PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split = "train");
+  /// run: the translation run ("cut"); empty: real images alone, no counterparts (CDS). Throws DataError when a translation is missing,
+  /// incomplete, of another split, or does not give every row of its source the same variants.
+  PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
+          const std::string& split = "train");
 
   int64_t size() const { return own_.size(); }
   int64_t real_count() const { return real_.rows(); }
@@ -40,7 +41,7 @@ class PairSet {
     int64_t count(int64_t entry) const { return ends_.at(static_cast<size_t>(entry)) - start(entry); }
     /// One of the entry's rows, all equally likely; the entry must have one.
     int64_t draw(int64_t entry, core::Random& random) const;
-    void add_row(int64_t row) { rows_.push_back(row); }            ///< of the entry that end_entry() ends
+    void add_row(int64_t row) { rows_.push_back(row); }  ///< of the entry that end_entry() ends
     void end_entry() { ends_.push_back(static_cast<int64_t>(rows_.size())); }
     std::span<const int64_t> rows(int64_t entry) const;
 
@@ -50,7 +51,8 @@ class PairSet {
   };
 
  private:
-  void add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split);
+  void add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
+                        const std::string& split);
 
   ShardList real_, into_;        // the entries' images: of the domain, and the other's translated into it
   ShardList from_, other_real_;  // their counterparts': the domain's translated into the other, and the other's own

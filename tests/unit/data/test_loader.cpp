@@ -60,7 +60,9 @@ TEST(Prefetcher, MakesNoMoreThanDepthBatchesAhead) {
 
 TEST(Prefetcher, EndsWithBatchesThatNobodyTook) {
   std::atomic<int64_t> made{0};
-  { Prefetcher<int64_t> batches([&](int64_t step) { return ++made, step; }, 0, 1000, 2); }
+  {
+    Prefetcher<int64_t> batches([&](int64_t step) { return ++made, step; }, 0, 1000, 2);
+  }
   EXPECT_LE(made, 6);
 }
 
@@ -109,7 +111,8 @@ TEST(BatchOrder, EveryPairOfPlacesIsEquallyLikely) {
   std::map<std::pair<int64_t, int64_t>, int> count;
   for (int64_t epoch = 0; epoch < 10'000; ++epoch) {
     const auto entries = order.entries(epoch, 0, 0, 5);
-    ++count[{std::find(entries.begin(), entries.end(), 0) - entries.begin(), std::find(entries.begin(), entries.end(), 1) - entries.begin()}];
+    ++count[{std::find(entries.begin(), entries.end(), 0) - entries.begin(),
+             std::find(entries.begin(), entries.end(), 1) - entries.begin()}];
   }
   ASSERT_EQ(count.size(), 20u);
   double chi_square = 0;
