@@ -1,0 +1,33 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "syncdr/evaluation/report.h"
+
+/// What table, page and JSON ask of a report's arms.
+namespace syncdr::evaluation {
+
+/// The k of Prec@k, ascending. Throws BugError if there are no arms or they differ in it.
+std::vector<int64_t> cutoffs_of(const ReportInput& input);
+
+/// The arms that the report calls baseline and main; null if there is none.
+const Arm* baseline_of(const ReportInput& input);
+const Arm* main_of(const ReportInput& input);
+
+/// One column of the headline table.
+struct Column {
+  enum class Of { mean, a_to_b, b_to_a } of;
+  int64_t k;
+  const Estimate& estimate(const Arm& arm) const;
+  /// The arm with the largest value, ceilings left out; null if all are ceilings.
+  const Arm* best(const ReportInput& input) const;
+};
+
+/// "Prec@k, SynCDR protocol, split test, 2,280 + 2,280 queries, 95 % bootstrap over categories".
+std::string protocol_text(const ReportInput& input);
+
+std::string percent(double share);                    ///< 0.1092 -> "10.9"
+std::string interval_text(const Estimate& estimate);  ///< "9.7–12.1"
+std::string grouped(int64_t value);                   ///< 12345 -> "12,345"
+
+}  // namespace syncdr::evaluation

@@ -1,0 +1,103 @@
+#include "page_curves.h"
+
+#include <cmath>
+#include <sstream>
+
+#include "html.h"
+#include "svg.h"
+#include "syncdr/core/log.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/json.h"
+
+namespace syncdr::evaluation {
+namespace {
+
+/// A log's figures by name, in the order in which they first occur.
+struct Log {
+  std::string title;
+  std::vector<Series> figures;
+  std::vector<std::pair<double, double>>& points(std::string_view name) {
+    for (auto& figure : figures)
+      if (figure.title == name) return figure.points;
+    return figures.emplace_back(Series{std::string(name), {}}).points;
+  }
+  const Series* find(const std::string& name) const {
+    for (const auto& figure : figures)
+      if (figure.title == name) return &figure;
+    return nullptr;
+  }
+};
+
+// Rates say how fast the machine was, not how training went.
+bool is_rate(const std::string& name) { return name == "lr" || name.ends_with("_per_s"); }
+bool is_validation(const std::string& name) { return name == "val_score"; }
+
+// The names of training logs in words; others stand as they are.
+std::string words_for(const std::string& name) {
+  static const std::map<std::string, std::string> words{{"val_score", "validation: mean Prec@1 of both directions, %"},
+                                                        {"loss_id", "instance discrimination"},
+                                                        {"loss_cdm", "cross-domain matching"},
+                                                        {"loss_ppp", "pseudo-positive pairs"}};
+  const auto found = words.find(name);
+  return found == words.end() ? name : found->second;
+}
+
+std::optional<Log> read_log(const std::string& title, const std::filesystem::path& file) {
+  if (file.empty()) return std::nullopt;
+  if (!std::filesystem::exists(file)) {
+    core::warn("{} is missing: the report has no curves of \"{}\".", file.string(), title);
+    return std::nullopt;
+  }
+  Log log{title, {}};
+  std::istringstream lines(io::read_file(file));
+  std::string line;
+  for (int64_t number = 1; std::getline(lines, line); ++number) {
+    if (lines.eof()) break;  // a line without its end: the run that writes it was killed, or is writing still
+    const auto where = fmt::format("{}: line {}", file.string(), number);
+    const auto value = io::parse_json(line, where);
+    const auto& object = io::as_object(value, where);
+    const auto step = static_cast<double>(io::json_int(object, "step", where));
+    for (const auto& [name, figure] : object)
+      if (figure.is_number() && name != "step") log.points(std::string_view(name.data(), name.size())).emplace_back(step, figure.to_number<double>());
+  }
+  std::erase_if(log.figures, [](const Series& series) { return is_rate(series.title); });
+  return log;
+}
+
+// One figure of all arms.
+std::string across_arms(const std::vector<Log>& logs, const std::string& name) {
+  LinePlot plot{words_for(name), "training step", {}, is_validation(name)};
+  for (const auto& log : logs)
+    if (const auto* figure = log.find(name)) plot.series.push_back({log.title, figure->points});
+  return plot.series.empty() ? "" : line_plot(plot);
+}
+
+std::vector<std::string> names_of(const std::vector<Log>& logs) {
+  std::vector<std::string> names;
+  for (const auto& log : logs)
+    for (const auto& figure : log.figures)
+      if (std::find(names.begin(), names.end(), figure.title) == names.end()) names.push_back(figure.title);
+  return names;
+}
+
+std::string grid(const std::string& charts) { return charts.empty() ? "" : "<div class=\"charts\">\n" + charts + "</div>\n"; }
+
+}  // namespace
+
+std::string curves_section(const ReportInput& input) {
+  std::vector<Log> arms;
+  for (const auto& arm : input.arms)
+    if (auto log = read_log(arm.title, arm.log)) arms.push_back(std::move(*log));
+  std::string terms, fits;
+  for (const auto& name : names_of(arms))
+    if (name != "loss" && !is_validation(name)) terms += across_arms(arms, name);
+  for (const auto& [title, file] : input.curves)
+    if (const auto log = read_log(title, file); log && !log->figures.empty()) fits += line_plot({title, "training step", log->figures});
+  std::string html = grid(across_arms(arms, "loss") + across_arms(arms, "val_score"));
+  if (!terms.empty()) html += "<h3>Terms of the loss, before their weights</h3>\n" + grid(terms);
+  if (!fits.empty()) html += "<h3>Training of the translators</h3>\n" + grid(fits);
+  if (html.empty()) return "";
+  return "<section>\n<h2>Training</h2>\n" + html + "</section>\n";
+}
+
+}  // namespace syncdr::evaluation

@@ -1,0 +1,124 @@
+#include <limits>
+
+#include "../unit/evaluation/flower_dataset.h"
+#include "mpi_test.h"
+#include "syncdr/data/loader.h"
+#include "syncdr/evaluation/evaluate.h"
+
+namespace syncdr {
+namespace {
+
+using test::world;
+
+/// The same dataset on all ranks, written by rank 0.
+class EvaluationOverRanks : public testing::Test {
+ protected:
+  void write(const std::string& name) {
+    world().root_only("writing flowers", [&] { flowers_.write(name); });
+    root_ = world().broadcast(flowers_.root.string(), 0, "telling the folder");
+  }
+  void TearDown() override { world().barrier("all have read the flowers"); }  // then rank 0's destructor removes them
+
+  static retrieval::Encoder small_encoder() {
+    retrieval::EncoderConfig config;
+    config.name = "small";
+    config.dim = 16;
+    return retrieval::make_encoder(config, 5);
+  }
+  static data::AugmentConfig views() {
+    data::AugmentConfig config;
+    config.resize = config.crop = 64;
+    return config;
+  }
+
+  test::FlowerDataset flowers_;
+  std::filesystem::path root_;
+};
+
+TEST_F(EvaluationOverRanks, FeaturesAreThoseOfOneRankInTheListsOrder) {
+  write("features");
+  const data::Dataset dataset(root_);
+  auto encoder = small_encoder();
+  const auto list = dataset.real("ink", "test");
+  const auto features = evaluation::embed(world(), encoder, list, views(), 5);  // 24 rows: the last batch is short on 1, 2 and 3 ranks
+  EXPECT_TRUE(encoder->is_training());
+  ASSERT_EQ(features.defined(), world().is_root());
+  if (!world().is_root()) return;
+  encoder->eval();
+  const at::NoGradGuard no_grad;
+  const auto alone = encoder->forward(retrieval::normalise_images(data::load_evaluation(list, 0, list.rows(), views()), at::kCPU));
+  ASSERT_EQ(features.sizes(), alone.sizes());
+  EXPECT_TRUE(at::allclose(features, alone, 1e-5, 1e-6));
+  EXPECT_FALSE(features.requires_grad());
+}
+
+TEST_F(EvaluationOverRanks, AnEncoderInEvaluationModeStaysInIt) {
+  write("mode");
+  auto encoder = small_encoder();
+  encoder->eval();
+  evaluation::embed(world(), encoder, data::Dataset(root_).real("ink", "test"), views(), 64);
+  EXPECT_FALSE(encoder->is_training());
+}
+
+TEST_F(EvaluationOverRanks, FewerImagesThanRanksLeaveSomeWithoutWork) {
+  flowers_.categories = flowers_.renders = 1;
+  write("few");
+  auto encoder = small_encoder();
+  const auto features = evaluation::embed(world(), encoder, data::Dataset(root_).real("ink", "test"), views(), 8);
+  if (world().is_root()) EXPECT_EQ(features.sizes(), (std::vector<int64_t>{1, 16}));
+}
+
+TEST_F(EvaluationOverRanks, BothDirectionsAreMeasuredOnRankZero) {
+  write("both");
+  auto encoder = small_encoder();
+  evaluation::EvaluateConfig config;
+  config.mean_average_precision = true;
+  const auto result = evaluation::evaluate(world(), encoder, data::Dataset(root_), "colour", "ink", "test", views(), config, 1);
+  if (!world().is_root()) {
+    EXPECT_TRUE(result.mean.empty());
+    return;
+  }
+  for (const auto* direction : {&result.a_to_b, &result.b_to_a}) {
+    EXPECT_EQ(direction->queries, 24);
+    EXPECT_EQ(direction->gallery, 24);
+    EXPECT_EQ(direction->nearest.sizes(), (std::vector<int64_t>{24, 15}));
+    EXPECT_EQ(direction->precision.size(), 3u);
+    EXPECT_GT(direction->mean_average_precision, 0);
+  }
+  EXPECT_DOUBLE_EQ(result.mean.at(5).value, result.mean_precision(5));
+}
+
+TEST_F(EvaluationOverRanks, AnEncoderThatKnowsTheAnswerIsPerfect) {
+  // The same images as query and gallery: each is its own nearest.
+  write("perfect");
+  auto encoder = small_encoder();
+  evaluation::EvaluateConfig config;
+  config.cutoffs = {1};
+  const auto result = evaluation::evaluate(world(), encoder, data::Dataset(root_), "ink", "ink", "test", views(), config, 1);
+  if (world().is_root()) EXPECT_DOUBLE_EQ(result.mean_precision(1), 1.0);
+}
+
+TEST_F(EvaluationOverRanks, AnUnlabelledImageIsBadDataOnEveryRank) {
+  flowers_.missing_label_row = 3;
+  write("unlabelled");
+  auto encoder = small_encoder();
+  try {
+    evaluation::evaluate(world(), encoder, data::Dataset(root_), "colour", "ink", "test", views(), {}, 1);
+    ADD_FAILURE() << "no error";
+  } catch (const core::DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("row 3"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(EvaluationOverRanks, AnEncoderThatGivesNanIsBadDataOnEveryRank) {
+  write("nan");
+  auto encoder = small_encoder();
+  {
+    const at::NoGradGuard no_grad;
+    for (auto& parameter : encoder->parameters()) parameter.fill_(std::numeric_limits<float>::quiet_NaN());
+  }
+  EXPECT_THROW(evaluation::evaluate(world(), encoder, data::Dataset(root_), "colour", "ink", "test", views(), {}, 1), core::DataError);
+}
+
+}  // namespace
+}  // namespace syncdr

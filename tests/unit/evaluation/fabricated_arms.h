@@ -1,0 +1,57 @@
+#pragma once
+#include <cmath>
+#include <fstream>
+#include <string>
+
+#include "flower_dataset.h"
+#include "syncdr/evaluation/report.h"
+
+namespace syncdr::test {
+
+/// What an encoder of a given quality would reach on flowers: features are the category plus noise.
+inline evaluation::Evaluation fabricated_evaluation(const FlowerDataset& flowers, double noise, uint64_t seed) {
+  at::manual_seed(seed);
+  const int64_t rows = flowers.rows("test");
+  const auto labels = at::arange(rows).remainder(flowers.categories);
+  const auto features = [&] { return at::one_hot(labels, flowers.categories).to(at::kFloat) + noise * at::randn({rows, flowers.categories}); };
+  const auto a = features(), b = features();
+  const auto from_a = evaluation::top_k(a, b, 15), from_b = evaluation::top_k(b, a, 15);
+  evaluation::Evaluation result;
+  for (const int64_t k : {1, 5, 15}) {
+    result.a_to_b.precision[k] = evaluation::precision_at(from_a, labels, labels, k, seed, 300);
+    result.b_to_a.precision[k] = evaluation::precision_at(from_b, labels, labels, k, seed, 300);
+    result.mean[k] = evaluation::mean_precision_at(from_a, from_b, labels, labels, k, seed, 300);
+  }
+  result.a_to_b.nearest = from_a.indices;
+  result.b_to_a.nearest = from_b.indices;
+  result.a_to_b.queries = result.a_to_b.gallery = result.b_to_a.queries = result.b_to_a.gallery = rows;
+  return result;
+}
+
+/// A log as training writes it.
+inline std::filesystem::path fabricated_log(const std::filesystem::path& file, double start, int64_t steps) {
+  std::ofstream log(file);
+  core::Random random(1, core::Purpose::order, static_cast<uint64_t>(start * 100));
+  for (int64_t step = 0; step < steps; ++step) {
+    const double loss = start * std::exp(-3.0 * static_cast<double>(step) / static_cast<double>(steps)) + 2 + 0.2 * random.normal();
+    log << fmt::format("{{\"step\": {}, \"loss\": {}, \"loss_id\": {}, \"loss_ppp\": {}, \"lr\": 0.001, \"images_per_s\": 512.5}}\n", step, loss, loss * 0.7,
+                       loss * 0.2);
+    if (step % (steps / 8) == steps / 8 - 1)
+      log << fmt::format("{{\"step\": {}, \"val_score\": {}}}\n", step, 0.12 * (1 - std::exp(-3.0 * static_cast<double>(step) / static_cast<double>(steps))));
+  }
+  return file;
+}
+
+/// Baseline, main arm and a ceiling.
+inline evaluation::ReportInput fabricated_input(const FlowerDataset& flowers) {
+  evaluation::ReportInput input{.title = "Flowers <&> \"quoted\"", .domain_a = "colour", .domain_b = "ink", .split = "test"};
+  const auto log = [&](const char* name, double start) { return fabricated_log(flowers.root / name, start, 800); };
+  input.arms.push_back({"cds", "CDS, real images alone", "", fabricated_evaluation(flowers, 1.3, 1), 0.08, 11, log("cds.jsonl", 6)});
+  input.arms.push_back({"cut", "SynCDR, CUT translations", "cut", fabricated_evaluation(flowers, 0.8, 2), 0.12, 14, log("cut.jsonl", 7)});
+  input.arms.push_back({"true", "true counterparts", "cut", fabricated_evaluation(flowers, 0.3, 3), 0.2, 15, log("true.jsonl", 8), true});
+  input.curves.emplace_back("CUT, colour to ink", log("fit.jsonl", 3));
+  input.configuration = "seed = 0\n\n[train]\nepochs = 15 # <not html>\n";
+  return input;
+}
+
+}  // namespace syncdr::test

@@ -1,0 +1,93 @@
+#pragma once
+#include <unistd.h>
+
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include "syncdr/core/philox.h"
+#include "syncdr/data/dataset.h"
+#include "syncdr/io/hash.h"
+
+/// A small labelled dataset with translations, made in milliseconds: flowers whose number of petals is their category, filled ("colour") or drawn
+/// as outlines ("ink"). Its folder is removed with it.
+namespace syncdr::test {
+
+struct FlowerDataset {
+  int64_t categories = 12, renders = 2, train = 40, side = 64;
+  int32_t missing_label_row = -1;  ///< this row of ink's test images has no label
+  std::filesystem::path root;
+
+  /// name: unique among datasets that live at the same time.
+  void write(const std::string& name) {
+    root = std::filesystem::temp_directory_path() / fmt::format("syncdr-flowers-{}-{}", name, getpid());
+    std::filesystem::remove_all(root);
+    data::Manifest manifest{.kind = "dataset", .name = "flowers", .domains = {"colour", "ink"}};
+    for (const std::string domain : {"colour", "ink"})
+      for (const std::string split : {"train", "test"}) manifest.entries.push_back(write_real(domain, split));
+    manifest.write(root / "dataset.json");
+    write_translation("colour", "ink", "cut");
+    write_translation("ink", "colour", "cut");
+  }
+  FlowerDataset() = default;
+  FlowerDataset(const FlowerDataset&) = delete;
+  FlowerDataset& operator=(const FlowerDataset&) = delete;
+  ~FlowerDataset() {
+    std::error_code ignored;
+    if (!root.empty()) std::filesystem::remove_all(root, ignored);
+  }
+
+  int64_t rows(const std::string& split) const { return split == "train" ? train : categories * renders; }
+  int64_t label(int64_t row) const { return row % categories; }
+  /// Keys hold what a page must escape.
+  static std::string key(const std::string& domain, const std::string& split, int64_t row) { return fmt::format("{}/{}-<b>&\"{}\".png", domain, split, row); }
+
+ private:
+  // A flower r(angle) = R (1 + depth cos(petals angle)), turned and moved a little by the key.
+  std::vector<uint8_t> flower(const std::string& look_key, const std::string& look, int64_t category) const {
+    core::Random random(3, core::Purpose::render, io::hash64(look_key));
+    const auto half = static_cast<double>(side) / 2;
+    const double radius = half * random.uniform(0.55, 0.68), turn = random.uniform(-0.3, 0.3), dx = random.uniform(-3, 3), dy = random.uniform(-3, 3);
+    const double petals = static_cast<double>(category % 6 + 2), depth = category < 6 ? 0.15 : 0.4;
+    const bool ink = look == "ink";
+    data::Image image{side, side, {}};
+    for (int64_t y = 0; y < side; ++y)
+      for (int64_t x = 0; x < side; ++x) {
+        const double px = static_cast<double>(x) - half - dx, py = static_cast<double>(y) - half - dy;
+        const double edge = radius * (1 + depth * std::cos(petals * (std::atan2(py, px) + turn))) - std::hypot(px, py);
+        const double cover = std::clamp(ink ? 1.6 - std::abs(edge) : edge, 0.0, 1.0);
+        for (int channel = 0; channel < 3; ++channel) {
+          const double hue = 0.5 + 0.5 * std::cos(static_cast<double>(category) * 0.9 + channel * 2 * std::numbers::pi / 3);
+          image.pixels.push_back(static_cast<uint8_t>(244 * (1 - cover) + cover * (ink ? 30 : 40 + 190 * hue)));
+        }
+      }
+    return data::encode(image, data::Codec::png);
+  }
+
+  data::ManifestEntry write_real(const std::string& domain, const std::string& split) const {
+    const std::string file = fmt::format("real/{}/{}-00000-of-00001.h5", domain, split);
+    data::ShardWriter writer(root / file, {.domain = domain, .split = split, .height = side, .width = side});
+    for (int64_t row = 0; row < rows(split); ++row) {
+      const bool unlabelled = split == "train" || (domain == "ink" && row == missing_label_row);
+      writer.add({key(domain, split, row), unlabelled ? -1 : static_cast<int32_t>(label(row)), flower(key(domain, split, row), domain, label(row))});
+    }
+    writer.seal();
+    return data::make_entry(root, file, rows(split));
+  }
+
+  // Every seventh translation is quarantined.
+  void write_translation(const std::string& source, const std::string& target, const std::string& run) const {
+    const auto folder = root / "synthetic" / (source + "-to-" + target) / run;
+    data::ShardWriter writer(folder / "unit-00000.h5", {.domain = target, .split = "train", .height = side, .width = side}, /*with_source=*/true);
+    for (int64_t row = 0; row < train; ++row) {
+      const auto name = key(source, "train", row);
+      writer.add({name, -1, flower(name, target, label(row))}, {.key = name, .row = row, .status = row % 7 == 6 ? 2 : 0});
+    }
+    writer.seal();
+    data::Manifest manifest{.kind = "translation", .name = run, .settings = {{"dataset", io::hash_file(root / "dataset.json")}}};
+    manifest.entries.push_back(data::make_entry(folder, "unit-00000.h5", train));
+    manifest.write(folder / "translation.json");
+  }
+};
+
+}  // namespace syncdr::test

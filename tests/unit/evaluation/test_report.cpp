@@ -1,0 +1,250 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json/array.hpp>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include "fabricated_arms.h"
+#include "html.h"
+#include "page_images.h"
+#include "svg.h"
+#include "syncdr/core/error.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/json.h"
+
+namespace syncdr::evaluation {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+int64_t count(const std::string& text, const std::string& part) {
+  int64_t found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++found;
+  return found;
+}
+
+/// The first closing tag that does not fit, or what is left open; empty if all fit. A page whose keys were not escaped does not pass.
+std::string unbalanced(const std::string& html) {
+  static const std::set<std::string> empty{"meta", "img", "line", "path", "circle"};
+  static const std::regex tag("<(/?)([a-z0-9]+)((?:\"[^\"]*\"|[^>\"])*)>");
+  std::vector<std::string> open;
+  for (auto it = std::sregex_iterator(html.begin(), html.end(), tag); it != std::sregex_iterator(); ++it) {
+    const auto name = (*it)[2].str();
+    if ((*it)[1].length() == 0) {
+      if (!empty.contains(name)) open.push_back(name);
+      continue;
+    }
+    if (open.empty() || open.back() != name) return "</" + name + ">";
+    open.pop_back();
+  }
+  return open.empty() ? "" : open.back();
+}
+
+// Embedded images are the bulk of a page and need no checking by a regular expression.
+std::string without_images(const std::string& html) {
+  std::string result;
+  size_t from = 0;
+  while (true) {
+    const size_t start = html.find("src=\"data:", from);
+    result += html.substr(from, start - from);
+    if (start == std::string::npos) return result;
+    from = html.find('"', start + 5) + 1;
+  }
+}
+
+class Report : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    flowers_ = std::make_unique<test::FlowerDataset>();
+    flowers_->write("report");
+    input_ = std::make_unique<ReportInput>(test::fabricated_input(*flowers_));
+    page_ = std::make_unique<std::string>(write(*input_));
+  }
+  static void TearDownTestSuite() {
+    page_.reset();
+    input_.reset();
+    flowers_.reset();
+  }
+  static std::string write(const ReportInput& input) {
+    const auto file = flowers_->root / "report.html";
+    write_report(file, data::Dataset(flowers_->root), input);
+    return io::read_file(file);
+  }
+  static inline std::unique_ptr<test::FlowerDataset> flowers_;
+  static inline std::unique_ptr<ReportInput> input_;
+  static inline std::unique_ptr<std::string> page_;
+};
+
+TEST_F(Report, IsWellFormedAndEscapesWhatItIsGiven) {
+  const auto page = without_images(*page_);
+  EXPECT_EQ(unbalanced(page), "");
+  EXPECT_THAT(page, HasSubstr("<h1>Flowers &lt;&amp;&gt; &quot;quoted&quot;</h1>"));
+  EXPECT_THAT(page, HasSubstr("# &lt;not html&gt;"));
+  EXPECT_THAT(page, HasSubstr("&lt;b&gt;&amp;&quot;"));  // in a key
+  EXPECT_THAT(page, Not(HasSubstr("<not html>")));
+}
+
+TEST_F(Report, NeedsNoScriptAndNoOtherFile) {
+  EXPECT_THAT(*page_, Not(HasSubstr("<script")));
+  EXPECT_THAT(*page_, Not(HasSubstr("url(")));
+  EXPECT_THAT(*page_, Not(HasSubstr("<link")));
+  EXPECT_EQ(count(*page_, "<img "), count(*page_, "<img src=\"data:image/png;base64,"));
+  EXPECT_EQ(count(*page_, "<img "), count(*page_, " alt=\""));
+  EXPECT_EQ(count(*page_, " alt=\"\""), 0);
+}
+
+TEST_F(Report, ShowsThirtyPairsOfEachTranslatingArmAndDirection) { EXPECT_EQ(count(*page_, "alt=\"its translation\""), 2 * 2 * 30); }
+
+TEST_F(Report, LeavesQuarantinedTranslationsOut) {
+  for (const int64_t row : {6, 13, 20, 27, 34})
+    for (const std::string domain : {"colour", "ink"})
+      EXPECT_THAT(*page_, Not(HasSubstr("alt=\"source: " + escape(test::FlowerDataset::key(domain, "train", row)) + "\""))) << row;
+}
+
+TEST_F(Report, MarksNeighboursRightOrWrongByTheirCategory) {
+  int64_t right = 0;
+  for (const auto& arm : {input_->arms[0], input_->arms[1]})
+    for (const auto* direction : {&arm.evaluation.a_to_b, &arm.evaluation.b_to_a}) {
+      const auto found = direction->nearest.accessor<int64_t, 2>();
+      for (const int64_t query : spread_rows(direction->queries, 8))
+        for (int64_t i = 0; i < 8; ++i) right += flowers_->label(found[query][i]) == flowers_->label(query);
+    }
+  EXPECT_EQ(count(*page_, "<li class=\"right\">"), right);
+  EXPECT_EQ(count(*page_, "<li class=\"wrong\">"), 2 * 2 * 8 * 8 - right);
+  EXPECT_GT(right, 0);
+}
+
+TEST_F(Report, MarksTheBestOfEachColumnButNeverACeiling) {
+  EXPECT_EQ(count(*page_, "best\"><span>"), 9);
+  const auto best = input_->arms[1].evaluation.mean.at(1);
+  EXPECT_THAT(*page_, HasSubstr(fmt::format("<td class=\"first best\"><span>{:.1f}</span>", 100 * best.value)));
+  EXPECT_GT(input_->arms[2].evaluation.mean.at(1).value, best.value) << "the ceiling would have won";
+}
+
+TEST_F(Report, DrawsACurveForEachArmAndNamesTheProtocol) {
+  const auto training = page_->substr(page_->find("<h2>Training</h2>"));
+  EXPECT_THAT(training, HasSubstr("<figcaption>loss</figcaption>"));
+  EXPECT_THAT(training, HasSubstr("<figcaption>validation: mean Prec@1 of both directions, %</figcaption>"));
+  EXPECT_THAT(training, HasSubstr("<figcaption>CUT, colour to ink</figcaption>"));
+  EXPECT_THAT(training, Not(HasSubstr("images_per_s")));
+  EXPECT_THAT(*page_, HasSubstr("Prec@k, SynCDR protocol, split test, 24 + 24 queries, 95 % bootstrap over categories"));
+}
+
+TEST_F(Report, IsTheSameEachTime) { EXPECT_EQ(write(*input_), *page_); }
+
+TEST_F(Report, AMissingLogCostsOnlyItsCurve) {
+  ReportInput input = *input_;
+  for (auto& arm : input.arms) arm.log = flowers_->root / "nowhere.jsonl";
+  input.curves.clear();
+  EXPECT_THAT(write(input), Not(HasSubstr("<h2>Training</h2>")));
+}
+
+TEST_F(Report, ABaselineAloneMakesAPage) {
+  ReportInput input = *input_;
+  input.arms.resize(1);
+  const auto page = write(input);
+  EXPECT_EQ(unbalanced(without_images(page)), "");
+  EXPECT_THAT(page, Not(HasSubstr("<h2>Pairs</h2>")));
+  EXPECT_THAT(page, HasSubstr("<h2>Retrieval</h2>"));
+}
+
+TEST_F(Report, AMissingTranslationIsBadData) {
+  ReportInput input = *input_;
+  input.arms[1].run = "never-made";
+  EXPECT_THROW(write(input), core::DataError);
+}
+
+TEST_F(Report, TableTextIsAlignedAndMarksTheBest) {
+  const auto text = table_text(*input_);
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  ASSERT_EQ(lines.size(), 2 + 3 + 1u);
+  // Figures end in the same column: a closing bracket under another (each row has nine en dashes of three bytes).
+  EXPECT_EQ(lines[2].size(), lines[3].size());
+  EXPECT_EQ(lines[3].size(), lines[4].size());
+  EXPECT_EQ(count(text, "*"), 9 + 1);
+  EXPECT_EQ(count(lines[4], "*"), 0) << "the ceiling is marked";
+  EXPECT_THAT(lines[3], HasSubstr(fmt::format("*{:.1f} [", 100 * input_->arms[1].evaluation.mean.at(1).value)));
+}
+
+TEST_F(Report, MetricsJsonHasTheArmsUnderTheirRoles) {
+  const auto json = metrics_json(*input_, "cds", "cut");
+  const auto& mean = input_->arms[1].evaluation.mean.at(5);
+  const auto& figure = json.at("syncdr").at("prec@5");
+  EXPECT_DOUBLE_EQ(figure.at("mean").as_double(), mean.value);
+  EXPECT_DOUBLE_EQ(figure.at("mean_interval").at(0).as_double(), mean.low);
+  EXPECT_DOUBLE_EQ(figure.at("a_to_b").as_double(), input_->arms[1].evaluation.a_to_b.precision.at(5).value);
+  EXPECT_DOUBLE_EQ(figure.at("b_to_a_interval").at(1).as_double(), input_->arms[1].evaluation.b_to_a.precision.at(5).high);
+  EXPECT_DOUBLE_EQ(json.at("cds").at("prec@1").at("b_to_a").as_double(), input_->arms[0].evaluation.b_to_a.precision.at(1).value);
+  EXPECT_EQ(json.at("controls").as_object().size(), 1u);
+  EXPECT_EQ(json.at("controls").at("true").at("best_epoch").as_int64(), 15);
+  EXPECT_EQ(json.at("syncdr").at("queries").at("a_to_b").as_int64(), 24);
+  EXPECT_EQ(json.at("settings").at("split").as_string(), "test");
+  EXPECT_FALSE(json.at("cds").as_object().contains("map")) << "was not asked for";
+  EXPECT_NO_THROW(io::parse_json(io::pretty_json(json), "metrics.json"));
+}
+
+TEST(Html, EscapesMarkupAndDropsControlCharacters) { EXPECT_EQ(escape("<a href=\"x\">'&\x01\x7f\n"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;\x7f\n"); }
+
+TEST(Html, Base64FollowsTheTestVectorsOfRfc4648) {
+  const std::vector<std::pair<std::string, std::string>> vectors{{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
+                                                                 {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+  for (const auto& [plain, encoded] : vectors) EXPECT_EQ(base64({reinterpret_cast<const uint8_t*>(plain.data()), plain.size()}), encoded);
+}
+
+TEST(RoundTicks, SpanTheirRangeWithFourToEightRoundNumbers) {
+  for (const auto& [low, high] : std::vector<std::pair<double, double>>{{0, 1}, {0, 0.113}, {2.1, 9.7}, {-3, 4}, {1e-5, 3e-5}, {12000, 98000}}) {
+    const auto ticks = round_ticks(low, high);
+    EXPECT_LE(ticks.front(), low + 1e-12);
+    EXPECT_GE(ticks.back(), high - 1e-12);
+    EXPECT_THAT(ticks.size(), testing::AllOf(testing::Ge(4u), testing::Le(8u))) << low << " " << high;
+  }
+  EXPECT_GE(round_ticks(3, 3).size(), 3u) << "a constant figure";
+}
+
+TEST(LinePlot, ThinsALongLogToMeansThatKeepItsLevel) {
+  Series series{"loss", {}};
+  for (int i = 0; i < 96000; ++i) series.points.emplace_back(i, i % 2 ? 1.0 : 3.0);
+  const auto svg = line_plot({"loss", "step", {series}});
+  static const std::regex point("[ML][0-9.]+ ([0-9.]+)");
+  const auto path = svg.find("<path");
+  const std::string line = svg.substr(path, svg.find("/>", path) - path);
+  std::set<std::string> heights;
+  int64_t points = 0;
+  for (auto it = std::sregex_iterator(line.begin(), line.end(), point); it != std::sregex_iterator(); ++it, ++points) heights.insert((*it)[1]);
+  EXPECT_EQ(points, 160);
+  EXPECT_EQ(heights.size(), 1u) << "each stretch has mean 2";
+}
+
+TEST(LinePlot, OnePointMakesAPlot) {
+  const auto svg = line_plot({"loss", "step", {{"loss", {{5, 2}}}}});
+  EXPECT_THAT(svg, Not(HasSubstr("nan")));
+  EXPECT_THAT(svg, Not(HasSubstr("inf")));
+}
+
+TEST(SpreadRows, AreDistinctAscendingAndDoNotFallInStepWithRepeatedCategories) {
+  for (const int64_t size : {1, 7, 8, 9, 100, 2280}) {
+    const auto rows = spread_rows(size, 8);
+    EXPECT_EQ(rows.size(), static_cast<size_t>(std::min<int64_t>(size, 8)));
+    EXPECT_TRUE(std::adjacent_find(rows.begin(), rows.end(), std::greater_equal<>()) == rows.end()) << size;
+    EXPECT_GE(rows.front(), 0);
+    EXPECT_LT(rows.back(), size);
+  }
+  std::set<int64_t> categories;
+  for (const int64_t row : spread_rows(80, 8)) categories.insert(row % 40);
+  EXPECT_EQ(categories.size(), 8u);
+  EXPECT_TRUE(spread_rows(0, 8).empty());
+}
+
+TEST(ImageTag, ShrinksLargeImagesAndKeepsSmallOnes) {
+  const data::Image small{64, 48, std::vector<uint8_t>(64 * 48 * 3, 90)}, large{300, 200, std::vector<uint8_t>(300 * 200 * 3, 90)};
+  EXPECT_THAT(image_tag(small, "x"), testing::AllOf(HasSubstr("data:image/png"), HasSubstr("width=\"48\" height=\"64\"")));
+  EXPECT_THAT(image_tag(large, "x"), testing::AllOf(HasSubstr("data:image/jpeg"), HasSubstr("width=\"96\" height=\"96\"")));
+}
+
+}  // namespace
+}  // namespace syncdr::evaluation
