@@ -1,0 +1,39 @@
+#include "probe.h"
+#include "syncdr/training/optimizer.h"
+
+using namespace syncdr;
+
+namespace {
+
+training::OptimizerConfig config_from(const std::string& toml) {
+  training::OptimizerConfig config;
+  core::read_config_text(core::visit_of(config), toml, "--config");
+  return config;
+}
+
+}  // namespace
+
+/// steps [] int64 -> rate [steps] float64, the learning rate of every step.
+SYNCDR_PROBE(learning_rates) {
+  const auto steps = in.at("steps").item<int64_t>();
+  const training::OptimizerConfig config = config_from(toml);
+  at::Tensor rates = at::empty({steps}, at::kDouble);
+  for (int64_t step = 0; step < steps; ++step) rates[step] = training::learning_rate_at(config, step, steps);
+  return {{"rate", rates}};
+}
+
+/// weight [...], gradients [steps, ...] -> the weight after those steps at the configured rates, and the optimizer's state ("0.exp_avg", ...).
+SYNCDR_PROBE(optimize) {
+  const training::OptimizerConfig config = config_from(toml);
+  at::Tensor weight = in.at("weight").clone().requires_grad_();
+  const at::Tensor& gradients = in.at("gradients");
+  const auto optimizer = training::make_optimizer({weight}, config);
+  for (int64_t step = 0; step < gradients.size(0); ++step) {
+    training::set_learning_rate(*optimizer, training::learning_rate_at(config, step, gradients.size(0)));
+    weight.mutable_grad() = gradients[step].clone();
+    optimizer->step();
+  }
+  io::NamedTensors out = training::optimizer_state(*optimizer);
+  out["weight"] = weight.detach();
+  return out;
+}
