@@ -130,7 +130,7 @@ void CutRun::log_losses() {
     throw core::DataError("{}: a loss is no longer finite at step {} (discriminator {}, GAN {}, NCE {}). Lower fit.cut.learning_rate (now {}) and "
                           "fit.cut.discriminator_learning_rate (now {}){}, remove {} and run again",
                           title_, done_, loss[0], loss[1], loss[2], config_.learning_rate, config_.discriminator_learning_rate,
-                          config_.precision == "float32" ? "" : ", or use fit.cut.precision = \"float32\"", out_.string());
+                          config_.precision == "fp32" ? "" : ", or use fit.cut.precision = \"fp32\"", out_.string());
   const double seconds = std::chrono::duration<double>(Clock::now() - loss_start_).count();
   const double rate = static_cast<double>(config_.batch * loss_steps_) / seconds;
   if (log_)

@@ -26,7 +26,7 @@ struct CutConfig {
   int64_t patches = 256;
   double temperature = 0.07;
   double ema = 0;
-  std::string precision = "float32";
+  std::string precision = "fp32";
   data::AugmentConfig augment{.resize = 286, .crop = 256};
   int64_t log_every = 20;
   int64_t sample_every = 500;
@@ -47,7 +47,7 @@ struct CutConfig {
     field(patches, "patches", "patches an image that PatchNCE compares", core::at_least(2));
     field(temperature, "temperature", "softmax temperature of PatchNCE", core::above(0));
     field(ema, "ema", "decay of the generator's moving average, which is then what is kept; 0: none", core::between(0, 1));
-    field(precision, "precision", "arithmetic of the networks; bfloat16 is about twice as fast where the processor has it", {"float32", "bfloat16"});
+    field(precision, "precision", "arithmetic of the networks: bf16 uses autocast, about twice as fast where the processor has it", {"fp32", "bf16"});
     field.group(augment, "augment", "random changes of training images");
     field(log_every, "log_every", "steps between log lines", core::at_least(1));
     field(sample_every, "sample_every", "steps between sample sheets; 0: none", core::at_least(0));
