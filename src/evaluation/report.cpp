@@ -86,7 +86,7 @@ std::string configuration_section(const ReportInput& input) {
   return fmt::format(
       "<section>\n<h2>How to repeat this</h2>\n<p>Save the configuration below as <code>run.toml</code>, then:</p>\n"
       "<pre>mpirun -np 2 syncdr run run.toml</pre>\n"
-      "<p>Translations depend on the seed, the image and the model, not on the number of processes; intervals depend on the seed alone. "
+      "<p>Translations depend on the seed, the image and the model, not on the number of processes; the seed also fixes the resampling behind the intervals. "
       "The kept epoch of each method is the one with the best validation score; test images were used for the figures above and for nothing else.</p>\n"
       "<details><summary>Configuration</summary>\n<pre>{}</pre>\n</details>\n</section>\n",
       escape(input.configuration));

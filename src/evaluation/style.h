@@ -117,7 +117,7 @@ code { font: .875em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono"
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { font-size: 10pt; }
   h2, h3 { break-after: avoid; }
-  details::details-content { content-visibility: visible; height: auto; }
+  details::details-content { content-visibility: visible; block-size: auto; }
   .chart, .pairs li, tr { break-inside: avoid; }
   .scroll { overflow: visible; }
 }

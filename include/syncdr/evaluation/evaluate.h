@@ -46,8 +46,8 @@ struct Evaluation {
 };
 
 /// Both directions on a split. The figures are rank 0's; other ranks return an empty Evaluation, whose mean_precision must not be asked for.
-/// Throws UsageError without cutoffs, DataError (on every rank) if a split is empty, an image has no label, no category is shared or a feature
-/// is not finite.
+/// Throws UsageError without cutoffs, and on every rank an Error with the code bad_data if a split is empty, an image has no label, no category is
+/// shared or a feature is not finite.
 Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
                     const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config, uint64_t seed);
 
