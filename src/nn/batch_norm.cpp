@@ -74,7 +74,7 @@ at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& input, const a
   const at::Tensor b = -a * scale * sum_dy_xhat / all.count;
   const at::Tensor c = -a * sum_dy / all.count - b * all.mean;
   const auto channel = [&](const at::Tensor& value) { return as_channels(value.to(type), input); };
-  return (input * channel(b)).add_(channel(c)).addcmul_(dy, channel(a)).to(input.scalar_type());
+  return at::addcmul(channel(c), input, channel(b)).addcmul_(dy, channel(a)).to(input.scalar_type());
 }
 
 struct GlobalBatchNorm : torch::autograd::Function<GlobalBatchNorm> {

@@ -2,6 +2,8 @@
 
 #include <boost/json/array.hpp>
 #include <charconv>
+#include <functional>
+#include <map>
 #include <system_error>
 
 #include "syncdr/core/error.h"
