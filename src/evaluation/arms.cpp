@@ -49,9 +49,12 @@ const Arm* main_of(const ReportInput& input) {
 
 const Estimate& Column::estimate(const Arm& arm) const {
   switch (of) {
-    case Of::a_to_b: return arm.evaluation.a_to_b.precision.at(k);
-    case Of::b_to_a: return arm.evaluation.b_to_a.precision.at(k);
-    default: return arm.evaluation.mean.at(k);
+    case Of::a_to_b:
+      return arm.evaluation.a_to_b.precision.at(k);
+    case Of::b_to_a:
+      return arm.evaluation.b_to_a.precision.at(k);
+    default:
+      return arm.evaluation.mean.at(k);
   }
 }
 
@@ -64,8 +67,8 @@ const Arm* Column::best(const ReportInput& input) const {
 
 std::string protocol_text(const ReportInput& input) {
   const auto& evaluation = input.arms.front().evaluation;
-  return fmt::format("Prec@k, SynCDR protocol, split {}, {} + {} queries, 95 % bootstrap over categories", input.split, grouped(evaluation.a_to_b.queries),
-                     grouped(evaluation.b_to_a.queries));
+  return fmt::format("Prec@k, SynCDR protocol, split {}, {} + {} queries, 95 % bootstrap over categories", input.split,
+                     grouped(evaluation.a_to_b.queries), grouped(evaluation.b_to_a.queries));
 }
 
 std::string percent(double share) { return fmt::format("{:.1f}", 100 * share); }

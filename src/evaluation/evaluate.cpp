@@ -22,8 +22,8 @@ class EvaluationMode {
   bool was_training_;
 };
 
-// images [n, 3, S, S], n <= batch -> [batch, 3, S, S] in the same memory format. A shorter last batch may take other kernels and round otherwise,
-// so that figures would depend on the number of ranks.
+// images [n, 3, S, S], n <= batch -> [batch, 3, S, S] in the same memory format. A shorter last batch may take other kernels and round
+// otherwise, so that figures would depend on the number of ranks.
 at::Tensor padded(const at::Tensor& images, int64_t batch) {
   if (images.size(0) == batch) return images;
   auto shape = images.sizes().vec();
@@ -34,7 +34,8 @@ at::Tensor padded(const at::Tensor& images, int64_t batch) {
 }
 
 // This rank's rows of the features: [n, D] on the CPU, undefined if it has none.
-at::Tensor embed_part(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch) {
+at::Tensor embed_part(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views,
+                      int64_t batch) {
   const auto part = training::part_of(list.rows(), world.rank(), world.size());
   const int64_t steps = (part.size() + batch - 1) / batch;
   data::Prefetcher<at::Tensor> loader(
@@ -60,8 +61,10 @@ at::Tensor labels_of(const data::ShardList& list, const std::string& domain, con
   for (int64_t row = 0; row < list.rows(); ++row) {
     values[row] = list.label(row);
     if (values[row] < 0)
-      throw core::DataError("evaluation: {}, split \"{}\": row {} (\"{}\") has no label. Evaluation needs the category of every image: pack the split with labels.",
-                            domain, split, row, list.key(row));
+      throw core::DataError(
+          "evaluation: {}, split \"{}\": row {} (\"{}\") has no label. Evaluation needs the category of every image: pack the split with "
+          "labels.",
+          domain, split, row, list.key(row));
   }
   return labels;
 }
@@ -80,7 +83,8 @@ Direction measure(const Neighbours& found, const Labelled& queries, const Labell
   Direction result;
   result.queries = queries.features.size(0);
   result.gallery = gallery.features.size(0);
-  for (const int64_t k : config.cutoffs) result.precision[k] = precision_at(found, queries.labels, gallery.labels, k, seed, config.resamples);
+  for (const int64_t k : config.cutoffs)
+    result.precision[k] = precision_at(found, queries.labels, gallery.labels, k, seed, config.resamples);
   if (config.mean_average_precision)
     result.mean_average_precision = mean_average_precision(queries.features, gallery.features, queries.labels, gallery.labels);
   result.nearest = found.indices.narrow(1, 0, std::min(shown_neighbours, found.indices.size(1))).clone();
@@ -98,7 +102,8 @@ Evaluation measure_both(const Labelled& a, const Labelled& b, const EvaluateConf
 
 }  // namespace
 
-at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch) {
+at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views,
+                 int64_t batch) {
   const EvaluationMode mode(*encoder);
   const at::NoGradGuard no_grad;
   auto part = embed_part(world, encoder, list, views, std::min(batch, std::max<int64_t>(list.rows(), 1)));
@@ -109,8 +114,9 @@ at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::Sh
   return world.is_root() ? all : at::Tensor();
 }
 
-Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
-                    const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config, uint64_t seed) {
+Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a,
+                    const std::string& domain_b, const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config,
+                    uint64_t seed) {
   if (config.cutoffs.empty()) throw core::UsageError("evaluate.cutoffs is empty. Name the k of Prec@k, as in [1, 5, 15].");
   const auto list_a = dataset.real(domain_a, split), list_b = dataset.real(domain_b, split);
   Labelled a, b;

@@ -20,7 +20,8 @@ struct Tally {
 };
 
 void check_labels(const at::Tensor& labels, int64_t rows, const char* what) {
-  SYNCDR_ASSERT(labels.dim() == 1 && labels.scalar_type() == at::kLong && labels.size(0) == rows, "{} labels must be [{}] int64", what, rows);
+  SYNCDR_ASSERT(labels.dim() == 1 && labels.scalar_type() == at::kLong && labels.size(0) == rows, "{} labels must be [{}] int64", what,
+                rows);
 }
 
 Counts count_labels(const at::Tensor& labels) {
@@ -31,11 +32,14 @@ Counts count_labels(const at::Tensor& labels) {
 }
 
 [[noreturn]] void no_common_category() {
-  throw core::DataError("evaluation: no query's category occurs in the gallery. Query and gallery must be labelled alike: check the lists they were packed from.");
+  throw core::DataError(
+      "evaluation: no query's category occurs in the gallery. Query and gallery must be labelled alike: check the lists they were packed "
+      "from.");
 }
 
 // One tally for each category that a query and the gallery share, in the order of the labels; at least one.
-std::vector<Tally> tally_categories(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k) {
+std::vector<Tally> tally_categories(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels,
+                                    int64_t k) {
   const auto indices = neighbours.indices.to(at::kCPU);
   check_labels(query_labels, indices.size(0), "query");
   check_labels(gallery_labels, gallery_labels.numel(), "gallery");
@@ -89,7 +93,8 @@ Estimate bootstrap(const std::vector<Tallies>& directions, uint64_t seed, int64_
   return {mean_share([](size_t i) { return i; }), quantile(shares, 0.025), quantile(shares, 0.975)};
 }
 
-// Average precision of one query: the mean, over the gallery's images of its category, of the precision at each one's rank. ranked [N] int64
+// Average precision of one query: the mean, over the gallery's images of its category, of the precision at each one's rank. ranked [N]
+// int64
 double average_precision(const at::TensorAccessor<int64_t, 1>& ranked, const at::TensorAccessor<int64_t, 1>& gallery, int64_t label) {
   double sum = 0;
   int64_t correct = 0;
@@ -103,18 +108,19 @@ double average_precision(const at::TensorAccessor<int64_t, 1>& ranked, const at:
 
 }  // namespace
 
-Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k, uint64_t seed,
-                      int64_t resamples) {
+Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k,
+                      uint64_t seed, int64_t resamples) {
   return bootstrap({tally_categories(neighbours, query_labels, gallery_labels, k)}, seed, resamples);
 }
 
-Estimate mean_precision_at(const Neighbours& a_to_b, const Neighbours& b_to_a, const at::Tensor& labels_a, const at::Tensor& labels_b, int64_t k, uint64_t seed,
-                           int64_t resamples) {
+Estimate mean_precision_at(const Neighbours& a_to_b, const Neighbours& b_to_a, const at::Tensor& labels_a, const at::Tensor& labels_b,
+                           int64_t k, uint64_t seed, int64_t resamples) {
   // A category takes part in a direction if both domains have it, so both directions have the same ones.
   return bootstrap({tally_categories(a_to_b, labels_a, labels_b, k), tally_categories(b_to_a, labels_b, labels_a, k)}, seed, resamples);
 }
 
-double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels) {
+double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels,
+                              const at::Tensor& gallery_labels) {
   check_labels(query_labels, queries.size(0), "query");
   check_labels(gallery_labels, gallery.size(0), "gallery");
   const at::NoGradGuard no_grad;

@@ -58,7 +58,8 @@ std::optional<Log> read_log(const std::string& title, const std::filesystem::pat
     const auto& object = io::as_object(value, where);
     const auto step = static_cast<double>(io::json_int(object, "step", where));
     for (const auto& [name, figure] : object)
-      if (figure.is_number() && name != "step") log.points(std::string_view(name.data(), name.size())).emplace_back(step, figure.to_number<double>());
+      if (figure.is_number() && name != "step")
+        log.points(std::string_view(name.data(), name.size())).emplace_back(step, figure.to_number<double>());
   }
   std::erase_if(log.figures, [](const Series& series) { return is_rate(series.title); });
   return log;

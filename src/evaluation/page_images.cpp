@@ -43,8 +43,10 @@ std::string sheet(const Sheet& direction, const Arm& arm) {
   const auto rows = showable(translations);
   if (rows.empty()) return "";
   const auto sources = direction.dataset.real(direction.source, translations.shard(0).header().split);
-  std::string html = fmt::format("<figure>\n<figcaption>{} → {}</figcaption>\n<ul class=\"pairs\">\n", escape(direction.source), escape(direction.target));
-  for (const int64_t index : spread_rows(static_cast<int64_t>(rows.size()), pairs_shown)) html += pair_item(translations, sources, rows[static_cast<size_t>(index)]);
+  std::string html =
+      fmt::format("<figure>\n<figcaption>{} → {}</figcaption>\n<ul class=\"pairs\">\n", escape(direction.source), escape(direction.target));
+  for (const int64_t index : spread_rows(static_cast<int64_t>(rows.size()), pairs_shown))
+    html += pair_item(translations, sources, rows[static_cast<size_t>(index)]);
   return html + "</ul>\n</figure>\n";
 }
 
@@ -60,8 +62,8 @@ std::string image_tag(const data::Image& image, const std::string& alternative) 
     data::evaluation_view(image, square, shown.pixels.data());
   }
   const auto bytes = data::encode(shown, native ? data::Codec::png : data::Codec::jpeg);
-  return fmt::format("<img src=\"data:image/{};base64,{}\" width=\"{}\" height=\"{}\" alt=\"{}\">", native ? "png" : "jpeg", base64(bytes), shown.width,
-                     shown.height, escape(alternative));
+  return fmt::format("<img src=\"data:image/{};base64,{}\" width=\"{}\" height=\"{}\" alt=\"{}\">", native ? "png" : "jpeg", base64(bytes),
+                     shown.width, shown.height, escape(alternative));
 }
 
 std::vector<int64_t> spread_rows(int64_t size, int64_t count) {
@@ -69,7 +71,8 @@ std::vector<int64_t> spread_rows(int64_t size, int64_t count) {
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t first = i * size / count, last = (i + 1) * size / count;
-    // Equal steps would meet the same categories again in a list that repeats them; multiples of the golden ratio never fall in step with it.
+    // Equal steps would meet the same categories again in a list that repeats them; multiples of the golden ratio never fall in step with
+    // it.
     const double golden = static_cast<double>(i) * std::numbers::phi;
     rows.push_back(first + static_cast<int64_t>((golden - std::floor(golden)) * static_cast<double>(last - first)));
   }
@@ -81,7 +84,8 @@ std::string pairs_section(const data::Dataset& dataset, const ReportInput& input
   for (const auto& arm : input.arms) {
     if (arm.run.empty()) continue;
     sheets += fmt::format("<details{}>\n<summary>{}</summary>\n", &arm == main_of(input) ? " open" : "", escape(arm.title));
-    sheets += sheet({dataset, input.domain_a, input.domain_b}, arm) + sheet({dataset, input.domain_b, input.domain_a}, arm) + "</details>\n";
+    sheets +=
+        sheet({dataset, input.domain_a, input.domain_b}, arm) + sheet({dataset, input.domain_b, input.domain_a}, arm) + "</details>\n";
   }
   if (sheets.empty()) return "";
   return "<section>\n<h2>Pairs</h2>\n<p>What training saw: a real image (left) and its synthetic counterpart in the other domain (right). "

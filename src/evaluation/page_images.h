@@ -10,8 +10,8 @@ namespace syncdr::evaluation {
 /// An <img> with its pixels inside: small pictures as they are (PNG), larger ones shrunk to a square thumbnail (JPEG).
 std::string image_tag(const data::Image& image, const std::string& alternative);
 
-/// count rows of [0, size), ascending, one from each of count equal stretches and the same every time: nothing is picked by hand. Fewer if size is
-/// smaller.
+/// count rows of [0, size), ascending, one from each of count equal stretches and the same every time: nothing is picked by hand. Fewer if
+/// size is smaller.
 std::vector<int64_t> spread_rows(int64_t size, int64_t count);
 
 /// For each arm with a translation and each direction a sheet of source and translation.

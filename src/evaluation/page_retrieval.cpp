@@ -19,8 +19,8 @@ struct Rows {
 std::string neighbour(const Rows& rows, int64_t query, int64_t found, int64_t rank) {
   const bool right = rows.gallery.label(found) == rows.queries.label(query);
   const auto alternative = fmt::format("{}, {}: {}", rank, right ? "right" : "wrong", rows.gallery.key(found));
-  return fmt::format("<li class=\"{}\">{}<b aria-hidden=\"true\">{}</b></li>", right ? "right" : "wrong", image_tag(rows.gallery.image(found), alternative),
-                     right ? "✓" : "✗");
+  return fmt::format("<li class=\"{}\">{}<b aria-hidden=\"true\">{}</b></li>", right ? "right" : "wrong",
+                     image_tag(rows.gallery.image(found), alternative), right ? "✓" : "✗");
 }
 
 std::string strip(const Rows& rows, const Arm& arm, int64_t query) {
@@ -51,7 +51,8 @@ std::string retrieval_section(const data::Dataset& dataset, const ReportInput& i
   if (arms.empty()) return "";
   const auto a = dataset.real(input.domain_a, input.split), b = dataset.real(input.domain_b, input.split);
   std::string html = fmt::format(
-      "<section>\n<h2>Retrieval</h2>\n<p>Queries from the {} images and their {} nearest images of the other domain, best first. <span class=\"key right\">✓</span> same "
+      "<section>\n<h2>Retrieval</h2>\n<p>Queries from the {} images and their {} nearest images of the other domain, best first. <span "
+      "class=\"key right\">✓</span> same "
       "category, <span class=\"key wrong\">✗</span> another. The queries are evenly spread over the list; nothing is picked by hand.</p>\n",
       escape(input.split), nearest_shown);
   html += direction_html({a, b, &Evaluation::a_to_b}, arms, input.domain_a + " → " + input.domain_b);

@@ -62,7 +62,8 @@ void offer_by_topk(at::Tensor& best, const at::Tensor& scores, int64_t first_row
 
 Neighbours in_order(const at::Tensor& best) {
   const auto keys = std::get<0>(best.sort(1, /*descending=*/true));
-  return {sortable(keys.bitwise_right_shift(32).to(at::kInt)).view(at::kFloat), keys.bitwise_and(max_gallery_rows).neg_().add_(max_gallery_rows)};
+  return {sortable(keys.bitwise_right_shift(32).to(at::kInt)).view(at::kFloat),
+          keys.bitwise_and(max_gallery_rows).neg_().add_(max_gallery_rows)};
 }
 
 }  // namespace syncdr::evaluation

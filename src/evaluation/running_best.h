@@ -5,11 +5,11 @@
 
 #include "syncdr/evaluation/search.h"
 
-/// The k best of a row of scores that arrives in pieces, in two ways with the same result: on a CPU a heap a row (nearly every score is turned away
-/// by one comparison), elsewhere at::topk, which GPUs have a kernel for.
+/// The k best of a row of scores that arrives in pieces, in two ways with the same result: on a CPU a heap a row (nearly every score is
+/// turned away by one comparison), elsewhere at::topk, which GPUs have a kernel for.
 ///
-/// A candidate is one int64 "key", score in the upper and gallery row in the lower 32 bits, that sorts as (score, then the smaller row). All keys
-/// differ, so no order is left to chance where scores are equal.
+/// A candidate is one int64 "key", score in the upper and gallery row in the lower 32 bits, that sorts as (score, then the smaller row).
+/// All keys differ, so no order is left to chance where scores are equal.
 namespace syncdr::evaluation {
 
 /// The largest gallery: rows have 32 bits in a key.

@@ -78,7 +78,7 @@ svg .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke-lineca
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: .3rem 0 0; padding: 0; list-style: none; color: var(--muted); font-size: .8125rem; }
 .legend svg { margin-right: .4rem; vertical-align: middle; }
 
-.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .7rem 1rem; margin: .4rem 0 1.5rem; padding: 0; list-style: none; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .7rem 1rem; margin: .4rem 0 1.5rem; padding: 0; list-style: none; }
 .pairs li { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
 .pairs img, .query img { width: 100%; border: 1px solid var(--rule); }
 
@@ -108,7 +108,7 @@ code { font: .875em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono"
   .query > figure { display: flex; align-items: center; gap: .6rem; }
   .query > figure img { width: 5rem; }
   .nearest { grid-template-columns: repeat(4, 1fr); }
-  .pairs { grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); gap: .6rem; }
+  .pairs { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .6rem; }
   th[scope=row] { position: sticky; left: 0; z-index: 1; min-width: 8rem; background: var(--page); }
 }
 @media print {
@@ -119,7 +119,8 @@ code { font: .875em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono"
   h2, h3 { break-after: avoid; }
   details::details-content { content-visibility: visible; block-size: auto; }
   .chart, .pairs li, tr { break-inside: avoid; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; background: none; }
+  th, td { padding: .3rem .25rem; }
 }
 )css";
 

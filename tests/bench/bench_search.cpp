@@ -2,8 +2,8 @@
 
 #include "syncdr/evaluation/search.h"
 
-/// Exact search of the 15 nearest: tiles with a running top-k against a full sort of the similarity matrix (which published code does three times).
-/// Arguments: queries, gallery, features.
+/// Exact search of the 15 nearest: tiles with a running top-k against a full sort of the similarity matrix (which published code does three
+/// times). Arguments: queries, gallery, features.
 namespace {
 
 using namespace syncdr;

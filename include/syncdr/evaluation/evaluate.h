@@ -26,10 +26,12 @@ struct EvaluateConfig {
   }
 };
 
-/// Features of all images of a list, on the CPU: [N, D] float on rank 0, undefined elsewhere. Ranks share the work in contiguous parts. The encoder
-/// is put into evaluation mode for it and left in the mode it was in; no gradient is kept. batch: images a rank embeds in one call; every call has
-/// this many (the last is padded), so that the number of ranks does not change what a kernel computes. Throws DataError on a broken image.
-at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch);
+/// Features of all images of a list, on the CPU: [N, D] float on rank 0, undefined elsewhere. Ranks share the work in contiguous parts. The
+/// encoder is put into evaluation mode for it and left in the mode it was in; no gradient is kept. batch: images a rank embeds in one call;
+/// every call has this many (the last is padded), so that the number of ranks does not change what a kernel computes. Throws DataError on a
+/// broken image.
+at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views,
+                 int64_t batch);
 
 /// One direction: queries of one domain against the gallery of the other.
 struct Direction {
@@ -45,10 +47,11 @@ struct Evaluation {
   double mean_precision(int64_t k) const { return (a_to_b.precision.at(k).value + b_to_a.precision.at(k).value) / 2; }
 };
 
-/// Both directions on a split. The figures are rank 0's; other ranks return an empty Evaluation, whose mean_precision must not be asked for.
-/// Throws UsageError without cutoffs, and on every rank an Error with the code bad_data if a split is empty, an image has no label, no category is
-/// shared or a feature is not finite.
-Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
-                    const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config, uint64_t seed);
+/// Both directions on a split. The figures are rank 0's; other ranks return an empty Evaluation, whose mean_precision must not be asked
+/// for. Throws UsageError without cutoffs, and on every rank an Error with the code bad_data if a split is empty, an image has no label, no
+/// category is shared or a feature is not finite.
+Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a,
+                    const std::string& domain_b, const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config,
+                    uint64_t seed);
 
 }  // namespace syncdr::evaluation

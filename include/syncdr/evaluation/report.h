@@ -13,35 +13,37 @@ namespace syncdr::evaluation {
 
 /// One row of the headline table: a training method and what it reached.
 struct Arm {
-  std::string name;                ///< "cds", "filter", "cut", "true"
-  std::string title;               ///< "SynCDR, CUT translations"
-  std::string run;                 ///< its translation run; empty: none
+  std::string name;   ///< "cds", "filter", "cut", "true"
+  std::string title;  ///< "SynCDR, CUT translations"
+  std::string run;    ///< its translation run; empty: none
   Evaluation evaluation;
-  double validation_score = 0;     ///< mean Prec@1 on validation images, a share
+  double validation_score = 0;  ///< mean Prec@1 on validation images, a share
   int64_t best_epoch = 0;
-  std::filesystem::path log;       ///< its log.jsonl, for the curves; empty or missing: no curve
-  bool ceiling = false;            ///< trained with what no one has (true counterparts): shown, never marked as best
+  std::filesystem::path log;  ///< its log.jsonl, for the curves; empty or missing: no curve
+  bool ceiling = false;       ///< trained with what no one has (true counterparts): shown, never marked as best
 };
 
 struct ReportInput {
   std::string title, domain_a, domain_b, split;
-  std::vector<Arm> arms;                                             ///< in the order of the table; at least one, all with the same cutoffs
-  std::string baseline, main;                                        ///< names of arms; empty: the first arm without a run, the best one with a run
-  std::vector<std::pair<std::string, std::filesystem::path>> curves; ///< further logs: title, log.jsonl
-  std::string configuration;                                         ///< the resolved configuration (TOML)
+  std::vector<Arm> arms;       ///< in the order of the table; at least one, all with the same cutoffs
+  std::string baseline, main;  ///< names of arms; empty: the first arm without a run, the best one with a run
+  std::vector<std::pair<std::string, std::filesystem::path>> curves;  ///< further logs: title, log.jsonl
+  std::string configuration;                                          ///< the resolved configuration (TOML)
 };
 
-/// A self-contained HTML page: headline table with intervals, sheets of source and translation for each translating arm and direction, training
-/// curves as inline SVG, retrieval rows (query, its nearest; right and wrong marked) of the main and the baseline arm, the configuration. No script,
-/// no outside file; images are embedded. Written atomically. Throws DataError if a translation or an image that it shows is broken.
+/// A self-contained HTML page: headline table with intervals, sheets of source and translation for each translating arm and direction,
+/// training curves as inline SVG, retrieval rows (query, its nearest; right and wrong marked) of the main and the baseline arm, the
+/// configuration. No script, no outside file; images are embedded. Written atomically. Throws DataError if a translation or an image that
+/// it shows is broken.
 void write_report(const std::filesystem::path& file, const data::Dataset& dataset, const ReportInput& input);
 
 /// The headline table as text, for the terminal.
 std::string table_text(const ReportInput& input);
 
-/// The figures for programs, shares in 0..1: {"protocol", "domains", "cds": ARM, "syncdr": ARM, "controls": {NAME: ARM}, "settings"}, where the baseline is
-/// called "cds" and the main arm "syncdr" (left out if there is no such arm) and ARM is {"prec@1": {"a_to_b", "b_to_a", "mean", "a_to_b_interval": [low,
-/// high], ...}, "prec@5", ..., "map" (if asked for), "queries", "gallery", "best_epoch", "validation", "title"}.
+/// The figures for programs, shares in 0..1: {"protocol", "domains", "cds": ARM, "syncdr": ARM, "controls": {NAME: ARM}, "settings"}, where
+/// the baseline is called "cds" and the main arm "syncdr" (left out if there is no such arm) and ARM is {"prec@1": {"a_to_b", "b_to_a",
+/// "mean", "a_to_b_interval": [low, high], ...}, "prec@5", ..., "map" (if asked for), "queries", "gallery", "best_epoch", "validation",
+/// "title"}.
 boost::json::object metrics_json(const ReportInput& input, const std::string& baseline_name, const std::string& main_name);
 
 }  // namespace syncdr::evaluation
