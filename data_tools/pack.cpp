@@ -1,0 +1,219 @@
+#include <boost/json.hpp>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "commands.h"
+#include "pack_image.h"
+#include "pack_sources.h"
+#include "parallel.h"
+#include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
+#include "syncdr/core/progress.h"
+#include "syncdr/data/dataset.h"
+#include "syncdr/io/hash.h"
+#include "syncdr/io/json.h"
+
+/// syncdr-data pack: folders or published lists of images become a dataset of shards.
+namespace syncdr::data_tools {
+namespace fs = std::filesystem;
+namespace {
+
+struct Options {
+  std::vector<fs::path> sources;
+  std::vector<std::string> lists;
+  fs::path root, out;
+  std::string codec = "auto";
+  int64_t size = 0, rows = 4096;
+  double max_bad_share = 0.001;
+  SplitOptions split;
+  bool halves = false, whole = false;  ///< --disjoint, --no-disjoint
+};
+
+/// auto: png where every image is a PNG, so that nothing is lost; jpeg otherwise.
+std::string choose_codec(const Options& options, const Sources& sources) {
+  if (options.codec != "auto") return options.codec;
+  const auto is_png = [](const Source& image) { return image.file.extension() == ".png" || image.file.extension() == ".PNG"; };
+  return std::all_of(sources.images.begin(), sources.images.end(), is_png) ? "png" : "jpeg";
+}
+
+Sources find_sources(Options& options) {
+  if (options.sources.empty() == options.lists.empty()) throw core::UsageError("pack needs either folders or --list, not both and not neither");
+  if (options.codec == "raw" && options.size == 0) throw core::UsageError("--codec raw needs --size: raw images of a shard all have one size");
+  if (!options.lists.empty()) {
+    if (options.halves || options.whole) throw core::UsageError("--disjoint and --no-disjoint are for folders: lists already say what trains where");
+    return read_lists(options.lists, options.root);
+  }
+  if (options.split.val + options.split.test >= 1) throw core::UsageError("--val and --test leave no images to train on");
+  Sources sources = scan_folders(options.sources);
+  if (options.halves && sources.domains.size() != 2) {
+    throw core::UsageError("--disjoint is for two domains; here are {}: {}", sources.domains.size(), fmt::join(sources.domains, ", "));
+  }
+  options.split.disjoint = !options.whole && sources.domains.size() == 2;
+  assign_splits(sources, options.split);
+  return sources;
+}
+
+class Packer {
+ public:
+  Packer(const Options& options, const Sources& sources)
+      : options_(options),
+        sources_(sources),
+        codec_(data::codec_from_name(choose_codec(options, sources))) {
+    const fs::path folder = options.out.has_filename() ? options.out : options.out.parent_path();
+    manifest_ = {.kind = "dataset", .name = folder.filename().string(), .domains = sources.domains, .settings = settings()};
+  }
+
+  void pack() {
+    if (!claim_folder()) return;
+    std::map<std::pair<std::string, std::string>, std::vector<const Source*>> parts;  // (domain, split)
+    for (const Source& image : sources_.images) parts[{image.domain, image.split}].push_back(&image);
+    progress_.emplace("packing", static_cast<int64_t>(sources_.images.size()), "images");
+    for (const auto& [name, images] : parts) pack_part(name.first, name.second, images);
+    progress_.reset();
+    write_quarantine();
+    manifest_.write(options_.out / "dataset.json");  // last: a folder without it is no dataset
+    fs::remove(marker());
+    report();
+  }
+
+ private:
+  fs::path marker() const { return options_.out / "packing.json"; }
+
+  /// Everything that decides the bytes of the dataset. Where its sources lie is left out, so that it can be made again on another machine.
+  std::map<std::string, std::string> settings() const {
+    std::string items;
+    for (const Source& image : sources_.images) items += fmt::format("{}\n{}\n{}\n{}\n", image.domain, image.split, image.key, image.label);
+    std::map<std::string, std::string> all{{"made by", "syncdr-data pack"},
+                                           {"codec", data::codec_name(codec_)},
+                                           {"size", std::to_string(options_.size)},
+                                           {"rows", std::to_string(options_.rows)},
+                                           {"images", io::hash128(items)}};
+    if (!options_.sources.empty()) {
+      all["val"] = fmt::format("{}", options_.split.val);
+      all["test"] = fmt::format("{}", options_.split.test);
+      all["seed"] = std::to_string(options_.split.seed);
+      all["disjoint"] = options_.split.disjoint ? "yes" : "no";
+      all["categories"] = boost::json::serialize(boost::json::array(sources_.categories.begin(), sources_.categories.end()));
+    }
+    return all;
+  }
+
+  void expect_same(const data::Manifest& there, const fs::path& file) const {
+    for (const auto& [name, value] : manifest_.settings) {
+      const auto found = there.settings.find(name);
+      if (found != there.settings.end() && found->second == value) continue;
+      throw core::UsageError("{}: a dataset with other {} lies here. Choose another folder or remove this one.", file.string(), name);
+    }
+  }
+
+  /// False: the very dataset is there already. Throws UsageError over a folder of something else.
+  bool claim_folder() {
+    const fs::path finished = options_.out / "dataset.json";
+    if (fs::exists(finished)) {
+      expect_same(data::Manifest::read(finished), finished);
+      const data::Dataset check(options_.out);
+      core::info("{} is packed already; \"syncdr-data verify\" checks it", options_.out.string());
+      return false;
+    }
+    if (fs::exists(marker())) {
+      expect_same(data::Manifest::read(marker()), marker());
+    } else if (fs::exists(options_.out) && !fs::is_empty(options_.out)) {
+      throw core::UsageError("{}: is not empty and no dataset of this program. Choose a new folder.", options_.out.string());
+    }
+    data::Manifest unfinished = manifest_;
+    unfinished.kind = "unfinished dataset";
+    unfinished.write(marker());
+    fs::remove(options_.out / "quarantine.json");
+    return true;
+  }
+
+  void pack_part(const std::string& domain, const std::string& split, const std::vector<const Source*>& images) {
+    const auto count = static_cast<int64_t>(images.size()), shards = (count + options_.rows - 1) / options_.rows;
+    for (int64_t shard = 0; shard < shards; ++shard) {
+      const std::string file = fmt::format("real/{}/{}-{:05d}-of-{:05d}.h5", domain, split, shard, shards);
+      data::ShardWriter writer(options_.out / file, {.domain = domain, .split = split, .codec = codec_, .height = options_.size, .width = options_.size});
+      const int64_t first = shard * options_.rows, last = std::min(first + options_.rows, count);
+      for (auto& row : prepare({images.begin() + first, images.begin() + last})) {
+        if (row) writer.add(std::move(*row));
+      }
+      writer.seal();
+      manifest_.entries.push_back(data::make_entry(options_.out, file, writer.rows()));
+    }
+  }
+
+  /// The rows of a shard; nothing in place of a bad image.
+  std::vector<std::optional<data::Row>> prepare(const std::vector<const Source*>& images) {
+    std::vector<std::optional<data::Row>> rows(images.size());
+    in_parallel(static_cast<int64_t>(images.size()), [&](int64_t i) {
+      const Source& image = *images[static_cast<size_t>(i)];
+      try {
+        rows[static_cast<size_t>(i)] = data::Row{image.key, image.label, prepare_image(image.file, codec_, options_.size)};
+      } catch (const core::DataError& error) {
+        quarantine(image, error.what());
+      }
+      const std::lock_guard lock(mutex_);
+      progress_->advance(1);
+    });
+    return rows;
+  }
+
+  void quarantine(const Source& image, const std::string& reason) {
+    const std::lock_guard lock(mutex_);
+    quarantined_[image.key] = {{"file", image.file.string()}, {"key", image.key}, {"split", image.split}, {"reason", reason}};
+    core::warn("{}: {}", image.file.string(), reason);
+    const auto bad = quarantined_.size(), all = sources_.images.size();
+    if (static_cast<double>(bad) <= options_.max_bad_share * static_cast<double>(all)) return;
+    write_quarantine();
+    throw core::DataError("{}: {}. This is bad image number {} of {} images, more than --max-bad-share {} allows. Mend or remove what {} lists, or raise --max-bad-share.",
+                          image.file.string(), reason, bad, all, options_.max_bad_share, (options_.out / "quarantine.json").string());
+  }
+
+  void write_quarantine() const {
+    if (quarantined_.empty()) return;
+    boost::json::array list;
+    for (const auto& [key, value] : quarantined_) list.push_back(value);
+    io::write_json(options_.out / "quarantine.json", list);
+  }
+
+  void report() const {
+    int64_t rows = 0;
+    for (const auto& entry : manifest_.entries) rows += entry.rows;
+    core::info("{}: {} images of {} domains in {} shards, {} bad ones left out", options_.out.string(), rows, sources_.domains.size(),
+               manifest_.entries.size(), quarantined_.size());
+  }
+
+  const Options& options_;
+  const Sources& sources_;
+  data::Codec codec_;
+  std::optional<core::Progress> progress_;
+  data::Manifest manifest_;
+  std::mutex mutex_;  // of progress_ and quarantined_
+  std::map<std::string, boost::json::object> quarantined_;
+};
+
+}  // namespace
+
+void add_pack(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("pack", "make a dataset of folders DOMAIN/CATEGORY/IMAGE or of lists");
+  command->add_option("sources", options->sources, "folders that hold DOMAIN/CATEGORY/IMAGE.jpg (jpeg, png)");
+  command->add_option("--list", options->lists, "DOMAIN:SPLIT=FILE: a list with a line \"path label\" an image; may be given often")->expected(1)->take_all();
+  command->add_option("--root", options->root, "folder that paths of lists are relative to (default: the list's)");
+  command->add_option("-o,--out", options->out, "dataset folder to make")->required();
+  command->add_option("--size", options->size, "resize the shorter side and keep the centre square of so many pixels; 0 keeps sizes")->check(CLI::Range(0, 8192));
+  command->add_option("--codec", options->codec, "how images are stored; auto: png if all are PNG, else jpeg")->check(CLI::IsMember({"auto", "png", "jpeg", "raw"}));
+  command->add_option("--rows", options->rows, "images a shard")->check(CLI::Range(1, 1000000));
+  command->add_option("--val", options->split.val, "share of validation images (folders)")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--test", options->split.test, "share of test images (folders)")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--seed", options->split.seed, "of the splits and of the halves of categories (folders)");
+  CLI::Option* yes = command->add_flag("--disjoint", options->halves, "the two domains train on different halves of the categories (default with two domains)");
+  command->add_flag("--no-disjoint", options->whole, "all domains train on all categories")->excludes(yes);
+  command->add_option("--max-bad-share", options->max_bad_share, "share of broken images above which packing stops")->check(CLI::Range(0.0, 1.0));
+  command->callback([options] {
+    const Sources sources = find_sources(*options);
+    Packer(*options, sources).pack();
+  });
+}
+
+}  // namespace syncdr::data_tools

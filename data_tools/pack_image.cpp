@@ -1,0 +1,48 @@
+#include "pack_image.h"
+
+#include <algorithm>
+#include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
+
+#include "syncdr/core/error.h"
+#include "syncdr/io/file.h"
+
+namespace syncdr::data_tools {
+namespace {
+
+constexpr uint64_t max_file = uint64_t{256} << 20;
+
+std::vector<uint8_t> read_bytes(const std::filesystem::path& path) {
+  const io::InputFile file(path);
+  if (file.size() > max_file) throw core::DataError("has {} bytes, at most {} are read", file.size(), max_file);
+  std::vector<uint8_t> bytes(file.size());
+  file.read_at(0, bytes);
+  return bytes;
+}
+
+}  // namespace
+
+data::Image fit_square(const data::Image& image, int64_t side) {
+  // OpenCV's header over our pixels: it only reads them.
+  const cv::Mat whole(static_cast<int>(image.height), static_cast<int>(image.width), CV_8UC3, const_cast<uint8_t*>(image.pixels.data()));
+  const int64_t shorter = std::min(image.height, image.width);
+  const auto scaled = [&](int64_t length) { return static_cast<int>(std::max(side, (2 * length * side + shorter) / (2 * shorter))); };
+  const cv::Size size(scaled(image.width), scaled(image.height));
+  cv::Mat resized;
+  // Area averaging is the only one of OpenCV's that does not alias when an image shrinks.
+  cv::resize(whole, resized, size, 0, 0, shorter > side ? cv::INTER_AREA : cv::INTER_CUBIC);
+  const int length = static_cast<int>(side);
+  const cv::Mat centre = resized(cv::Rect((size.width - length) / 2, (size.height - length) / 2, length, length)).clone();
+  return {side, side, {centre.datastart, centre.dataend}};
+}
+
+std::vector<uint8_t> prepare_image(const std::filesystem::path& file, data::Codec codec, int64_t side) {
+  std::vector<uint8_t> bytes = read_bytes(file);
+  const data::Codec found = data::detect_codec(bytes);
+  // Twice the side: the decoder's own shrinking is coarse, the last halving is left to area averaging.
+  const data::Image image = data::decode(bytes, found, {}, 2 * side);
+  if (side > 0) return data::encode(fit_square(image, side), codec);
+  return found == codec ? bytes : data::encode(image, codec);
+}
+
+}  // namespace syncdr::data_tools
