@@ -22,7 +22,7 @@ void add_evaluate(CLI::App& program, Chosen& chosen) {
         world.root_only("printing figures", [&] {
           const auto input = report_input(job, std::move(results), *split);
           fmt::print("{}\n", evaluation::table_text(input));
-          figures = evaluation::metrics_json(input, "cds", settings.run.main);
+          figures = evaluation::metrics_json(input, input.baseline, input.main);
         });
         return figures;
       });

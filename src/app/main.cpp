@@ -1,7 +1,29 @@
+#include <c10/util/Exception.h>
+#include <malloc.h>
+
 #include "commands.h"
+#include "syncdr/core/log.h"
 #include "syncdr/core/main.h"
 
+namespace {
+
+/// LibTorch's warnings speak of its own inner workings; a user sees them only when looking for them.
+struct QuietWarnings : c10::WarningHandler {
+  void process(const c10::Warning& warning) override { syncdr::core::debug("LibTorch: {}", warning.msg()); }
+};
+
+/// Training frees and allocates the same large blocks at every step; given back to the system each time, they cost page faults.
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  keep_freed_memory();
+  static QuietWarnings quiet_warnings;
+  c10::WarningUtils::set_warning_handler(&quiet_warnings);
   return syncdr::core::run_main([&] {
     using namespace syncdr::app;
     CLI::App program{"Cross-domain image retrieval trained with synthetic data.", "syncdr"};

@@ -85,6 +85,7 @@ evaluation::Arm evaluate_phase(Job& job, const std::string& arm, const std::stri
   result.name = arm;
   result.title = title_of(job, arm);
   result.run = job.set_of(arm);
+  result.ceiling = arm == "true";
   result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
   result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
   result.log = folder / "log.jsonl";
@@ -101,6 +102,8 @@ evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm
   input.domain_a = job.domain_a;
   input.domain_b = job.domain_b;
   input.split = split;
+  input.baseline = "cds";
+  input.main = job.settings.run.main;
   input.arms = std::move(arms);
   for (const auto& direction : job.directions()) {
     const auto log = job.fit_folder("cut", direction) / "log.jsonl";

@@ -38,7 +38,7 @@ boost::json::object run(comm::World& world, const Settings& settings) {
   for (const auto& arm : settings.run.arms) arms.push_back(evaluate_phase(job, arm, "test"));
   world.root_only("writing the report", [&] {
     const auto input = report_input(job, std::move(arms), "test");
-    const auto metrics = evaluation::metrics_json(input, "cds", settings.run.main);
+    const auto metrics = evaluation::metrics_json(input, input.baseline, input.main);
     io::write_json(job.out / "metrics.json", metrics);
     evaluation::write_report(job.out / "report.html", job.dataset, input);
     fmt::print("{}\n", evaluation::table_text(input));

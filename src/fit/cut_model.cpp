@@ -1,8 +1,8 @@
 #include "cut_model.h"
 
-#include "autocast.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
+#include "syncdr/training/autocast.h"
 
 namespace syncdr::fit {
 namespace {
@@ -59,7 +59,7 @@ at::Tensor CutModel::discriminator_step(const at::Tensor& translated, const at::
   discriminator_parallel_.before_forward();
   at::Tensor scores;
   {
-    const Autocast autocast(device_, config_.precision == "bf16");
+    const training::Autocast autocast(device_, config_.precision == "bf16");
     scores = discriminator_->forward(at::cat({translated, target})).to(at::kFloat);  // one call, norms are per image
   }
   const int64_t half = translated.size(0);
@@ -75,11 +75,11 @@ at::Tensor CutModel::nce_loss(const gan::GeneratorOutput& output, int64_t step) 
   {
     // The features that made the translation are the keys: no further pass over the inputs, and keys carry no gradient.
     const torch::NoGradGuard no_grad;
-    const Autocast autocast(device_, config_.precision == "bf16");
+    const training::Autocast autocast(device_, config_.precision == "bf16");
     keys = translator_->heads->forward(output.features, locations);
   }
   {
-    const Autocast autocast(device_, config_.precision == "bf16");
+    const training::Autocast autocast(device_, config_.precision == "bf16");
     queries = translator_->heads->forward(translator_->generator->features(output.images), locations);
   }
   at::Tensor sum = at::zeros({}, output.images.options().dtype(at::kFloat));
@@ -98,7 +98,7 @@ at::Tensor CutModel::step(int64_t step, const CutBatch& batch) {
   translator_parallel_.before_forward();
   gan::GeneratorOutput output;  // of the source images and, for the identity term, of the target images behind them
   {
-    const Autocast autocast(device_, config_.precision == "bf16");
+    const training::Autocast autocast(device_, config_.precision == "bf16");
     output = translator_->generator->forward_with_features(with_nce && config_.identity_nce ? at::cat({source, target}) : source);
     output.images = output.images.to(at::kFloat);
   }
@@ -108,7 +108,7 @@ at::Tensor CutModel::step(int64_t step, const CutBatch& batch) {
   set_trainable(*discriminator_, false);
   at::Tensor scores;
   {
-    const Autocast autocast(device_, config_.precision == "bf16");
+    const training::Autocast autocast(device_, config_.precision == "bf16");
     scores = discriminator_->forward(translated).to(at::kFloat);
   }
   const at::Tensor gan_loss = gan::lsgan(scores, true) * share;

@@ -62,7 +62,8 @@ EncoderImpl::EncoderImpl(const EncoderConfig& config, uint64_t seed) : mode_(nn:
 }
 
 at::Tensor EncoderImpl::forward(const at::Tensor& images) {
-  at::Tensor features = head_->forward(backbone_->forward(images)).to(at::kFloat);  // under autocast they arrive in bfloat16
+  const auto type = head_->weight.scalar_type();
+  at::Tensor features = head_->forward(backbone_->forward(images.to(type))).to(type);  // under autocast they arrive in bfloat16
   if (feature_norm_) features = feature_norm_->forward(features);
   return torch::nn::functional::normalize(features, torch::nn::functional::NormalizeFuncOptions().dim(1));
 }

@@ -8,36 +8,73 @@
 namespace syncdr::retrieval {
 namespace {
 
-constexpr int64_t fill_batch = 64;
+constexpr int64_t fill_batch = 128;
+
+/// Both domains' entries as one list, A's first, dealt to batches like cards, so that each batch is a mixture.
+struct Deal {
+  std::array<const data::PairSet*, 2> sets;
+  int64_t count() const { return sets[0]->size() + sets[1]->size(); }
+  int64_t batches() const { return (count() + fill_batch - 1) / fill_batch; }
+  /// This rank's entries of a batch.
+  std::vector<int64_t> entries(int64_t batch, int rank, int ranks) const {
+    const int64_t size = (count() - batch + batches() - 1) / batches();
+    const training::Part part = training::part_of(size, rank, ranks);
+    std::vector<int64_t> own;
+    for (int64_t k = part.first; k < part.last; ++k) own.push_back(batch + k * batches());
+    return own;
+  }
+  /// Where the rows of all ranks, gathered after the last batch, belong in the list.
+  std::vector<int64_t> order(int ranks) const {
+    std::vector<int64_t> all;
+    for (int rank = 0; rank < ranks; ++rank) {
+      for (int64_t batch = 0; batch < batches(); ++batch) {
+        const auto part = entries(batch, rank, ranks);
+        all.insert(all.end(), part.begin(), part.end());
+      }
+    }
+    return all;
+  }
+};
 
 /// [n, 3, S, S] uint8, channels last.
-at::Tensor evaluation_views(const data::PairSet& set, int64_t first, int64_t last, const data::AugmentConfig& views, uint64_t seed) {
-  at::Tensor pixels = at::empty({last - first, views.crop, views.crop, 3}, at::kByte);
-  for (int64_t entry = first; entry < last; ++entry) {
+at::Tensor evaluation_views(const Deal& deal, const std::vector<int64_t>& entries, const data::AugmentConfig& views, uint64_t seed) {
+  at::Tensor pixels = at::empty({static_cast<int64_t>(entries.size()), views.crop, views.crop, 3}, at::kByte);
+  for (size_t k = 0; k < entries.size(); ++k) {
+    const bool in_a = entries[k] < deal.sets[0]->size();
+    const data::PairSet& set = *deal.sets[in_a ? 0 : 1];
+    const int64_t entry = in_a ? entries[k] : entries[k] - deal.sets[0]->size();
     const core::Random variant(seed, core::Purpose::augmentation, io::hash64(set.key(entry)));
-    data::evaluation_view(set.image(entry, variant, views.resize), views, pixels[entry - first].data_ptr<uint8_t>());
+    data::evaluation_view(set.image(entry, variant, views.resize), views, pixels[static_cast<int64_t>(k)].data_ptr<uint8_t>());
   }
   return pixels.permute({0, 3, 1, 2});
 }
 
+/// For the scope: evaluation mode, or batch statistics over all ranks.
+void choose_statistics(comm::World& world, Encoder& encoder, bool pretrained) {
+  encoder->train(!pretrained);
+  if (!pretrained) nn::set_batch_norm_mode(*encoder, nn::BatchNormMode::global, training::sum_over_ranks(world));
+}
+
 }  // namespace
 
-at::Tensor fill_bank(comm::World& world, Encoder& encoder, const data::PairSet& set, const TrainConfig& config, uint64_t seed) {
+std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets, const TrainConfig& config,
+                                     uint64_t seed) {
   const at::NoGradGuard no_gradient;
-  encoder->eval();
-  const training::Part part = training::part_of(set.size(), world.rank(), world.size());
-  const auto load = [&](int64_t k) {
-    const int64_t first = part.first + k * fill_batch;
-    return evaluation_views(set, first, std::min(first + fill_batch, part.last), config.augment, seed);
-  };
-  std::vector<at::Tensor> rows = {at::empty({0, config.encoder.dim}, at::TensorOptions(world.device()).dtype(at::kFloat))};
-  core::Progress progress("memory bank", part.size(), "images");
-  data::Prefetcher<at::Tensor> views(load, 0, (part.size() + fill_batch - 1) / fill_batch, config.loader_threads);
+  choose_statistics(world, encoder, !config.encoder.weights.empty());
+  const Deal deal{sets};
+  const auto load = [&](int64_t batch) { return evaluation_views(deal, deal.entries(batch, world.rank(), world.size()), config.augment, seed); };
+  std::vector<at::Tensor> own;
+  core::Progress progress("memory banks", deal.batches(), "batches");
+  data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), config.loader_threads);
   while (!views.done()) {
-    rows.push_back(encoder->forward(normalise_images(views.next(), world.device())));
-    progress.advance(rows.back().size(0));
+    own.push_back(encoder->forward(normalise_images(views.next(), world.device())));
+    progress.advance(1);
   }
-  return world.all_gather_rows(at::cat(rows), "first rows of a memory bank");
+  encoder->set_batch_norm(training::sum_over_ranks(world));
+  const at::Tensor gathered = world.all_gather_rows(at::cat(own), "first rows of the memory banks");
+  const at::Tensor order = at::tensor(deal.order(world.size()), at::kLong).to(gathered.device());
+  const at::Tensor rows = at::empty_like(gathered).index_copy_(0, order, gathered);
+  return {rows.slice(0, 0, sets[0]->size()).clone(), rows.slice(0, sets[0]->size()).clone()};
 }
 
 }  // namespace syncdr::retrieval

@@ -1,11 +1,18 @@
 #pragma once
+#include <array>
+
 #include "syncdr/data/pair_set.h"
 #include "syncdr/retrieval/trainer.h"
 
 namespace syncdr::retrieval {
 
-/// The first rows of a domain's memory bank: features of every entry by the encoder as it is, in evaluation mode and evaluation views.
-/// [N, D] float on the world's device, equal on every rank; ranks share the work. The encoder is left in evaluation mode.
-at::Tensor fill_bank(comm::World& world, Encoder& encoder, const data::PairSet& set, const TrainConfig& config, uint64_t seed);
+/// The first rows of both domains' memory banks: features of every entry in evaluation view by the encoder as it is. [N, D] float each, on the
+/// world's device, equal on every rank and on any number of ranks, which share the work.
+///
+/// A pretrained encoder runs in evaluation mode. A random one has no running statistics yet: with the initial ones it maps all images to nearly one
+/// direction, and such rows mislead the instance loss for whole epochs. So it takes statistics of batches in which both domains, real images and
+/// translations are mixed as in training. (This moves its running statistics.)
+std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets, const TrainConfig& config,
+                                     uint64_t seed);
 
 }  // namespace syncdr::retrieval

@@ -1,7 +1,5 @@
 #include "syncdr/retrieval/trainer.h"
 
-#include <ATen/autocast_mode.h>
-
 #include <boost/json.hpp>
 #include <chrono>
 
@@ -14,31 +12,11 @@
 #include "syncdr/core/stop.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
+#include "syncdr/training/autocast.h"
 #include "syncdr/training/checkpoint.h"
 
 namespace syncdr::retrieval {
 namespace {
-
-/// bf16 arithmetic in the scope, if asked for. The losses stay outside of it.
-class Autocast {
- public:
-  Autocast(c10::DeviceType device, bool enabled) : device_(device), enabled_(enabled) {
-    if (!enabled_) return;
-    at::autocast::set_autocast_dtype(device_, at::kBFloat16);
-    at::autocast::set_autocast_enabled(device_, true);
-  }
-  ~Autocast() {
-    if (!enabled_) return;
-    at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(device_, false);
-  }
-  Autocast(const Autocast&) = delete;
-  Autocast& operator=(const Autocast&) = delete;
-
- private:
-  c10::DeviceType device_;
-  bool enabled_;
-};
 
 // Convolutions in channels-last layout use tensor cores, and oneDNN's blocked kernels, without reordering each activation.
 void to_channels_last(torch::nn::Module& module) {
@@ -68,7 +46,8 @@ class Training {
   void validate(int64_t epoch);
   void save(int64_t next_step);
   void finish(const TrainResult& result);
-  int64_t steps() const { return config_.epochs * batches_.steps_per_epoch(); }
+  int64_t steps() const { return config_.steps > 0 ? config_.steps : config_.epochs * batches_.steps_per_epoch(); }
+  int64_t epochs() const { return (steps() + batches_.steps_per_epoch() - 1) / batches_.steps_per_epoch(); }  // the last may be cut short
 
   comm::World& world_;
   const std::array<const data::PairSet*, 2> sets_;
@@ -102,14 +81,14 @@ Training::Training(comm::World& world, const data::PairSet& a, const data::PairS
       checkpoints_(out / "checkpoints"),
       batches_(a, b, config.batch, seed, world.rank(), world.size()),
       encoder_(make_encoder(config.encoder, seed)) {
-  encoder_->to(world.device());
+  encoder_->to(world.device(), config.precision == "fp64" ? at::kDouble : at::kFloat);
   to_channels_last(*encoder_);
   encoder_->set_batch_norm(training::sum_over_ranks(world));
   optimizer_ = training::make_optimizer(encoder_->parameters(), config.optimizer);
   const bool resumed = restore();
   parallel_ = std::make_unique<training::DataParallel>(world, *encoder_);
   if (!resumed) {
-    for (const data::PairSet* set : sets_) banks_.emplace_back(fill_bank(world, encoder_, *set, config, seed), config.bank_momentum);
+    for (const at::Tensor& rows : fill_banks(world, encoder_, sets_, config, seed)) banks_.emplace_back(rows, config.bank_momentum);
   }
   log_ = std::make_unique<StepLog>(world, config_, out / "log.jsonl", next_step_);
 }
@@ -130,7 +109,7 @@ bool Training::restore() {
     if (bank == banks.end() || bank->second.sizes() != at::IntArrayRef({sets_[k]->size(), config_.encoder.dim})) {
       throw core::DataError("{}: no memory bank of {} rows for domain {}", where, sets_[k]->size(), k == 0 ? "A" : "B");
     }
-    banks_.emplace_back(bank->second.to(world_.device()), config_.bank_momentum);
+    banks_.emplace_back(bank->second.to(world_.device(), encoder_->parameters().front().scalar_type()), config_.bank_momentum);
   }
   next_step_ = checkpoint->step;
   best_score_ = io::json_double(checkpoint->state, "best_score", where);
@@ -160,7 +139,7 @@ void Training::step(int64_t index, const at::Tensor& images) {
   parallel_->before_forward();
   at::Tensor features;  // of this rank's images
   {
-    const Autocast autocast(world_.device().type(), config_.precision == "bf16");
+    const training::Autocast autocast(world_.device(), config_.precision == "bf16");
     features = encoder_->forward(normalise_images(images, world_.device()));
   }
   const at::Tensor gathered = training::gather_with_own_gradient(world_, features, "features of the global batch");
@@ -187,10 +166,10 @@ void Training::train_steps() {
   encoder_->train();
   while (next_step_ < steps()) {
     step(next_step_, images.next());
-    const bool epoch_ends = ++next_step_ % per_epoch == 0;
+    const bool epoch_ends = ++next_step_ % per_epoch == 0 || next_step_ == steps();
     const bool stop = (log_->full() || epoch_ends) && log_->flush();
     progress.advance(1, fmt::format("loss {:.3f}", log_->last_loss()));
-    if (epoch_ends) end_epoch(next_step_ / per_epoch);
+    if (epoch_ends) end_epoch((next_step_ + per_epoch - 1) / per_epoch);
     if (!stop || next_step_ == steps()) continue;
     save(next_step_);
     throw core::StopRequested("training stopped on request after step {} of {}; {} holds its state, the same command goes on", next_step_, steps(), out_.string());
@@ -199,7 +178,7 @@ void Training::train_steps() {
 
 /// epoch counts from 1.
 void Training::end_epoch(int64_t epoch) {
-  const bool last = epoch == config_.epochs;
+  const bool last = next_step_ == steps();
   if (last || epoch % config_.validate_every == 0) validate(epoch);
   if (last || epoch % config_.checkpoint_every == 0) save(next_step_);
 }
@@ -212,7 +191,7 @@ void Training::validate(int64_t epoch) {
     at::Tensor score = at::full({1}, own_score, at::kDouble);
     world_.broadcast(score, 0, "the validation's score");
     log_->validated(next_step_ - 1, score.item<double>());
-    core::info("epoch {} of {}: loss {:.4f}, validation {:.4f}", epoch, config_.epochs, log_->last_loss(), score.item<double>());
+    core::info("epoch {} of {}: loss {:.4f}, validation {:.4f}", epoch, epochs(), log_->last_loss(), score.item<double>());
     if (best_epoch_ > 0 && score.item<double>() <= best_score_) return;
     best_score_ = score.item<double>();
   }

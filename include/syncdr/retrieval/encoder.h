@@ -38,7 +38,7 @@ class EncoderImpl : public torch::nn::Module {
   /// Initial weights as the original's: He's normal distribution by fan-out for convolutions, PyTorch's uniform one for the head. Each tensor's
   /// numbers are a function of seed and its name.
   EncoderImpl(const EncoderConfig& config, uint64_t seed);
-  /// [B, 3, H, W] float, ImageNet-normalised -> [B, dim] float, unit rows.
+  /// [B, 3, H, W] float, ImageNet-normalised -> [B, dim], unit rows, in the type of the parameters (float unless converted).
   at::Tensor forward(const at::Tensor& images);
   /// How every batch normalisation takes its statistics in training, by config.batch_norm.
   void set_batch_norm(const nn::SumOverRanks& sum_over_ranks);

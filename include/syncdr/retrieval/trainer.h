@@ -17,6 +17,7 @@ struct TrainConfig {
   training::OptimizerConfig optimizer;
   data::AugmentConfig augment;
   int64_t epochs = 15;
+  int64_t steps = 0;
   int64_t batch = 32;
   double temperature = 0.1;
   double instance_weight = 1;
@@ -36,6 +37,7 @@ struct TrainConfig {
     field.group(optimizer, "optimizer", "how it is trained");
     field.group(augment, "augment", "random changes of training images");
     field(epochs, "epochs", "passes over the longer domain", core::at_least(1));
+    field(steps, "steps", "optimizer steps instead of epochs, so that arms with longer lists train no longer; 0: epochs", core::at_least(0));
     field(batch, "batch", "images of the shorter domain in a global batch; the longer one's is scaled by the ratio of lengths", core::at_least(2));
     field(temperature, "temperature", "softmax temperature of both memory losses", core::above(0));
     field(instance_weight, "instance_weight", "weight of instance discrimination", core::at_least(0));
@@ -45,7 +47,7 @@ struct TrainConfig {
     field(pair_weight, "pair_weight", "weight of pseudo-positive pairs", core::at_least(0));
     field(pair_temperature, "pair_temperature", "softmax temperature of pseudo-positive pairs", core::above(0));
     field(bank_momentum, "bank_momentum", "share of the old row in a memory bank's update", core::between(0, 1));
-    field(precision, "precision", "arithmetic of the encoder: bf16 uses autocast", {"fp32", "bf16"});
+    field(precision, "precision", "arithmetic: bf16 is autocast of the encoder; fp64, slow, makes runs on different numbers of ranks comparable", {"fp32", "bf16", "fp64"});
     field(validate_every, "validate_every", "epochs between validations", core::at_least(1));
     field(checkpoint_every, "checkpoint_every", "epochs between checkpoints", core::at_least(1));
     field(loader_threads, "loader_threads", "threads of a rank that decode and augment", core::between(0, 64));

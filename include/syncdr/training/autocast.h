@@ -2,7 +2,7 @@
 #include <ATen/autocast_mode.h>
 #include <c10/core/Device.h>
 
-namespace syncdr::fit {
+namespace syncdr::training {
 
 /// While it lives, convolutions and matrix products on this kind of device run in bfloat16 where on is true; parameters and sums stay float32.
 class Autocast {
@@ -23,4 +23,4 @@ class Autocast {
   bool before_;
 };
 
-}  // namespace syncdr::fit
+}  // namespace syncdr::training
