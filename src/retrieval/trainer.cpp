@@ -25,6 +25,15 @@ void to_channels_last(torch::nn::Module& module) {
   }
 }
 
+// Module::to would convert the counters of batches too.
+void to_double(torch::nn::Module& module) {
+  std::vector<at::Tensor> tensors = module.parameters();
+  for (const at::Tensor& buffer : module.buffers()) tensors.push_back(buffer);
+  for (at::Tensor& tensor : tensors) {
+    if (tensor.is_floating_point()) tensor.set_data(tensor.to(at::kDouble));
+  }
+}
+
 io::NamedTensors copy_on_cpu(const io::NamedTensors& tensors) {
   io::NamedTensors copies;
   for (const auto& [name, tensor] : tensors) copies[name] = tensor.detach().to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
@@ -81,7 +90,8 @@ Training::Training(comm::World& world, const data::PairSet& a, const data::PairS
       checkpoints_(out / "checkpoints"),
       batches_(a, b, config.batch, seed, world.rank(), world.size()),
       encoder_(make_encoder(config.encoder, seed)) {
-  encoder_->to(world.device(), config.precision == "fp64" ? at::kDouble : at::kFloat);
+  encoder_->to(world.device());
+  if (config.precision == "fp64") to_double(*encoder_);
   to_channels_last(*encoder_);
   encoder_->set_batch_norm(training::sum_over_ranks(world));
   optimizer_ = training::make_optimizer(encoder_->parameters(), config.optimizer);

@@ -20,8 +20,24 @@ TEST_F(Training, LossesOfAnyNumberOfRanksAreThoseOfOne) {
     ASSERT_EQ(curve("run", figure).size(), 20u);
     expect_same(curve("run", figure), training::read_metric(beside_program("log.jsonl"), figure), rounding, figure);
   }
-  EXPECT_LT(curve("run", "loss").back().second, 0.9 * curve("run", "loss").front().second) << "training does not learn";
+  EXPECT_LT(curve("run", "loss").back().second, curve("run", "loss").front().second - 0.4) << "training does not learn";
   expect_same(curve("run", "val_score"), {{4, 0.25}, {9, 0.5}, {14, 0.75}, {19, 0.5}}, 0, "validation");
+}
+
+// After one step SGD's momentum is the gradient (with weight decay): here of a batch of all entries.
+TEST_F(Training, TheGradientOfAnyNumberOfRanksIsThatOfOne) {
+  TrainConfig config = config_of_test();
+  config.epochs = 1;
+  config.batch = 73;
+  EXPECT_EQ(run(config, {}, "run").steps, 1);
+  if (world().size() == 1) copy(folder_ / "run" / "checkpoints", beside_program("one-step"));
+  if (!world().is_root()) return;
+  const auto ours = training::CheckpointFolder(folder_ / "run" / "checkpoints").latest(), one = training::CheckpointFolder(beside_program("one-step")).latest();
+  ASSERT_TRUE(ours && one);
+  for (const auto& [name, tensor] : one->tensors) {
+    const at::Tensor wanted = tensor.to(at::kDouble), difference = (ours->tensors.at(name).to(at::kDouble) - wanted).abs().max();
+    EXPECT_LE(difference.item<double>(), 1e-9 * wanted.abs().max().item<double>()) << name;
+  }
 }
 
 TEST_F(Training, GoesOnAfterALossExactlyAndOnAnotherNumberOfRanks) {
@@ -122,7 +138,7 @@ TEST_F(Training, ALossThatIsNotANumberEndsTheRunWithItsStep) {
   EXPECT_FALSE(fs::exists(folder_ / "run" / "done.json"));
 }
 
-TEST_F(Training, InBfloat16StaysNearFloat32) {
+TEST_F(Training, InBfloat16StaysNearFullPrecision) {
   TrainConfig config = config_of_test();
   config.precision = "bf16";
   config.epochs = 1;
@@ -130,8 +146,9 @@ TEST_F(Training, InBfloat16StaysNearFloat32) {
   if (!world().is_root()) return;
   const Curve loss = curve("run", "loss"), reference = training::read_metric(beside_program("log.jsonl"), "loss");
   ASSERT_EQ(loss.size(), 5u);
-  EXPECT_NE(loss, Curve(reference.begin(), reference.begin() + 5)) << "this is float32";
-  for (size_t k = 0; k < loss.size(); ++k) EXPECT_NEAR(loss[k].second, reference[k].second, 0.05 * reference[k].second) << "step " << k;
+  // Later losses follow from weights that have gone other ways. That all are finite the training checks itself.
+  EXPECT_NEAR(loss.front().second, reference.front().second, 0.05 * reference.front().second);
+  EXPECT_GT(std::abs(loss.front().second - reference.front().second), 1e-5) << "this is no bfloat16";
 }
 
 // The last test of this file: the flag of a stop signal stays.
