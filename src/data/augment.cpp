@@ -14,11 +14,13 @@ namespace {
 /// What one training view draws. All of it is drawn whatever the configuration says, so that switching one change on does not alter the
 /// others.
 struct Draws {
-  bool flip, grey;
+  bool flip, grey, invert;
   double angle;             // degrees
   double scale;             // factor
   double shift_x, shift_y;  // shares of the side
   double crop_x, crop_y;    // shares of the room for the crop
+  double contrast;          // factor
+  double brightness;        // share of the range
 
   Draws(const AugmentConfig& config, core::Random& random) {
     flip = random.chance(config.flip);
@@ -29,6 +31,9 @@ struct Draws {
     crop_x = random.uniform();
     crop_y = random.uniform();
     grey = random.chance(config.grey);
+    contrast = 1 + random.uniform(-config.contrast, config.contrast);
+    brightness = random.uniform(-config.brightness, config.brightness);
+    invert = random.chance(config.invert);
   }
 };
 
@@ -81,6 +86,15 @@ void make_grey(cv::Mat& pixels) {
       [](cv::Vec3b& p, const int*) { p = cv::Vec3b::all(static_cast<uint8_t>((77 * p[0] + 150 * p[1] + 29 * p[2] + 128) >> 8)); });
 }
 
+/// Contrast about the picture's mean, brightness, negative: one linear map of all values, cut to 0..255.
+void change_tone(cv::Mat& pixels, const Draws& draws) {
+  if (draws.contrast == 1 && draws.brightness == 0 && !draws.invert) return;
+  const cv::Scalar means = cv::mean(pixels);
+  const double mean = (means[0] + means[1] + means[2]) / 3;
+  const double factor = draws.contrast, offset = mean * (1 - factor) + 255 * draws.brightness;
+  pixels.convertTo(pixels, CV_8U, draws.invert ? -factor : factor, draws.invert ? 255 - offset : offset);
+}
+
 }  // namespace
 
 void augment(const Image& image, const AugmentConfig& config, core::Random random, uint8_t* out) {
@@ -92,6 +106,7 @@ void augment(const Image& image, const AugmentConfig& config, core::Random rando
   cv::Mat target(side, side, CV_8UC3, out);
   cv::warpAffine(source, target, matrix, target.size(), cv::INTER_LINEAR | cv::WARP_INVERSE_MAP, cv::BORDER_REPLICATE);
   if (draws.grey) make_grey(target);
+  change_tone(target, draws);
 }
 
 void evaluation_view(const Image& image, const AugmentConfig& config, uint8_t* out) {

@@ -11,8 +11,11 @@ StepLog::StepLog(comm::World& world, const TrainConfig& config, const std::files
   world.root_only("opening the log of training", [&] { log_.emplace(file, first_step); });
 }
 
-void StepLog::add(int64_t step, double learning_rate, const at::Tensor& values, int64_t images) {
+void StepLog::begin_step() {
   if (waiting_.empty()) since_ = Clock::now();
+}
+
+void StepLog::add(int64_t step, double learning_rate, const at::Tensor& values, int64_t images) {
   waiting_.push_back({step, learning_rate, values, images});
 }
 

@@ -13,6 +13,8 @@ class StepLog {
  public:
   StepLog(comm::World& world, const TrainConfig& config, const std::filesystem::path& file, int64_t first_step);
 
+  /// Before a step's images are waited for: images/s counts all that a step takes, but neither validation nor checkpoints.
+  void begin_step();
   /// values [3] as in LossShare; images of all ranks.
   void add(int64_t step, double learning_rate, const at::Tensor& values, int64_t images);
   bool full() const { return static_cast<int64_t>(waiting_.size()) >= window; }

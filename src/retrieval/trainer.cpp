@@ -55,7 +55,7 @@ class Training {
   void validate(int64_t epoch);
   void save(int64_t next_step);
   void finish(const TrainResult& result);
-  int64_t steps() const { return config_.steps > 0 ? config_.steps : config_.epochs * batches_.steps_per_epoch(); }
+  int64_t steps() const { return steps_; }
   int64_t epochs() const { return (steps() + batches_.steps_per_epoch() - 1) / batches_.steps_per_epoch(); }  // the last may be cut short
 
   comm::World& world_;
@@ -72,7 +72,7 @@ class Training {
   std::unique_ptr<training::DataParallel> parallel_;
   std::unique_ptr<StepLog> log_;
   std::vector<MemoryBank> banks_;  // of A and B
-  int64_t next_step_ = 0;
+  int64_t steps_ = 0, next_step_ = 0;
   double best_score_ = 0;
   int64_t best_epoch_ = 0;  // 0: none yet
   io::NamedTensors best_;   // on rank 0
@@ -89,7 +89,8 @@ Training::Training(comm::World& world, const data::PairSet& a, const data::PairS
       identity_(std::move(identity)),
       checkpoints_(out / "checkpoints"),
       batches_(a, b, config.batch, seed, world.rank(), world.size()),
-      encoder_(make_encoder(config.encoder, seed)) {
+      encoder_(make_encoder(config.encoder, seed)),
+      steps_(config.images > 0 ? std::max<int64_t>(1, config.images / batches_.at(0).images) : config.epochs * batches_.steps_per_epoch()) {
   encoder_->to(world.device());
   if (config.precision == "fp64") to_double(*encoder_);
   to_channels_last(*encoder_);
@@ -175,6 +176,7 @@ void Training::train_steps() {
   data::Prefetcher<at::Tensor> images(load, next_step_, steps(), config_.loader_threads);
   encoder_->train();
   while (next_step_ < steps()) {
+    log_->begin_step();
     step(next_step_, images.next());
     const bool epoch_ends = ++next_step_ % per_epoch == 0 || next_step_ == steps();
     const bool stop = (log_->full() || epoch_ends) && log_->flush();

@@ -16,6 +16,9 @@ struct AugmentConfig {
   double scale = 0;
   double shift = 0;
   double grey = 0;
+  double contrast = 0;
+  double brightness = 0;
+  double invert = 0;
 
   void visit(core::Fields& field) {
     field(resize, "resize", "both sides are resized to this many pixels", core::between(8, 4096));
@@ -25,11 +28,14 @@ struct AugmentConfig {
     field(scale, "scale", "largest relative change of size, either way", core::between(0, 0.9));
     field(shift, "shift", "largest shift as a share of the side, either way", core::between(0, 0.5));
     field(grey, "grey", "probability that colours become grey values", core::between(0, 1));
+    field(contrast, "contrast", "largest relative change of contrast about the mean, either way", core::between(0, 1));
+    field(brightness, "brightness", "largest change of brightness as a share of the full range, either way", core::between(0, 1));
+    field(invert, "invert", "probability of a negative: where one domain draws dark on light what the other fills", core::between(0, 1));
   }
 };
 
 /// A training view of an image: one affine warp (resize, rotation, scale, shift, crop, flip together, so pixels are interpolated once), borders
-/// repeated, then grey. Writes [crop, crop, 3] uint8 to out. The same random stream gives the same pixels.
+/// repeated, then grey, contrast, brightness, negative. Writes [crop, crop, 3] uint8 to out. The same random stream gives the same pixels.
 void augment(const Image& image, const AugmentConfig& config, core::Random random, uint8_t* out);
 
 /// The evaluation view: resize (area-averaged when shrinking), centre crop. Writes [crop, crop, 3] uint8 to out.

@@ -17,7 +17,7 @@ struct TrainConfig {
   training::OptimizerConfig optimizer;
   data::AugmentConfig augment;
   int64_t epochs = 15;
-  int64_t steps = 0;
+  int64_t images = 0;
   int64_t batch = 32;
   double temperature = 0.1;
   double instance_weight = 1;
@@ -37,7 +37,7 @@ struct TrainConfig {
     field.group(optimizer, "optimizer", "how it is trained");
     field.group(augment, "augment", "random changes of training images");
     field(epochs, "epochs", "passes over the longer domain", core::at_least(1));
-    field(steps, "steps", "optimizer steps instead of epochs, so that arms with longer lists train no longer; 0: epochs", core::at_least(0));
+    field(images, "images", "images to encode instead of epochs: arms with pairs encode two an entry, so all arms then cost the same; 0: epochs", core::at_least(0));
     field(batch, "batch", "images of the shorter domain in a global batch; the longer one's is scaled by the ratio of lengths", core::at_least(2));
     field(temperature, "temperature", "softmax temperature of both memory losses", core::above(0));
     field(instance_weight, "instance_weight", "weight of instance discrimination", core::at_least(0));

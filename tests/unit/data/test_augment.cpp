@@ -171,5 +171,31 @@ TEST(EvaluationView, AveragesWhenShrinkingOneAxisAndEnlargingTheOther) {
       << "20 columns are averaged into one: uniform noise has a mean deviation of 64";
 }
 
+TEST(Augment, ContrastBrightnessAndNegativeAreOneLinearMapCutToTheRange) {
+  Image image{.height = 8, .width = 8, .pixels = std::vector<uint8_t>(8 * 8 * 3)};
+  for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(40 + i % 160);
+  const AugmentConfig plain{.resize = 8, .crop = 8, .flip = 0};
+  std::vector<uint8_t> before(image.pixels.size()), after(image.pixels.size());
+  augment(image, plain, core::Random(1, core::Purpose::augmentation), before.data());
+  EXPECT_EQ(before, image.pixels);
+
+  AugmentConfig negative = plain;
+  negative.invert = 1;
+  augment(image, negative, core::Random(1, core::Purpose::augmentation), after.data());
+  for (size_t i = 0; i < after.size(); ++i) EXPECT_EQ(after[i], 255 - before[i]);
+
+  AugmentConfig tone = plain;
+  tone.contrast = 0.5;
+  tone.brightness = 0.2;
+  bool changed = false;
+  for (uint64_t key = 0; key < 20; ++key) {
+    augment(image, tone, core::Random(1, core::Purpose::augmentation, key), after.data());
+    changed = changed || after != before;
+    for (size_t i = 1; i < after.size(); ++i)  // the order of values is kept
+      EXPECT_EQ(before[i] < before[i - 1] ? after[i] <= after[i - 1] : after[i] >= after[i - 1], true);
+  }
+  EXPECT_TRUE(changed);
+}
+
 }  // namespace
 }  // namespace syncdr::data
