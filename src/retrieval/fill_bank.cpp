@@ -57,12 +57,14 @@ void choose_statistics(comm::World& world, Encoder& encoder, bool pretrained) {
 
 }  // namespace
 
-std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets, const TrainConfig& config,
-                                     uint64_t seed) {
+std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets,
+                                     const TrainConfig& config, uint64_t seed) {
   const at::NoGradGuard no_gradient;
   choose_statistics(world, encoder, !config.encoder.weights.empty());
   const Deal deal{sets};
-  const auto load = [&](int64_t batch) { return evaluation_views(deal, deal.entries(batch, world.rank(), world.size()), config.augment, seed); };
+  const auto load = [&](int64_t batch) {
+    return evaluation_views(deal, deal.entries(batch, world.rank(), world.size()), config.augment, seed);
+  };
   std::vector<at::Tensor> own;
   core::Progress progress("memory banks", deal.batches(), "batches");
   data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), config.loader_threads);

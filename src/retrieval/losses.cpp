@@ -30,7 +30,8 @@ at::Tensor pseudo_positive_pairs(const at::Tensor& counterparts, const at::Tenso
   SYNCDR_ASSERT(counterparts.sizes() == features.sizes(), "{} counterparts of {} features", counterparts.size(0), features.size(0));
   // The mean over no pair would be NaN. A zero that still hangs on the features keeps every parameter in the backward pass.
   if (features.size(0) == 0) return counterparts.sum() + features.sum();
-  return at::cross_entropy_loss(logits_of(counterparts, features, temperature), at::arange(features.size(0), features.options().dtype(at::kLong)));
+  return at::cross_entropy_loss(logits_of(counterparts, features, temperature),
+                                at::arange(features.size(0), features.options().dtype(at::kLong)));
 }
 
 }  // namespace syncdr::retrieval

@@ -10,7 +10,8 @@ MemoryBank::MemoryBank(at::Tensor rows, double momentum) : rows_(std::move(rows)
 
 void MemoryBank::update(const at::Tensor& ids, const at::Tensor& features) {
   check_rows(ids, features, rows_);
-  if (std::get<0>(at::_unique(ids)).size(0) != ids.size(0)) throw core::UsageError("an entry occurs twice in one update of the memory bank");
+  if (std::get<0>(at::_unique(ids)).size(0) != ids.size(0))
+    throw core::UsageError("an entry occurs twice in one update of the memory bank");
   const at::NoGradGuard no_gradient;
   const at::Tensor at_device = ids.to(rows_.device());
   const at::Tensor mixed = momentum_ * rows_.index_select(0, at_device) + (1 - momentum_) * features.detach().to(rows_.options());

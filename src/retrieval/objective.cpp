@@ -14,8 +14,10 @@ LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const 
     const at::Tensor features = rows(own(domain.features));
     const double share = static_cast<double>(domain.own.size()) / static_cast<double>(domain.ids.size(0));
     instance = instance + 0.5 * share * instance_discrimination(features, banks[k].rows(), own(domain.ids), config.temperature);
-    if (with_matching) matching = matching + share * cross_domain_matching(features, banks[1 - k].rows(), config.temperature, config.matching_top);
-    pairs = pairs + pseudo_positive_pairs(rows(domain.counterparts), rows(domain.features.index_select(0, domain.paired)), config.pair_temperature);
+    if (with_matching)
+      matching = matching + share * cross_domain_matching(features, banks[1 - k].rows(), config.temperature, config.matching_top);
+    pairs = pairs +
+            pseudo_positive_pairs(rows(domain.counterparts), rows(domain.features.index_select(0, domain.paired)), config.pair_temperature);
   }
   return {config.instance_weight * instance + config.matching_weight * matching + config.pair_weight * pairs,
           at::stack({instance, matching, pairs / ranks}).detach()};

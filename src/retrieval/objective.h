@@ -11,11 +11,13 @@ struct LossShare {
   at::Tensor values;    ///< [3] constant: instance, matching, pairs, unweighted; summed over ranks they are the global batch's
 };
 
-/// banks: of A and B. gathered [n, D]: features of all ranks' rows in the order of GlobalBatches, with gradients into this rank's own rows only.
+/// banks: of A and B. gathered [n, D]: features of all ranks' rows in the order of GlobalBatches, with gradients into this rank's own rows
+/// only.
 ///
-/// Instance discrimination and matching are means over samples that do not see each other, so each rank computes its own samples' part. Pseudo-positive
-/// pairs compare every counterpart with all features of the batch: the gradient of one rank's rows has a term from every rank's pairs. There each rank
-/// computes the whole loss, a [P, P] product that is small beside the encoder, and backpropagates it into its own rows: nothing is counted twice.
+/// Instance discrimination and matching are means over samples that do not see each other, so each rank computes its own samples' part.
+/// Pseudo-positive pairs compare every counterpart with all features of the batch: the gradient of one rank's rows has a term from every
+/// rank's pairs. There each rank computes the whole loss, a [P, P] product that is small beside the encoder, and backpropagates it into its
+/// own rows: nothing is counted twice.
 LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const at::Tensor& gathered, const std::vector<MemoryBank>& banks,
                      bool with_matching, int ranks);
 

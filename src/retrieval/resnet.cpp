@@ -9,7 +9,8 @@ torch::nn::Conv2d convolution(int64_t in, int64_t out, int64_t kernel, int64_t s
   return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).bias(false));
 }
 
-/// A residual block: x + f(x), where f is two 3x3 convolutions or, in a bottleneck, 1x1, 3x3, 1x1 with four times as many channels at its end.
+/// A residual block: x + f(x), where f is two 3x3 convolutions or, in a bottleneck, 1x1, 3x3, 1x1 with four times as many channels at its
+/// end.
 class BlockImpl : public torch::nn::Module {
  public:
   BlockImpl(int64_t in, int64_t width, int64_t stride, bool bottleneck) {
@@ -74,9 +75,9 @@ ResNetImpl::ResNetImpl(const ResNetShape& shape) : pool_kernel_(shape.pool_kerne
 }
 
 at::Tensor ResNetImpl::forward(const at::Tensor& images) {
-  at::Tensor x = bn1_->forward(conv1_->forward(images)).relu_();                 // [B, C, H/2, W/2]
+  at::Tensor x = bn1_->forward(conv1_->forward(images)).relu_();                          // [B, C, H/2, W/2]
   x = at::max_pool2d(x, pool_kernel_, /*stride=*/2, /*padding=*/(pool_kernel_ - 1) / 2);  // [B, C, H/4, W/4]
-  for (auto& stage : stages_) x = stage->forward(x);                             // [B, features, H/32, W/32]
+  for (auto& stage : stages_) x = stage->forward(x);                                      // [B, features, H/32, W/32]
   return x.mean({2, 3});
 }
 

@@ -24,8 +24,8 @@ struct ResNetShape {
 /// resnet18, resnet50 (He et al., CVPR 2016), small: one basic block a stage behind a 5x5 stem, for 64-pixel pictures.
 ResNetShape resnet_shape(const std::string& name);
 
-/// A residual network up to and with global average pooling; parameters and buffers have torchvision's and timm's names. A bottleneck strides in
-/// its 3x3 convolution ("v1.5"), as theirs do.
+/// A residual network up to and with global average pooling; parameters and buffers have torchvision's and timm's names. A bottleneck
+/// strides in its 3x3 convolution ("v1.5"), as theirs do.
 class ResNetImpl : public torch::nn::Module {
  public:
   explicit ResNetImpl(const ResNetShape& shape);

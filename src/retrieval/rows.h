@@ -5,7 +5,8 @@
 
 namespace syncdr::retrieval {
 
-/// Throws UsageError unless rows [B] names one row of bank [N, D] for each of features [B, D]. Rows on the CPU are checked without waiting for a GPU.
+/// Throws UsageError unless rows [B] names one row of bank [N, D] for each of features [B, D]. Rows on the CPU are checked without waiting
+/// for a GPU.
 inline void check_rows(const at::Tensor& rows, const at::Tensor& features, const at::Tensor& bank) {
   if (features.dim() != 2 || bank.dim() != 2 || features.size(1) != bank.size(1)) {
     throw core::UsageError("features {} do not fit the memory bank {}", fmt::join(features.sizes(), "x"), fmt::join(bank.sizes(), "x"));

@@ -35,14 +35,18 @@ std::string text_of(const json::value* value) {
 
 }  // namespace
 
-json::object run_identity(const TrainConfig& config, uint64_t seed, const std::string& domain_a, const std::string& domain_b, const std::string& run,
-                          const data::PairSet& a, const data::PairSet& b) {
+json::object run_identity(const TrainConfig& config, uint64_t seed, const std::string& domain_a, const std::string& domain_b,
+                          const std::string& run, const data::PairSet& a, const data::PairSet& b) {
   TrainConfig lasting = config;
   const TrainConfig defaults;
   lasting.loader_threads = defaults.loader_threads;
   lasting.checkpoint_every = defaults.checkpoint_every;
-  return {{"seed", seed},          {"domain_a", domain_a}, {"domain_b", domain_b},
-          {"run", run},            {"entries_a", a.size()}, {"entries_b", b.size()},
+  return {{"seed", seed},
+          {"domain_a", domain_a},
+          {"domain_b", domain_b},
+          {"run", run},
+          {"entries_a", a.size()},
+          {"entries_b", b.size()},
           {"config", core::write_config(core::visit_of(lasting))}};
 }
 
@@ -51,9 +55,10 @@ void check_identity(const json::object& found, const json::object& wanted, const
     const json::value* then = found.if_contains(name);
     // As text: a number written as unsigned is read back as signed.
     if (text_of(then) == text_of(&value)) continue;
-    const std::string difference = name == "config" ? first_difference(text_of(then), text_of(&value)) : fmt::format("{}, now {}", text_of(then), text_of(&value));
-    throw core::UsageError("{} holds a training with other settings ({}: {}). Remove that folder or train into another one.", folder.string(),
-                           std::string(name), difference);
+    const std::string difference =
+        name == "config" ? first_difference(text_of(then), text_of(&value)) : fmt::format("{}, now {}", text_of(then), text_of(&value));
+    throw core::UsageError("{} holds a training with other settings ({}: {}). Remove that folder or train into another one.",
+                           folder.string(), std::string(name), difference);
   }
 }
 

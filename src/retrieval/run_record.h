@@ -10,8 +10,8 @@ namespace syncdr::retrieval {
 
 /// All that the result depends on: configuration, seed, domains, translation run, number of entries. Keys that only change speed or when
 /// state is saved are left out, so they may differ when a run goes on.
-boost::json::object run_identity(const TrainConfig& config, uint64_t seed, const std::string& domain_a, const std::string& domain_b, const std::string& run,
-                                 const data::PairSet& a, const data::PairSet& b);
+boost::json::object run_identity(const TrainConfig& config, uint64_t seed, const std::string& domain_a, const std::string& domain_b,
+                                 const std::string& run, const data::PairSet& a, const data::PairSet& b);
 
 /// Throws UsageError naming the first difference and the folder to remove.
 void check_identity(const boost::json::object& found, const boost::json::object& wanted, const std::filesystem::path& folder);

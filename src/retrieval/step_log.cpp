@@ -7,7 +7,8 @@
 
 namespace syncdr::retrieval {
 
-StepLog::StepLog(comm::World& world, const TrainConfig& config, const std::filesystem::path& file, int64_t first_step) : world_(world), config_(config) {
+StepLog::StepLog(comm::World& world, const TrainConfig& config, const std::filesystem::path& file, int64_t first_step)
+    : world_(world), config_(config) {
   world.root_only("opening the log of training", [&] { log_.emplace(file, first_step); });
 }
 
@@ -41,7 +42,8 @@ void StepLog::write(const Step& step, const at::Tensor& values, double images_pe
   last_loss_ = weighted_loss(config_, instance, matching, pairs);
   if (!std::isfinite(last_loss_)) {
     throw core::DataError(
-        "step {}: the loss is {} (instance {}, matching {}, pairs {}). Lower train.optimizer.learning_rate{}, or look for broken images with "
+        "step {}: the loss is {} (instance {}, matching {}, pairs {}). Lower train.optimizer.learning_rate{}, or look for broken images "
+        "with "
         "`syncdr-data verify`.",
         step.step, last_loss_, instance, matching, pairs, config_.precision == "bf16" ? ", or use train.precision = \"fp32\"" : "");
   }

@@ -18,7 +18,8 @@ class StepLog {
   /// values [3] as in LossShare; images of all ranks.
   void add(int64_t step, double learning_rate, const at::Tensor& values, int64_t images);
   bool full() const { return static_cast<int64_t>(waiting_.size()) >= window; }
-  /// Writes what waits. All ranks call it at the same step. True if any rank has been asked to stop. Throws DataError if a loss is not finite.
+  /// Writes what waits. All ranks call it at the same step. True if any rank has been asked to stop. Throws DataError if a loss is not
+  /// finite.
   bool flush();
   void validated(int64_t step, double score);
   double last_loss() const { return last_loss_; }

@@ -36,15 +36,16 @@ void to_double(torch::nn::Module& module) {
 
 io::NamedTensors copy_on_cpu(const io::NamedTensors& tensors) {
   io::NamedTensors copies;
-  for (const auto& [name, tensor] : tensors) copies[name] = tensor.detach().to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+  for (const auto& [name, tensor] : tensors)
+    copies[name] = tensor.detach().to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
   return copies;
 }
 
 /// One training, from its start or its newest checkpoint to done.json.
 class Training {
  public:
-  Training(comm::World& world, const data::PairSet& a, const data::PairSet& b, const TrainConfig& config, uint64_t seed, const Validate& validate,
-           const std::filesystem::path& out, boost::json::object identity);
+  Training(comm::World& world, const data::PairSet& a, const data::PairSet& b, const TrainConfig& config, uint64_t seed,
+           const Validate& validate, const std::filesystem::path& out, boost::json::object identity);
   TrainResult run();
 
  private:
@@ -78,8 +79,8 @@ class Training {
   io::NamedTensors best_;   // on rank 0
 };
 
-Training::Training(comm::World& world, const data::PairSet& a, const data::PairSet& b, const TrainConfig& config, uint64_t seed, const Validate& validate,
-                   const std::filesystem::path& out, boost::json::object identity)
+Training::Training(comm::World& world, const data::PairSet& a, const data::PairSet& b, const TrainConfig& config, uint64_t seed,
+                   const Validate& validate, const std::filesystem::path& out, boost::json::object identity)
     : world_(world),
       sets_{&a, &b},
       config_(config),
@@ -108,7 +109,9 @@ Training::Training(comm::World& world, const data::PairSet& a, const data::PairS
 bool Training::restore() {
   std::optional<training::Checkpoint> checkpoint = checkpoints_.latest();
   const int64_t found = checkpoint ? checkpoint->step : -1, newest = world_.all_reduce_max(found, "the newest checkpoint");
-  if (found != newest) throw core::IoError("{}: this rank sees step {}, another step {}. All ranks need the same file system.", (out_ / "checkpoints").string(), found, newest);
+  if (found != newest)
+    throw core::IoError("{}: this rank sees step {}, another step {}. All ranks need the same file system.",
+                        (out_ / "checkpoints").string(), found, newest);
   if (!checkpoint) return false;
   const std::string where = fmt::format("{}, step {}", (out_ / "checkpoints").string(), checkpoint->step);
   check_identity(io::json_object(checkpoint->state, "identity", where), identity_, out_);
@@ -154,7 +157,8 @@ void Training::step(int64_t index, const at::Tensor& images) {
     features = encoder_->forward(normalise_images(images, world_.device()));
   }
   const at::Tensor gathered = training::gather_with_own_gradient(world_, features, "features of the global batch");
-  const bool with_matching = config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps());
+  const bool with_matching =
+      config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps());
   const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching, world_.size());
   parallel_->backward(loss.backward);
   optimizer_->step();
@@ -184,7 +188,8 @@ void Training::train_steps() {
     if (epoch_ends) end_epoch((next_step_ + per_epoch - 1) / per_epoch);
     if (!stop || next_step_ == steps()) continue;
     save(next_step_);
-    throw core::StopRequested("training stopped on request after step {} of {}; {} holds its state, the same command goes on", next_step_, steps(), out_.string());
+    throw core::StopRequested("training stopped on request after step {} of {}; {} holds its state, the same command goes on", next_step_,
+                              steps(), out_.string());
   }
 }
 
@@ -229,8 +234,9 @@ TrainResult Training::run() {
 
 }  // namespace
 
-TrainResult train(comm::World& world, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const std::string& run,
-                  const TrainConfig& config, uint64_t seed, const Validate& validate, const std::filesystem::path& out) {
+TrainResult train(comm::World& world, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
+                  const std::string& run, const TrainConfig& config, uint64_t seed, const Validate& validate,
+                  const std::filesystem::path& out) {
   const data::PairSet a(dataset, domain_a, domain_b, run), b(dataset, domain_b, domain_a, run);
   const boost::json::object identity = run_identity(config, seed, domain_a, domain_b, run, a, b);
   if (const auto done = read_done(world, out, identity)) return *done;

@@ -32,7 +32,8 @@ TEST_F(Training, TheGradientOfAnyNumberOfRanksIsThatOfOne) {
   EXPECT_EQ(run(config, {}, "run").steps, 1);
   if (world().size() == 1) copy(folder_ / "run" / "checkpoints", beside_program("one-step"));
   if (!world().is_root()) return;
-  const auto ours = training::CheckpointFolder(folder_ / "run" / "checkpoints").latest(), one = training::CheckpointFolder(beside_program("one-step")).latest();
+  const auto ours = training::CheckpointFolder(folder_ / "run" / "checkpoints").latest(),
+             one = training::CheckpointFolder(beside_program("one-step")).latest();
   ASSERT_TRUE(ours && one);
   for (const auto& [name, tensor] : one->tensors) {
     const at::Tensor wanted = tensor.to(at::kDouble), difference = (ours->tensors.at(name).to(at::kDouble) - wanted).abs().max();

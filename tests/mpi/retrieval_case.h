@@ -12,8 +12,8 @@
 #include "syncdr/training/checkpoint.h"
 #include "syncdr/training/metric_log.h"
 
-/// One small training that the mpi tests of this room run on several numbers of ranks. What a run leaves for another one to compare with lies beside
-/// the programs.
+/// One small training that the mpi tests of this room run on several numbers of ranks. What a run leaves for another one to compare with
+/// lies beside the programs.
 namespace syncdr::retrieval {
 
 namespace fs = std::filesystem;
@@ -22,9 +22,9 @@ using Curve = std::vector<std::pair<int64_t, double>>;
 
 inline const char* const figures[] = {"loss", "loss_id", "loss_cdm", "loss_ppp"};
 
-/// In double precision: in single precision a rounding error of 1e-7 soon puts some value on the other side of a ReLU, which alone changes gradients by
-/// 1e-3, and after ten steps of a random network losses differ in the second digit, on one rank as well if only the batch is cut in another way.
-/// 4 epochs of 5 steps: 73 and 75 entries in batches of 14.
+/// In double precision: in single precision a rounding error of 1e-7 soon puts some value on the other side of a ReLU, which alone changes
+/// gradients by 1e-3, and after ten steps of a random network losses differ in the second digit, on one rank as well if only the batch is
+/// cut in another way. 4 epochs of 5 steps: 73 and 75 entries in batches of 14.
 inline TrainConfig config_of_test() {
   return {.encoder = {.name = "small", .dim = 32, .feature_norm = true},
           .optimizer = {.learning_rate = 1e-3},
@@ -36,7 +36,9 @@ inline TrainConfig config_of_test() {
           .precision = "fp64"};
 }
 
-inline fs::path beside_program(const std::string& name) { return fs::read_symlink("/proc/self/exe").parent_path() / "mpi_retrieval_reference" / name; }
+inline fs::path beside_program(const std::string& name) {
+  return fs::read_symlink("/proc/self/exe").parent_path() / "mpi_retrieval_reference" / name;
+}
 
 /// Scores by epoch, so that the third is best; the encoder given is in evaluation mode.
 struct Scores {
@@ -68,10 +70,13 @@ class Training : public testing::Test {
     if (world().is_root()) fs::remove_all(folder_);
   }
 
-  TrainResult run(const TrainConfig& config, const Validate& validate, const std::string& out, const std::string& translation = "swap", uint64_t seed = 11) {
+  TrainResult run(const TrainConfig& config, const Validate& validate, const std::string& out, const std::string& translation = "swap",
+                  uint64_t seed = 11) {
     return train(world(), *dataset_, "warm", "cold", translation, config, seed, validate, folder_ / out);
   }
-  Curve curve(const std::string& out, const std::string& figure) const { return training::read_metric(folder_ / out / "log.jsonl", figure); }
+  Curve curve(const std::string& out, const std::string& figure) const {
+    return training::read_metric(folder_ / out / "log.jsonl", figure);
+  }
   std::string weights(const std::string& out) const { return nn::state_hash(*load_encoder(folder_ / out / "encoder.safetensors")); }
   void copy(const fs::path& from, const fs::path& to) {
     world().root_only("copying", [&] {
@@ -90,7 +95,8 @@ inline void expect_same(const Curve& ours, const Curve& theirs, double tolerance
   ASSERT_EQ(ours.size(), theirs.size()) << what;
   for (size_t k = 0; k < ours.size(); ++k) {
     EXPECT_EQ(ours[k].first, theirs[k].first) << what;
-    EXPECT_NEAR(ours[k].second, theirs[k].second, tolerance * std::max(1.0, std::abs(theirs[k].second))) << what << ", step " << ours[k].first;
+    EXPECT_NEAR(ours[k].second, theirs[k].second, tolerance * std::max(1.0, std::abs(theirs[k].second)))
+        << what << ", step " << ours[k].first;
   }
 }
 

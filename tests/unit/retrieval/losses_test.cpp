@@ -138,7 +138,8 @@ TEST(LossShare, SharesOfAnyNumberOfRanksHaveTheValueAndTheGradientOfOne) {
       continue;
     }
     EXPECT_TRUE(values.allclose(wanted_values, 1e-12, 1e-12)) << ranks << " ranks: " << values << wanted_values;
-    for (size_t k = 0; k < leaves.size(); ++k) EXPECT_TRUE(leaves[k].grad().allclose(wanted[k], 1e-10, 1e-12)) << ranks << " ranks, leaf " << k;
+    for (size_t k = 0; k < leaves.size(); ++k)
+      EXPECT_TRUE(leaves[k].grad().allclose(wanted[k], 1e-10, 1e-12)) << ranks << " ranks, leaf " << k;
   }
   EXPECT_GT(wanted[2].abs().max().item<double>(), 1e-3);
 }
@@ -151,8 +152,11 @@ TEST(LossShare, OfAGlobalBatchIsTheFormulaOfThePaper) {
   const TrainConfig config;
   const LossShare share = loss_share(config, batch, arrange(batch, features, counterparts), banks, true, 1);
   const double instance = 0.5 * (instance_discrimination(features[0], banks[0].rows(), batch.domains[0].ids, 0.1) +
-                                 instance_discrimination(features[1], banks[1].rows(), batch.domains[1].ids, 0.1)).item<double>();
-  const double matching = (cross_domain_matching(features[0], banks[1].rows(), 0.1, 700) + cross_domain_matching(features[1], banks[0].rows(), 0.1, 700)).item<double>();
+                                 instance_discrimination(features[1], banks[1].rows(), batch.domains[1].ids, 0.1))
+                                    .item<double>();
+  const double matching =
+      (cross_domain_matching(features[0], banks[1].rows(), 0.1, 700) + cross_domain_matching(features[1], banks[0].rows(), 0.1, 700))
+          .item<double>();
   double pairs = 0;
   for (size_t k = 0; k < 2; ++k) {
     const at::Tensor& paired = batch.domains[k].paired;
