@@ -18,8 +18,8 @@ class BadInput(unittest.TestCase):
         cls.config.write_text(SMALL)
 
     def command(self, name, *arguments, config=None, ranks=None, data=None):
-        return run("syncdr", name, config or self.config, *arguments, "--set", f"data.root={data or self.folder / 'data'}",
-                   "--set", f"run.out={self.folder / 'run'}", ranks=ranks)
+        return run("syncdr", name, config or self.config, "--set", f"data.root={data or self.folder / 'data'}",
+                   "--set", f"run.out={self.folder / 'run'}", *arguments, ranks=ranks)
 
     def test_no_command_or_an_unknown_one_is_a_usage_error(self):
         expect(run("syncdr"), 2, "subcommand")
@@ -79,7 +79,7 @@ class BadInput(unittest.TestCase):
         expect(self.command("train", *arguments), 0)
         encoder = run_folder / "train" / "cds" / "encoder.safetensors"
         expect(self.command("train", "--arm", "cds", "--set", f"train.encoder.weights={encoder}", "--set", "train.encoder.dim=24"), 65,
-               "encoder.safetensors", "head.weight", "[16, 256]", "[24, 256]")
+               "encoder.safetensors", "head.bias", "[16]", "[24]")
 
     def test_a_run_folder_of_another_configuration_is_refused(self):
         arguments = ["--set", f"run.out={self.folder / 'claimed'}", "--set", 'run.arms=["cds"]', "--set", "train.epochs=1"]

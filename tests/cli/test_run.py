@@ -39,7 +39,7 @@ class WholeJob(unittest.TestCase):
                 self.assertAlmostEqual(figures["mean"], (figures["a_to_b"] + figures["b_to_a"]) / 2)
                 low, high = figures["a_to_b_interval"]
                 self.assertTrue(0 <= low <= figures["a_to_b"] <= high <= 1)
-        self.assertEqual(metrics["settings"]["translate"]["size"], 32)
+        self.assertIn("size = 32", metrics["settings"]["configuration"])
         page = (out / "report.html").read_text()
         for outside in ("http://", "https://", "<script", "src=\"/"):
             self.assertNotIn(outside, page.replace("http://www.w3.org/2000/svg", ""))

@@ -312,7 +312,8 @@ TEST(Translate, AnErrorOnOneRankEndsAllRanksAlikeAndKeepsWhatIsSealed) {
   const int last = world().size() - 1;
   translator.before_call = [&](int call) {
     if (world().rank() != last) std::this_thread::sleep_for(std::chrono::milliseconds(50));  // leaves work to the last rank
-    if (world().rank() == last && call == 3) throw core::IoError("the disk of the model is gone");
+    if (world().rank() == last && call == 1)  // a late rank may not get more than one unit
+      throw core::IoError("the disk of the model is gone");
   };
   expect_error(core::ExitCode::io, {"the disk of the model is gone"}, [&] { folder.translate(translator, noisy_config()); });
   for (const auto& [name, bytes] : contents(folder.run("noisy"))) EXPECT_FALSE(name.ends_with(".tmp")) << name;

@@ -1,5 +1,6 @@
 #include <cstdio>
 
+#include "syncdr/core/error.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/io/safetensors.h"
 
