@@ -29,7 +29,7 @@ struct Log {
 };
 
 // Rates say how fast the machine was, not how training went.
-bool is_rate(const std::string& name) { return name == "lr" || name.ends_with("_per_s"); }
+bool is_rate(const std::string& name) { return name == "lr" || name == "learning_rate" || name.ends_with("_per_s") || name.ends_with("_per_second"); }
 bool is_validation(const std::string& name) { return name == "val_score"; }
 
 // The names of training logs in words; others stand as they are.
