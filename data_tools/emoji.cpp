@@ -1,16 +1,13 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <mutex>
 #include <opencv2/core.hpp>
 #include <optional>
-#include <thread>
 
 #include "commands.h"
 #include "emoji_glyphs.h"
 #include "emoji_render.h"
+#include "parallel.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/philox.h"
@@ -49,27 +46,6 @@ bool is_colour(const std::string& domain) { return domain == "colour"; }
 
 std::string picture_key(const std::string& domain, const Glyph& glyph, const std::string& split, int number) {
   return fmt::format("{}/{:04X}/{}-{}", domain, glyph.code_point, split, number);
-}
-
-/// Calls work(0) ... work(count - 1), on all cores, in no order. The first exception is thrown again here.
-void in_parallel(int64_t count, const std::function<void(int64_t)>& work) {
-  cv::setNumThreads(0);  // these threads are all there are to be
-  std::atomic<int64_t> next{0};
-  std::exception_ptr error;
-  std::mutex mutex;
-  const auto run = [&] {
-    try {
-      for (int64_t i = next++; i < count; i = next++) work(i);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      error = std::current_exception();
-      next = count;
-    }
-  };
-  std::vector<std::jthread> threads(std::max(1u, std::thread::hardware_concurrency()));
-  for (auto& thread : threads) thread = std::jthread(run);
-  threads.clear();  // joins
-  if (error) std::rethrow_exception(error);
 }
 
 class EmojiSet {
@@ -175,6 +151,7 @@ class EmojiSet {
   std::vector<data::Row> draw(const std::vector<Picture>& all, int64_t first, int64_t last, const std::string& domain) {
     std::vector<data::Row> rows(static_cast<size_t>(last - first));
     const auto codec = data::codec_from_name(options_.codec);
+    cv::setNumThreads(0);  // the threads of in_parallel are all there are to be
     in_parallel(last - first, [&](int64_t i) {
       const Picture& picture = all[static_cast<size_t>(first + i)];
       const auto image = is_colour(domain) ? render_colour(picture.glyph->colour, options_.size, options_.seed, picture.render)
