@@ -1,21 +1,56 @@
 #pragma once
-#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
 
-/// The commands of syncdr-data, one file each. An add_NAME function registers a subcommand with its options and a callback that does the work;
-/// the callback throws core::Error, which main turns into the exit code.
-///
-///     void add_verify(CLI::App& app) {
-///       auto options = std::make_shared<Options>();                       // lives as long as the callback
-///       CLI::App* command = app.add_subcommand("verify", "check every file, row and checksum of a dataset");
-///       command->add_option("dataset", options->folder, "dataset folder")->required();
-///       command->callback([options] { verify(*options); });
-///     }
+#include "pack_sources.h"
+
+/// The commands of syncdr-data, one file each. main.cpp holds the command line; a command throws core::Error, which main turns into the exit code.
 namespace syncdr::data_tools {
 
-void add_pack(CLI::App& app);
-void add_inspect(CLI::App& app);
-void add_verify(CLI::App& app);
-void add_emoji(CLI::App& app);
-void add_export(CLI::App& app);
+struct PackOptions {
+  std::vector<std::filesystem::path> sources;
+  std::vector<std::string> lists;
+  std::filesystem::path root, out;
+  std::string codec = "auto";
+  int64_t size = 0, rows = 4096;
+  double max_bad_share = 0.001;
+  SplitOptions split;
+  bool halves = false, whole = false;  ///< --disjoint, --no-disjoint
+};
+/// Folders or published lists of images become a dataset of shards.
+void pack(PackOptions options);
+
+struct InspectOptions {
+  std::filesystem::path path, json;
+};
+/// Says what a dataset or a shard holds, without decoding it.
+void inspect(const InspectOptions& options);
+
+struct VerifyOptions {
+  std::filesystem::path root, json;
+};
+/// Checks every file's hash, every row's checksum, every image.
+void verify(const VerifyOptions& options);
+
+struct EmojiOptions {
+  std::filesystem::path out, colour_font, ink_font;
+  int size = 64;
+  uint64_t seed = 0;
+  int val = 1, test = 2;
+  std::string codec = "png";
+};
+/// Draws the emoji dataset.
+void make_emoji(const EmojiOptions& options);
+
+struct ExportOptions {
+  std::filesystem::path dataset, out;
+  std::string domain, split = "train", to, run;
+  int64_t count = 64, columns = 0;
+  int side = 64;
+};
+/// Lays pictures on one sheet, each followed by its translation where asked.
+void export_sheet(const ExportOptions& options);
 
 }  // namespace syncdr::data_tools

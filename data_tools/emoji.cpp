@@ -1,5 +1,3 @@
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <opencv2/core.hpp>
 #include <optional>
@@ -24,14 +22,6 @@ namespace {
 
 constexpr int64_t rows_per_shard = 1024;
 
-struct Options {
-  std::filesystem::path out, colour_font, ink_font;
-  int size = 64;
-  uint64_t seed = 0;
-  int val = 1, test = 2;
-  std::string codec = "png";
-};
-
 /// One picture to be drawn. The key names it in the dataset, the render says which of its emoji's pictures it is: that alone decides on its
 /// pixels.
 struct Picture {
@@ -50,7 +40,7 @@ std::string picture_key(const std::string& domain, const Glyph& glyph, const std
 
 class EmojiSet {
  public:
-  explicit EmojiSet(Options options) : options_(std::move(options)), fonts_(find_fonts(options_.colour_font, options_.ink_font)) {
+  explicit EmojiSet(EmojiOptions options) : options_(std::move(options)), fonts_(find_fonts(options_.colour_font, options_.ink_font)) {
     manifest_ = {.kind = "dataset", .name = "emoji", .domains = {"colour", "ink"}, .settings = settings()};
   }
 
@@ -214,7 +204,7 @@ class EmojiSet {
     run.write(folder / "translation.json");
   }
 
-  Options options_;
+  EmojiOptions options_;
   Fonts fonts_;
   data::Manifest manifest_;
   std::vector<Glyph> glyphs_;
@@ -224,19 +214,8 @@ class EmojiSet {
 
 }  // namespace
 
-void add_emoji(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("emoji", "make the emoji dataset: colour pictures and ink drawings of the same code points, from two fonts");
-  command->add_option("-o,--out", options->out, "dataset folder to make")->required();
-  command->add_option("--size", options->size, "height and width of a picture in pixels")->check(CLI::Range(16, 512));
-  command->add_option("--seed", options->seed, "of all renders and of the halves that train in one domain");
-  command->add_option("--val", options->val, "validation pictures of an emoji in each domain")->check(CLI::Range(1, 100));
-  command->add_option("--test", options->test, "test pictures of an emoji in each domain")->check(CLI::Range(1, 100));
-  command->add_option("--codec", options->codec, "how pictures are stored")->check(CLI::IsMember({"png", "jpeg", "raw"}));
-  command->add_option("--colour-font", options->colour_font, "font with colour bitmaps (default: Debian's fonts-noto-color-emoji)");
-  command->add_option("--ink-font", options->ink_font, "font with outlines (default: Debian's fonts-symbola)");
-  command->callback([options] { EmojiSet(*options).make(); });
+void make_emoji(const EmojiOptions& options) {
+  EmojiSet(options).make();
 }
 
 }  // namespace syncdr::data_tools

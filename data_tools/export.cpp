@@ -1,5 +1,3 @@
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
@@ -13,13 +11,6 @@
 /// syncdr-data export: pictures of a dataset as one sheet to look at, with --run beside what a translation made of them.
 namespace syncdr::data_tools {
 namespace {
-
-struct Options {
-  std::filesystem::path dataset, out;
-  std::string domain, split = "train", to, run;
-  int64_t count = 64, columns = 0;
-  int side = 64;
-};
 
 /// Pictures laid side by side, row by row, each scaled to a square cell.
 class Sheet {
@@ -57,7 +48,9 @@ std::map<std::string, std::vector<int64_t>> rows_by_key(const data::ShardList& l
   return rows;
 }
 
-void export_sheet(const Options& options) {
+}  // namespace
+
+void export_sheet(const ExportOptions& options) {
   if (options.run.empty() != options.to.empty())
     throw core::UsageError("--run and --to go together: the translation RUN of the pictures into the domain TO");
   const data::Dataset dataset(options.dataset);
@@ -80,24 +73,6 @@ void export_sheet(const Options& options) {
   }
   sheet.write(options.out);
   core::info("{}: {} of {} pictures of {}, {}", options.out.string(), count, real.rows(), options.domain, options.split);
-}
-
-}  // namespace
-
-void add_export(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("export", "lay pictures of a domain on one sheet to look at, beside their translations where asked");
-  command->add_option("dataset", options->dataset, "dataset folder")->required();
-  command->add_option("--domain", options->domain, "domain whose pictures are shown")->required();
-  command->add_option("--split", options->split, "split whose pictures are shown");
-  command->add_option("--to", options->to, "with --run: the domain into which the pictures were translated");
-  command->add_option("--run", options->run, "a translation: each picture is followed by what it became");
-  command->add_option("--count", options->count, "pictures, spread evenly over the split")->check(CLI::Range(1, 10'000));
-  command->add_option("--columns", options->columns, "pictures and translations in a row; 0: about 16")->check(CLI::Range(0, 1'000));
-  command->add_option("--side", options->side, "height and width of a picture on the sheet in pixels")->check(CLI::Range(8, 1'024));
-  command->add_option("--out", options->out, "PNG file to write")->required();
-  command->callback([options] { export_sheet(*options); });
 }
 
 }  // namespace syncdr::data_tools

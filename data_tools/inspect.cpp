@@ -12,10 +12,6 @@ namespace syncdr::data_tools {
 namespace fs = std::filesystem;
 namespace {
 
-struct Options {
-  fs::path path, json;
-};
-
 boost::json::object as_json(const std::map<std::string, std::string>& map) {
   boost::json::object object;
   for (const auto& [name, value] : map) object[name] = value;
@@ -117,7 +113,9 @@ void print_dataset(const boost::json::object& all) {
   }
 }
 
-void inspect(const Options& options) {
+}  // namespace
+
+void inspect(const InspectOptions& options) {
   const bool is_file = fs::is_regular_file(options.path);
   const boost::json::object all = is_file ? describe_shard(options.path) : describe_dataset(options.path);
   if (is_file) {
@@ -126,16 +124,6 @@ void inspect(const Options& options) {
     print_dataset(all);
   }
   if (!options.json.empty()) io::write_json(options.json, all);
-}
-
-}  // namespace
-
-void add_inspect(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("inspect", "say what a dataset or a single shard holds and how it was made");
-  command->add_option("path", options->path, "dataset folder or shard (.h5)")->required();
-  command->add_option("--json", options->json, "also write it to this file");
-  command->callback([options] { inspect(*options); });
 }
 
 }  // namespace syncdr::data_tools

@@ -4,24 +4,94 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/main.h"
 
-using namespace syncdr;
+namespace syncdr::data_tools {
+namespace {
+
+void add_pack(CLI::App& program, PackOptions& options) {
+  auto* command = program.add_subcommand("pack", "make a dataset of folders DOMAIN/CATEGORY/IMAGE or of lists");
+  command->add_option("sources", options.sources, "folders that hold DOMAIN/CATEGORY/IMAGE.jpg (jpeg, png)");
+  command->add_option("--list", options.lists, "DOMAIN:SPLIT=FILE: a list with a line \"path label\" an image; may be given often")->expected(1)->take_all();
+  command->add_option("--root", options.root, "folder that paths of lists are relative to (default: the list's)");
+  command->add_option("-o,--out", options.out, "dataset folder to make")->required();
+  command->add_option("--size", options.size, "resize the shorter side and keep the centre square of so many pixels; 0 keeps sizes")->check(CLI::Range(0, 8192));
+  command->add_option("--codec", options.codec, "how images are stored; auto: png if all are PNG, else jpeg")->check(CLI::IsMember({"auto", "png", "jpeg", "raw"}));
+  command->add_option("--rows", options.rows, "images a shard")->check(CLI::Range(1, 1000000));
+  command->add_option("--val", options.split.val, "share of validation images (folders)")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--test", options.split.test, "share of test images (folders)")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--seed", options.split.seed, "of the splits and of the halves of categories (folders)");
+  auto* halves = command->add_flag("--disjoint", options.halves, "the two domains train on different halves of the categories (default with two domains)");
+  command->add_flag("--no-disjoint", options.whole, "all domains train on all categories")->excludes(halves);
+  command->add_option("--max-bad-share", options.max_bad_share, "share of broken images above which packing stops")->check(CLI::Range(0.0, 1.0));
+  command->callback([&options] { pack(options); });
+}
+
+void add_inspect(CLI::App& program, InspectOptions& options) {
+  auto* command = program.add_subcommand("inspect", "say what a dataset or a single shard holds and how it was made");
+  command->add_option("path", options.path, "dataset folder or shard (.h5)")->required();
+  command->add_option("--json", options.json, "also write it to this file");
+  command->callback([&options] { inspect(options); });
+}
+
+void add_verify(CLI::App& program, VerifyOptions& options) {
+  auto* command = program.add_subcommand("verify", "check every file, checksum and image of a dataset and its translations");
+  command->add_option("dataset", options.root, "dataset folder")->required();
+  command->add_option("--json", options.json, "also write the figures and all problems to this file");
+  command->callback([&options] { verify(options); });
+}
+
+void add_emoji(CLI::App& program, EmojiOptions& options) {
+  auto* command = program.add_subcommand("emoji", "make the emoji dataset: colour pictures and ink drawings of the same code points, from two fonts");
+  command->add_option("-o,--out", options.out, "dataset folder to make")->required();
+  command->add_option("--size", options.size, "height and width of a picture in pixels")->check(CLI::Range(16, 512));
+  command->add_option("--seed", options.seed, "of all renders and of the halves that train in one domain");
+  command->add_option("--val", options.val, "validation pictures of an emoji in each domain")->check(CLI::Range(1, 100));
+  command->add_option("--test", options.test, "test pictures of an emoji in each domain")->check(CLI::Range(1, 100));
+  command->add_option("--codec", options.codec, "how pictures are stored")->check(CLI::IsMember({"png", "jpeg", "raw"}));
+  command->add_option("--colour-font", options.colour_font, "font with colour bitmaps (default: Debian's fonts-noto-color-emoji)");
+  command->add_option("--ink-font", options.ink_font, "font with outlines (default: Debian's fonts-symbola)");
+  command->callback([&options] { make_emoji(options); });
+}
+
+void add_export(CLI::App& program, ExportOptions& options) {
+  auto* command = program.add_subcommand("export", "lay pictures of a domain on one sheet to look at, beside their translations where asked");
+  command->add_option("dataset", options.dataset, "dataset folder")->required();
+  command->add_option("--domain", options.domain, "domain whose pictures are shown")->required();
+  command->add_option("--split", options.split, "split whose pictures are shown");
+  command->add_option("--to", options.to, "with --run: the domain into which the pictures were translated");
+  command->add_option("--run", options.run, "a translation: each picture is followed by what it became");
+  command->add_option("--count", options.count, "pictures, spread evenly over the split")->check(CLI::Range(1, 10'000));
+  command->add_option("--columns", options.columns, "pictures and translations in a row; 0: about 16")->check(CLI::Range(0, 1'000));
+  command->add_option("--side", options.side, "height and width of a picture on the sheet in pixels")->check(CLI::Range(8, 1'024));
+  command->add_option("--out", options.out, "PNG file to write")->required();
+  command->callback([&options] { export_sheet(options); });
+}
+
+int command_line(int argc, char** argv) {
+  CLI::App program("syncdr-data: prepares, inspects and checks the datasets of syncdr", "syncdr-data");
+  program.require_subcommand(1);
+  program.option_defaults()->always_capture_default();
+  PackOptions pack_options;
+  InspectOptions inspect_options;
+  VerifyOptions verify_options;
+  EmojiOptions emoji_options;
+  ExportOptions export_options;
+  add_pack(program, pack_options);
+  add_inspect(program, inspect_options);
+  add_verify(program, verify_options);
+  add_emoji(program, emoji_options);
+  add_export(program, export_options);
+  try {
+    program.parse(argc, argv);  // runs the chosen command's callback
+  } catch (const CLI::ParseError& error) {
+    // exit() prints help or the complaint; its own codes are CLI11's, ours are two: asked for help, or wrong usage.
+    return static_cast<int>(program.exit(error) == 0 ? core::ExitCode::done : core::ExitCode::usage);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace syncdr::data_tools
 
 int main(int argc, char** argv) {
-  return core::run_main([&] {
-    CLI::App app("syncdr-data: prepares, inspects and checks the datasets of syncdr", "syncdr-data");
-    app.require_subcommand(1);
-    app.option_defaults()->always_capture_default();
-    data_tools::add_pack(app);
-    data_tools::add_inspect(app);
-    data_tools::add_verify(app);
-    data_tools::add_emoji(app);
-    data_tools::add_export(app);
-    try {
-      app.parse(argc, argv);  // runs the chosen command's callback
-    } catch (const CLI::ParseError& error) {
-      // exit() prints help or the complaint; its own codes are CLI11's, ours are two: asked for help, or wrong usage.
-      return static_cast<int>(app.exit(error) == 0 ? core::ExitCode::done : core::ExitCode::usage);
-    }
-    return 0;
-  });
+  return syncdr::core::run_main([&] { return syncdr::data_tools::command_line(argc, argv); });
 }

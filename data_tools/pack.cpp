@@ -19,25 +19,14 @@ namespace syncdr::data_tools {
 namespace fs = std::filesystem;
 namespace {
 
-struct Options {
-  std::vector<fs::path> sources;
-  std::vector<std::string> lists;
-  fs::path root, out;
-  std::string codec = "auto";
-  int64_t size = 0, rows = 4096;
-  double max_bad_share = 0.001;
-  SplitOptions split;
-  bool halves = false, whole = false;  ///< --disjoint, --no-disjoint
-};
-
 /// auto: png where every image is a PNG, so that nothing is lost; jpeg otherwise.
-std::string choose_codec(const Options& options, const Sources& sources) {
+std::string choose_codec(const PackOptions& options, const Sources& sources) {
   if (options.codec != "auto") return options.codec;
   const auto is_png = [](const Source& image) { return image.file.extension() == ".png" || image.file.extension() == ".PNG"; };
   return std::all_of(sources.images.begin(), sources.images.end(), is_png) ? "png" : "jpeg";
 }
 
-Sources find_sources(Options& options) {
+Sources find_sources(PackOptions& options) {
   if (options.sources.empty() == options.lists.empty()) throw core::UsageError("pack needs either folders or --list, not both and not neither");
   if (options.codec == "raw" && options.size == 0) throw core::UsageError("--codec raw needs --size: raw images of a shard all have one size");
   if (!options.lists.empty()) {
@@ -56,7 +45,7 @@ Sources find_sources(Options& options) {
 
 class Packer {
  public:
-  Packer(const Options& options, const Sources& sources)
+  Packer(const PackOptions& options, const Sources& sources)
       : options_(options),
         sources_(sources),
         codec_(data::codec_from_name(choose_codec(options, sources))) {
@@ -183,7 +172,7 @@ class Packer {
                manifest_.entries.size(), quarantined_.size());
   }
 
-  const Options& options_;
+  const PackOptions& options_;
   const Sources& sources_;
   data::Codec codec_;
   std::optional<core::Progress> progress_;
@@ -194,26 +183,9 @@ class Packer {
 
 }  // namespace
 
-void add_pack(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("pack", "make a dataset of folders DOMAIN/CATEGORY/IMAGE or of lists");
-  command->add_option("sources", options->sources, "folders that hold DOMAIN/CATEGORY/IMAGE.jpg (jpeg, png)");
-  command->add_option("--list", options->lists, "DOMAIN:SPLIT=FILE: a list with a line \"path label\" an image; may be given often")->expected(1)->take_all();
-  command->add_option("--root", options->root, "folder that paths of lists are relative to (default: the list's)");
-  command->add_option("-o,--out", options->out, "dataset folder to make")->required();
-  command->add_option("--size", options->size, "resize the shorter side and keep the centre square of so many pixels; 0 keeps sizes")->check(CLI::Range(0, 8192));
-  command->add_option("--codec", options->codec, "how images are stored; auto: png if all are PNG, else jpeg")->check(CLI::IsMember({"auto", "png", "jpeg", "raw"}));
-  command->add_option("--rows", options->rows, "images a shard")->check(CLI::Range(1, 1000000));
-  command->add_option("--val", options->split.val, "share of validation images (folders)")->check(CLI::Range(0.0, 1.0));
-  command->add_option("--test", options->split.test, "share of test images (folders)")->check(CLI::Range(0.0, 1.0));
-  command->add_option("--seed", options->split.seed, "of the splits and of the halves of categories (folders)");
-  CLI::Option* yes = command->add_flag("--disjoint", options->halves, "the two domains train on different halves of the categories (default with two domains)");
-  command->add_flag("--no-disjoint", options->whole, "all domains train on all categories")->excludes(yes);
-  command->add_option("--max-bad-share", options->max_bad_share, "share of broken images above which packing stops")->check(CLI::Range(0.0, 1.0));
-  command->callback([options] {
-    const Sources sources = find_sources(*options);
-    Packer(*options, sources).pack();
-  });
+void pack(PackOptions options) {
+  const Sources sources = find_sources(options);
+  Packer(options, sources).pack();
 }
 
 }  // namespace syncdr::data_tools

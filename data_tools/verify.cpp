@@ -17,13 +17,9 @@ namespace syncdr::data_tools {
 namespace fs = std::filesystem;
 namespace {
 
-struct Options {
-  fs::path root, json;
-};
-
 class Verifier {
  public:
-  explicit Verifier(const Options& options) : options_(options) {}
+  explicit Verifier(const VerifyOptions& options) : options_(options) {}
 
   void verify() {
     const fs::path file = options_.root / "dataset.json";
@@ -122,7 +118,7 @@ class Verifier {
     throw core::DataError("{} ({} of {} files are bad)", problems_.begin()->second, problems_.size(), files_.size());
   }
 
-  const Options& options_;
+  const VerifyOptions& options_;
   std::vector<File> files_;
   std::mutex mutex_;
   std::map<int64_t, std::string> problems_;  // by place in files_
@@ -131,12 +127,8 @@ class Verifier {
 
 }  // namespace
 
-void add_verify(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("verify", "check every file, checksum and image of a dataset and its translations");
-  command->add_option("dataset", options->root, "dataset folder")->required();
-  command->add_option("--json", options->json, "also write the figures and all problems to this file");
-  command->callback([options] { Verifier(*options).verify(); });
+void verify(const VerifyOptions& options) {
+  Verifier(options).verify();
 }
 
 }  // namespace syncdr::data_tools

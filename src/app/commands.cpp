@@ -2,18 +2,13 @@
 
 #include <optional>
 
+#include "phases.h"
+#include "with_world.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/stop.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::app {
-
-void add_common_options(CLI::App& command, CommonOptions& options) {
-  command.add_option("config", options.config, "configuration file (TOML); `syncdr keys` lists its keys")->required();
-  command.add_option("--set", options.sets, "set one key, as in --set train.epochs=5 (may be repeated)")->allow_extra_args(false);
-  command.add_option("--json", options.json, "write the figures of this command to a file");
-  command.add_flag("--print-config", options.print_config, "print the resolved configuration and stop");
-}
 
 int with_world(const CommonOptions& options, const std::function<boost::json::object(comm::World&, const Settings&)>& work) {
   Settings settings;
@@ -46,6 +41,48 @@ int with_world(const CommonOptions& options, const std::function<boost::json::ob
   } catch (const std::exception& error) {
     world->fail(core::ExitCode::bug, fmt::format("unexpected: {}. This is a bug in syncdr; please report it with this text.", error.what()));
   }
+}
+
+int fit_command(const CommonOptions& options, const std::string& translator) {
+  return with_world(options, [&](comm::World& world, const Settings& settings) {
+    Job job(world, settings);
+    return fit_phase(job, translator);
+  });
+}
+
+int translate_command(const CommonOptions& options) {
+  return with_world(options, [](comm::World& world, const Settings& settings) {
+    Job job(world, settings);
+    return translate_phase(job, settings.translate.translator);
+  });
+}
+
+int train_command(const CommonOptions& options, const std::string& arm) {
+  return with_world(options, [&](comm::World& world, const Settings& settings) {
+    Job job(world, settings);
+    return train_phase(job, arm.empty() ? settings.run.main : arm);
+  });
+}
+
+int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split) {
+  return with_world(options, [&](comm::World& world, const Settings& settings) {
+    Job job(world, settings);
+    std::vector<evaluation::Arm> results;
+    for (const auto& arm : arms.empty() ? settings.run.arms : arms) results.push_back(evaluate_phase(job, arm, split));
+    boost::json::object figures;
+    world.root_only("printing figures", [&] {
+      const auto input = report_input(job, std::move(results), split);
+      fmt::print("{}\n", evaluation::table_text(input));
+      figures = evaluation::metrics_json(input, input.baseline, input.main);
+    });
+    return figures;
+  });
+}
+
+int keys_command() {
+  Settings settings;
+  fmt::print("{}", core::describe_config(core::visit_of(settings)));
+  return 0;
 }
 
 }  // namespace syncdr::app

@@ -1,29 +1,9 @@
 #pragma once
-#include <boost/json/object.hpp>
-
-#include <CLI/CLI.hpp>
-#include <functional>
 #include <string>
 #include <vector>
 
-#include "settings.h"
-#include "syncdr/comm/world.h"
-
-/// One function a command: it adds the command to the program, with what is to be done when it is chosen.
+/// The commands of syncdr: each does its work and returns the program's exit code. main.cpp holds the command line.
 namespace syncdr::app {
-
-/// What the command line chose: run() is called once parsing is over and returns the exit code.
-struct Chosen {
-  std::function<int()> run;
-};
-
-void add_run(CLI::App& program, Chosen& chosen);
-void add_fit(CLI::App& program, Chosen& chosen);
-void add_translate(CLI::App& program, Chosen& chosen);
-void add_train(CLI::App& program, Chosen& chosen);
-void add_evaluate(CLI::App& program, Chosen& chosen);
-void add_doctor(CLI::App& program, Chosen& chosen);
-void add_keys(CLI::App& program, Chosen& chosen);
 
 /// Options of every command that works on a dataset.
 struct CommonOptions {
@@ -32,10 +12,16 @@ struct CommonOptions {
   std::string json;
   bool print_config = false;
 };
-void add_common_options(CLI::App& command, CommonOptions& options);
 
-/// Starts the job's ranks, reads the settings, calls work on every rank, writes the figures that it returns (--json), and ends the job in order.
-/// Returns the exit code that all ranks agreed on.
-int with_world(const CommonOptions& options, const std::function<boost::json::object(comm::World&, const Settings&)>& work);
+int run_command(const CommonOptions& options);
+int fit_command(const CommonOptions& options, const std::string& translator);
+int translate_command(const CommonOptions& options);
+/// arm: empty for run.main.
+int train_command(const CommonOptions& options, const std::string& arm);
+/// arms: empty for all of run.arms.
+int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split);
+/// folder: where results will be written; json: a file for the findings, or empty.
+int doctor_command(const std::string& folder, const std::string& json);
+int keys_command();
 
 }  // namespace syncdr::app

@@ -1,5 +1,8 @@
+#include <fmt/format.h>
+
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <torch/cuda.h>
 #include <torch/version.h>
 
@@ -8,6 +11,7 @@
 
 #include "commands.h"
 #include "syncdr/comm/about.h"
+#include "syncdr/comm/world.h"
 #include "syncdr/io/about.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
@@ -94,7 +98,9 @@ std::vector<Finding> look(const comm::World& world, const std::filesystem::path&
   return findings;
 }
 
-int doctor(const std::string& folder, const std::string& json) {
+}  // namespace
+
+int doctor_command(const std::string& folder, const std::string& json) {
   comm::World world(comm::CommConfig{});
   auto code = core::ExitCode::done;
   if (world.is_root()) {
@@ -110,16 +116,6 @@ int doctor(const std::string& folder, const std::string& json) {
     if (!json.empty()) io::write_json(json, figures);
   }
   return static_cast<int>(world.finish(code));
-}
-
-}  // namespace
-
-void add_doctor(CLI::App& program, Chosen& chosen) {
-  auto* command = program.add_subcommand("doctor", "what this machine has for syncdr, and what to mend");
-  auto folder = std::make_shared<std::string>("."), json = std::make_shared<std::string>();
-  command->add_option("--folder", *folder, "where results will be written");
-  command->add_option("--json", *json, "also write the findings to a file");
-  command->callback([&chosen, folder, json] { chosen.run = [folder, json] { return doctor(*folder, *json); }; });
 }
 
 }  // namespace syncdr::app

@@ -2,6 +2,7 @@
 
 #include "commands.h"
 #include "phases.h"
+#include "with_world.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
@@ -50,11 +51,6 @@ boost::json::object run(comm::World& world, const Settings& settings) {
 
 }  // namespace
 
-void add_run(CLI::App& program, Chosen& chosen) {
-  auto* command = program.add_subcommand("run", "the whole job: fit translators, translate, train, evaluate, report; what is done is skipped");
-  auto options = std::make_shared<CommonOptions>();
-  add_common_options(*command, *options);
-  command->callback([&chosen, options] { chosen.run = [options] { return with_world(*options, run); }; });
-}
+int run_command(const CommonOptions& options) { return with_world(options, run); }
 
 }  // namespace syncdr::app

@@ -2,6 +2,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/data/loader.h"
+#include "syncdr/retrieval/encoder.h"
 #include "syncdr/training/data_parallel.h"
 
 namespace syncdr::evaluation {

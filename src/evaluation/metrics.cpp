@@ -1,5 +1,8 @@
 #include "syncdr/evaluation/metrics.h"
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/sort.h>
 #include <cmath>
 
 #include "syncdr/core/error.h"

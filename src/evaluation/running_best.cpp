@@ -1,5 +1,9 @@
 #include "running_best.h"
 
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <span>
 #include <ATen/Parallel.h>
 
 #include <bit>

@@ -1,5 +1,10 @@
 #include "syncdr/evaluation/search.h"
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/aminmax.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
 #include <cmath>
 #include <limits>
 

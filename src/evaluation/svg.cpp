@@ -1,5 +1,6 @@
 #include "svg.h"
 
+#include <fmt/format.h>
 #include <cmath>
 #include <limits>
 

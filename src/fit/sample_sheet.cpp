@@ -1,5 +1,8 @@
 #include "sample_sheet.h"
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+
 #include "syncdr/core/error.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/io/atomic_file.h"

@@ -1,5 +1,7 @@
 #include "syncdr/io/safetensors.h"
 
+#include <ATen/ops/empty.h>
+
 #include <bit>
 #include <boost/json.hpp>
 #include <cstring>

@@ -1,5 +1,6 @@
 #include "syncdr/training/metric_log.h"
 
+#include <optional>
 #include <boost/json/serialize.hpp>
 #include <cmath>
 #include <fstream>

@@ -1,5 +1,6 @@
 #include "syncdr/translate/engine.h"
 
+#include <ATen/ops/zeros.h>
 #include <atomic>
 #include <chrono>
 #include <thread>

@@ -1,5 +1,7 @@
 #include "filter_translator.h"
 
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/ones.h>
 #include <ATen/Parallel.h>
 
 #include <opencv2/core.hpp>

@@ -1,5 +1,7 @@
 #include "painter.h"
 
+#include <ATen/ops/zeros.h>
+
 #include "pictures.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"

@@ -1,5 +1,7 @@
 #include "read_ahead.h"
 
+#include <ATen/ops/zeros.h>
+
 #include "parallel.h"
 #include "pictures.h"
 #include "syncdr/core/error.h"

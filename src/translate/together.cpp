@@ -1,5 +1,6 @@
 #include "together.h"
 
+#include <ATen/ops/full.h>
 #include <new>
 
 #include "syncdr/core/error.h"

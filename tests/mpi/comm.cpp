@@ -1,5 +1,6 @@
 // rooms: comm
 // World's collectives, the work queue and the gradient reducer, over MPI on the CPU.
+#include <torch/optim/sgd.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
 #include "mpi_test.h"

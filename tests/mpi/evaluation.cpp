@@ -4,6 +4,7 @@
 #include "mpi_test.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/evaluation/evaluate.h"
+#include "syncdr/retrieval/encoder.h"
 
 namespace syncdr {
 namespace {

@@ -8,7 +8,10 @@
 #include "syncdr/data/augment.h"
 #include "syncdr/data/dataset.h"
 #include "syncdr/evaluation/metrics.h"
-#include "syncdr/retrieval/encoder.h"
+
+namespace syncdr::retrieval {
+class Encoder;
+}
 
 namespace syncdr::evaluation {
 

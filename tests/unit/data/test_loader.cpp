@@ -1,5 +1,7 @@
 #include "syncdr/data/loader.h"
 
+#include <ATen/ops/equal.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <atomic>

@@ -1,5 +1,7 @@
 #include "syncdr/io/safetensors.h"
 
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
 #include <cstring>

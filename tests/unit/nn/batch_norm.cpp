@@ -1,5 +1,6 @@
 #include "syncdr/nn/batch_norm.h"
 
+#include <torch/cuda.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
