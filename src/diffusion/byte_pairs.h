@@ -1,0 +1,39 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace syncdr::diffusion {
+
+/// Byte-pair encoding over bytes (Sennrich et al., ACL 2016; the alphabet of GPT-2), CLIP's variant: a word's last symbol ends in "</w>".
+class BytePairs {
+ public:
+  /// merges.txt: a line of heading, then one "LEFT RIGHT" a line, the most frequent first. Throws DataError naming file and line.
+  explicit BytePairs(const std::filesystem::path& merges);
+
+  /// The word's symbols as the vocabulary spells them ("cat</w>"). Words are remembered. Safe to call from several threads.
+  std::vector<std::string> split(const std::string& word) const;
+
+ private:
+  struct Merge {
+    int64_t rank;
+    int result;
+  };
+  static uint64_t key_of(int left, int right) { return uint64_t(uint32_t(left)) << 32 | uint32_t(right); }
+  int symbol(const std::string& text);
+  void add_merge(std::string_view line, int64_t rank, const std::string& where);
+  void merge_all(std::vector<int>& word) const;
+
+  std::vector<std::string> texts_;                // of each symbol
+  std::unordered_map<std::string, int> symbols_;  // the symbol of each text
+  std::unordered_map<uint64_t, Merge> merges_;
+  std::vector<int> bytes_, last_bytes_;  // the symbol of each byte, within a word and at its end
+  mutable std::mutex mutex_;
+  mutable std::unordered_map<std::string, std::vector<std::string>> cache_;
+};
+
+}  // namespace syncdr::diffusion

@@ -1,0 +1,233 @@
+#include "syncdr/diffusion/checkpoint.h"
+
+#include <boost/json.hpp>
+
+#include "syncdr/core/error.h"
+#include "syncdr/io/json.h"
+
+namespace syncdr::diffusion {
+namespace json = boost::json;
+namespace fs = std::filesystem;
+namespace {
+
+/// A value for a message, cut where it gets long.
+std::string shown(const json::value& value) {
+  if (value.is_double()) return fmt::format("{}", value.get_double());  // 0.5; Boost writes 5E-1
+  const std::string text = json::serialize(value);
+  return text.size() <= 100 ? text : text.substr(0, 100) + "...";
+}
+
+/// Equal as Python compares what a configuration holds: 1 equals 1.0. What is off may be written false or null.
+bool same(const json::value& a, const json::value& b) {
+  const auto off = [](const json::value& value) { return value.is_null() || (value.is_bool() && !value.get_bool()); };
+  if (off(a) && off(b)) return true;
+  if (a.is_number() && b.is_number()) return a.to_number<double>() == b.to_number<double>();
+  if (!a.is_array() || !b.is_array()) return a == b;
+  const json::array &x = a.get_array(), &y = b.get_array();
+  return x.size() == y.size() && std::equal(x.begin(), x.end(), y.begin(), same);
+}
+
+/// A name from a file or a caller that must stay in its folder. Symbolic links are followed: download caches are made of them.
+void check_plain_name(const std::string& name, const std::string& where) {
+  if (name.empty() || name == "." || name == ".." || name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos)
+    throw core::DataError("{}: \"{}\" is not the plain name of something in this folder", where, name);
+}
+
+/// The file of each tensor.
+std::map<std::string, std::string> read_weight_map(const fs::path& index) {
+  const std::string where = index.string();
+  const json::value content = io::read_json(index);
+  std::map<std::string, std::string> files;
+  for (const auto& item : io::json_object(io::as_object(content, where), "weight_map", where)) {
+    const std::string tensor(item.key());
+    const json::string* file = item.value().if_string();
+    if (!file) throw core::DataError("{}: weight_map: \"{}\" is not mapped to a file's name", where, tensor);
+    check_plain_name(std::string(*file), where);
+    files.emplace(tensor, *file);
+  }
+  return files;
+}
+
+io::NamedTensors read_shards(const fs::path& folder, const fs::path& index) {
+  const auto weight_map = read_weight_map(index);
+  std::set<std::string> files;
+  for (const auto& [tensor, file] : weight_map) files.insert(file);
+  io::NamedTensors all;
+  for (const std::string& file : files) {
+    if (!fs::exists(folder / file))
+      throw core::DataError("{}: the shard \"{}\" is missing. Download the folder again.", index.string(), file);
+    for (auto& [name, tensor] : io::read_safetensors(folder / file).tensors) {
+      const auto listed = weight_map.find(name);
+      if (listed == weight_map.end() || listed->second != file)
+        throw core::DataError("{}: holds \"{}\", which {} does not list for it", (folder / file).string(), name, index.filename().string());
+      all.emplace(name, tensor);
+    }
+  }
+  for (const auto& [tensor, file] : weight_map) {
+    if (!all.contains(tensor))
+      throw core::DataError("{}: lacks \"{}\", which {} lists for it", (folder / file).string(), tensor, index.filename().string());
+  }
+  return all;
+}
+
+/// What the user may have downloaded in place of the weights that are wanted.
+std::string weights_present(const fs::path& folder) {
+  std::set<std::string> names;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string suffix = entry.path().extension().string();
+    if (suffix == ".safetensors" || suffix == ".bin" || suffix == ".ckpt" || suffix == ".msgpack")
+      names.insert(entry.path().filename().string());
+  }
+  if (names.empty()) return "The folder holds no weights.";
+  return fmt::format("The folder holds {}; only safetensors are read, and of a variant only if it is named.", fmt::join(names, ", "));
+}
+
+}  // namespace
+
+ConfigReader::ConfigReader(const fs::path& file) : where_(file.string()) {
+  const json::value content = io::read_json(file);
+  fields_ = io::as_object(content, where_);
+}
+
+ConfigReader::ConfigReader(json::object fields, std::string where) : fields_(std::move(fields)), where_(std::move(where)) {}
+
+void ConfigReader::refuse(const char* name, const std::string& why) const { throw core::DataError("{}: \"{}\" {}", where_, name, why); }
+
+const json::value* ConfigReader::find(const char* name) {
+  seen_.insert(name);
+  const json::value* value = fields_.if_contains(name);
+  return value && !value->is_null() ? value : nullptr;
+}
+
+int64_t ConfigReader::integer(const char* name, int64_t fallback) {
+  const json::value* value = find(name);
+  if (!value) return fallback;
+  if (!value->is_int64()) refuse(name, fmt::format("is {}, not an integer", shown(*value)));
+  return value->get_int64();
+}
+
+double ConfigReader::number(const char* name, double fallback) {
+  const json::value* value = find(name);
+  if (!value) return fallback;
+  if (!value->is_number()) refuse(name, fmt::format("is {}, not a number", shown(*value)));
+  return value->to_number<double>();
+}
+
+bool ConfigReader::boolean(const char* name, bool fallback) {
+  const json::value* value = find(name);
+  if (!value) return fallback;
+  if (!value->is_bool()) refuse(name, fmt::format("is {}, not true or false", shown(*value)));
+  return value->get_bool();
+}
+
+std::string ConfigReader::text(const char* name, const std::string& fallback) {
+  const json::value* value = find(name);
+  if (!value) return fallback;
+  if (!value->is_string()) refuse(name, fmt::format("is {}, not a string", shown(*value)));
+  return std::string(value->get_string());
+}
+
+std::vector<int64_t> ConfigReader::integers(const char* name, const std::vector<int64_t>& fallback) {
+  const json::value* value = find(name);
+  if (!value) return fallback;
+  std::vector<int64_t> values;
+  if (!value->is_array()) refuse(name, fmt::format("is {}, not a list of integers", shown(*value)));
+  for (const json::value& item : value->get_array()) {
+    if (!item.is_int64()) refuse(name, fmt::format("holds {}, not an integer", shown(item)));
+    values.push_back(item.get_int64());
+  }
+  return values;
+}
+
+std::vector<std::string> ConfigReader::texts(const char* name, const std::vector<std::string>& fallback) {
+  const json::value* value = find(name);
+  if (!value) return fallback;
+  std::vector<std::string> values;
+  if (!value->is_array()) refuse(name, fmt::format("is {}, not a list of strings", shown(*value)));
+  for (const json::value& item : value->get_array()) {
+    if (!item.is_string()) refuse(name, fmt::format("holds {}, not a string", shown(item)));
+    values.emplace_back(item.get_string());
+  }
+  return values;
+}
+
+std::vector<int64_t> ConfigReader::per_level(const char* name, size_t count, int64_t fallback) {
+  const json::value* value = find(name);
+  if (!value || !value->is_array()) return std::vector<int64_t>(count, integer(name, fallback));
+  std::vector<int64_t> values = integers(name, {});
+  if (values.size() != count) refuse(name, fmt::format("has {} values for {} levels", values.size(), count));
+  return values;
+}
+
+void ConfigReader::only(const char* name, const json::value& supported) {
+  seen_.insert(name);
+  const json::value* value = fields_.if_contains(name);
+  if (value && !same(*value, supported)) refuse(name, fmt::format("is {}; only {} is supported", shown(*value), shown(supported)));
+}
+
+void ConfigReader::ignore(const char* name) { seen_.insert(name); }
+
+bool ConfigReader::has(const char* name) const {
+  const json::value* value = fields_.if_contains(name);
+  return value && !value->is_null();
+}
+
+void ConfigReader::finish() const {
+  for (const auto& field : fields_) {
+    const std::string name(field.key());
+    if (name.starts_with("_") || seen_.contains(name)) continue;
+    throw core::DataError("{}: the field \"{}\" ({}) is not known; a model that needs it would compute something else here", where_, name,
+                          shown(field.value()));
+  }
+}
+
+CheckpointFolder::CheckpointFolder(fs::path root, std::string variant) : root_(std::move(root)), variant_(std::move(variant)) {
+  if (!variant_.empty()) check_plain_name(variant_, "variant");
+  const fs::path file = root_ / "model_index.json";
+  if (!fs::exists(file))
+    throw core::DataError("{}: there is no model_index.json; this is no checkpoint folder in the layout of diffusers", root_.string());
+  const json::value content = io::read_json(file);
+  const json::object& index = io::as_object(content, file.string());
+  pipeline_ = io::json_string(index, "_class_name", file.string());
+  for (const auto& item : index) {
+    const json::array* pair = item.value().if_array();  // [library, class]; [null, null] if the pipeline goes without; others are settings
+    if (pair && pair->size() == 2 && (*pair)[0].is_string() && (*pair)[1].is_string())
+      classes_.emplace(item.key(), (*pair)[1].get_string());
+  }
+}
+
+bool CheckpointFolder::has(const std::string& component) const { return classes_.contains(component); }
+
+const std::string& CheckpointFolder::class_of(const std::string& component) const {
+  const auto found = classes_.find(component);
+  if (found == classes_.end())
+    throw core::DataError("{}: {} has no component \"{}\"", (root_ / "model_index.json").string(), pipeline_, component);
+  return found->second;
+}
+
+fs::path CheckpointFolder::component(const std::string& name, const std::string& expected_class) const {
+  const std::string& found = class_of(name);
+  if (found != expected_class)
+    throw core::DataError("{}: \"{}\" is a {}, expected is a {}", (root_ / "model_index.json").string(), name, found, expected_class);
+  check_plain_name(name, (root_ / "model_index.json").string());
+  if (!fs::is_directory(root_ / name))
+    throw core::DataError("{}: the folder of the component \"{}\" ({}) is missing. Download it too.", (root_ / name).string(), name, found);
+  return root_ / name;
+}
+
+io::NamedTensors CheckpointFolder::weights(const std::string& component_name, const std::string& stem) const {
+  return read_weights(component(component_name, class_of(component_name)), stem, variant_);
+}
+
+io::NamedTensors read_weights(const fs::path& folder, const std::string& stem, const std::string& variant) {
+  const std::string infix = variant.empty() ? "" : "." + variant;
+  const fs::path file = folder / (stem + infix + ".safetensors");
+  const fs::path index = folder / (stem + ".safetensors.index" + infix + ".json");
+  if (fs::exists(file)) return io::read_safetensors(file).tensors;
+  if (fs::exists(index)) return read_shards(folder, index);
+  throw core::DataError("{}: neither {} nor {} is there. {}", folder.string(), file.filename().string(), index.filename().string(),
+                        weights_present(folder));
+}
+
+}  // namespace syncdr::diffusion
