@@ -47,7 +47,7 @@ boost_packages() {
 wanted_packages() {
   printf '%s\n' g++ cmake ninja-build pkg-config ccache python3 python3-venv ca-certificates \
     libopenmpi-dev openmpi-bin libhdf5-dev libopencv-core-dev libopencv-imgproc-dev libturbojpeg0-dev libspng-dev \
-    libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libxxhash-dev libfreetype-dev libgtest-dev libgmock-dev \
+    libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libxxhash-dev libfreetype-dev libicu-dev libgtest-dev libgmock-dev \
     libbenchmark-dev fonts-noto-color-emoji fonts-symbola
   boost_packages
   # mold links this project about four times faster than ld; lld is the next best where mold is not packaged.
