@@ -1,0 +1,224 @@
+#include "syncdr/diffusion/scheduler.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <regex>
+
+#include "scheduler_config.h"
+#include "scheduler_float.h"
+#include "syncdr/core/error.h"
+#include "syncdr/io/file.h"
+#include "syncdr/io/json.h"
+
+namespace syncdr::diffusion {
+namespace {
+
+/// Fields of diffusers' schedulers that belong to some class of the family. A file keeps them through changes of class ("clip_sample" in
+/// the PNDM configuration of Stable Diffusion 1.5), and a class passes over those that are not its own.
+constexpr const char* family_fields[] = {"algorithm_type",
+                                         "beta_end",
+                                         "beta_schedule",
+                                         "beta_start",
+                                         "clip_sample",
+                                         "clip_sample_range",
+                                         "disable_corrector",
+                                         "dynamic_thresholding_ratio",
+                                         "euler_at_final",
+                                         "final_sigmas_type",
+                                         "flow_shift",
+                                         "interpolation_type",
+                                         "lambda_min_clipped",
+                                         "lower_order_final",
+                                         "noise_sampler_seed",
+                                         "num_train_timesteps",
+                                         "predict_x0",
+                                         "prediction_type",
+                                         "rescale_betas_zero_snr",
+                                         "rho",
+                                         "sample_max_value",
+                                         "set_alpha_to_one",
+                                         "set_alpha_to_zero",
+                                         "sigma_data",
+                                         "sigma_max",
+                                         "sigma_min",
+                                         "sigma_schedule",
+                                         "skip_prk_steps",
+                                         "solver_order",
+                                         "solver_p",
+                                         "solver_type",
+                                         "steps_offset",
+                                         "thresholding",
+                                         "time_shift_type",
+                                         "timestep_spacing",
+                                         "timestep_type",
+                                         "trained_betas",
+                                         "use_beta_sigmas",
+                                         "use_dynamic_shifting",
+                                         "use_exponential_sigmas",
+                                         "use_flow_sigmas",
+                                         "use_karras_sigmas",
+                                         "use_lu_lambdas",
+                                         "variance_type"};
+
+using Maker = std::unique_ptr<Scheduler> (*)(ConfigReader& config);
+
+struct Entry {
+  std::string name;
+  Maker make;
+};
+
+const std::vector<Entry>& makers_without_eta() {
+  static const std::vector<Entry> all{{"DDIMInverseScheduler", make_ddim_inverse},
+                                      {"DPMSolverMultistepScheduler", make_dpm_multistep},
+                                      {"EulerAncestralDiscreteScheduler", make_euler_ancestral},
+                                      {"EulerDiscreteScheduler", make_euler},
+                                      {"LMSDiscreteScheduler", make_lms},
+                                      {"PNDMScheduler", make_pndm}};
+  return all;
+}
+
+std::unique_ptr<Scheduler> make_class(const std::string& name, ConfigReader& config, const SamplerOptions& options) {
+  if (!(options.eta >= 0 && options.eta <= 1)) throw core::UsageError("eta = {} is not 0 to 1", options.eta);
+  if (name == "DDIMScheduler") return make_ddim(config, options.eta);
+  if (options.eta != 0) throw core::UsageError("eta = {}: {} has no use for it; it is DDIMScheduler's", options.eta, name);
+  for (const Entry& entry : makers_without_eta())
+    if (entry.name == name) return entry.make(config);
+  throw core::UsageError("no scheduler \"{}\"; there are {}", name, fmt::join(scheduler_names(), ", "));
+}
+
+bool is_known(const std::string& name) {
+  return std::find(scheduler_names().begin(), scheduler_names().end(), name) != scheduler_names().end();
+}
+
+/// [2, T] on the CPU: signal and std of every training time.
+template <class LevelOfTime>
+at::Tensor table_of(int64_t count, const LevelOfTime& level_of_time) {
+  at::Tensor table = at::empty({2, count}, at::kFloat);
+  float* const values = table.mutable_data_ptr<float>();
+  for (int64_t time = 0; time < count; ++time) {
+    const auto level = level_of_time(time);
+    values[time] = level.signal;
+    values[count + time] = level.std;
+  }
+  return table;
+}
+
+/// The entries of a [T] row at times [B], shaped to multiply `like`.
+at::Tensor for_batch(const at::Tensor& row, const at::Tensor& times, const at::Tensor& like) {
+  std::vector<int64_t> shape(size_t(like.dim()), 1);
+  shape[0] = times.numel();
+  return row.index_select(0, times).to(like.scalar_type()).view(shape);
+}
+
+/// Moved along with the caller's device: the copy is then made once, not at every call.
+const at::Tensor& on_device(at::Tensor& table, const at::Tensor& like) {
+  if (table.device() != like.device()) table = table.to(like.device());
+  return table;
+}
+
+constexpr size_t max_config_bytes = 1 << 20;
+
+std::string read_text(const std::filesystem::path& path) {
+  const io::InputFile file(path);
+  if (file.size() > max_config_bytes)
+    throw core::DataError("{}: has {} bytes, at most {} are read", path.string(), file.size(), max_config_bytes);
+  std::string text(file.size(), '\0');
+  file.read_at(0, std::span(reinterpret_cast<uint8_t*>(text.data()), text.size()));
+  return text;
+}
+
+}  // namespace
+
+Scheduler::~Scheduler() = default;
+
+void Scheduler::set_steps(int64_t count) {
+  if (count < 1 || count > train_steps())
+    throw core::UsageError("{}: {} steps, not 1 to {} (num_train_timesteps)", name(), count, train_steps());
+  steps_ = 0;  // no steps while plan() may throw
+  timesteps_.clear();
+  std::vector<double> times = plan(count);
+  // diffusers goes on with such a time and takes the last one of training for it.
+  if (std::any_of(times.begin(), times.end(), [](double time) { return time < 0; }))
+    throw core::UsageError("{}: {} steps with {} spacing give a timestep below 0, by the rounding of {} / {}. Take one step more or less",
+                           name(), count, config_.spacing, train_steps(), count);
+  steps_ = count;
+  timesteps_ = std::move(times);
+  reset();
+}
+
+int64_t Scheduler::start_index(double strength) const {
+  SYNCDR_ASSERT(steps_ > 0, "start_index before set_steps");
+  if (!(strength > 0 && strength <= 1)) throw core::UsageError("strength = {} is not above 0 to 1", strength);
+  const int64_t start = steps_ - std::min(int64_t(double(steps_) * strength), steps_);
+  if (start >= int64_t(timesteps_.size())) throw core::UsageError("strength = {} of {} steps leaves no step", strength, steps_);
+  return start;
+}
+
+at::Tensor Scheduler::scale_model_input(const at::Tensor& sample, int64_t) const { return sample; }
+
+at::Tensor Scheduler::step(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor& noise) {
+  SYNCDR_ASSERT(i >= 0 && i < int64_t(timesteps_.size()), "step {} of {}", i, timesteps_.size());
+  SYNCDR_ASSERT(output.sizes() == sample.sizes(), "output [{}] for sample [{}]", fmt::join(output.sizes(), ", "),
+                fmt::join(sample.sizes(), ", "));
+  SYNCDR_ASSERT(!wants_noise() || noise.defined(), "{} needs noise", name());
+  return advance(output, i, sample, noise);
+}
+
+at::Tensor Scheduler::noise_to_step(const at::Tensor& original, const at::Tensor& noise, int64_t i) const {
+  SYNCDR_ASSERT(i >= 0 && i < int64_t(timesteps_.size()), "step {} of {}", i, timesteps_.size());
+  const Level level = level_of_step(i);
+  return original * double(level.signal) + noise * double(level.std);
+}
+
+at::Tensor Scheduler::add_noise(const at::Tensor& original, const at::Tensor& noise, const at::Tensor& times) const {
+  if (!noise_table_.defined()) noise_table_ = table_of(train_steps(), [&](int64_t time) { return level_of_time(time); });
+  const at::Tensor& table = on_device(noise_table_, original);
+  return for_batch(table[0], times, original) * original + for_batch(table[1], times, original) * noise;
+}
+
+at::Tensor Scheduler::velocity(const at::Tensor& original, const at::Tensor& noise, const at::Tensor& times) const {
+  // The base's levels: signal and noise of variance 1 together, whatever the scale of the class's own samples.
+  if (!velocity_table_.defined()) velocity_table_ = table_of(train_steps(), [&](int64_t time) { return Scheduler::level_of_time(time); });
+  const at::Tensor& table = on_device(velocity_table_, original);
+  return for_batch(table[0], times, original) * noise - for_batch(table[1], times, original) * original;
+}
+
+Scheduler::Level Scheduler::level_of_time(int64_t time) const {
+  const float alpha = config_.alphas_cumprod[size_t(time)];
+  return {root(alpha), root(1 - alpha)};
+}
+
+std::unique_ptr<Scheduler> make_scheduler(ConfigReader& config, const SamplerOptions& options) {
+  const std::string name = config.text("_class_name", "");
+  if (!is_known(name)) config.refuse("_class_name", fmt::format("is \"{}\", not one of {}", name, fmt::join(scheduler_names(), ", ")));
+  return make_scheduler(name, config, options);
+}
+
+std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader& config, const SamplerOptions& options) {
+  std::unique_ptr<Scheduler> scheduler = make_class(name, config, options);
+  for (const char* field : family_fields) config.ignore(field);
+  config.finish();
+  return scheduler;
+}
+
+std::unique_ptr<Scheduler> load_scheduler(const std::filesystem::path& folder, const std::string& name, const SamplerOptions& options) {
+  const std::filesystem::path file = folder / "scheduler_config.json";
+  // Python's json writes the default of this field so. null stands for the default too.
+  static const std::regex infinite("(\"lambda_min_clipped\"\\s*:\\s*)-Infinity\\b");
+  const boost::json::value fields = io::parse_json(std::regex_replace(read_text(file), infinite, "$1null"), file.string());
+  ConfigReader config(io::as_object(fields, file.string()), file.string());
+  return name.empty() ? make_scheduler(config, options) : make_scheduler(name, config, options);
+}
+
+const std::vector<std::string>& scheduler_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all{"DDIMScheduler"};
+    for (const Entry& entry : makers_without_eta()) all.push_back(entry.name);
+    return all;
+  }();
+  return names;
+}
+
+}  // namespace syncdr::diffusion

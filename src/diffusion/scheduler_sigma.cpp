@@ -1,0 +1,170 @@
+#include "scheduler_sigma.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linspace.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "scheduler_float.h"
+#include "scheduler_grid.h"
+#include "syncdr/core/error.h"
+
+namespace syncdr::diffusion {
+
+SigmaScheduler::SigmaScheduler(ScheduleConfig config, Sigmas sigmas)
+    : Scheduler(std::move(config)), how_(sigmas), training_(training_sigmas(alphas_cumprod())) {}
+
+double SigmaScheduler::init_noise_sigma() const {
+  const float most = sigmas_.empty() ? training_.back() : *std::max_element(sigmas_.begin(), sigmas_.end());
+  return config().spacing == "leading" ? root(most * most + 1) : most;
+}
+
+at::Tensor SigmaScheduler::scale_model_input(const at::Tensor& sample, int64_t i) const {
+  return sample / double(root(sigma(i) * sigma(i) + 1));
+}
+
+std::vector<double> SigmaScheduler::interpolated(const std::vector<double>& times, int64_t count) const {
+  std::vector<double> sigmas;
+  if (how_.log_linear) {
+    const at::Tensor row =
+        at::linspace(double(std::log(training_.back())), double(std::log(training_.front())), count + 1, at::kFloat).exp();
+    sigmas.assign(row.const_data_ptr<float>(), row.const_data_ptr<float>() + row.numel());
+  } else {
+    for (const double time : times) sigmas.push_back(interpolate(training_, time));
+  }
+  return sigmas;
+}
+
+std::vector<double> SigmaScheduler::plan(int64_t count) {
+  std::vector<double> times = as_float(spaced_times(config().spacing, train_steps(), count, config().offset));
+  std::vector<double> sigmas = interpolated(times, count);
+  if (how_.spread != SigmaSpread::by_time) {
+    const double high = how_.high > 0 ? how_.high : sigmas.front(), low = how_.low > 0 ? how_.low : sigmas.back();
+    sigmas = how_.spread == SigmaSpread::karras ? karras_sigmas(high, low, count) : exponential_sigmas(high, low, count);
+    times = as_float(times_of_sigmas(sigmas, training_));
+  }
+  sigmas.push_back(how_.end_at_training ? training_.front() : 0);
+  sigmas_.assign(sigmas.begin(), sigmas.end());
+  return times;
+}
+
+at::Tensor SigmaScheduler::original(const at::Tensor& output, const at::Tensor& sample, float sigma) const {
+  if (prediction() == Prediction::sample) return output;
+  if (prediction() == Prediction::epsilon) return sample - double(sigma) * output;
+  const float variance = sigma * sigma + 1;
+  return output * double(-sigma / root(variance)) + sample / double(variance);
+}
+
+namespace {
+
+/// Linear multistep over the last four derivatives, with steps of any length.
+class Lms : public SigmaScheduler {
+ public:
+  Lms(ScheduleConfig config, SigmaSpread spread) : SigmaScheduler(std::move(config), {.spread = spread}) {}
+
+  void reset() override { derivatives_.clear(); }
+
+ private:
+  static constexpr int64_t order = 4;
+
+  std::vector<double> plan(int64_t count) override {
+    std::vector<double> times = SigmaScheduler::plan(count);
+    weights_.clear();
+    for (int64_t i = 0; i < int64_t(times.size()); ++i) {
+      weights_.emplace_back();
+      const int64_t used = std::min(i + 1, order);
+      for (int64_t back = 0; back < used; ++back) weights_.back().push_back(integral(i, back, used));
+    }
+    return times;
+  }
+
+  /// The Lagrange polynomial that is 1 at sigma(i - back) and 0 at the others of the last `used`, integrated from sigma(i) to sigma(i + 1).
+  /// Gauss's rule of two points is exact: the degree is three at most.
+  double integral(int64_t i, int64_t back, int64_t used) const {
+    const double from = sigma(i), to = sigma(i + 1), middle = (from + to) / 2, half = (to - from) / 2, offset = half / std::sqrt(3.0);
+    double sum = 0;
+    for (const double x : {middle - offset, middle + offset}) {
+      double product = 1;
+      for (int64_t other = 0; other < used; ++other)
+        if (other != back) product *= (x - double(sigma(i - other))) / (double(sigma(i - back)) - double(sigma(i - other)));
+      sum += product;
+    }
+    return sum * half;
+  }
+
+  at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor&) override {
+    derivatives_.insert(derivatives_.begin(), (sample - original(output, sample, sigma(i))) / double(sigma(i)));
+    if (derivatives_.size() > size_t(order)) derivatives_.pop_back();
+    // After a start in the middle there are fewer derivatives than weights; the original leaves out what is missing.
+    const std::vector<double>& weights = weights_[size_t(i)];
+    at::Tensor change = weights[0] * derivatives_[0];
+    for (size_t back = 1; back < std::min(weights.size(), derivatives_.size()); ++back)
+      change = change + weights[back] * derivatives_[back];
+    return sample + change;
+  }
+
+  std::vector<std::vector<double>> weights_;  // [calls][up to four], the newest derivative's first
+  std::vector<at::Tensor> derivatives_;       // up to four, newest first
+};
+
+/// Euler's method on the probability flow.
+class Euler : public SigmaScheduler {
+ public:
+  Euler(ScheduleConfig config, Sigmas sigmas) : SigmaScheduler(std::move(config), sigmas) {}
+  using SigmaScheduler::Sigmas;
+
+ private:
+  at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor&) override {
+    const at::Tensor wide = sample.to(at::kFloat);
+    const at::Tensor derivative = (wide - original(output, wide, sigma(i))) / double(sigma(i));
+    return (wide + derivative * double(sigma(i + 1) - sigma(i))).to(output.scalar_type());
+  }
+};
+
+/// Euler's method to a lower sigma than the next one, and fresh noise up to it.
+class EulerAncestral : public SigmaScheduler {
+ public:
+  explicit EulerAncestral(ScheduleConfig config) : SigmaScheduler(std::move(config), {}) {}
+
+  bool wants_noise() const override { return true; }
+
+ private:
+  at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor& noise) override {
+    const float from = sigma(i), to = sigma(i + 1), from2 = from * from, to2 = to * to;
+    const float up = root(to2 * (from2 - to2) / from2), down = root(to2 - up * up);
+    const at::Tensor wide = sample.to(at::kFloat);
+    const at::Tensor derivative = (wide - original(output, wide, from)) / double(from);
+    return (wide + derivative * double(down - from) + noise * double(up)).to(output.scalar_type());
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Scheduler> make_lms(ConfigReader& config) {
+  const SigmaSpread spread = read_sigma_spread(config);
+  return std::make_unique<Lms>(read_schedule(config, {.name = "LMSDiscreteScheduler"}), spread);
+}
+
+std::unique_ptr<Scheduler> make_euler(ConfigReader& config) {
+  Euler::Sigmas sigmas;
+  sigmas.spread = read_sigma_spread(config);
+  sigmas.low = config.number("sigma_min", 0);
+  sigmas.high = config.number("sigma_max", 0);
+  if (config.has("sigma_min") && !(sigmas.low > 0)) config.refuse("sigma_min", fmt::format("is {}, not above 0", sigmas.low));
+  if (config.has("sigma_max") && !(sigmas.high > sigmas.low))
+    config.refuse("sigma_max", fmt::format("is {}, not above sigma_min", sigmas.high));
+  sigmas.log_linear = read_choice(config, "interpolation_type", "linear", {"linear", "log_linear"}) == "log_linear";
+  sigmas.end_at_training = read_choice(config, "final_sigmas_type", "zero", {"zero", "sigma_min"}) == "sigma_min";
+  config.only("timestep_type", "discrete");
+  const ScheduleTraits traits{.name = "EulerDiscreteScheduler", .can_rescale = true, .divides_by_alpha = true};
+  return std::make_unique<Euler>(read_schedule(config, traits), sigmas);
+}
+
+std::unique_ptr<Scheduler> make_euler_ancestral(ConfigReader& config) {
+  const ScheduleTraits traits{
+      .name = "EulerAncestralDiscreteScheduler", .predictions = {"epsilon", "v_prediction"}, .can_rescale = true, .divides_by_alpha = true};
+  return std::make_unique<EulerAncestral>(read_schedule(config, traits));
+}
+
+}  // namespace syncdr::diffusion

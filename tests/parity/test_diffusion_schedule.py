@@ -1,0 +1,200 @@
+"""Schedulers against diffusers: timesteps exactly, whole trajectories of fixed network outputs to 1e-5 at every step, training noise."""
+import json
+import os
+import subprocess
+import tempfile
+
+import diffusers
+import torch
+from diffusers.schedulers import scheduling_euler_ancestral_discrete
+from safetensors.torch import load_file, save_file
+
+PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
+TOLERANCE = 1e-5
+SHAPE = (2, 4, 3, 5)
+STABLE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+ALL = ["epsilon", "v_prediction", "sample"]
+PREDICTIONS = {"DDIMScheduler": ALL, "DDIMInverseScheduler": ALL, "PNDMScheduler": ALL[:2], "LMSDiscreteScheduler": ALL,
+               "EulerDiscreteScheduler": ALL, "EulerAncestralDiscreteScheduler": ALL[:2], "DPMSolverMultistepScheduler": ALL}
+WITH_ZERO_SNR = [name for name in PREDICTIONS if name not in ("PNDMScheduler", "LMSDiscreteScheduler")]
+FOLDER = tempfile.TemporaryDirectory()
+FAILURES = []
+WORST = {}
+
+
+class Cases:
+    """Configurations, each written by diffusers once; a case is one of them with a number of steps and a strength."""
+
+    def __init__(self):
+        self.folders, self.cases = {}, []
+
+    def add(self, cls, config, steps, strength=1.0, eta=0.0, swap=""):
+        key = (cls, json.dumps(config, sort_keys=True))
+        if key not in self.folders:
+            self.folders[key] = os.path.join(FOLDER.name, str(len(self.folders)))
+            getattr(diffusers, cls)(**config).save_pretrained(self.folders[key])
+        self.cases.append({"cls": cls, "config": config, "folder": self.folders[key], "name": swap, "steps": steps, "strength": strength,
+                           "eta": eta})
+
+
+def all_cases():
+    cases = Cases()
+    for cls, predictions in PREDICTIONS.items():
+        pndm = {"skip_prk_steps": True} if cls == "PNDMScheduler" else {}
+        latent = {"clip_sample": False} if cls.startswith("DDIM") else {}
+        spacings = ["leading", "trailing", "linspace"][:2 if cls == "DDIMInverseScheduler" else 3]
+        for prediction in predictions:
+            if cls == "DDIMInverseScheduler" and prediction == "sample":
+                latent["set_alpha_to_one"] = False  # else it divides by a noise of 0
+            for spacing in spacings:
+                config = {**STABLE, **pndm, **latent, "prediction_type": prediction, "timestep_spacing": spacing}
+                offset = {"steps_offset": 1} if spacing == "leading" else {}
+                for steps in (1, 2, 5, 20, 50):
+                    cases.add(cls, {**config, **offset}, steps)
+                cases.add(cls, config, 999)
+                if cls != "DDIMInverseScheduler":
+                    for strength in (0.3, 0.5, 0.99):
+                        cases.add(cls, {**config, **offset}, 50, strength)
+                        cases.add(cls, {**config, **offset}, 7, strength)
+        # Other training schedules, at the class's own defaults.
+        betas = [0.001 + 0.0001 * i for i in range(120)]
+        for other in ({}, {"beta_schedule": "squaredcos_cap_v2"}, {"trained_betas": betas, "num_train_timesteps": 120},
+                      {"num_train_timesteps": 400}):
+            cases.add(cls, {**pndm, **other}, 10)
+        if cls in WITH_ZERO_SNR:
+            for spacing in spacings:
+                cases.add(cls, {**STABLE, **latent, "rescale_betas_zero_snr": True, "prediction_type": "v_prediction",
+                                "timestep_spacing": spacing}, 10)
+    for config in ({"clip_sample_range": 0.7}, {"set_alpha_to_one": False, "clip_sample": False},
+                   {"set_alpha_to_one": False, "steps_offset": 1}):
+        cases.add("DDIMScheduler", {**STABLE, **config}, 20)
+        cases.add("DDIMInverseScheduler", {**STABLE, **config}, 20)
+        cases.add("DDIMScheduler", {**STABLE, **config}, 20, eta=1.0)
+        cases.add("DDIMScheduler", {**STABLE, **config}, 20, 0.5, eta=0.3)
+    for prediction in ALL[:2]:
+        for steps in (4, 5, 20, 50):
+            cases.add("PNDMScheduler", {**STABLE, "prediction_type": prediction, "skip_prk_steps": False, "steps_offset": 1}, steps)
+        cases.add("PNDMScheduler", {**STABLE, "prediction_type": prediction, "skip_prk_steps": True, "set_alpha_to_one": True}, 20)
+    for cls in ("LMSDiscreteScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"):
+        for spread in ("use_karras_sigmas", "use_exponential_sigmas"):
+            for steps in (1, 2, 5, 20):
+                cases.add(cls, {**STABLE, spread: True}, steps)
+                cases.add(cls, {**STABLE, spread: True, "timestep_spacing": "leading"}, steps)
+            cases.add(cls, {**STABLE, spread: True}, 20, 0.5)
+    for config in ({"final_sigmas_type": "sigma_min"}, {"interpolation_type": "log_linear"},
+                   {"use_karras_sigmas": True, "sigma_min": 0.1, "sigma_max": 10.0},
+                   {"use_karras_sigmas": True, "final_sigmas_type": "sigma_min"}):
+        cases.add("EulerDiscreteScheduler", {**STABLE, **config}, 10)
+    for config in ({"final_sigmas_type": "sigma_min"}, {"final_sigmas_type": "sigma_min", "lower_order_final": False}, {"solver_order": 1},
+                   {"final_sigmas_type": "sigma_min", "euler_at_final": True, "lower_order_final": False},
+                   {"lambda_min_clipped": -5.1, "beta_schedule": "squaredcos_cap_v2"}, {"solver_type": "bh2"}):
+        for steps in (10, 20):
+            for spacing in ("linspace", "leading", "trailing"):
+                cases.add("DPMSolverMultistepScheduler", {**STABLE, **config, "timestep_spacing": spacing}, steps)
+    # Another class from a configuration as Stable Diffusion's, which is PNDM's.
+    for cls in PREDICTIONS:
+        cases.add("PNDMScheduler", {**STABLE, "skip_prk_steps": True, "steps_offset": 1}, 10, swap=cls)
+        if cls != "DDIMInverseScheduler":
+            cases.add("DDIMScheduler", {**STABLE, "clip_sample": False, "steps_offset": 1, "timestep_spacing": "trailing"}, 10, swap=cls)
+    return cases.cases
+
+
+def theirs(case, given):
+    """What diffusers computes; the noise of step i is the i-th given."""
+    scheduler = getattr(diffusers, case["cls"]).from_pretrained(case["folder"])
+    if case["name"]:
+        scheduler = getattr(diffusers, case["name"]).from_config(scheduler.config)
+    name = type(scheduler).__name__
+    full = getattr(diffusers, name).from_config(scheduler.config)  # before set_timesteps: training
+    scheduler.set_timesteps(case["steps"])
+    start = max(case["steps"] - min(int(case["steps"] * case["strength"]), case["steps"]), 0)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(start)
+    times = scheduler.timesteps[start:]
+    if start == 0:
+        sample = given["sample"] * scheduler.init_noise_sigma
+    else:
+        sample = scheduler.add_noise(given["original"], given["sample"], times[:1].repeat(SHAPE[0]))
+    samples, inputs = [sample], []
+    for i, time in enumerate(times, start):
+        inputs.append(scheduler.scale_model_input(sample, time))
+        noise = given["noises"][i % len(given["noises"])]
+        scheduling_euler_ancestral_discrete.randn_tensor = lambda *_, **__: noise
+        extra = {"eta": case["eta"], "variance_noise": noise if case["eta"] else None} if name == "DDIMScheduler" else {}
+        sample = scheduler.step(given["outputs"][i % len(given["outputs"])], time, sample, return_dict=False, **extra)[0]
+        samples.append(sample)
+    result = {"timesteps": times.double(), "samples": torch.stack(samples), "inputs": torch.stack(inputs)}
+    # In training the original looks the time up in its list, which must hold them all; DPMSolverMultistep's sigmas are in the other order.
+    last = full.config.num_train_timesteps - 1
+    complete = full.timesteps is None or torch.equal(full.timesteps.double().sort().values, torch.arange(last + 1).double())
+    if complete and name not in ("DDIMInverseScheduler", "DPMSolverMultistepScheduler"):
+        result["added"] = full.add_noise(given["originals"], given["noise"], given["times"].clamp(max=last))
+    if name == "DDIMScheduler":
+        result["velocity"] = full.get_velocity(given["originals"], given["noise"], given["times"].clamp(max=last))
+    return result
+
+
+def error_of(ours, original):
+    """The largest over steps of the relative error of one step's tensor."""
+    ours, original = ours.double().flatten(1), original.double().flatten(1)
+    return float(((ours - original).norm(dim=1) / original.norm(dim=1).clamp_min(1e-30)).max())
+
+
+def fail(case, what):
+    FAILURES.append(what)
+    print(f"FAIL {what}: {({key: case[key] for key in ('cls', 'config', 'name', 'steps', 'strength', 'eta')})}")
+
+
+def compare(case, ours, original):
+    name = case["name"] or case["cls"]
+    if not torch.isfinite(original["samples"]).all():
+        return fail(case, "the original is not finite")
+    by_sigma = case["config"].get("use_karras_sigmas") or case["config"].get("use_exponential_sigmas")
+    if ours["timesteps"].shape != original["timesteps"].shape:
+        return fail(case, f"{len(ours['timesteps'])} timesteps for {len(original['timesteps'])}")
+    # Times found from sigmas go through NumPy's float32 logarithm, whose last bit depends on the processor.
+    allowed = 1e-4 if by_sigma else 0
+    off = float((ours["timesteps"] - original["timesteps"]).abs().max())
+    if off > allowed:
+        fail(case, f"timesteps are off by {off}")
+    for key in ("samples", "inputs", "added", "velocity"):
+        if key in original:
+            error = error_of(ours[key], original[key])
+            WORST[name, key] = max(WORST.get((name, key), 0.0), error)
+            if not error <= TOLERANCE:
+                fail(case, f"{key} {error:.1e}")
+    WORST[name, "timesteps"] = max(WORST.get((name, "timesteps"), 0.0), off)
+
+
+def run(cases, given):
+    source, result = os.path.join(FOLDER.name, "in.safetensors"), os.path.join(FOLDER.name, "out.safetensors")
+    save_file(given, source)
+    lists = {"folders": "folder", "names": "name", "steps": "steps", "strengths": "strength", "etas": "eta"}
+    config = "\n".join(f"{key} = {json.dumps([case[field] for case in cases])}" for key, field in lists.items())
+    subprocess.run([PROBE, "schedule", "--in", source, "--out", result, "--config", config], check=True)
+    results = [{} for _ in cases]
+    for name, tensor in load_file(result).items():
+        index, key = name.split(".", 1)
+        results[int(index)][key] = tensor
+    for case, ours in zip(cases, results):
+        original = theirs(case, given)
+        if "refused" in ours:
+            fail(case, "refused")
+        else:
+            compare(case, ours, original)
+
+
+torch.manual_seed(1)
+torch.set_num_threads(1)
+given = {"sample": torch.randn(SHAPE), "outputs": torch.randn(64, *SHAPE), "noises": torch.randn(64, *SHAPE),
+         "original": torch.randn(SHAPE), "originals": torch.randn(5, *SHAPE[1:]), "noise": torch.randn(5, *SHAPE[1:]),
+         "times": torch.tensor([0, 1, 119, 500, 999])}
+diffusers.utils.logging.set_verbosity_error()
+cases = all_cases()
+for begin in range(0, len(cases), 100):
+    run(cases[begin:begin + 100], given)
+for (name, key), error in sorted(WORST.items()):
+    print(f"{name} {key}: {error:.1e}")
+print(f"{len(cases)} trajectories")
+if FAILURES:
+    raise SystemExit(f"{len(FAILURES)} comparisons failed")
