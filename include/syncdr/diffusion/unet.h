@@ -1,0 +1,104 @@
+#pragma once
+#include <torch/nn/module.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
+#include <torch/nn/pimpl.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "syncdr/diffusion/checkpoint.h"
+
+namespace syncdr::diffusion {
+
+class AttentionImpl;
+class DownBlockImpl;
+class MidBlockImpl;
+class UpBlockImpl;
+
+/// UNet2DConditionModel's configuration; the defaults are diffusers'. Levels are counted from the finest to the coarsest.
+struct UNetConfig {
+  int64_t in_channels = 4;  ///< 8 for InstructPix2Pix: noisy latents, then the image's
+  int64_t out_channels = 4;
+  int64_t sample_height = 0, sample_width = 0;  ///< of the latents it was trained with; 0: not said
+  std::vector<std::string> down_blocks{"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"};
+  std::vector<std::string> up_blocks{"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"};
+  std::vector<int64_t> channels{320, 640, 1280, 1280};  ///< of each level
+  std::vector<int64_t> layers{2, 2, 2, 2};              ///< residual blocks of each level on the way down; one more on the way up
+  std::vector<int64_t> heads{8, 8, 8, 8};               ///< attention heads of each level
+  std::vector<int64_t> transformer_layers{1, 1, 1, 1};  ///< of each level
+  std::vector<bool> only_cross_attention{false, false, false, false};  ///< of each level: self-attention reads the text too
+  int64_t text_width = 1280;                                           ///< D
+  bool linear_projection = false;  ///< around transformers: linear layers, else 1x1 convolutions (the same but for their parameters' shape)
+  bool center_input = false;       ///< samples come in [0, 1]
+  bool flip_sin_to_cos = true;
+  double frequency_shift = 0;
+  int64_t norm_groups = 32;
+  double norm_epsilon = 1e-5;
+  int64_t downsample_padding = 1;  ///< 0: one row and one column of zeros at the end
+  double mid_scale = 1;            ///< the middle's residual blocks are divided by it
+};
+
+/// Throws DataError naming file and field: a value out of range, lists of different lengths, a block type or a field that is not supported.
+UNetConfig read_unet_config(ConfigReader& reader);
+
+/// One cross-attention's keys and values of a text, [B, heads, L, D / heads] each.
+struct KeyValue {
+  at::Tensor key, value;
+};
+
+/// The text that a call is conditioned on. Made from a tensor, each call projects it anew; made by UNet's prepare(), keys and values are
+/// there already.
+struct TextContext {
+  /// [B, L, D]; B = 1: the same text for all samples.
+  TextContext(at::Tensor hidden) : text(std::move(hidden)) {}  // NOLINT: a text is a context
+  at::Tensor text;
+  std::vector<KeyValue> prepared;  ///< of each attention that reads text, in the order of calls; empty: not prepared
+};
+
+/// The noise predictor of Stable Diffusion (Rombach et al., CVPR 2022), equal to diffusers' UNet2DConditionModel with its block types
+/// DownBlock2D, CrossAttnDownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D and CrossAttnUpBlock2D, and with its parameters' names.
+class UNetImpl : public torch::nn::Module {
+ public:
+  explicit UNetImpl(const UNetConfig& config);
+
+  /// sample     [B, C, H, W], of any size and layout; channels-last is used inside
+  /// timesteps  [B], [1] or [], integers or fractions, on any device
+  /// returns    [B, out_channels, H, W]
+  /// throws     UsageError on other shapes, and on a text prepared by another network
+  at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text);
+  at::Tensor forward(const at::Tensor& sample, double timestep, const TextContext& text);
+
+  /// Keys and values of a text, valid as long as the parameters do not change: every step of a sampler needs the same. text [B, L, D] in
+  /// the parameters' dtype and on their device.
+  TextContext prepare(const at::Tensor& text);
+
+  const UNetConfig& config() const { return config_; }
+
+ private:
+  void add_down_blocks();
+  void add_up_blocks();
+  void number_attentions();
+  void check(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text) const;
+  /// [B or 1] -> [B or 1, 4 C]: sines and cosines, two linear layers, and the activation that each residual block would begin with.
+  at::Tensor embed_time(const at::Tensor& timesteps, const at::Tensor& sample);
+
+  UNetConfig config_;
+  torch::nn::Conv2d conv_in_{nullptr}, conv_out_{nullptr};
+  torch::nn::Linear time_first_{nullptr}, time_second_{nullptr};
+  std::vector<std::shared_ptr<DownBlockImpl>> down_;
+  std::shared_ptr<MidBlockImpl> mid_;
+  std::vector<std::shared_ptr<UpBlockImpl>> up_;
+  torch::nn::GroupNorm norm_out_{nullptr};
+  std::vector<AttentionImpl*> text_attentions_;  ///< owned by the blocks
+};
+TORCH_MODULE(UNet);
+
+/// The checkpoint's component, on the CPU in float32, for evaluation. Throws DataError.
+UNet load_unet(const CheckpointFolder& checkpoint, const std::string& component = "unet");
+/// From a component's folder alone.
+UNet load_unet(const std::filesystem::path& folder, const std::string& variant = "");
+
+}  // namespace syncdr::diffusion

@@ -1,0 +1,55 @@
+#include "resnet_block.h"
+
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/upsample_nearest2d.h>
+
+namespace syncdr::diffusion {
+
+torch::nn::Conv2d conv3x3(int64_t in, int64_t out, int64_t stride, int64_t padding) {
+  return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).stride(stride).padding(padding));
+}
+
+torch::nn::GroupNorm group_norm(int64_t groups, int64_t channels, double epsilon) {
+  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, channels).eps(epsilon));
+}
+
+at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x) { return at::silu(norm->forward(x)); }
+
+void make_channels_last(torch::nn::Module& module) {
+  for (at::Tensor& parameter : module.parameters()) {
+    if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(at::MemoryFormat::ChannelsLast));
+  }
+}
+
+ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
+    : output_scale_(config.output_scale),
+      norm1_(register_module("norm1", group_norm(config.groups, config.in, config.epsilon))),
+      norm2_(register_module("norm2", group_norm(config.groups, config.out, config.epsilon))),
+      conv1_(register_module("conv1", conv3x3(config.in, config.out))),
+      conv2_(register_module("conv2", conv3x3(config.out, config.out))) {
+  if (config.time_width > 0) time_ = register_module("time_emb_proj", torch::nn::Linear(config.time_width, config.out));
+  if (config.in != config.out)
+    shortcut_ = register_module("conv_shortcut", torch::nn::Conv2d(torch::nn::Conv2dOptions(config.in, config.out, 1)));
+}
+
+at::Tensor ResnetBlockImpl::forward(const at::Tensor& x, const at::Tensor& time) {
+  at::Tensor inner = conv1_->forward(norm_silu(norm1_, x));
+  if (time_) inner = inner + time_->forward(time).unsqueeze(-1).unsqueeze(-1);
+  inner = conv2_->forward(norm_silu(norm2_, inner));
+  const at::Tensor sum = (shortcut_ ? shortcut_->forward(x) : x) + inner;
+  return output_scale_ == 1 ? sum : sum / output_scale_;
+}
+
+DownsampleImpl::DownsampleImpl(int64_t channels, int64_t padding)
+    : padding_(padding), conv_(register_module("conv", conv3x3(channels, channels, 2, padding))) {}
+
+at::Tensor DownsampleImpl::forward(const at::Tensor& x) { return conv_->forward(padding_ == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x); }
+
+UpsampleImpl::UpsampleImpl(int64_t channels) : conv_(register_module("conv", conv3x3(channels, channels))) {}
+
+at::Tensor UpsampleImpl::forward(const at::Tensor& x, int64_t height, int64_t width) {
+  return conv_->forward(at::upsample_nearest2d(x, {height, width}));
+}
+
+}  // namespace syncdr::diffusion
