@@ -9,7 +9,7 @@
 #include "scheduler_config.h"
 #include "scheduler_float.h"
 #include "syncdr/core/error.h"
-#include "syncdr/io/file.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::diffusion {
@@ -120,15 +120,6 @@ const at::Tensor& on_device(at::Tensor& table, const at::Tensor& like) {
 
 constexpr size_t max_config_bytes = 1 << 20;
 
-std::string read_text(const std::filesystem::path& path) {
-  const io::InputFile file(path);
-  if (file.size() > max_config_bytes)
-    throw core::DataError("{}: has {} bytes, at most {} are read", path.string(), file.size(), max_config_bytes);
-  std::string text(file.size(), '\0');
-  file.read_at(0, std::span(reinterpret_cast<uint8_t*>(text.data()), text.size()));
-  return text;
-}
-
 }  // namespace
 
 Scheduler::~Scheduler() = default;
@@ -207,7 +198,7 @@ std::unique_ptr<Scheduler> load_scheduler(const std::filesystem::path& folder, c
   const std::filesystem::path file = folder / "scheduler_config.json";
   // Python's json writes the default of this field so. null stands for the default too.
   static const std::regex infinite("(\"lambda_min_clipped\"\\s*:\\s*)-Infinity\\b");
-  const boost::json::value fields = io::parse_json(std::regex_replace(read_text(file), infinite, "$1null"), file.string());
+  const boost::json::value fields = io::parse_json(std::regex_replace(io::read_file(file, max_config_bytes), infinite, "$1null"), file.string());
   ConfigReader config(io::as_object(fields, file.string()), file.string());
   return name.empty() ? make_scheduler(config, options) : make_scheduler(name, config, options);
 }

@@ -146,7 +146,7 @@ void read_levels(ConfigReader& reader, UNetConfig& config) {
   check_block_types(reader, "up_block_types", config.up_blocks, "UpBlock2D", levels);
   config.layers = reader.per_level("layers_per_block", levels, 2);
   check_all(reader, "layers_per_block", config.layers, 1, 64);
-  // Named for its first meaning: it has always been the number of heads, see diffusers' issue 2011.
+  // Named for its first meaning: in diffusers it has always been the number of heads.
   config.heads = reader.per_level("attention_head_dim", levels, 8);
   config.transformer_layers = reader.per_level("transformer_layers_per_block", levels, 1);
   check_all(reader, "transformer_layers_per_block", config.transformer_layers, 0, 64);
