@@ -24,10 +24,12 @@ std::vector<ResnetBlock> resnets(torch::nn::Module& level, const AutoencoderConf
   return made;
 }
 
+}  // namespace
+
 /// Residual block, attention, residual block (UNetMidBlock2D).
-class Middle : public torch::nn::Module {
+class AutoencoderMiddle : public torch::nn::Module {
  public:
-  explicit Middle(const AutoencoderConfig& config) : resnets_(resnets(*this, config, config.channels.back(), config.channels.back(), 2)) {
+  explicit AutoencoderMiddle(const AutoencoderConfig& config) : resnets_(resnets(*this, config, config.channels.back(), config.channels.back(), 2)) {
     if (config.mid_attention) attentions_.emplace_back(config.channels.back(), config.norm_groups, epsilon);
     register_list(*this, "attentions", attentions_);
   }
@@ -42,8 +44,6 @@ class Middle : public torch::nn::Module {
   std::vector<ResnetBlock> resnets_;
   std::vector<PixelAttention> attentions_;
 };
-
-}  // namespace
 
 /// Levels down, middle, convolution. [B, in, H, W] -> [B, 2 latent, h, w], mean and logvar.
 class EncoderImpl : public torch::nn::Module {
@@ -61,7 +61,7 @@ class EncoderImpl : public torch::nn::Module {
       register_list(*modules.back(), "downsamplers", std::vector<Downsample>{levels_.back().downsample});
     }
     register_list(*this, "down_blocks", modules);
-    middle_ = register_module("mid_block", std::make_shared<Middle>(config));
+    middle_ = register_module("mid_block", std::make_shared<AutoencoderMiddle>(config));
     norm_ = register_module("conv_norm_out", group_norm(config.norm_groups, in, epsilon));
     conv_out_ = register_module("conv_out", conv3x3(in, 2 * config.latent_channels));
   }
@@ -81,7 +81,7 @@ class EncoderImpl : public torch::nn::Module {
     Downsample downsample{nullptr};
   };
   std::vector<Level> levels_;
-  std::shared_ptr<Middle> middle_;
+  std::shared_ptr<AutoencoderMiddle> middle_;
   torch::nn::Conv2d conv_in_{nullptr}, conv_out_{nullptr};
   torch::nn::GroupNorm norm_{nullptr};
 };
@@ -92,7 +92,7 @@ class DecoderImpl : public torch::nn::Module {
   explicit DecoderImpl(const AutoencoderConfig& config) {
     int64_t in = config.channels.back();
     conv_in_ = register_module("conv_in", conv3x3(config.latent_channels, in));
-    middle_ = register_module("mid_block", std::make_shared<Middle>(config));
+    middle_ = register_module("mid_block", std::make_shared<AutoencoderMiddle>(config));
     std::vector<std::shared_ptr<torch::nn::Module>> modules;
     for (size_t i = config.channels.size(); i-- > 0;) {
       const int64_t out = config.channels[i];
@@ -123,7 +123,7 @@ class DecoderImpl : public torch::nn::Module {
     Upsample upsample{nullptr};
   };
   std::vector<Level> levels_;
-  std::shared_ptr<Middle> middle_;
+  std::shared_ptr<AutoencoderMiddle> middle_;
   torch::nn::Conv2d conv_in_{nullptr}, conv_out_{nullptr};
   torch::nn::GroupNorm norm_{nullptr};
 };

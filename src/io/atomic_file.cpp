@@ -3,17 +3,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <system_error>
 
 #include "syncdr/core/error.h"
 #include "syncdr/io/file.h"
+#include "system_error.h"
 
 namespace syncdr::io {
 namespace fs = std::filesystem;
 namespace {
-
-std::string reason() { return std::generic_category().message(errno); }
 
 fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 

@@ -11,6 +11,7 @@
 
 #include "syncdr/core/checked.h"
 #include "syncdr/core/error.h"
+#include "system_error.h"
 
 namespace syncdr::io {
 namespace {
@@ -18,9 +19,9 @@ namespace {
 // One call moves at most this much: Linux cuts larger reads and writes at 2 GiB - 4 KiB.
 constexpr size_t piece = size_t{1} << 30;
 
-std::string reason() { return std::generic_category().message(errno); }
-
 }  // namespace
+
+std::string reason() { return std::generic_category().message(errno); }
 
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   // O_NONBLOCK: opening a pipe by mistake must not wait for a writer. It has no effect on regular files.

@@ -20,7 +20,7 @@ namespace json = boost::json;
 
 constexpr const char* format_name = "syncdr-checkpoint";
 constexpr int64_t format_version = 1;
-constexpr const char* content[] = {"state.json", "tensors.safetensors"};
+constexpr const char* content_files[] = {"state.json", "tensors.safetensors"};
 
 // The N of "step-N"; nothing for other names, temporary ones among them.
 std::optional<int64_t> step_of(const fs::path& path) {
@@ -79,7 +79,7 @@ void remove_left_overs(const fs::path& folder) {
 
 json::object manifest_of(const fs::path& folder, int64_t step) {
   json::array files;
-  for (const char* name : content) {
+  for (const char* name : content_files) {
     files.push_back({{"name", name}, {"hash", io::hash_file(folder / name)}});
   }
   return {{"format", format_name}, {"version", format_version}, {"step", step}, {"files", std::move(files)}};
@@ -105,13 +105,13 @@ void verify(const fs::path& folder, int64_t step) {
   }
   if (const int64_t named = io::json_int(manifest, "step", where); named != step) throw core::DataError("{}: is of step {}", where, named);
   const json::array& files = io::json_array(manifest, "files", where);
-  if (files.size() != std::size(content)) throw core::DataError("{}: lists {} files, a checkpoint has {}", where, files.size(), std::size(content));
+  if (files.size() != std::size(content_files)) throw core::DataError("{}: lists {} files, a checkpoint has {}", where, files.size(), std::size(content_files));
   for (size_t k = 0; k < files.size(); ++k) {
     const json::object& file = io::as_object(files[k], where);
-    if (io::json_string(file, "name", where) != content[k]) throw core::DataError("{}: does not list {}", where, content[k]);
-    const std::string hash = io::hash_file(folder / content[k]);
+    if (io::json_string(file, "name", where) != content_files[k]) throw core::DataError("{}: does not list {}", where, content_files[k]);
+    const std::string hash = io::hash_file(folder / content_files[k]);
     if (hash != io::json_string(file, "hash", where)) {
-      throw core::DataError("{}: its content has changed since it was written (hash {})", (folder / content[k]).string(), hash);
+      throw core::DataError("{}: its content has changed since it was written (hash {})", (folder / content_files[k]).string(), hash);
     }
   }
 }
