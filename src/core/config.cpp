@@ -226,6 +226,27 @@ void read_config(const Visit& visit, const std::filesystem::path& file, const st
   }
 }
 
+std::map<std::string, std::map<std::string, std::string>> read_text_tables(const std::filesystem::path& file) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) throw DataError("{}: there is no such file.", file.string());
+  toml::table document;
+  try {
+    document = toml::parse_file(file.string());
+  } catch (const toml::parse_error& error) {
+    throw DataError("{}: line {}: {}.", file.string(), error.source().begin.line, error.description());
+  }
+  std::map<std::string, std::map<std::string, std::string>> tables;
+  for (const auto& [name, node] : document) {
+    if (!node.is_table()) throw DataError("{}: \"{}\" is no table. Write [{}] above the keys that belong to it.", file.string(), name.str(), name.str());
+    auto& table = tables[std::string(name.str())];
+    for (const auto& [key, value] : *node.as_table()) {
+      if (!value.is_string()) throw DataError("{}: {}.{} is no string.", file.string(), name.str(), key.str());
+      table[std::string(key.str())] = **value.as_string();
+    }
+  }
+  return tables;
+}
+
 std::string write_config(const Visit& visit) {
   // Plain keys of a table must come before its sub-tables, so lines are gathered by table first.
   std::vector<std::pair<std::string, std::string>> tables{{"", ""}};

@@ -19,6 +19,7 @@ inline constexpr const char* source_key = "/source/key";
 inline constexpr const char* source_row = "/source/row";
 inline constexpr const char* source_shard = "/source/shard";
 inline constexpr const char* prompt = "/translation/prompt";
+inline constexpr const char* prompts = "/translation/prompts";
 inline constexpr const char* seed = "/translation/seed";
 inline constexpr const char* variant = "/translation/variant";
 inline constexpr const char* status = "/translation/status";

@@ -92,6 +92,7 @@ void ShardReader::State::read_sources(const io::Hdf5Reader& hdf5) {
   translation = true;
   const auto key = hdf5.read_strings(layout::source_key);
   const auto shard = hdf5.read_i32(layout::source_shard), prompt = hdf5.read_i32(layout::prompt);
+  const auto prompts = hdf5.read_strings(layout::prompts);
   const auto variant = hdf5.read_i32(layout::variant), status = hdf5.read_i32(layout::status);
   const auto row = hdf5.read_i64(layout::source_row), seed = hdf5.read_i64(layout::seed);
   check_length(key.size(), layout::source_key);
@@ -102,7 +103,9 @@ void ShardReader::State::read_sources(const io::Hdf5Reader& hdf5) {
   check_length(seed.size(), layout::seed);
   check_length(status.size(), layout::status);
   for (size_t i = 0; i < rows(); ++i) {
-    sources.push_back({key[i], shard[i], row[i], prompt[i], variant[i], seed[i], status[i]});
+    if (prompt[i] < -1 || std::cmp_greater_equal(prompt[i], prompts.size()))
+      throw core::DataError("{}: row {}: prompt {} of {} cannot be", name(), i, prompt[i], prompts.size());
+    sources.push_back({key[i], shard[i], row[i], prompt[i] < 0 ? "" : prompts[static_cast<size_t>(prompt[i])], variant[i], seed[i], status[i]});
     layout::check_source(sources.back(), i, name());
   }
 }

@@ -1,4 +1,5 @@
 #include <boost/json.hpp>
+#include <unordered_map>
 
 #include "shard_layout.h"
 #include "syncdr/core/error.h"
@@ -20,6 +21,7 @@ struct ShardWriter::State {
   void write_attributes(io::Hdf5Writer& file) const;
   void write_images(io::Hdf5Writer& file) const;
   void write_sources(io::Hdf5Writer& file) const;
+  void write_prompts(io::Hdf5Writer& file) const;
   void check(const ShardReader& reader) const;
 };
 
@@ -68,10 +70,23 @@ void ShardWriter::State::write_sources(io::Hdf5Writer& file) const {
   file.write(layout::source_key, column(sources, &SourceRow::key));
   file.write(layout::source_shard, column(sources, &SourceRow::shard));
   file.write(layout::source_row, column(sources, &SourceRow::row));
-  file.write(layout::prompt, column(sources, &SourceRow::prompt));
+  write_prompts(file);
   file.write(layout::variant, column(sources, &SourceRow::variant));
   file.write(layout::seed, column(sources, &SourceRow::seed));
   file.write(layout::status, column(sources, &SourceRow::status));
+}
+
+/// Texts once each, in the order of their first rows: most runs have one text for all rows.
+void ShardWriter::State::write_prompts(io::Hdf5Writer& file) const {
+  std::vector<std::string> texts;
+  std::unordered_map<std::string, int32_t> places;
+  std::vector<int32_t> indices;
+  for (const SourceRow& source : sources) {
+    if (!source.prompt.empty() && places.try_emplace(source.prompt, static_cast<int32_t>(texts.size())).second) texts.push_back(source.prompt);
+    indices.push_back(source.prompt.empty() ? -1 : places.at(source.prompt));
+  }
+  file.write(layout::prompt, indices);
+  file.write(layout::prompts, texts);
 }
 
 void ShardWriter::State::write(const std::filesystem::path& file) const {

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,9 @@ void read_config_text(const Visit& visit, const std::string& text, const std::st
 std::string write_config(const Visit& visit);
 /// One line a key: name, default, range, help.
 std::string describe_config(const Visit& visit);
+
+/// A TOML file of tables that hold strings and nothing else: table -> key -> text. Throws DataError naming file and key.
+std::map<std::string, std::map<std::string, std::string>> read_text_tables(const std::filesystem::path& file);
 
 /// The visit of one struct, for the functions above: read_config(visit_of(config), ...). The struct must outlive it.
 template <class Struct> Visit visit_of(Struct& config) {

@@ -20,6 +20,8 @@ enum class Purpose : uint32_t {
   weights = 6,       ///< initial parameters
   patches = 7,       ///< locations of contrastive patches
   bootstrap = 8,     ///< resampled queries
+  structure = 9,     ///< the blur of one image's structure map
+  training_noise = 10,  ///< what one image of a training step draws: noise, time, what is left out
 };
 
 /// A stream of numbers named by (seed, key, variant, purpose, step); e.g. key = hash of an image's key. Cheap to make, no shared state.

@@ -19,7 +19,7 @@ struct SourceRow {
   std::string key;       ///< the source image's key
   int32_t shard = 0;     ///< index of the source shard within its split
   int64_t row = 0;       ///< row in that shard
-  int32_t prompt = -1;   ///< index in the run's prompts, -1: none
+  std::string prompt;    ///< the text it was made under; empty: none
   int32_t variant = 0;
   int64_t seed = 0;
   int32_t status = 0;    ///< 0 good, 1 redrawn once, 2 quarantined (pixels are then the source's and must not be used)
@@ -37,7 +37,7 @@ struct ShardHeader {
   std::string split;
   Codec codec = Codec::png;
   int64_t height = 0, width = 0;  ///< 0: images differ in size
-  std::map<std::string, std::string> provenance;  ///< translations: translator, model hash, settings as JSON, prompts as JSON
+  std::map<std::string, std::string> provenance;  ///< translations: translator, model hash, settings
 };
 
 /// Writes one shard atomically: rows are gathered, seal() writes PATH.tmp, fsyncs, reopens and verifies it, and renames it.

@@ -79,10 +79,11 @@ TEST_F(Shard, EverythingComesBackEqual) {
 
 TEST_F(Shard, TranslationsKeepTheirSources) {
   ShardWriter writer(path, header, true);
-  const SourceRow source{.key = "photo/x.jpg", .shard = 3, .row = int64_t{1} << 40, .prompt = -1, .variant = 2, .seed = -5, .status = 1};
+  const SourceRow source{.key = "photo/x.jpg", .shard = 3, .row = int64_t{1} << 40, .prompt = "a \"pencil\" sketch", .variant = 2, .seed = -5, .status = 1};
   writer.add({"photo/x.jpg", -1, encode(image_of(1), Codec::png)}, source);
   SourceRow second = source;
   second.variant = 3;  // the same image again: a translation may hold several variants
+  second.prompt = "";
   writer.add({"photo/x.jpg", -1, encode(image_of(2), Codec::png)}, second);
   EXPECT_THROW(writer.add(row_of(1)), core::BugError);
   writer.seal();
