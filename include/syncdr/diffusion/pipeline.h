@@ -1,0 +1,84 @@
+#pragma once
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "syncdr/diffusion/autoencoder.h"
+#include "syncdr/diffusion/sampling.h"
+#include "syncdr/diffusion/text_encoder.h"
+#include "syncdr/diffusion/tokenizer.h"
+
+/// Whole image-to-image pipelines. Images are [B, 3, H, W] float32 in [-1, 1] on the model's device, H and W multiples of the autoencoder's factor;
+/// latents [B, C, h, w] float32. No random numbers are drawn here: noise is given. An image's result does not depend on the others of its batch
+/// beyond rounding. The functions may be called from several threads, each with a scheduler of its own.
+namespace syncdr::diffusion {
+
+/// A checkpoint's networks, loaded for translation.
+class StableDiffusion {
+ public:
+  /// dtype: of the networks (float32, bfloat16, float16). Throws DataError naming file and field.
+  StableDiffusion(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device);
+
+  /// [N, L, D] in the networks' dtype: tokenized, cut to the tokenizer's length, encoded. Keys and values of the UNet are prepared.
+  TextContext encode_text(const std::vector<std::string>& texts);
+  /// Scaled latents, sampled with noise [B, C, h, w], or the mode where it is undefined.
+  at::Tensor encode_image(const at::Tensor& images, const at::Tensor& noise = {});
+  /// Scaled latents -> images, not cut to [-1, 1].
+  at::Tensor decode_image(const at::Tensor& latents);
+  /// The mode, not scaled, as InstructPix2Pix concatenates it.
+  at::Tensor image_condition(const at::Tensor& images);
+
+  /// A scheduler of the checkpoint's configuration: of the class it names, or of another one. It belongs to the caller.
+  std::unique_ptr<Scheduler> make_scheduler(const std::string& name = "", const SamplerOptions& options = {}) const;
+
+  UNet& unet() { return unet_; }
+  /// Image latents' channels that the UNet takes behind the sample's: 0, or InstructPix2Pix's.
+  int64_t condition_channels() const;
+  /// [C, h, w] of images of this size.
+  std::vector<int64_t> latent_shape(int64_t height, int64_t width) const;
+  /// Pixels of a latent's side.
+  int64_t factor() const { return autoencoder_->factor(); }
+  c10::Device device() const { return device_; }
+  c10::ScalarType dtype() const { return dtype_; }
+  /// XXH3-128 over all networks' parameters as they are in dtype.
+  std::string hash() const;
+
+ private:
+  std::filesystem::path root_;
+  Tokenizer tokenizer_;
+  TextEncoder text_encoder_{nullptr};
+  Autoencoder autoencoder_{nullptr};
+  UNet unet_{nullptr};
+  c10::ScalarType dtype_;
+  c10::Device device_;
+};
+
+/// Noise of one call, standard normal, [B, C, h, w] float32.
+struct PipelineNoise {
+  at::Tensor encoding;  ///< of the autoencoder's posterior
+  at::Tensor start;     ///< that latents are mixed with, or sampling begins from
+  StepNoise step;       ///< for schedulers that want it
+};
+
+/// SDEdit (Meng et al., ICLR 2022), equal to diffusers' StableDiffusionImg2ImgPipeline: latents are noised to `strength` of the trajectory, and denoised
+/// under the text. The scheduler's steps are set by the caller.
+at::Tensor img2img(StableDiffusion& model, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> guidance, double strength,
+                   const PipelineNoise& noise);
+
+/// From pure noise; what to keep of the image is in the guidance's branches (instruct_guidance of image_condition). Equal to diffusers'
+/// StableDiffusionInstructPix2PixPipeline.
+at::Tensor generate(StableDiffusion& model, Scheduler& scheduler, std::span<const Branch> guidance, const PipelineNoise& noise);
+
+/// DDIM inversion (Song et al., ICLR 2021): the mode's latents taken `depth` of the way to noise under the guidance. Both schedulers have the same number
+/// of steps; depth in (0, 1] is the share of steps, 1 inverts to noise.
+at::Tensor invert(StableDiffusion& model, Scheduler& inverse, const at::Tensor& images, std::span<const Branch> guidance, double depth);
+
+/// Dual diffusion implicit bridges (Su et al., ICLR 2023), partly where depth is less than 1: inverted under the source's guidance, decoded under the
+/// target's. Deterministic.
+at::Tensor ddib(StableDiffusion& model, Scheduler& inverse, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> source,
+                std::span<const Branch> target, double depth);
+
+}  // namespace syncdr::diffusion

@@ -1,0 +1,140 @@
+#include "syncdr/diffusion/pipeline.h"
+
+#include <torch/utils.h>
+
+#include "syncdr/core/error.h"
+#include "syncdr/io/hash.h"
+#include "syncdr/nn/weights.h"
+
+namespace syncdr::diffusion {
+namespace {
+
+/// A network for inference. Cast before the next one is read, so that no two lie in memory in float32.
+template <class Network>
+Network placed(Network network, c10::ScalarType dtype, c10::Device device) {
+  network->to(device, dtype);
+  network->eval();
+  for (at::Tensor& parameter : network->parameters()) parameter.set_requires_grad(false);
+  return network;
+}
+
+void check_text_side(const std::string& where, const Tokenizer& tokenizer, const TextEncoderConfig& text, const UNetConfig& unet) {
+  if (tokenizer.size() > text.vocabulary)
+    throw core::DataError("{}: the tokenizer has {} tokens, the text encoder rows for {}", where, tokenizer.size(), text.vocabulary);
+  if (tokenizer.length() > text.positions)
+    throw core::DataError("{}: the tokenizer's texts have {} tokens, the text encoder takes {}", where, tokenizer.length(), text.positions);
+  if (text.width != unet.text_width)
+    throw core::DataError("{}: the text encoder gives {} values a token, the UNet reads {}", where, text.width, unet.text_width);
+}
+
+void check_image_side(const std::string& where, const AutoencoderConfig& autoencoder, const UNetConfig& unet) {
+  if (autoencoder.in_channels != 3 || autoencoder.out_channels != 3)
+    throw core::DataError("{}: the autoencoder is of images with {} and {} channels; 3 are supported", where, autoencoder.in_channels,
+                          autoencoder.out_channels);
+  if (unet.out_channels != autoencoder.latent_channels || unet.in_channels < autoencoder.latent_channels)
+    throw core::DataError("{}: the autoencoder's latents have {} channels, the UNet takes {} and gives {}", where, autoencoder.latent_channels,
+                          unet.in_channels, unet.out_channels);
+}
+
+LatentDistribution latents_of(Autoencoder& autoencoder, const at::Tensor& images, c10::ScalarType dtype) {
+  const int64_t factor = autoencoder->factor();
+  if (images.dim() != 4 || images.size(2) % factor != 0 || images.size(3) % factor != 0)
+    throw core::UsageError("images [B, 3, H, W] with sides that are multiples of {} are needed, got [{}]", factor, fmt::join(images.sizes(), ", "));
+  const LatentDistribution latents = autoencoder->encode(images.to(dtype));
+  return {.mean = latents.mean.to(at::kFloat), .logvar = latents.logvar.to(at::kFloat)};
+}
+
+void check_noise(const at::Tensor& noise, at::IntArrayRef shape, const char* what) {
+  if (!noise.defined() || noise.sizes() != shape)
+    throw core::UsageError("the {} noise must be [{}], got [{}]", what, fmt::join(shape, ", "), fmt::join(noise.defined() ? noise.sizes() : at::IntArrayRef(), ", "));
+}
+
+}  // namespace
+
+StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device)
+    : root_(checkpoint.root()),
+      tokenizer_(checkpoint.component("tokenizer", "CLIPTokenizer")),
+      text_encoder_(placed(load_text_encoder(checkpoint), dtype, device)),
+      autoencoder_(placed(load_autoencoder(checkpoint), dtype, device)),
+      unet_(placed(load_unet(checkpoint), dtype, device)),
+      dtype_(dtype),
+      device_(device) {
+  check_text_side(root_.string(), tokenizer_, text_encoder_->config(), unet_->config());
+  check_image_side(root_.string(), autoencoder_->config(), unet_->config());
+  make_scheduler();  // its file is read now rather than after an hour
+}
+
+TextContext StableDiffusion::encode_text(const std::vector<std::string>& texts) {
+  const torch::NoGradGuard no_grad;
+  if (texts.empty()) throw core::UsageError("no text to encode");
+  return unet_->prepare(text_encoder_->forward(tokenizer_.encode(texts).to(device_)));
+}
+
+at::Tensor StableDiffusion::encode_image(const at::Tensor& images, const at::Tensor& noise) {
+  const torch::NoGradGuard no_grad;
+  const LatentDistribution latents = latents_of(autoencoder_, images, dtype_);
+  const double scale = autoencoder_->config().scaling_factor;
+  if (!noise.defined()) return scale * latents.mode();
+  check_noise(noise, latents.mean.sizes(), "encoding");
+  return scale * latents.sample(noise);
+}
+
+at::Tensor StableDiffusion::decode_image(const at::Tensor& latents) {
+  const torch::NoGradGuard no_grad;
+  return autoencoder_->decode((latents / autoencoder_->config().scaling_factor).to(dtype_)).to(at::kFloat);
+}
+
+at::Tensor StableDiffusion::image_condition(const at::Tensor& images) {
+  const torch::NoGradGuard no_grad;
+  return latents_of(autoencoder_, images, dtype_).mode();
+}
+
+std::unique_ptr<Scheduler> StableDiffusion::make_scheduler(const std::string& name, const SamplerOptions& options) const {
+  return load_scheduler(root_ / "scheduler", name, options);
+}
+
+int64_t StableDiffusion::condition_channels() const { return unet_->config().in_channels - autoencoder_->config().latent_channels; }
+
+std::vector<int64_t> StableDiffusion::latent_shape(int64_t height, int64_t width) const {
+  if (height < factor() || width < factor() || height % factor() != 0 || width % factor() != 0)
+    throw core::UsageError("images of {} x {} pixels: both sides must be multiples of {}", height, width, factor());
+  return {autoencoder_->config().latent_channels, height / factor(), width / factor()};
+}
+
+std::string StableDiffusion::hash() const {
+  return io::hash128(fmt::format("text_encoder {}\nvae {}\nunet {}\n", nn::state_hash(*text_encoder_), nn::state_hash(*autoencoder_),
+                                 nn::state_hash(*unet_)));
+}
+
+at::Tensor img2img(StableDiffusion& model, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> guidance, double strength,
+                   const PipelineNoise& noise) {
+  const torch::NoGradGuard no_grad;
+  const int64_t start = scheduler.start_index(strength);
+  const at::Tensor latents = model.encode_image(images, noise.encoding);
+  check_noise(noise.start, latents.sizes(), "start");
+  const at::Tensor noised = scheduler.noise_to_step(latents, noise.start, start);
+  return model.decode_image(denoise(model.unet(), guidance, scheduler, noised, start, noise.step));
+}
+
+at::Tensor generate(StableDiffusion& model, Scheduler& scheduler, std::span<const Branch> guidance, const PipelineNoise& noise) {
+  const torch::NoGradGuard no_grad;
+  const at::Tensor start = noise.start * scheduler.init_noise_sigma();
+  return model.decode_image(denoise(model.unet(), guidance, scheduler, start, 0, noise.step));
+}
+
+at::Tensor invert(StableDiffusion& model, Scheduler& inverse, const at::Tensor& images, std::span<const Branch> guidance, double depth) {
+  const auto calls = int64_t(inverse.timesteps().size());
+  const int64_t last = calls - inverse.start_index(depth);
+  return denoise(model.unet(), guidance, inverse, model.encode_image(images), 0, {}, last);
+}
+
+at::Tensor ddib(StableDiffusion& model, Scheduler& inverse, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> source,
+                std::span<const Branch> target, double depth) {
+  if (scheduler.wants_noise() || inverse.timesteps().size() != scheduler.timesteps().size())
+    throw core::UsageError("{} with {} calls cannot follow an inversion of {} calls: a scheduler without noise, of as many steps, is needed",
+                           scheduler.name(), scheduler.timesteps().size(), inverse.timesteps().size());
+  const at::Tensor noised = invert(model, inverse, images, source, depth);
+  return model.decode_image(denoise(model.unet(), target, scheduler, noised, scheduler.start_index(depth)));
+}
+
+}  // namespace syncdr::diffusion
