@@ -127,6 +127,13 @@ ShardList Dataset::real(const std::string& domain, const std::string& split) con
   return list;
 }
 
+bool Dataset::has(const std::string& domain, const std::string& split) const {
+  return std::any_of(manifest_.entries.begin(), manifest_.entries.end(), [&](const ManifestEntry& entry) {
+    const RealName name = parse_real(entry.file);
+    return name.domain == domain && name.split == split;
+  });
+}
+
 std::filesystem::path Dataset::synthetic_folder(const std::string& source, const std::string& target, const std::string& run) const {
   for (const std::string& domain : {source, target}) {
     if (std::find(manifest_.domains.begin(), manifest_.domains.end(), domain) == manifest_.domains.end()) {

@@ -1,5 +1,6 @@
 #include "cut_model.h"
 
+#include "patch_locations.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/autocast.h"
@@ -88,7 +89,7 @@ at::Tensor CutModel::nce_loss(const gan::GeneratorOutput& output, int64_t step) 
   return sum / static_cast<double>(std::max<size_t>(keys.size(), 1));
 }
 
-at::Tensor CutModel::step(int64_t step, const CutBatch& batch) {
+at::Tensor CutModel::step(int64_t step, const UnpairedBatch& batch) {
   const at::Tensor source = on_device(batch.source), target = on_device(batch.target);
   const double share = static_cast<double>(source.size(0)) / static_cast<double>(config_.batch);
   training::set_learning_rate(*translator_optimizer_, learning_rate(step));

@@ -1,9 +1,11 @@
 #pragma once
 #include <optional>
 
-#include "cut_data.h"
+#include "syncdr/fit/cut.h"
 #include "syncdr/training/checkpoint.h"
+#include "syncdr/training/data_parallel.h"
 #include "syncdr/training/ema.h"
+#include "unpaired_data.h"
 
 namespace syncdr::fit {
 
@@ -22,7 +24,7 @@ class CutModel {
 
   /// One step of discriminator, then of generator and heads. Returns this rank's shares of the losses, [3]: discriminator, GAN, NCE; over all ranks they
   /// sum to the means over the global batch.
-  at::Tensor step(int64_t step, const CutBatch& batch);
+  at::Tensor step(int64_t step, const UnpairedBatch& batch);
 
   /// [B, 3, S, S] uint8 on the CPU -> their translations, the same, by the generator that would be kept now.
   at::Tensor translate(const at::Tensor& images);

@@ -1,4 +1,5 @@
 // after: mpi.fit_cut.1
+// rooms: fit
 // With one rank it writes the losses and the checkpoint that the runs with more ranks compare with, beside the program.
 #include <gmock/gmock.h>
 #include <signal.h>

@@ -67,6 +67,7 @@ class Dataset {
   const Manifest& manifest() const { return manifest_; }
   /// A domain's split ("train", "val", "test"). DataError lists what there is.
   ShardList real(const std::string& domain, const std::string& split) const;
+  bool has(const std::string& domain, const std::string& split) const;  ///< whether real() would find it
   /// ROOT/synthetic/SOURCE-to-TARGET/RUN. Domain names are written in full: initials collide.
   std::filesystem::path synthetic_folder(const std::string& source, const std::string& target, const std::string& run) const;
   /// The sealed units of a finished translation (its translation.json is written last). DataError if it does not exist, is not complete, or was made

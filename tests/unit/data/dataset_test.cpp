@@ -71,6 +71,13 @@ TEST_F(DatasetFolder, WhatIsMissingIsNamedTogetherWithWhatThereIs) {
   EXPECT_ERROR(Dataset(folder / "none"), core::DataError, "dataset.json: is missing");
 }
 
+TEST_F(DatasetFolder, HasTheSplitsOfItsManifest) {
+  const Dataset dataset(folder.path());
+  EXPECT_TRUE(dataset.has("a", "train"));
+  EXPECT_FALSE(dataset.has("a", "extra"));
+  EXPECT_FALSE(dataset.has("nobody", "train"));
+}
+
 TEST_F(DatasetFolder, MissingCutAndExchangedFilesAreRefused) {
   const fs::path first = folder / "real/a/train-00000-of-00002.h5", second = folder / "real/a/train-00001-of-00002.h5";
   fs::rename(first, folder / "kept");
