@@ -6,11 +6,6 @@
 
 namespace syncdr::translate {
 
-/// The generator's output for bytes, in float32: [B, 3, S, S] uint8 -> [B, 3, S, S] in [-1, 1] on the generator's device, without gradients. On a CPU each
-/// image is computed alone in one thread, several images at a time: reductions within one image are split by the number of threads, which
-/// is another for each number of ranks on a host.
-at::Tensor generate(gan::Generator& generator, const at::Tensor& images, c10::Device device);
-
 /// CUT's generator (Park et al., ECCV 2020), in float32 and in one forward pass.
 class CutTranslator : public Translator {
  public:

@@ -20,8 +20,9 @@ namespace {
 
 /// What the run's bytes depend on, and its identity. Kept in run.json, in every unit, and in the manifest.
 Settings settings_of(const data::Dataset& dataset, const Translator& translator, const std::string& source, const std::string& target,
-                     const std::string& split, const TranslateConfig& config, uint64_t seed) {
+                     const std::string& split, const TranslateConfig& config, const RunPrompts& prompts, uint64_t seed) {
   auto settings = translator.provenance();
+  settings.merge(prompts.provenance());
   const Settings own{{"dataset", io::hash_file(dataset.root() / "dataset.json")},
                      {"source", source},
                      {"target", target},
@@ -46,7 +47,11 @@ Plan make_plan(const comm::World& world, const data::Dataset& dataset, const std
   if (config.variants > 1 && !translator.is_random())
     throw core::UsageError("translate.variants is {}, but the translator \"{}\" draws nothing at random: all variants would be equal. Use 1",
                            config.variants, config.translator);
-  Plan plan{.rows = dataset.real(source, split),
+  auto rows = dataset.real(source, split);
+  if (rows.rows() == 0) throw core::DataError("{}: {}/{} holds no images", dataset.root().string(), source, split);
+  auto prompts = read_run_prompts(config, translator, target, rows);
+  Plan plan{.rows = std::move(rows),
+            .prompts = std::move(prompts),
             .folder = dataset.synthetic_folder(source, target, run_name(config)),
             .seed = seed,
             .size = translator.size(),
@@ -54,13 +59,12 @@ Plan make_plan(const comm::World& world, const data::Dataset& dataset, const std
             .variants = config.variants,
             .unit_rows = config.unit_rows,
             .codec_threads = threads_for(config, world)};
-  if (plan.rows.rows() == 0) throw core::DataError("{}: {}/{} holds no images", dataset.root().string(), source, split);
   plan.header = {.domain = target,
                  .split = split,
                  .codec = data::codec_from_name(config.codec),
                  .height = plan.size,
                  .width = plan.size,
-                 .provenance = settings_of(dataset, translator, source, target, split, config, seed)};
+                 .provenance = settings_of(dataset, translator, source, target, split, config, plan.prompts, seed)};
   return plan;
 }
 

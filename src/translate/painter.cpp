@@ -30,12 +30,14 @@ std::string fault_of(const at::Tensor& source, const Translated& output, int64_t
 
 Request Painter::request_for(int64_t unit, int64_t position, bool again) const {
   const auto variant = plan_.variant_of(position) + (again ? static_cast<int32_t>(plan_.variants) : 0);
-  return {.seed = plan_.seed, .key_hash = io::hash64(plan_.rows.key(plan_.row_of(unit, position))), .variant = variant};
+  const auto row = plan_.row_of(unit, position);
+  return {.seed = plan_.seed, .key_hash = io::hash64(plan_.rows.key(row)), .variant = variant, .prompt = plan_.prompts.of(row)};
 }
 
 int64_t Painter::paint(const SourceBatch& batch, UnitWriter& writer) {
-  std::vector<Request> requests(static_cast<size_t>(plan_.batch));
-  for (int64_t slot = 0; slot < batch.count; ++slot) requests[static_cast<size_t>(slot)] = request_for(batch.unit, batch.first + slot, false);
+  // What pads the batch asks for what the first image asks for.
+  std::vector<Request> requests(static_cast<size_t>(plan_.batch), request_for(batch.unit, batch.first, false));
+  for (int64_t slot = 1; slot < batch.count; ++slot) requests[static_cast<size_t>(slot)] = request_for(batch.unit, batch.first + slot, false);
   const auto output = translator_.translate(batch.images, requests);
 
   quarantined_ = 0;
@@ -62,7 +64,7 @@ void Painter::redraw(int64_t unit, FinishedBatch& finished) {
   const auto images = at::zeros({plan_.batch, 3, plan_.size, plan_.size}, at::kByte);
   for (size_t begin = 0; begin < waiting_.size(); begin += static_cast<size_t>(plan_.batch)) {
     const auto end = std::min(waiting_.size(), begin + static_cast<size_t>(plan_.batch));
-    std::vector<Request> requests(static_cast<size_t>(plan_.batch));
+    std::vector<Request> requests(static_cast<size_t>(plan_.batch), request_for(unit, waiting_[begin].position, true));
     for (auto i = begin; i < end; ++i) {
       images[static_cast<int64_t>(i - begin)].copy_(waiting_[i].image);
       requests[i - begin] = request_for(unit, waiting_[i].position, true);

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 
+#include "run_prompts.h"
 #include "syncdr/data/dataset.h"
 
 namespace syncdr::translate {
@@ -10,6 +11,7 @@ namespace syncdr::translate {
 /// One run as every rank sees it: which images each unit holds, and where it lies. Image p of a unit is variant p % variants of its row p / variants.
 struct Plan {
   data::ShardList rows;            ///< the source
+  RunPrompts prompts;
   std::filesystem::path folder;    ///< of the units
   data::ShardHeader header;        ///< of every unit
   std::map<std::string, std::string> hashes;  ///< of files in the folder, where a finished run has recorded them
@@ -32,6 +34,7 @@ struct Plan {
     return {.key = rows.key(row),
             .shard = static_cast<int32_t>(shard),
             .row = row_in_shard,
+            .prompt = prompts.of(row),
             .variant = variant_of(position),
             .seed = static_cast<int64_t>(seed),
             .status = status};

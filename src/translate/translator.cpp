@@ -1,6 +1,7 @@
 #include "syncdr/translate/translator.h"
 
 #include "cut_translator.h"
+#include "diffusion_translators.h"
 #include "filter_translator.h"
 #include "syncdr/core/error.h"
 
@@ -17,6 +18,13 @@ std::unique_ptr<Translator> make_cut(const TranslateConfig& config, const std::s
 
 }  // namespace
 
+std::string domain_prompt(const TranslateConfig& config, const std::string& domain, diffusion::PromptKind kind) {
+  if (config.prompts.empty())
+    throw core::UsageError("the translator \"{}\" needs texts: set translate.prompts to a prompt file with a table [{}] (see configs/prompts/)", config.translator,
+                           domain);
+  return diffusion::read_prompt(config.prompts, domain, kind);
+}
+
 at::Tensor from_bytes(const at::Tensor& images, c10::Device device) { return images.to(device).to(at::kFloat).div_(127.5).sub_(1); }
 
 Translated to_bytes(const at::Tensor& images) {
@@ -29,7 +37,11 @@ Translated to_bytes(const at::Tensor& images) {
 std::unique_ptr<Translator> make_translator(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device) {
   if (config.translator == "filter") return std::make_unique<FilterTranslator>(config.filter, config.size, config.batch);
   if (config.translator == "cut") return make_cut(config, source, target, device);
-  throw core::UsageError("unknown translator \"{}\". Use one of cut, filter.", config.translator);
+  if (config.translator == "img2img") return std::make_unique<Img2ImgTranslator>(config, device);
+  if (config.translator == "instruct") return std::make_unique<InstructTranslator>(config, device);
+  if (config.translator == "ddib") return std::make_unique<DdibTranslator>(config, source, device);
+  if (config.translator == "structure") return std::make_unique<StructureTranslator>(config, device);
+  throw core::UsageError("unknown translator \"{}\". Use one of cut, filter, img2img, instruct, ddib, structure.", config.translator);
 }
 
 }  // namespace syncdr::translate

@@ -6,6 +6,7 @@
 
 #include <fstream>
 
+#include "diffusion/tiny_checkpoint.h"
 #include "mpi_test.h"
 #include "syncdr/gan/generator_file.h"
 #include "syncdr/io/atomic_file.h"
@@ -66,6 +67,7 @@ std::string expected_unit(const Folder& folder, const TranslateConfig& config, t
   const auto rows = folder.dataset().real("Photo", "train");
   const auto run = data::Manifest::read(folder.run(translate::run_name(config)) / "run.json");
   const auto file = folder.root() / "expected.h5";
+  const auto prompt = translator.prompt_kind() ? translate::domain_prompt(config, "Drawing", *translator.prompt_kind()) : "";
   data::ShardWriter writer(file, {"Drawing", "train", data::codec_from_name(config.codec), side, side, run.settings}, true);
   for (auto row = unit * config.unit_rows; row < std::min((unit + 1) * config.unit_rows, rows.rows()); ++row)
     for (int32_t variant = 0; variant < config.variants; ++variant) {
@@ -74,13 +76,13 @@ std::string expected_unit(const Folder& folder, const TranslateConfig& config, t
       const auto image = rows.image(row);
       images[slot] = at::tensor(image.pixels, at::kByte).view({side, side, 3}).permute({2, 0, 1});
       std::vector<translate::Request> requests(static_cast<size_t>(translator.batch()));
-      requests[static_cast<size_t>(slot)] = {.seed = seed, .key_hash = io::hash64(rows.key(row)), .variant = variant};
+      requests[static_cast<size_t>(slot)] = {.seed = seed, .key_hash = io::hash64(rows.key(row)), .variant = variant, .prompt = prompt};
       const auto pixels = translator.translate(images, requests).images[slot].permute({1, 2, 0}).contiguous();
       const auto* data = pixels.data_ptr<uint8_t>();
       const data::Image output{side, side, {data, data + pixels.numel()}};
       const auto [shard, shard_row] = rows.locate(row);
       writer.add({rows.key(row), rows.label(row), data::encode(output, data::codec_from_name(config.codec))},
-                 {rows.key(row), static_cast<int32_t>(shard), shard_row, -1, variant, static_cast<int64_t>(seed), 0});
+                 {rows.key(row), static_cast<int32_t>(shard), shard_row, prompt, variant, static_cast<int64_t>(seed), 0});
     }
   writer.seal();
   return io::read_file(file);
@@ -133,6 +135,61 @@ TEST(Translate, EachImageDependsOnItsPixelsAloneWithCut) {
   folder.translate(*translator, config);
   expect_units(folder, config, *translator);
 }
+
+/// A diffusion translator with random weights, and what it needs in the folder.
+TranslateConfig diffusion_config(const Folder& folder, const std::string& name) {
+  world().root_only("random weights", [&] {
+    fs::create_directory(folder.root() / "model");
+    diffusion::TinyCheckpoint{.unet_channels = name == "instruct" || name == "structure" ? 8 : 4}.put(folder.root() / "model");
+    ::test::put(folder.root() / "prompts.toml", "[Drawing]\ndescription = \"a b\"\ninstruction = \"b a\"\n[Photo]\ndescription = \"b\"\n");
+  });
+  TranslateConfig config{.translator = name, .prompts = (folder.root() / "prompts.toml").string(), .size = side, .batch = 4, .unit_rows = 10};
+  config.variants = name == "ddib" ? 1 : 2;
+  config.diffusion.checkpoint = (folder.root() / "model").string();
+  config.diffusion.steps = 3;
+  config.img2img.strength = 0.7;
+  return config;
+}
+
+class TranslateDiffusion : public testing::TestWithParam<const char*> {};
+
+TEST_P(TranslateDiffusion, EachImageDependsOnItsRequestAlone) {
+  Folder folder;
+  const auto config = diffusion_config(folder, GetParam());
+  const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+  folder.translate(*translator, config);
+  expect_units(folder, config, *translator);
+}
+
+TEST_P(TranslateDiffusion, EachImageMayHaveATextOfItsOwn) {
+  Folder folder;
+  auto config = diffusion_config(folder, GetParam());
+  const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+  config.run = "one text";
+  folder.translate(*translator, config);
+  config.run = "texts";
+  config.image_prompts = (folder.root() / "texts.tsv").string();
+  world().root_only("texts", [&] {
+    std::string lines;
+    const std::string usual = *translator->prompt_kind() == diffusion::PromptKind::instruction ? "b a" : "a b";
+    for (int64_t row = 0; row < photos; ++row) lines += fmt::format("{}\t{}\n", photo_key(row), row == 3 ? "b b b" : usual);
+    ::test::put(config.image_prompts, lines);
+  });
+  folder.translate(*translator, config);
+  const auto one = folder.dataset().synthetic("Photo", "Drawing", "one text"), own = folder.dataset().synthetic("Photo", "Drawing", "texts");
+  ASSERT_EQ(own.rows(), photos * config.variants);
+  for (int64_t row = 0; row < own.rows(); ++row) {
+    const auto [shard, shard_row] = own.locate(row);
+    const bool other = row / config.variants == 3;
+    EXPECT_EQ(own.shard(shard).source(shard_row).prompt == "b b b", other) << row;
+    EXPECT_EQ(own.image(row).pixels == one.image(row).pixels, !other) << row;
+  }
+  world().root_only("one text less", [&] { ::test::put(config.image_prompts, photo_key(0) + "\ta b\n"); });
+  config.run = "texts-2";
+  expect_error(core::ExitCode::bad_data, {"texts.tsv", "no line for \"" + photo_key(1)}, [&] { folder.translate(*translator, config); });
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TranslateDiffusion, testing::Values("img2img", "instruct", "ddib", "structure"), [](const auto& one) { return one.param; });
 
 TEST(Translate, BatchAndThreadsDoNotChangeTheFilter) {
   Folder folder;

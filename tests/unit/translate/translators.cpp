@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "cut_translator.h"
+#include "each_image.h"
 #include "filter_translator.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
@@ -32,6 +33,10 @@ gan::Generator random_generator(int64_t width, int64_t blocks) {
   config.blocks = blocks;
   config.nce_layers = {0, 4};
   return gan::Generator(config);
+}
+
+at::Tensor generate(gan::Generator& generator, const at::Tensor& images) {
+  return each_image(images, at::kCPU, [&](const at::Tensor& part, int64_t) { return generator->forward(part); });
 }
 
 TEST(ToBytes, RoundsToTheNearestAndCutsWhatLiesOutside) {
@@ -94,7 +99,7 @@ TEST(FilterTranslator, DependsNeitherOnPlaceNorOnNeighbours) {
 
 TEST(CutTranslator, DependsNeitherOnPlaceNorOnNeighboursBitForBit) {
   auto generator = random_generator(16, 2);
-  expect_independent(random_images(4, 32), [&](const at::Tensor& images) { return generate(generator, images, at::kCPU); });
+  expect_independent(random_images(4, 32), [&](const at::Tensor& images) { return generate(generator, images); });
 }
 
 // World gives each rank its share of the cores: another number of ranks is another number of threads.
@@ -103,11 +108,11 @@ TEST(CutTranslator, GivesTheSameBitsWithAnyNumberOfThreads) {
   const auto images = random_images(4, 64);
   const auto before = at::get_num_threads();
   at::set_num_threads(1);
-  const auto expected = generate(generator, images, at::kCPU);
+  const auto expected = generate(generator, images);
   for (const int threads : {2, 3, 5}) {
     at::set_num_threads(threads);
-    EXPECT_TRUE(at::equal(generate(generator, images, at::kCPU), expected)) << threads << " threads";
-    EXPECT_TRUE(at::equal(generate(generator, images.narrow(0, 2, 1), at::kCPU)[0], expected[2])) << threads << " threads, one image";
+    EXPECT_TRUE(at::equal(generate(generator, images), expected)) << threads << " threads";
+    EXPECT_TRUE(at::equal(generate(generator, images.narrow(0, 2, 1))[0], expected[2])) << threads << " threads, one image";
     EXPECT_EQ(at::get_num_threads(), threads);
   }
   at::set_num_threads(before);
@@ -128,10 +133,10 @@ TEST(CutTranslator, SaysWhatMadeTheOutput) {
   EXPECT_FALSE(translator->is_random());
   const auto images = random_images(2, 32);
   auto generator = gan::load_generator(folder / "generator.safetensors");
-  EXPECT_TRUE(at::equal(translator->translate(images, {}).images, to_bytes(generate(generator, images, at::kCPU)).images));
+  EXPECT_TRUE(at::equal(translator->translate(images, {}).images, to_bytes(generate(generator, images)).images));
   const at::NoGradGuard no_grad;
   const auto whole_batch = generator->forward(from_bytes(images, at::kCPU));
-  EXPECT_TRUE(at::allclose(generate(generator, images, at::kCPU), whole_batch, 1e-4, 1e-5)) << "one by one is the same function";
+  EXPECT_TRUE(at::allclose(generate(generator, images), whole_batch, 1e-4, 1e-5)) << "one by one is the same function";
 }
 
 TEST(MakeTranslator, MissingWeightsSayHowToTrainThem) {

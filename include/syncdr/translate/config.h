@@ -1,0 +1,131 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "syncdr/core/config.h"
+
+namespace syncdr::translate {
+
+struct CutTranslatorConfig {
+  std::string weights;
+
+  void visit(core::Fields& field) { field(weights, "weights", "generator.safetensors of `syncdr fit cut`; empty: the run's own fit"); }
+};
+
+struct FilterConfig {
+  double sigma = 1.0;
+
+  void visit(core::Fields& field) { field(sigma, "sigma", "standard deviation in pixels of the blur before the gradient", core::above(0)); }
+};
+
+/// What the translators that sample from a diffusion model share.
+struct DiffusionConfig {
+  std::string checkpoint;
+  std::string variant;
+  std::string scheduler;
+  int64_t steps = 50;
+  double eta = 0;
+  std::string precision = "fp32";
+  std::string negative_prompt;
+
+  void visit(core::Fields& field) {
+    field(checkpoint, "checkpoint", "folder in the layout of diffusers; empty: the run's own fit");
+    field(variant, "variant", "variant of the weights, as fp16 in unet/diffusion_pytorch_model.fp16.safetensors; empty: none");
+    field(scheduler, "scheduler", "sampler by the name of its class in diffusers; empty: the checkpoint's own");
+    field(steps, "steps", "steps of a whole trajectory", core::between(1, 1000));
+    field(eta, "eta", "DDIM: share of fresh noise in each step", core::between(0, 1));
+    field(precision, "precision", "arithmetic of the networks; sampling itself is in fp32", {"fp32", "bf16", "fp16"});
+    field(negative_prompt, "negative_prompt", "text of the branch that guidance leads away from");
+  }
+};
+
+/// The defaults of these four are the method's.
+struct Img2ImgConfig {
+  double strength = 0.3;
+  double guidance = 10;
+
+  void visit(core::Fields& field) {
+    field(strength, "strength", "share of the steps that are taken: how far the image is noised", core::between(0, 1));
+    field(guidance, "guidance", "guidance scale; 1: none", core::at_least(0));
+  }
+};
+
+struct InstructConfig {
+  double guidance = 10;
+  double image_guidance = 1.2;
+
+  void visit(core::Fields& field) {
+    field(guidance, "guidance", "guidance scale of the text", core::at_least(0));
+    field(image_guidance, "image_guidance", "guidance scale of the image", core::at_least(0));
+  }
+};
+
+struct DdibConfig {
+  double depth = 1;
+  double source_guidance = 1;
+  double guidance = 1;
+
+  void visit(core::Fields& field) {
+    field(depth, "depth", "share of the steps that are inverted: 1 to pure noise", core::between(0, 1));
+    field(source_guidance, "source_guidance", "guidance scale of the inversion; 1: none", core::at_least(0));
+    field(guidance, "guidance", "guidance scale of the decoding; 1: none", core::at_least(0));
+  }
+};
+
+struct StructureConfig {
+  double guidance = 2;
+  double image_guidance = 1;
+  std::vector<double> sigma = {0.9, 1.5};
+
+  void visit(core::Fields& field) {
+    field(guidance, "guidance", "guidance scale of the text", core::at_least(0));
+    field(image_guidance, "image_guidance", "guidance scale of the structure map", core::at_least(0));
+    field(sigma, "sigma", "range of the blur before the map, in pixels: drawn anew for each image and variant", core::above(0));
+  }
+};
+
+struct TranslateConfig {
+  std::string translator = "cut";
+  std::string run;
+  std::string prompts;
+  std::string image_prompts;
+  int64_t size = 256;
+  int64_t batch = 8;
+  int64_t variants = 1;
+  int64_t unit_rows = 64;
+  std::string codec = "png";
+  double max_bad_share = 0.01;
+  int64_t codec_threads = 0;
+  CutTranslatorConfig cut;
+  FilterConfig filter;
+  DiffusionConfig diffusion;
+  Img2ImgConfig img2img;
+  InstructConfig instruct;
+  DdibConfig ddib;
+  StructureConfig structure;
+
+  void visit(core::Fields& field) {
+    field(translator, "translator", "how images are translated", {"cut", "filter", "img2img", "instruct", "ddib", "structure"});
+    field(run, "run", "name of the translated set; empty: the translator's name");
+    field(prompts, "prompts", "prompt file: TOML, a table a domain (configs/prompts/)");
+    field(image_prompts, "image_prompts", "a prompt for each source image instead: lines of KEY<tab>TEXT");
+    field(size, "size", "side of the images in pixels", core::between(8, 4096));
+    field(batch, "batch", "images of one call; part of what the output may depend on, bit for bit", core::between(1, 4096));
+    field(variants, "variants", "different translations of each image", core::between(1, 64));
+    field(unit_rows, "unit_rows", "source rows of a unit: of work, of commit and of recovery", core::between(1, 1 << 20));
+    field(codec, "codec", "how outputs are stored", {"png", "jpeg", "raw"});
+    field(max_bad_share, "max_bad_share", "share of quarantined images above which the run stops", core::between(0, 1));
+    field(codec_threads, "codec_threads", "threads of a rank that decode, and as many that encode; 0: half its share of the cores, 8 at most",
+          core::between(0, 64));
+    field.group(cut, "cut", "contrastive unpaired translation");
+    field.group(filter, "filter", "gradient magnitude, no learning: a control");
+    field.group(diffusion, "diffusion", "what img2img, instruct, ddib and structure share");
+    field.group(img2img, "img2img", "SDEdit: noised partly, denoised under the target's description");
+    field.group(instruct, "instruct", "InstructPix2Pix: an instruction and the image");
+    field.group(ddib, "ddib", "inverted under the source's description, decoded under the target's");
+    field.group(structure, "structure", "from noise, under the target's description and the image's structure map");
+  }
+};
+
+}  // namespace syncdr::translate

@@ -1,0 +1,39 @@
+#include "diffusion_translators.h"
+#include "syncdr/core/error.h"
+
+namespace syncdr::translate {
+namespace {
+
+TranslateConfig with_ddim(TranslateConfig config) {
+  const std::string& name = config.diffusion.scheduler;
+  if (!name.empty() && name != "DDIMScheduler")
+    throw core::UsageError("translate.diffusion.scheduler = \"{}\": ddib inverts DDIM. Leave it empty", name);
+  if (config.diffusion.eta != 0) throw core::UsageError("translate.diffusion.eta = {}: ddib draws no noise. Set it to 0", config.diffusion.eta);
+  config.diffusion.scheduler = "DDIMScheduler";
+  return config;
+}
+
+}  // namespace
+
+DdibTranslator::DdibTranslator(const TranslateConfig& config, const std::string& source, c10::Device device)
+    : DiffusionTranslator(with_ddim(config), device), source_prompt_(domain_prompt(config, source, diffusion::PromptKind::description)) {
+  if (model().condition_channels() != 0)
+    throw core::UsageError("{}: its network takes an image beside the noise, which ddib has none for. Use the translator instruct or structure",
+                           config.diffusion.checkpoint);
+}
+
+at::Tensor DdibTranslator::paint(const at::Tensor& images, std::span<const Request> requests) {
+  const auto inverse = make_scheduler("DDIMInverseScheduler", 0), scheduler = make_scheduler();
+  const auto source = diffusion::text_guidance(encoded(source_prompt_), negative(), config().ddib.source_guidance);
+  const auto target = diffusion::text_guidance(texts_of(requests), negative(), config().ddib.guidance);
+  return diffusion::ddib(model(), *inverse, *scheduler, images, source, target, config().ddib.depth);
+}
+
+std::map<std::string, std::string> DdibTranslator::own_settings() const {
+  return {{"depth", fmt::format("{}", config().ddib.depth)},
+          {"source_guidance", fmt::format("{}", config().ddib.source_guidance)},
+          {"guidance", fmt::format("{}", config().ddib.guidance)},
+          {"source_prompt", source_prompt_}};
+}
+
+}  // namespace syncdr::translate

@@ -1,0 +1,111 @@
+#include "diffusion_translator.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/version.h>
+
+#include "each_image.h"
+#include "syncdr/core/error.h"
+#include "syncdr/core/philox.h"
+
+namespace syncdr::translate {
+namespace {
+
+/// Steps of an image's noise: a redraw, another variant or another sampler never shares numbers with these.
+constexpr uint32_t start_noise = 0, encoding_noise = 1, first_step_noise = 2;
+
+/// Texts kept: a run with one for each image must not fill the memory with them (8 MB each in Stable Diffusion 1.5).
+constexpr size_t max_encoded = 64;
+
+c10::ScalarType precision_of(const std::string& name) {
+  if (name == "fp32") return c10::kFloat;
+  if (name == "bf16") return c10::kBFloat16;
+  if (name == "fp16") return c10::kHalf;
+  throw core::UsageError("unknown precision \"{}\". Use one of fp32, bf16, fp16.", name);
+}
+
+diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config) {
+  if (config.diffusion.checkpoint.empty())
+    throw core::DataError("the translator \"{}\" has no model. Train one with `syncdr fit diffusion`, or name a checkpoint folder with "
+                          "translate.diffusion.checkpoint", config.translator);
+  return diffusion::CheckpointFolder(config.diffusion.checkpoint, config.diffusion.variant);
+}
+
+}  // namespace
+
+DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device)
+    : config_(config), model_(checkpoint_of(config), precision_of(config.diffusion.precision), device), hash_(model_.hash()) {
+  if (config.size % model_.factor() != 0)
+    throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, model_.factor());
+  pin_algorithms();
+  make_scheduler();  // refuses settings now, not after the first images
+}
+
+Translated DiffusionTranslator::translate(const at::Tensor& images, std::span<const Request> requests) {
+  SYNCDR_ASSERT(images.dim() == 4 && images.size(0) == batch() && images.size(3) == size(), "the model is called with its own batch and size");
+  return to_bytes(each_image(images, model_.device(), [&](const at::Tensor& part, int64_t first) {
+    return paint(part, requests.subspan(static_cast<size_t>(first), static_cast<size_t>(part.size(0))));
+  }));
+}
+
+std::unique_ptr<diffusion::Scheduler> DiffusionTranslator::make_scheduler(const std::string& name, double eta) const {
+  auto scheduler = model_.make_scheduler(name, {.eta = eta});
+  scheduler->set_steps(config_.diffusion.steps);
+  return scheduler;
+}
+
+diffusion::TextContext DiffusionTranslator::encoded(const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  const auto found = encoded_.find(text);
+  if (found != encoded_.end()) return found->second;
+  if (encoded_.size() >= max_encoded) encoded_.clear();
+  const OneThread one_thread;
+  return encoded_.emplace(text, model_.encode_text({text})).first->second;
+}
+
+diffusion::TextContext DiffusionTranslator::texts_of(std::span<const Request> requests) {
+  std::vector<diffusion::TextContext> texts;
+  bool equal = true;
+  for (const Request& request : requests) {
+    texts.push_back(encoded(request.prompt));
+    equal = equal && request.prompt == requests[0].prompt;
+  }
+  return equal ? texts[0] : diffusion::join(texts);
+}
+
+at::Tensor DiffusionTranslator::draw(std::span<const Request> requests, uint32_t step) const {
+  std::vector<int64_t> shape = model_.latent_shape(size(), size());
+  shape.insert(shape.begin(), static_cast<int64_t>(requests.size()));
+  const at::Tensor noise = at::empty(shape, at::kFloat);
+  const auto count = static_cast<size_t>(noise.numel()) / requests.size();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    core::Random random(requests[i].seed, core::Purpose::noise, requests[i].key_hash, static_cast<uint32_t>(requests[i].variant), step);
+    random.fill_normal({noise.data_ptr<float>() + i * count, count});
+  }
+  return noise.to(model_.device());
+}
+
+diffusion::PipelineNoise DiffusionTranslator::noise_for(std::span<const Request> requests) const {
+  return {.encoding = draw(requests, encoding_noise),
+          .start = draw(requests, start_noise),
+          .step = [this, requests](int64_t i) { return draw(requests, first_step_noise + static_cast<uint32_t>(i)); }};
+}
+
+std::map<std::string, std::string> DiffusionTranslator::provenance() const {
+  const DiffusionConfig& diffusion = config_.diffusion;
+  auto settings = own_settings();
+  settings.merge(std::map<std::string, std::string>{{"translator", config_.translator},
+                                                    {"model", hash_},
+                                                    {"checkpoint", std::filesystem::path(diffusion.checkpoint).filename().string()},
+                                                    {"scheduler", make_scheduler()->name()},
+                                                    {"steps", std::to_string(diffusion.steps)},
+                                                    {"eta", fmt::format("{}", diffusion.eta)},
+                                                    {"precision", diffusion.precision},
+                                                    {"negative_prompt", diffusion.negative_prompt},
+                                                    {"size", std::to_string(size())},
+                                                    {"batch", std::to_string(batch())},
+                                                    {"device", c10::DeviceTypeName(model_.device().type(), true)},
+                                                    {"libtorch", TORCH_VERSION}});
+  return settings;
+}
+
+}  // namespace syncdr::translate

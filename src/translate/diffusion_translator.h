@@ -1,0 +1,48 @@
+#pragma once
+#include <mutex>
+#include <unordered_map>
+
+#include "syncdr/diffusion/pipeline.h"
+#include "syncdr/translate/translator.h"
+
+namespace syncdr::translate {
+
+/// What the translators share that sample from a diffusion model: the model, texts encoded once, noise by request, provenance.
+class DiffusionTranslator : public Translator {
+ public:
+  /// Throws DataError if the checkpoint is missing or does not fit, UsageError on a size that the model cannot take.
+  DiffusionTranslator(const TranslateConfig& config, c10::Device device);
+  int64_t batch() const override { return config_.batch; }
+  int64_t size() const override { return config_.size; }
+  bool is_random() const override { return true; }
+  Translated translate(const at::Tensor& images, std::span<const Request> requests) override;
+  std::map<std::string, std::string> provenance() const override;
+
+ protected:
+  /// The translation of images [k, 3, S, S] in [-1, 1], on the device. Called from several threads.
+  virtual at::Tensor paint(const at::Tensor& images, std::span<const Request> requests) = 0;
+  /// Settings of the one translator.
+  virtual std::map<std::string, std::string> own_settings() const = 0;
+
+  const TranslateConfig& config() const { return config_; }
+  diffusion::StableDiffusion& model() { return model_; }
+  /// Planned for the configured number of steps, for the use of one thread.
+  std::unique_ptr<diffusion::Scheduler> make_scheduler() const { return make_scheduler(config_.diffusion.scheduler, config_.diffusion.eta); }
+  std::unique_ptr<diffusion::Scheduler> make_scheduler(const std::string& name, double eta) const;
+  /// The requests' texts; one for all where they are equal.
+  diffusion::TextContext texts_of(std::span<const Request> requests);
+  diffusion::TextContext encoded(const std::string& text);
+  diffusion::TextContext negative() { return encoded(config_.diffusion.negative_prompt); }
+  diffusion::PipelineNoise noise_for(std::span<const Request> requests) const;
+
+ private:
+  at::Tensor draw(std::span<const Request> requests, uint32_t step) const;
+
+  TranslateConfig config_;
+  diffusion::StableDiffusion model_;
+  std::string hash_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, diffusion::TextContext> encoded_;
+};
+
+}  // namespace syncdr::translate

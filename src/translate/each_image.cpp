@@ -1,0 +1,30 @@
+#include "each_image.h"
+
+#include <ATen/Context.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
+#include "parallel.h"
+#include "syncdr/translate/translator.h"
+
+namespace syncdr::translate {
+
+void pin_algorithms() {
+  at::globalContext().setBenchmarkCuDNN(false);
+  at::globalContext().setDeterministicCuDNN(true);
+}
+
+at::Tensor each_image(const at::Tensor& images, c10::Device device, const ImageCall& call) {
+  const at::NoGradGuard no_grad;
+  if (!device.is_cpu()) return call(from_bytes(images, device), 0);
+  const OneThread one_thread;
+  auto outputs = at::empty(images.sizes(), at::kFloat);
+  parallel_for(images.size(0), one_thread.before(), [&](int64_t i) {
+    at::init_num_threads();  // a new thread takes the number from here, or oneDNN would take all cores
+    const at::NoGradGuard no_grad_here;  // the guard is each thread's own
+    outputs[i].copy_(call(from_bytes(images.narrow(0, i, 1), device), i)[0]);
+  });
+  return outputs;
+}
+
+}  // namespace syncdr::translate

@@ -1,0 +1,35 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <ATen/Parallel.h>
+#include <c10/core/Device.h>
+
+#include <functional>
+
+/// How a network is called so that an image's result depends on that image alone. Private to translate.
+namespace syncdr::translate {
+
+/// While it lives, LibTorch's operations stay in the thread that calls them: sums within an operation are split by the number of threads, which is
+/// another for each number of ranks on a host.
+class OneThread {
+ public:
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  int before() const { return before_; }
+
+ private:
+  const int before_ = at::get_num_threads();
+};
+
+/// Timed or non-deterministic algorithms of CUDA's libraries would let the same image differ between two runs.
+void pin_algorithms();
+
+/// images [k, 3, S, S] float32 in [-1, 1] on the device: those from number `first` of the batch on -> [k, 3, S, S] float32.
+using ImageCall = std::function<at::Tensor(const at::Tensor& images, int64_t first)>;
+
+/// [B, 3, S, S] uint8 on the CPU -> [B, 3, S, S] float32 on the device, without gradients. On a CPU each image is a call of its own in one thread,
+/// several images at a time; elsewhere the batch, whose shape is fixed, is one call.
+at::Tensor each_image(const at::Tensor& images, c10::Device device, const ImageCall& call);
+
+}  // namespace syncdr::translate

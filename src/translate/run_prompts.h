@@ -1,0 +1,33 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "syncdr/data/dataset.h"
+#include "syncdr/translate/translator.h"
+
+namespace syncdr::translate {
+
+/// The text that each source image of a run is translated under: one for all, or one each.
+class RunPrompts {
+ public:
+  RunPrompts() = default;
+  explicit RunPrompts(std::string text) : texts_{std::move(text)} {}
+  explicit RunPrompts(std::vector<std::string> of_rows) : texts_(std::move(of_rows)) {}
+
+  /// Empty: the translator takes no text.
+  const std::string& of(int64_t row) const { return texts_.size() == 1 ? texts_[0] : texts_.empty() ? none_ : texts_.at(static_cast<size_t>(row)); }
+  /// The text, or a hash of all texts in the rows' order.
+  std::map<std::string, std::string> provenance() const;
+
+ private:
+  std::vector<std::string> texts_;
+  std::string none_;
+};
+
+/// The target's text in config.prompts, or config.image_prompts' for each of the rows. Throws UsageError if the translator needs what is not
+/// configured or takes no text at all; DataError naming file and line, domain or key.
+RunPrompts read_run_prompts(const TranslateConfig& config, const Translator& translator, const std::string& target, const data::ShardList& rows);
+
+}  // namespace syncdr::translate

@@ -1,0 +1,145 @@
+#include <gtest/gtest.h>
+
+#include "diffusion/tiny_checkpoint.h"
+#include "support/temporary_folder.h"
+#include "syncdr/core/error.h"
+#include "syncdr/translate/translator.h"
+
+namespace syncdr::translate {
+namespace {
+
+constexpr int64_t side = 16, images_a_batch = 3;
+
+/// Two checkpoints and a prompt file; translators that use them.
+class DiffusionTranslators : public testing::Test {
+ protected:
+  DiffusionTranslators() {
+    std::filesystem::create_directory(folder / "plain");
+    std::filesystem::create_directory(folder / "instruct");
+    diffusion::TinyCheckpoint{}.put(folder / "plain");
+    diffusion::TinyCheckpoint{.unet_channels = 8}.put(folder / "instruct");
+    test::put(folder / "prompts.toml", "[ink]\ndescription = \"a b\"\ninstruction = \"b a\"\n[colour]\ndescription = \"a\"\n");
+    torch::manual_seed(5);
+    images = at::randint(0, 256, {images_a_batch, 3, side, side}, at::kByte);
+  }
+
+  TranslateConfig config(const std::string& translator) const {
+    TranslateConfig config{.translator = translator, .prompts = (folder / "prompts.toml").string(), .size = side, .batch = images_a_batch};
+    config.diffusion.checkpoint = (folder / (translator == "instruct" || translator == "structure" ? "instruct" : "plain")).string();
+    config.diffusion.steps = 4;
+    config.img2img.strength = 0.5;
+    return config;
+  }
+  std::unique_ptr<Translator> make(const TranslateConfig& settings) const { return make_translator(settings, "colour", "ink", at::kCPU); }
+
+  static Request request(uint64_t key, int32_t variant = 0, const std::string& prompt = "a b") {
+    return {.seed = 7, .key_hash = key, .variant = variant, .prompt = prompt};
+  }
+  std::vector<Request> requests() const { return {request(11), request(12), request(13)}; }
+
+  TemporaryFolder folder;
+  at::Tensor images;
+};
+
+const std::vector<std::string> sampling_translators{"img2img", "instruct", "ddib", "structure"};
+
+// The image alone, at every place of the batch, with other neighbours that ask for something else.
+TEST_F(DiffusionTranslators, DependNeitherOnPlaceNorOnNeighboursBitForBit) {
+  for (const auto& name : sampling_translators) {
+    const auto translator = make(config(name));
+    const auto together = translator->translate(images, requests()).images;
+    for (int64_t image = 0; image < images_a_batch; ++image)
+      for (int64_t place = 0; place < images_a_batch; ++place) {
+        auto others = at::full_like(images, 40 * place);
+        others[place].copy_(images[image]);
+        std::vector<Request> asked(images_a_batch, request(99, 1, "b"));
+        asked[static_cast<size_t>(place)] = requests()[static_cast<size_t>(image)];
+        EXPECT_TRUE(at::equal(translator->translate(others, asked).images[place], together[image])) << name << " " << image << " at " << place;
+      }
+  }
+}
+
+TEST_F(DiffusionTranslators, GiveTheSameBitsWithAnyNumberOfThreads) {
+  const auto before = at::get_num_threads();
+  for (const auto& name : sampling_translators) {
+    at::set_num_threads(1);
+    const auto expected = make(config(name))->translate(images, requests()).images;
+    for (const int threads : {2, 5}) {
+      at::set_num_threads(threads);
+      EXPECT_TRUE(at::equal(make(config(name))->translate(images, requests()).images, expected)) << name << ", " << threads << " threads";
+    }
+  }
+  at::set_num_threads(before);
+}
+
+TEST_F(DiffusionTranslators, EveryPartOfTheRequestMatters) {
+  for (const auto& name : sampling_translators) {
+    const auto translator = make(config(name));
+    const auto output = [&](const Request& first) { return translator->translate(images, std::vector<Request>{first, request(12), request(13)}).images[0]; };
+    const auto usual = output(request(11));
+    EXPECT_TRUE(at::equal(usual, output(request(11)))) << name;
+    EXPECT_FALSE(at::equal(usual, output(request(11, 0, "b b")))) << name << ": the text";
+    EXPECT_EQ(at::equal(usual, output(request(11, 1))), !translator->is_random()) << name << ": the variant";
+    EXPECT_EQ(at::equal(usual, output(request(10))), !translator->is_random()) << name << ": the key";
+  }
+}
+
+TEST_F(DiffusionTranslators, TextsAreThoseOfThePromptFile) {
+  for (const auto& name : sampling_translators)
+    EXPECT_EQ(*make(config(name))->prompt_kind(), name == "instruct" ? diffusion::PromptKind::instruction : diffusion::PromptKind::description);
+  EXPECT_EQ(domain_prompt(config("instruct"), "ink", diffusion::PromptKind::instruction), "b a");
+  EXPECT_ERROR(domain_prompt({.translator = "img2img"}, "ink", diffusion::PromptKind::description), core::UsageError, "translate.prompts");
+  auto settings = config("ddib");
+  EXPECT_EQ(make(settings)->provenance().at("source_prompt"), "a");
+  EXPECT_ERROR(make_translator(settings, "charcoal", "ink", at::kCPU), core::DataError, "domain \"charcoal\" has no description");
+}
+
+TEST_F(DiffusionTranslators, SayWhatMadeTheOutput) {
+  for (const auto& name : sampling_translators) {
+    const auto provenance = make(config(name))->provenance();
+    EXPECT_EQ(provenance.at("translator"), name);
+    EXPECT_EQ(provenance.at("model").size(), 32U);
+    EXPECT_EQ(provenance.at("scheduler"), "DDIMScheduler");
+    EXPECT_EQ(provenance.at("steps"), "4");
+    EXPECT_EQ(provenance.at("precision"), "fp32");
+  }
+  EXPECT_EQ(make(config("img2img"))->provenance().at("strength"), "0.5");
+  EXPECT_EQ(make(config("structure"))->provenance().at("sigma"), "0.9 1.5");
+  auto other = config("instruct");
+  other.diffusion.scheduler = "EulerAncestralDiscreteScheduler";
+  EXPECT_EQ(make(other)->provenance().at("scheduler"), "EulerAncestralDiscreteScheduler");
+}
+
+TEST_F(DiffusionTranslators, NaNIsToldByImage) {
+  auto settings = config("img2img");
+  settings.img2img.guidance = 1e38;  // beyond fp32 in one of the guidance's terms
+  const auto output = make(settings)->translate(images, requests());
+  EXPECT_FALSE(output.finite.any().item<bool>());
+}
+
+TEST_F(DiffusionTranslators, RefuseWhatTheyCannotServe) {
+  const auto refusal = [&](const std::string& name, auto change, const char* text) {
+    auto settings = config(name);
+    change(settings);
+    EXPECT_ERROR(make(settings), core::UsageError, text);
+  };
+  const auto swap = [&](const char* checkpoint) { return [this, checkpoint](TranslateConfig& c) { c.diffusion.checkpoint = (folder / checkpoint).string(); }; };
+  refusal("img2img", swap("instruct"), "translator instruct or structure");
+  refusal("ddib", swap("instruct"), "translator instruct or structure");
+  refusal("instruct", swap("plain"), "no InstructPix2Pix");
+  refusal("structure", swap("plain"), "syncdr fit diffusion");
+  refusal("img2img", [](TranslateConfig& c) { c.size = 17; }, "multiple of 2");
+  refusal("img2img", [](TranslateConfig& c) { c.img2img.strength = 0.1; }, "strength");
+  refusal("ddib", [](TranslateConfig& c) { c.diffusion.scheduler = "PNDMScheduler"; }, "inverts DDIM");
+  refusal("ddib", [](TranslateConfig& c) { c.diffusion.eta = 0.5; }, "Set it to 0");
+  refusal("structure", [](TranslateConfig& c) { c.structure.sigma = {2, 1}; }, "smallest, largest");
+  refusal("instruct", [](TranslateConfig& c) { c.diffusion.scheduler = "Magic"; }, "Magic");
+  auto settings = config("img2img");
+  settings.diffusion.checkpoint.clear();
+  EXPECT_ERROR(make(settings), core::DataError, "syncdr fit diffusion");
+  settings.diffusion.checkpoint = "/nowhere";
+  EXPECT_ERROR(make(settings), core::DataError, "/nowhere");
+}
+
+}  // namespace
+}  // namespace syncdr::translate
