@@ -13,18 +13,6 @@ constexpr int64_t max_merges = 49152 - 256 - 2;  // the original reads no more: 
 constexpr size_t max_remembered = 65536;
 constexpr const char* white_space = " \t\r\n";
 
-/// A byte's letter: its own code point where that is visible, else the next free one from 256 on. All lie below U+0800: two bytes of UTF-8.
-std::vector<std::string> byte_letters() {
-  std::vector<std::string> letters;
-  int hidden = 0;
-  for (int byte = 0; byte < 256; ++byte) {
-    const bool visible = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-    const int code = visible ? byte : 256 + hidden++;
-    letters.push_back(code < 0x80 ? std::string(1, char(code)) : std::string{char(0xC0 | code >> 6), char(0x80 | (code & 0x3F))});
-  }
-  return letters;
-}
-
 std::string_view next_line(std::string_view& text) {
   const size_t end = std::min(text.find('\n'), text.size());
   const std::string_view line = text.substr(0, end);
@@ -40,6 +28,17 @@ std::string_view next_part(std::string_view& line) {
 }
 
 }  // namespace
+
+std::vector<std::string> byte_letters() {
+  std::vector<std::string> letters;
+  int hidden = 0;
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool visible = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+    const int code = visible ? byte : 256 + hidden++;
+    letters.push_back(code < 0x80 ? std::string(1, char(code)) : std::string{char(0xC0 | code >> 6), char(0x80 | (code & 0x3F))});
+  }
+  return letters;
+}
 
 int BytePairs::symbol(const std::string& text) {
   const auto [place, is_new] = symbols_.emplace(text, int(texts_.size()));

@@ -9,6 +9,9 @@
 
 namespace syncdr::diffusion {
 
+/// Each byte's letter: its own code point where that is visible, else the next free one from 256 on. All lie below U+0800: two bytes of UTF-8.
+std::vector<std::string> byte_letters();
+
 /// Byte-pair encoding over bytes (Sennrich et al., ACL 2016; the alphabet of GPT-2), CLIP's variant: a word's last symbol ends in "</w>".
 class BytePairs {
  public:

@@ -1,0 +1,130 @@
+#include "syncdr/diffusion/checkpoint_writer.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <functional>
+
+#include "checkpoint_version.h"
+#include "syncdr/core/error.h"
+#include "syncdr/io/json.h"
+#include "syncdr/nn/weights.h"
+
+namespace syncdr::diffusion {
+namespace json = boost::json;
+namespace fs = std::filesystem;
+namespace {
+
+/// One value where all levels have the same, which older readers need, else the list.
+template <class Value>
+json::value per_level(const std::vector<Value>& values) {
+  json::array list;
+  for (const Value value : values) list.emplace_back(value);
+  const bool alike = std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) == values.end();
+  return alike && !list.empty() ? list.front() : json::value(list);
+}
+
+/// A side, a height and a width, or null where the configuration says nothing.
+json::value sample_size(int64_t height, int64_t width) {
+  if (height == 0 && width == 0) return nullptr;
+  return height == width ? json::value(height) : json::value{height, width};
+}
+
+/// "torch_dtype" as transformers writes it.
+std::string dtype_name(c10::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat: return "float32";
+    case at::kHalf: return "float16";
+    case at::kBFloat16: return "bfloat16";
+    default: throw core::UsageError("checkpoints are written in float32, float16 or bfloat16, not in {}", c10::toString(dtype));
+  }
+}
+
+void save_component(const fs::path& folder, const std::string& stem, const torch::nn::Module& module, json::object config, c10::ScalarType dtype) {
+  dtype_name(dtype);  // throws on others
+  io::NamedTensors tensors;
+  for (const auto& [name, tensor] : nn::state_of(module)) tensors.emplace(name, tensor.detach().to(at::kCPU, dtype));
+  io::write_safetensors(folder / (stem + ".safetensors"), tensors, {{"format", "pt"}});  // without it transformers refuses the file
+  io::write_json(folder / "config.json", std::move(config));
+}
+
+}  // namespace
+
+json::object describe(const UNetConfig& config) {
+  return {{"_class_name", "UNet2DConditionModel"},
+          {"_diffusers_version", diffusers_version},
+          {"act_fn", "silu"},
+          {"attention_head_dim", per_level(config.heads)},
+          {"block_out_channels", json::value_from(config.channels)},
+          {"center_input_sample", config.center_input},
+          {"cross_attention_dim", config.text_width},
+          {"down_block_types", json::value_from(config.down_blocks)},
+          {"downsample_padding", config.downsample_padding},
+          {"flip_sin_to_cos", config.flip_sin_to_cos},
+          {"freq_shift", config.frequency_shift},
+          {"in_channels", config.in_channels},
+          {"layers_per_block", per_level(config.layers)},
+          {"mid_block_scale_factor", config.mid_scale},
+          {"mid_block_type", "UNetMidBlock2DCrossAttn"},
+          {"norm_eps", config.norm_epsilon},
+          {"norm_num_groups", config.norm_groups},
+          {"only_cross_attention", per_level(config.only_cross_attention)},
+          {"out_channels", config.out_channels},
+          {"sample_size", sample_size(config.sample_height, config.sample_width)},
+          {"transformer_layers_per_block", per_level(config.transformer_layers)},
+          {"up_block_types", json::value_from(config.up_blocks)},
+          {"use_linear_projection", config.linear_projection}};
+}
+
+json::object describe(const AutoencoderConfig& config) {
+  const size_t levels = config.channels.size();
+  return {{"_class_name", "AutoencoderKL"},
+          {"_diffusers_version", diffusers_version},
+          {"act_fn", "silu"},
+          {"block_out_channels", json::value_from(config.channels)},
+          {"down_block_types", json::value_from(std::vector<std::string>(levels, "DownEncoderBlock2D"))},
+          {"force_upcast", true},
+          {"in_channels", config.in_channels},
+          {"latent_channels", config.latent_channels},
+          {"layers_per_block", config.layers},
+          {"mid_block_add_attention", config.mid_attention},
+          {"norm_num_groups", config.norm_groups},
+          {"out_channels", config.out_channels},
+          {"scaling_factor", config.scaling_factor},
+          {"up_block_types", json::value_from(std::vector<std::string>(levels, "UpDecoderBlock2D"))},
+          {"use_post_quant_conv", config.post_quant_conv},
+          {"use_quant_conv", config.quant_conv}};
+}
+
+json::object describe(const TextEncoderConfig& config) {
+  return {{"architectures", json::array{"CLIPTextModel"}},
+          {"attention_dropout", config.attention_dropout},
+          {"bos_token_id", 0},
+          {"eos_token_id", 2},  // as in Stable Diffusion 1: the pooled output, which nothing here uses, is then that of the largest id, the end's
+          {"hidden_act", config.activation},
+          {"hidden_size", config.width},
+          {"intermediate_size", config.hidden},
+          {"layer_norm_eps", config.norm_epsilon},
+          {"max_position_embeddings", config.positions},
+          {"model_type", "clip_text_model"},
+          {"num_attention_heads", config.heads},
+          {"num_hidden_layers", config.layers},
+          {"pad_token_id", 1},
+          {"projection_dim", config.width},
+          {"vocab_size", config.vocabulary}};
+}
+
+void save_unet(const fs::path& folder, UNet& unet, c10::ScalarType dtype) {
+  save_component(folder, "diffusion_pytorch_model", *unet, describe(unet->config()), dtype);
+}
+
+void save_autoencoder(const fs::path& folder, Autoencoder& autoencoder, c10::ScalarType dtype) {
+  save_component(folder, "diffusion_pytorch_model", *autoencoder, describe(autoencoder->config()), dtype);
+}
+
+void save_text_encoder(const fs::path& folder, TextEncoder& text_encoder, c10::ScalarType dtype) {
+  json::object config = describe(text_encoder->config());
+  config["torch_dtype"] = dtype_name(dtype);
+  save_component(folder, "model", *text_encoder, std::move(config), dtype);
+}
+
+}  // namespace syncdr::diffusion
