@@ -60,7 +60,7 @@ int translate_command(const CommonOptions& options) {
 int train_command(const CommonOptions& options, const std::string& arm) {
   return with_world(options, [&](comm::World& world, const Settings& settings) {
     Job job(world, settings);
-    return train_phase(job, arm.empty() ? settings.run.main : arm);
+    return train_phase(job, Arm(arm.empty() ? settings.run.main : arm));
   });
 }
 
@@ -68,7 +68,7 @@ int evaluate_command(const CommonOptions& options, const std::vector<std::string
   return with_world(options, [&](comm::World& world, const Settings& settings) {
     Job job(world, settings);
     std::vector<evaluation::Arm> results;
-    for (const auto& arm : arms.empty() ? settings.run.arms : arms) results.push_back(evaluate_phase(job, arm, split));
+    for (const auto& arm : arms.empty() ? settings.run.arms : arms) results.push_back(evaluate_phase(job, Arm(arm), split));
     boost::json::object figures;
     world.root_only("printing figures", [&] {
       const auto input = report_input(job, std::move(results), split);

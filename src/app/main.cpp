@@ -59,7 +59,7 @@ int command_line(int argc, char** argv) {
 
   auto* train = add("train", "train the retrieval model of one arm", [&] { return train_command(common, arm); });
   add_common_options(*train, common);
-  train->add_option("--arm", arm, "cds, a translator, or the name of a translated set; without it: run.main");
+  train->add_option("--arm", arm, "an arm as in run.arms; without it: run.main");
 
   auto* evaluate = add("evaluate", "measure trained arms: a table, and the figures with --json", [&] { return evaluate_command(common, arms, split); });
   add_common_options(*evaluate, common);

@@ -1,5 +1,7 @@
 #include "phases.h"
 
+#include <map>
+
 #include "syncdr/core/log.h"
 #include "syncdr/io/json.h"
 #include "syncdr/translate/engine.h"
@@ -9,12 +11,20 @@ namespace {
 
 constexpr int64_t score_cutoff = 1;  // the best epoch is the one with the highest mean validation Prec@1 (method)
 
-std::string title_of(const Job& job, const std::string& arm) {
-  if (arm == "cds") return "CDS (real images alone)";
-  if (arm == "filter") return "SynCDR, filter (control)";
-  if (arm == "cut") return "SynCDR, CUT translations";
-  if (arm == "true") return "SynCDR, true counterparts (ceiling)";
-  return "SynCDR, " + job.set_of(arm);
+std::string title_of(const Job& job, const Arm& arm) {
+  static const std::map<std::string, std::string> titles{{"cds", "CDS (real images alone)"},
+                                                         {"filter", "SynCDR, filter (control)"},
+                                                         {"cut", "SynCDR, CUT translations"},
+                                                         {"true", "SynCDR, true counterparts (ceiling)"},
+                                                         {"structure", "SynCDR, structure diffusion"},
+                                                         {"img2img", "SynCDR, img2img diffusion"},
+                                                         {"instruct", "SynCDR, InstructPix2Pix"},
+                                                         {"ddib", "SynCDR, DDIB"}};
+  const auto found = titles.find(arm.base);
+  std::string title = found == titles.end() ? "SynCDR, " + job.set_of(arm) : found->second;
+  if (!arm.is_diffusion() && arm.variants == 0) return title;
+  const int64_t variants = arm.variants > 0 ? arm.variants : job.settings.translate.variants;
+  return fmt::format("{}, {} variant{}", title, variants, variants == 1 ? "" : "s");
 }
 
 }  // namespace
@@ -28,11 +38,11 @@ Job::Job(comm::World& world_, const Settings& settings_) : world(world_), settin
   domain_b = domains[1];
 }
 
-std::string Job::set_of(const std::string& arm) const {
-  if (arm == "cds") return "";
-  if (!is_translator(arm)) return arm;
-  if (arm == settings.translate.translator && !settings.translate.run.empty()) return settings.translate.run;
-  return out.filename().string() + "-" + arm;
+std::string Job::set_of(const Arm& arm) const {
+  if (arm.base == "cds") return "";
+  if (!arm.is_translator()) return arm.base;
+  if (arm.base == settings.translate.translator && !settings.translate.run.empty()) return settings.translate.run;
+  return out.filename().string() + "-" + arm.base;
 }
 
 boost::json::object fit_phase(Job& job, const std::string& translator) {
@@ -49,9 +59,11 @@ boost::json::object translate_phase(Job& job, const std::string& translator) {
   for (const auto& direction : job.directions()) {
     translate::TranslateConfig config = job.settings.translate;
     config.translator = translator;
-    config.run = job.set_of(translator);
+    config.run = job.set_of(Arm(translator));
     if (translator == "cut" && config.cut.weights.empty()) config.cut.weights = (job.fit_folder("cut", direction) / "generator.safetensors").string();
     const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
+    // One setting for all translators of a job: those that draw nothing have one variant.
+    if (!made->is_random() && translator != job.settings.translate.translator) config.variants = 1;
     const auto result = translate::translate_split(job.world, job.dataset, direction.source, direction.target, "train", config,
                                                    static_cast<uint64_t>(job.settings.seed), *made);
     figures[direction.name()] = {{"images", result.images},           {"skipped", result.skipped}, {"redrawn", result.redrawn},
@@ -60,32 +72,34 @@ boost::json::object translate_phase(Job& job, const std::string& translator) {
   return figures;
 }
 
-boost::json::object train_phase(Job& job, const std::string& arm) {
+boost::json::object train_phase(Job& job, const Arm& arm) {
   const auto& settings = job.settings;
+  retrieval::TrainConfig config = settings.train;
+  if (arm.variants > 0) config.variants = arm.variants;
   const auto validate = [&](retrieval::Encoder& encoder) {
-    evaluation::EvaluateConfig config = settings.evaluate;
-    config.cutoffs = {score_cutoff};
-    config.resamples = 100;  // the interval is not looked at
-    config.mean_average_precision = false;
-    const auto result = evaluation::evaluate(job.world, encoder, job.dataset, job.domain_a, job.domain_b, "val", settings.train.augment, config,
+    evaluation::EvaluateConfig score = settings.evaluate;
+    score.cutoffs = {score_cutoff};
+    score.resamples = 100;  // the interval is not looked at
+    score.mean_average_precision = false;
+    const auto result = evaluation::evaluate(job.world, encoder, job.dataset, job.domain_a, job.domain_b, "val", settings.train.augment, score,
                                              static_cast<uint64_t>(settings.seed));
     return job.world.is_root() ? result.mean_precision(score_cutoff) : 0.0;
   };
-  core::info("train {}: {}", arm, title_of(job, arm));
-  const auto result = retrieval::train(job.world, job.dataset, job.domain_a, job.domain_b, job.set_of(arm), settings.train,
+  core::info("train {}: {}", arm.name, title_of(job, arm));
+  const auto result = retrieval::train(job.world, job.dataset, job.domain_a, job.domain_b, job.set_of(arm), config,
                                        static_cast<uint64_t>(settings.seed), validate, job.train_folder(arm));
   return {{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps", result.steps}, {"seconds", result.seconds}};
 }
 
-evaluation::Arm evaluate_phase(Job& job, const std::string& arm, const std::string& split) {
+evaluation::Arm evaluate_phase(Job& job, const Arm& arm, const std::string& split) {
   const auto folder = job.train_folder(arm);
   const auto done = io::read_json(folder / "done.json");
   const auto where = (folder / "done.json").string();
   evaluation::Arm result;
-  result.name = arm;
+  result.name = arm.name;
   result.title = title_of(job, arm);
   result.run = job.set_of(arm);
-  result.ceiling = arm == "true";
+  result.ceiling = arm.base == "true";
   result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
   result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
   result.log = folder / "log.jsonl";

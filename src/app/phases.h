@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "arm.h"
 #include "settings.h"
 #include "syncdr/comm/world.h"
 #include "syncdr/data/dataset.h"
@@ -26,11 +27,10 @@ struct Job {
     std::string name() const { return source + "-to-" + target; }
   };
   std::vector<Direction> directions() const { return {{domain_a, domain_b}, {domain_b, domain_a}}; }
-  bool is_translator(const std::string& arm) const { return arm == "cut" || arm == "filter"; }
   /// The translated set an arm trains on: "" for cds; a translator's is named after the run folder, so that runs do not mix; otherwise the arm itself.
-  std::string set_of(const std::string& arm) const;
+  std::string set_of(const Arm& arm) const;
   std::filesystem::path fit_folder(const std::string& translator, const Direction& direction) const { return out / "fit" / translator / direction.name(); }
-  std::filesystem::path train_folder(const std::string& arm) const { return out / "train" / arm; }
+  std::filesystem::path train_folder(const Arm& arm) const { return out / "train" / arm.folder(); }
 };
 
 /// Trains the translator's models, both directions, if it has any.
@@ -38,9 +38,9 @@ boost::json::object fit_phase(Job& job, const std::string& translator);
 /// Translates both domains' training images.
 boost::json::object translate_phase(Job& job, const std::string& translator);
 /// Trains the retrieval model of one arm.
-boost::json::object train_phase(Job& job, const std::string& arm);
+boost::json::object train_phase(Job& job, const Arm& arm);
 /// Evaluates an arm's best encoder on a split. The result is rank 0's.
-evaluation::Arm evaluate_phase(Job& job, const std::string& arm, const std::string& split);
+evaluation::Arm evaluate_phase(Job& job, const Arm& arm, const std::string& split);
 /// What the report shows besides the arms: title, domains, curves of translators, configuration.
 evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm> arms, const std::string& split);
 

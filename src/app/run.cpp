@@ -28,15 +28,17 @@ boost::json::object run(comm::World& world, const Settings& settings) {
   Job job(world, settings);
   claim_folder(job);
   boost::json::object figures;
-  for (const auto& arm : settings.run.arms) {
-    if (!job.is_translator(arm)) continue;
-    fit_phase(job, arm);
-    figures["translate " + arm] = translate_phase(job, arm);
+  std::set<std::string> translated;
+  for (const auto& name : settings.run.arms) {
+    const Arm arm(name);
+    if (!arm.is_translator() || !translated.insert(arm.base).second) continue;
+    fit_phase(job, arm.base);
+    figures["translate " + arm.base] = translate_phase(job, arm.base);
   }
-  for (const auto& arm : settings.run.arms) figures["train " + arm] = train_phase(job, arm);
+  for (const auto& arm : settings.run.arms) figures["train " + arm] = train_phase(job, Arm(arm));
 
   std::vector<evaluation::Arm> arms;
-  for (const auto& arm : settings.run.arms) arms.push_back(evaluate_phase(job, arm, "test"));
+  for (const auto& arm : settings.run.arms) arms.push_back(evaluate_phase(job, Arm(arm), "test"));
   world.root_only("writing the report", [&] {
     const auto input = report_input(job, std::move(arms), "test");
     const auto metrics = evaluation::metrics_json(input, input.baseline, input.main);

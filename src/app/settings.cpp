@@ -1,5 +1,7 @@
 #include "settings.h"
 
+#include "arm.h"
+
 #include <algorithm>
 
 namespace syncdr::app {
@@ -15,6 +17,7 @@ Settings read_settings(const std::filesystem::path& file, const std::vector<std:
     throw core::UsageError("{}: data.domains must name two different domains.", file.string());
   const auto& arms = settings.run.arms;
   if (arms.empty()) throw core::UsageError("{}: run.arms is empty. Name at least one, as in [\"cds\", \"cut\"].", file.string());
+  for (const auto& arm : arms) Arm{arm};  // refuses what is no arm
   for (size_t i = 0; i < arms.size(); ++i)
     if (std::find(arms.begin(), arms.begin() + static_cast<ptrdiff_t>(i), arms[i]) != arms.begin() + static_cast<ptrdiff_t>(i))
       throw core::UsageError("{}: run.arms holds \"{}\" twice.", file.string(), arms[i]);

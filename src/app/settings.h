@@ -36,7 +36,7 @@ struct RunSettings {
   void visit(core::Fields& field) {
     field(out, "out", "run folder; empty: runs/NAME OF THE CONFIGURATION FILE");
     field(title, "title", "heading of the report");
-    field(arms, "arms", "rows of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds");
+    field(arms, "arms", "rows of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds; NAME:K trains on K variants of each translation");
     field(main, "main", "the arm that is called syncdr in metrics.json; all but it and cds are controls");
   }
 };

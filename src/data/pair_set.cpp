@@ -54,8 +54,8 @@ void check_shard(const ShardReader& shard, const std::string& split) {
 }
 
 /// Which rows of a run stand for each row of its source. Each source row must have the same variants, once each; quarantined ones are then
-/// left out.
-PairSet::Side translations_of(const ShardList& source, const ShardList& run, const std::string& split, const std::string& what) {
+/// left out, and so are variants from number at_most on (0: none).
+PairSet::Side translations_of(const ShardList& source, const ShardList& run, const std::string& split, int64_t at_most, const std::string& what) {
   for (int64_t shard = 0; shard < run.shards(); ++shard) check_shard(run.shard(shard), split);
   const int64_t variants = variants_of(run);
   if (run.rows() != source.rows() * variants) {
@@ -80,7 +80,7 @@ PairSet::Side translations_of(const ShardList& source, const ShardList& run, con
   }
   PairSet::Side side;
   for (int64_t row = 0; row < source.rows(); ++row) {
-    for (int64_t variant = 0; variant < variants; ++variant) {
+    for (int64_t variant = 0; variant < (at_most > 0 ? std::min(at_most, variants) : variants); ++variant) {
       const int64_t at = table[static_cast<size_t>(row * variants + variant)];
       if (at != unusable) side.add_row(at);
     }
@@ -102,12 +102,12 @@ std::span<const int64_t> PairSet::Side::rows(int64_t entry) const {
 }
 
 PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
-                 const std::string& split)
+                 const std::string& split, int64_t variants)
     : real_(dataset.real(domain, split)), has_run_(!run.empty()) {
   Side from;
   if (has_run_) {
     from_ = dataset.synthetic(domain, other, run);
-    from = translations_of(real_, from_, split, fmt::format("{} from {} to {}", run, domain, other));
+    from = translations_of(real_, from_, split, variants, fmt::format("{} from {} to {}", run, domain, other));
   }
   for (int64_t row = 0; row < real_.rows(); ++row) {
     own_.add_row(row);
@@ -117,14 +117,14 @@ PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::s
     }
     counterparts_.end_entry();
   }
-  if (has_run_) add_translations(dataset, domain, other, run, split);
+  if (has_run_) add_translations(dataset, domain, other, run, split, variants);
 }
 
 void PairSet::add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
-                               const std::string& split) {
+                               const std::string& split, int64_t variants) {
   other_real_ = dataset.real(other, split);
   into_ = dataset.synthetic(other, domain, run);
-  const Side into = translations_of(other_real_, into_, split, fmt::format("{} from {} to {}", run, other, domain));
+  const Side into = translations_of(other_real_, into_, split, variants, fmt::format("{} from {} to {}", run, other, domain));
   for (int64_t source = 0; source < other_real_.rows(); ++source) {
     if (into.count(source) == 0) continue;
     for (const int64_t row : into.rows(source)) own_.add_row(row);

@@ -237,7 +237,7 @@ TrainResult Training::run() {
 TrainResult train(comm::World& world, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
                   const std::string& run, const TrainConfig& config, uint64_t seed, const Validate& validate,
                   const std::filesystem::path& out) {
-  const data::PairSet a(dataset, domain_a, domain_b, run), b(dataset, domain_b, domain_a, run);
+  const data::PairSet a(dataset, domain_a, domain_b, run, "train", config.variants), b(dataset, domain_b, domain_a, run, "train", config.variants);
   const boost::json::object identity = run_identity(config, seed, domain_a, domain_b, run, a, b);
   if (const auto done = read_done(world, out, identity)) return *done;
   world.root_only("making the folder of training", [&] {

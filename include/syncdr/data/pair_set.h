@@ -18,9 +18,10 @@ namespace syncdr::data {
 class PairSet {
  public:
   /// run: the translation run ("cut"); empty: real images alone, no counterparts (CDS). Throws DataError when a translation is missing,
-  /// incomplete, of another split, or does not give every row of its source the same variants.
+  /// incomplete, of another split, or does not give every row of its source the same variants. variants: only the first so many of each
+  /// translation; 0: all.
   PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
-          const std::string& split = "train");
+          const std::string& split = "train", int64_t variants = 0);
 
   int64_t size() const { return own_.size(); }
   int64_t real_count() const { return real_.rows(); }
@@ -52,7 +53,7 @@ class PairSet {
 
  private:
   void add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
-                        const std::string& split);
+                        const std::string& split, int64_t variants);
 
   ShardList real_, into_;        // the entries' images: of the domain, and the other's translated into it
   ShardList from_, other_real_;  // their counterparts': the domain's translated into the other, and the other's own

@@ -18,6 +18,7 @@ struct TrainConfig {
   data::AugmentConfig augment;
   int64_t epochs = 15;
   int64_t images = 0;
+  int64_t variants = 0;
   int64_t batch = 32;
   double temperature = 0.1;
   double instance_weight = 1;
@@ -38,6 +39,7 @@ struct TrainConfig {
     field.group(augment, "augment", "random changes of training images");
     field(epochs, "epochs", "passes over the longer domain", core::at_least(1));
     field(images, "images", "images to encode instead of epochs: arms with pairs encode two an entry, so all arms then cost the same; 0: epochs", core::at_least(0));
+    field(variants, "variants", "train on the first so many variants of each translation, one drawn at each access; 0: all", core::between(0, 64));
     field(batch, "batch", "images of the shorter domain in a global batch; the longer one's is scaled by the ratio of lengths", core::at_least(2));
     field(temperature, "temperature", "softmax temperature of both memory losses", core::above(0));
     field(instance_weight, "instance_weight", "weight of instance discrimination", core::at_least(0));

@@ -155,6 +155,20 @@ TEST_F(PairSetTest, VariantsAreOneEntryOfWhichOneIsDrawn) {
   EXPECT_EQ(other(set, 7), std::pair(20, 1)) << "the source is the counterpart of all its variants";
 }
 
+TEST_F(PairSetTest, MayBeToldToUseTheFirstVariantsOnly) {
+  write_both_runs(dataset(), "cut", 3);
+  const PairSet first(dataset(), "a", "b", "cut", "train", 1), two(dataset(), "a", "b", "cut", "train", 2), all(dataset(), "a", "b", "cut", "train", 9);
+  std::set<std::pair<int, int>> of_first, of_two, of_all;
+  for (uint64_t key = 0; key < 64; ++key) {
+    of_first.insert(other(first, 0, key));
+    of_two.insert(other(two, 0, key));
+    of_all.insert(other(all, 0, key));
+  }
+  EXPECT_EQ(of_first.size(), 1U);
+  EXPECT_EQ(of_two.size(), 2U);
+  EXPECT_EQ(of_all.size(), 3U);
+}
+
 TEST_F(PairSetTest, QuarantinedTranslationsAreLeftOutAndTheirSourcesHaveNoCounterpart) {
   auto from_a = translations_of(dataset(), "a", 1), from_b = translations_of(dataset(), "b", 1);
   from_a[4].source.status = 2;
