@@ -9,8 +9,6 @@
 namespace syncdr::diffusion {
 namespace {
 
-torch::nn::Linear linear(int64_t in, int64_t out, bool bias) { return torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(bias)); }
-
 torch::nn::LayerNorm layer_norm(int64_t width) { return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(1e-5)); }
 
 /// [B, C, H, W] -> [B, H W, C]; no copy of a map in channels-last layout.
@@ -34,7 +32,7 @@ AttentionImpl::AttentionImpl(const AttentionConfig& config)
       query_(register_module("to_q", linear(config.width, config.width, config.bias))),
       key_(register_module("to_k", linear(reads_text() ? config.text_width : config.width, config.width, config.bias))),
       value_(register_module("to_v", linear(reads_text() ? config.text_width : config.width, config.width, config.bias))) {
-  out_ = linear(config.width, config.width, true);
+  out_ = linear(config.width, config.width);
   register_list(*this, "to_out", std::vector<torch::nn::Linear>{out_});  // the original's second entry is dropout
 }
 
@@ -64,7 +62,7 @@ PixelAttentionImpl::PixelAttentionImpl(int64_t channels, int64_t groups, double 
 
 at::Tensor PixelAttentionImpl::forward_pixels(const at::Tensor& x) { return x + map_of(forward(rows_of(norm_->forward(x))), x); }
 
-GegluImpl::GegluImpl(int64_t width) : in_(linear(width, 8 * width, true)), out_(linear(4 * width, width, true)) {
+GegluImpl::GegluImpl(int64_t width) : in_(linear(width, 8 * width)), out_(linear(4 * width, width)) {
   const auto net = register_module("net", std::make_shared<torch::nn::Module>());
   net->register_module("0", std::make_shared<torch::nn::Module>())->register_module("proj", in_);
   net->register_module("2", out_);  // 1 is dropout
@@ -96,9 +94,9 @@ at::Tensor TransformerImpl::Projection::operator()(const at::Tensor& rows) {
 TransformerImpl::Projection TransformerImpl::projection(const char* name, const TransformerConfig& config) {
   Projection made;
   if (config.linear_projection)
-    made.linear = register_module(name, torch::nn::Linear(config.channels, config.channels));
+    made.linear = register_module(name, linear(config.channels, config.channels));
   else
-    made.conv = register_module(name, torch::nn::Conv2d(torch::nn::Conv2dOptions(config.channels, config.channels, 1)));
+    made.conv = register_module(name, conv1x1(config.channels, config.channels));
   return made;
 }
 

@@ -189,7 +189,7 @@ io::NamedTensors with_new_names(io::NamedTensors weights) {
 
 Autoencoder build(const std::filesystem::path& folder, io::NamedTensors weights) {
   ConfigReader reader(folder / "config.json");
-  Autoencoder autoencoder(read_autoencoder_config(reader));
+  auto autoencoder = made_for_loading<Autoencoder>(read_autoencoder_config(reader));
   nn::load_state(*autoencoder, with_new_names(std::move(weights)), folder.string());
   make_channels_last(*autoencoder);
   autoencoder->eval();
@@ -235,9 +235,8 @@ AutoencoderImpl::AutoencoderImpl(const AutoencoderConfig& config)
       encoder_(register_module("encoder", std::make_shared<EncoderImpl>(config))),
       decoder_(register_module("decoder", std::make_shared<DecoderImpl>(config))) {
   const int64_t latent = config.latent_channels;
-  if (config.quant_conv) quant_ = register_module("quant_conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(2 * latent, 2 * latent, 1)));
-  if (config.post_quant_conv)
-    post_quant_ = register_module("post_quant_conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(latent, latent, 1)));
+  if (config.quant_conv) quant_ = register_module("quant_conv", conv1x1(2 * latent, 2 * latent));
+  if (config.post_quant_conv) post_quant_ = register_module("post_quant_conv", conv1x1(latent, latent));
 }
 
 LatentDistribution AutoencoderImpl::encode(const at::Tensor& images) {

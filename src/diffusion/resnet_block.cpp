@@ -6,14 +6,6 @@
 
 namespace syncdr::diffusion {
 
-torch::nn::Conv2d conv3x3(int64_t in, int64_t out, int64_t stride, int64_t padding) {
-  return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).stride(stride).padding(padding));
-}
-
-torch::nn::GroupNorm group_norm(int64_t groups, int64_t channels, double epsilon) {
-  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, channels).eps(epsilon));
-}
-
 at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x) { return at::silu(norm->forward(x)); }
 
 void make_channels_last(torch::nn::Module& module) {
@@ -28,9 +20,8 @@ ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
       norm2_(register_module("norm2", group_norm(config.groups, config.out, config.epsilon))),
       conv1_(register_module("conv1", conv3x3(config.in, config.out))),
       conv2_(register_module("conv2", conv3x3(config.out, config.out))) {
-  if (config.time_width > 0) time_ = register_module("time_emb_proj", torch::nn::Linear(config.time_width, config.out));
-  if (config.in != config.out)
-    shortcut_ = register_module("conv_shortcut", torch::nn::Conv2d(torch::nn::Conv2dOptions(config.in, config.out, 1)));
+  if (config.time_width > 0) time_ = register_module("time_emb_proj", linear(config.time_width, config.out));
+  if (config.in != config.out) shortcut_ = register_module("conv_shortcut", conv1x1(config.in, config.out));
 }
 
 at::Tensor ResnetBlockImpl::forward(const at::Tensor& x, const at::Tensor& time) {

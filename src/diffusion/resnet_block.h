@@ -1,11 +1,10 @@
 #pragma once
 #include <torch/nn/modules/container/modulelist.h>
-#include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/linear.h>
-#include <torch/nn/modules/normalization.h>
 
 #include <memory>
 #include <vector>
+
+#include "layers.h"
 
 /// Convolutional blocks that UNet and autoencoder share. Parameters are named as in diffusers.
 namespace syncdr::diffusion {
@@ -57,8 +56,6 @@ class UpsampleImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Upsample);
 
-torch::nn::Conv2d conv3x3(int64_t in, int64_t out, int64_t stride = 1, int64_t padding = 1);
-torch::nn::GroupNorm group_norm(int64_t groups, int64_t channels, double epsilon);
 at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x);
 
 /// Registers modules (holders or shared pointers) as NAME.0, NAME.1, ... of the parent.

@@ -3,6 +3,7 @@
 #include <ATen/ops/cat.h>
 
 #include "clip_layers.h"
+#include "layers.h"
 #include "syncdr/core/error.h"
 #include "syncdr/nn/weights.h"
 
@@ -47,8 +48,8 @@ TextEncoderImpl::TextEncoderImpl(const TextEncoderConfig& config) : config_(conf
   // The levels exist for the parameters' names alone.
   const auto model = register_module("text_model", std::make_shared<Module>());
   const auto embeddings = model->register_module("embeddings", std::make_shared<Module>());
-  tokens_ = embeddings->register_module("token_embedding", Embedding(config.vocabulary, config.width));
-  positions_ = embeddings->register_module("position_embedding", Embedding(config.positions, config.width));
+  tokens_ = embeddings->register_module("token_embedding", embedding(config.vocabulary, config.width));
+  positions_ = embeddings->register_module("position_embedding", embedding(config.positions, config.width));
   layers_ = model->register_module("encoder", std::make_shared<ClipLayersImpl>(layers_of(config)));
   final_norm_ = model->register_module("final_layer_norm", clip_norm(layers_of(config)));
 }
@@ -89,7 +90,7 @@ int64_t TextEncoderImpl::add_tokens(const at::Tensor& vectors) {
 
 TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, const std::string& component) {
   const std::filesystem::path folder = checkpoint.component(component, "CLIPTextModel");
-  TextEncoder encoder(read_text_encoder_config(folder / "config.json"));
+  auto encoder = made_for_loading<TextEncoder>(read_text_encoder_config(folder / "config.json"));
   io::NamedTensors weights = checkpoint.weights(component, "model");
   weights.erase(
       "text_model.embeddings.position_ids");  // 0, 1, 2, ...: files of older versions hold the counter, the original passes over it

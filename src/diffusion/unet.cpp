@@ -160,7 +160,7 @@ void read_levels(ConfigReader& reader, UNetConfig& config) {
 
 UNet build(const std::filesystem::path& folder, const io::NamedTensors& weights) {
   ConfigReader reader(folder / "config.json");
-  UNet unet(read_unet_config(reader));
+  auto unet = made_for_loading<UNet>(read_unet_config(reader));
   nn::load_state(*unet, weights, folder.string());
   make_channels_last(*unet);
   unet->eval();
@@ -201,8 +201,8 @@ UNetImpl::UNetImpl(const UNetConfig& config) : config_(config) {
   const int64_t width = time_width(config);
   conv_in_ = register_module("conv_in", conv3x3(config.in_channels, config.channels.front()));
   const auto time = register_module("time_embedding", std::make_shared<torch::nn::Module>());
-  time_first_ = time->register_module("linear_1", torch::nn::Linear(config.channels.front(), width));
-  time_second_ = time->register_module("linear_2", torch::nn::Linear(width, width));
+  time_first_ = time->register_module("linear_1", linear(config.channels.front(), width));
+  time_second_ = time->register_module("linear_2", linear(width, width));
   add_down_blocks();
   // The middle never has only cross-attention, as in the original.
   LevelConfig middle = level_of(config, config.channels.size() - 1, 1, true, false);
