@@ -38,7 +38,7 @@ struct EmojiOptions {
   std::filesystem::path out, colour_font, ink_font;
   int size = 64;
   uint64_t seed = 0;
-  int val = 1, test = 2;
+  int val = 1, test = 2, extra = 0;
   std::string codec = "png";
 };
 /// Draws the emoji dataset.

@@ -51,9 +51,14 @@ class EmojiSet {
     glyphs_ = read_glyphs(fonts_, std::max(master_side, options_.size));
     halve();
     const auto count = static_cast<int64_t>(glyphs_.size());
-    progress_.emplace("rendering emoji", 2 * count * (1 + options_.val + options_.test), "pictures");
+    std::map<std::string, std::vector<Picture>> extra;
+    int64_t extra_count = 0;
+    if (options_.extra > 0)
+      for (const std::string domain : {"colour", "ink"}) extra_count += std::ssize(extra[domain] = extra_pictures(domain));
+    progress_.emplace("rendering emoji", 2 * count * (1 + options_.val + options_.test) + extra_count, "pictures");
     for (const std::string domain : {"colour", "ink"}) {
-      for (const std::string split : {"train", "val", "test"}) write_split(domain, split);
+      for (const std::string split : {"train", "val", "test"}) write_split(domain, split, pictures(domain, split));
+      if (options_.extra > 0) write_split(domain, "extra", extra.at(domain));
     }
     // dataset.json appears last, since a folder without it is an unfinished one; but the counterparts name the dataset that they belong to
     // by its hash.
@@ -68,7 +73,7 @@ class EmojiSet {
 
  private:
   std::map<std::string, std::string> settings() const {
-    return {{"made by", "syncdr-data emoji"},
+    std::map<std::string, std::string> all{{"made by", "syncdr-data emoji"},
             {"size", std::to_string(options_.size)},
             {"seed", std::to_string(options_.seed)},
             {"val", std::to_string(options_.val)},
@@ -76,6 +81,8 @@ class EmojiSet {
             {"codec", options_.codec},
             {"colour font", io::hash_file(fonts_.colour)},
             {"ink font", io::hash_file(fonts_.ink)}};
+    if (options_.extra > 0) all["extra"] = std::to_string(options_.extra);
+    return all;
   }
 
   void check_existing(const std::filesystem::path& file) const {
@@ -106,17 +113,25 @@ class EmojiSet {
     }
   }
 
-  /// Exactly one half trains in colour: the first in an order by random numbers of (seed, code point).
-  void halve() {
+  /// Places in the list, ordered by random numbers of (seed, code point).
+  std::vector<int64_t> random_order(const std::vector<Glyph>& glyphs) const {
     std::vector<std::pair<uint64_t, int64_t>> order;
-    for (size_t i = 0; i < glyphs_.size(); ++i) {
-      core::Random random(options_.seed, core::Purpose::split, glyphs_[i].code_point);
+    for (size_t i = 0; i < glyphs.size(); ++i) {
+      core::Random random(options_.seed, core::Purpose::split, glyphs[i].code_point);
       const uint64_t high = random.bits();
       order.emplace_back(high << 32 | random.bits(), static_cast<int64_t>(i));
     }
     std::sort(order.begin(), order.end());
+    std::vector<int64_t> places;
+    for (const auto& [number, place] : order) places.push_back(place);
+    return places;
+  }
+
+  /// Exactly one half trains in colour.
+  void halve() {
+    const std::vector<int64_t> order = random_order(glyphs_);
     trains_in_colour_.assign(glyphs_.size(), false);
-    for (size_t i = 0; i < order.size() / 2; ++i) trains_in_colour_[static_cast<size_t>(order[i].second)] = true;
+    for (size_t i = 0; i < order.size() / 2; ++i) trains_in_colour_[static_cast<size_t>(order[i])] = true;
   }
 
   std::vector<Picture> pictures(const std::string& domain, const std::string& split) const {
@@ -129,6 +144,20 @@ class EmojiSet {
         const std::string key = picture_key(domain, glyphs_[i], split, number);
         all.push_back({key, key, &glyphs_[i], static_cast<int32_t>(i)});
       }
+    }
+    return all;
+  }
+
+  /// Glyphs that the other domain cannot have, in an order by random numbers: what is left out is as what is taken.
+  std::vector<Picture> extra_pictures(const std::string& domain) {
+    std::vector<Glyph>& glyphs = lone_glyphs_[domain];
+    glyphs = read_lone_glyphs(fonts_, std::max(master_side, options_.size), !is_colour(domain));
+    std::vector<Picture> all;
+    for (const int64_t i : random_order(glyphs)) {
+      if (std::ssize(all) == options_.extra) break;
+      const Glyph& glyph = glyphs[static_cast<size_t>(i)];
+      const std::string key = picture_key(domain, glyph, "extra", 0);
+      all.push_back({key, key, &glyph});
     }
     return all;
   }
@@ -152,8 +181,7 @@ class EmojiSet {
     return rows;
   }
 
-  void write_split(const std::string& domain, const std::string& split) {
-    const auto all = pictures(domain, split);
+  void write_split(const std::string& domain, const std::string& split, const std::vector<Picture>& all) {
     const auto count = static_cast<int64_t>(all.size()), shards = (count + rows_per_shard - 1) / rows_per_shard;
     for (int64_t shard = 0; shard < shards; ++shard) {
       const int64_t first = shard * rows_per_shard, last = std::min(first + rows_per_shard, count);
@@ -208,6 +236,7 @@ class EmojiSet {
   Fonts fonts_;
   data::Manifest manifest_;
   std::vector<Glyph> glyphs_;
+  std::map<std::string, std::vector<Glyph>> lone_glyphs_;  // by domain
   std::vector<bool> trains_in_colour_;
   std::optional<core::Progress> progress_;
 };

@@ -76,6 +76,11 @@ bool stands_alone(uint32_t code) {
   return code > 0xA8 && !joins && !flag_half && !skin_tone;
 }
 
+void select_bitmaps(const Face& colour) {
+  if (!FT_HAS_COLOR(colour.get()) || colour.get()->num_fixed_sizes < 1 || FT_Select_Size(colour.get(), 0) != 0)
+    throw core::DataError("{}: the font has no colour bitmaps; the set needs Debian's fonts-noto-color-emoji", colour.path().string());
+}
+
 /// Cuts RGBA [H, W], colours multiplied by coverage, to what it paints, fits it to a frame. Nothing painted: no master.
 std::optional<Master> fit(const cv::Mat& premultiplied, int side) {
   std::vector<cv::Mat> planes;
@@ -149,11 +154,23 @@ Fonts find_fonts(const std::filesystem::path& colour, const std::filesystem::pat
                       {fonts / "ancient-scripts/Symbola_hint.ttf", fonts / "ancient-scripts/Symbola.ttf", fonts / "symbola/Symbola.ttf"}})};
 }
 
+std::vector<Glyph> read_lone_glyphs(const Fonts& fonts, int side, bool in_ink) {
+  const Face colour(fonts.colour), ink(fonts.ink);
+  select_bitmaps(colour);
+  std::vector<Glyph> glyphs;
+  for (const uint32_t code : (in_ink ? ink : colour).code_points()) {
+    if (!stands_alone(code) || (in_ink ? colour : ink).has(code)) continue;
+    auto master = in_ink ? ink_master(ink, code, side) : colour_master(colour, code, side);
+    if (!master) continue;
+    Glyph& glyph = glyphs.emplace_back(Glyph{.code_point = code});
+    (in_ink ? glyph.ink : glyph.colour) = std::move(*master);
+  }
+  return glyphs;
+}
+
 std::vector<Glyph> read_glyphs(const Fonts& fonts, int side) {
   const Face colour(fonts.colour), ink(fonts.ink);
-  if (!FT_HAS_COLOR(colour.get()) || colour.get()->num_fixed_sizes < 1 || FT_Select_Size(colour.get(), 0) != 0) {
-    throw core::DataError("{}: the font has no colour bitmaps; the set needs Debian's fonts-noto-color-emoji", fonts.colour.string());
-  }
+  select_bitmaps(colour);
   std::vector<Glyph> glyphs;
   for (const uint32_t code : colour.code_points()) {
     if (!stands_alone(code) || !ink.has(code)) continue;

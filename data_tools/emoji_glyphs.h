@@ -30,4 +30,7 @@ Fonts find_fonts(const std::filesystem::path& colour, const std::filesystem::pat
 /// side: of the masters. Throws DataError if a font cannot be read, the colour font has no bitmaps, or nothing is common to both.
 std::vector<Glyph> read_glyphs(const Fonts& fonts, int side);
 
+/// The code points that the colour font draws and the ink font has not (in_ink: the reverse), with that one master, in rising order.
+std::vector<Glyph> read_lone_glyphs(const Fonts& fonts, int side, bool in_ink);
+
 }  // namespace syncdr::data_tools

@@ -46,6 +46,8 @@ void add_emoji(CLI::App& program, EmojiOptions& options) {
   command->add_option("--seed", options.seed, "of all renders and of the halves that train in one domain");
   command->add_option("--val", options.val, "validation pictures of an emoji in each domain")->check(CLI::Range(1, 100));
   command->add_option("--test", options.test, "test pictures of an emoji in each domain")->check(CLI::Range(1, 100));
+  command->add_option("--extra", options.extra, "at most so many pictures a domain of glyphs that only one font has, in a split \"extra\": for training translators")
+      ->check(CLI::Range(0, 100'000));
   command->add_option("--codec", options.codec, "how pictures are stored")->check(CLI::IsMember({"png", "jpeg", "raw"}));
   command->add_option("--colour-font", options.colour_font, "font with colour bitmaps (default: Debian's fonts-noto-color-emoji)");
   command->add_option("--ink-font", options.ink_font, "font with outlines (default: Debian's fonts-symbola)");

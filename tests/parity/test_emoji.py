@@ -173,10 +173,23 @@ def test_interrupted(folder):
     assert relative_files(make("third")) == expected
 
 
+def test_extra(folder):
+    """Glyphs of one font alone: no emoji of the set, in either domain, and the rest of the dataset is the same."""
+    with_extra = make("extra", "--extra", "40")
+    plain = relative_files(folder)
+    more = {name: content for name, content in relative_files(with_extra).items() if name.parts[0] == "real"}
+    assert {name: content for name, content in more.items() if "extra-" not in name.name} == {name: content for name, content in plain.items() if name.parts[0] == "real"}
+    code_points = {key.split("/")[1] for domain in ("colour", "ink") for key in split(folder, domain, "val")[0]}
+    for domain in ("colour", "ink"):
+        keys, labels, pictures = split(with_extra, domain, "extra")
+        assert len(keys) == len(set(keys)) == len({picture.tobytes() for picture in pictures}) == 40
+        assert not code_points & {key.split("/")[1] for key in keys} and set(labels) == {-1}
+
+
 if __name__ == "__main__":
     try:
         first = make("first")
-        for test in (test_halves, test_pictures, test_renders_differ, test_true_counterparts, test_repeats, test_refusals, test_interrupted):
+        for test in (test_halves, test_pictures, test_renders_differ, test_true_counterparts, test_repeats, test_refusals, test_interrupted, test_extra):
             test(first)
             print(f"ok   {test.__name__}", flush=True)
     finally:
