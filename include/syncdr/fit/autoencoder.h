@@ -1,0 +1,95 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "syncdr/comm/world.h"
+#include "syncdr/data/augment.h"
+#include "syncdr/data/dataset.h"
+
+namespace syncdr::fit {
+
+/// How a reconstruction is compared with its image: all terms are means over values in [-1, 1]. Absolute errors alone lose hue and thin lines: most of
+/// a drawing is flat and grey, and whatever is rare is cheapest left out.
+struct ReconstructionConfig {
+  std::string pixel = "l1";
+  double pixel_weight = 1;
+  double chroma_weight = 2;
+  double saturation_weight = 4;
+  double gradient_weight = 1;
+  double kl_weight = 1e-3;
+
+  void visit(core::Fields& field) {
+    field(pixel, "pixel", "error of a pixel's channel: absolute, squared, or Huber's (squared below 0.1, then absolute)", {"l1", "l2", "huber"});
+    field(pixel_weight, "pixel_weight", "weight of the pixels' error", core::at_least(0));
+    field(chroma_weight, "chroma_weight", "weight of the squared error of colour differences (Cb, Cr)", core::at_least(0));
+    field(saturation_weight, "saturation_weight", "how much more a fully saturated pixel's colour counts than a grey one's", core::at_least(0));
+    field(gradient_weight, "gradient_weight", "weight of the absolute error of differences between neighbours: edges and thin lines", core::at_least(0));
+    field(kl_weight, "kl_weight", "weight of the latents' divergence from a standard normal, a latent value's mean; 0: latents without noise", core::at_least(0));
+  }
+};
+
+/// Training of an autoencoder from scratch. The defaults are for small pictures (64 pixels, a thousand images).
+struct AutoencoderFitConfig {
+  int64_t steps = 2400;
+  int64_t batch = 16;
+  std::vector<int64_t> channels = {24, 48, 64};
+  int64_t latent_channels = 8;
+  int64_t layers = 1;
+  int64_t norm_groups = 8;
+  bool attention = false;
+  ReconstructionConfig loss;
+  double learning_rate = 2e-3;
+  std::vector<double> betas = {0.9, 0.99};
+  double weight_decay = 0;
+  std::string schedule = "one_cycle";
+  double warmup = 0.1;
+  double ema = 0.99;
+  std::string precision = "fp32";
+  std::string extra_split;
+  int64_t scale_images = 512;
+  data::AugmentConfig augment{.resize = 68, .crop = 64};
+  int64_t log_every = 20;
+  int64_t sample_every = 500;
+  int64_t checkpoint_every = 500;
+
+  void visit(core::Fields& field) {
+    field(steps, "steps", "optimizer steps", core::at_least(1));
+    field(batch, "batch", "images of each domain in a global batch", core::at_least(1));
+    field(channels, "channels", "channels of each level, from the finest; each level but the last halves the sides", core::between(1, 8192));
+    field(latent_channels, "latent_channels", "channels of the latents", core::between(1, 64));
+    field(layers, "layers", "residual blocks of a level of the encoder; the decoder has one more", core::between(1, 8));
+    field(norm_groups, "norm_groups", "groups of the norms; divides each level's channels", core::between(1, 8192));
+    field(attention, "attention", "attention between the coarsest level's pixels");
+    field.group(loss, "loss", "how a reconstruction is compared with its image");
+    field(learning_rate, "learning_rate", "AdamW's largest rate", core::above(0));
+    field(betas, "betas", "decay of AdamW's two averages", core::between(0, 1));
+    field(weight_decay, "weight_decay", "decoupled weight decay", core::at_least(0));
+    field(schedule, "schedule", "learning rate over the run", {"constant", "cosine", "one_cycle", "linear"});
+    field(warmup, "warmup", "one_cycle: share of the steps with a rising rate", core::between(0, 1));
+    field(ema, "ema", "decay of the moving average, which is then what is kept; 0: none", core::between(0, 1));
+    field(precision, "precision", "arithmetic of the network: bf16 uses autocast", {"fp32", "bf16"});
+    field(extra_split, "extra_split", "a further split of unlabelled images to train on, of either domain or both; empty: none");
+    field(scale_images, "scale_images", "images of each domain whose latents' standard deviation is measured for the scaling factor", core::at_least(1));
+    field.group(augment, "augment", "random changes of training images");
+    field(log_every, "log_every", "steps between log lines", core::at_least(1));
+    field(sample_every, "sample_every", "steps between sample sheets; 0: at the end alone", core::at_least(0));
+    field(checkpoint_every, "checkpoint_every", "steps between checkpoints", core::at_least(1));
+  }
+};
+
+/// Trains an AutoencoderKL (Rombach et al., CVPR 2022, without a discriminator) on both domains' training images, data-parallel, resuming from the newest
+/// checkpoint in `out`. Leaves there config.json and diffusion_pytorch_model.safetensors, as diffusers and diffusion::load_autoencoder read them, with
+/// the scaling factor that gives training images' latents a standard deviation of 1; log.jsonl, samples/step-N.png (images beside their
+/// reconstructions), checkpoints/, and done.json last.
+///
+/// A line of log.jsonl: step (steps finished), loss_pixel, loss_chroma, loss_gradient, loss_kl (unweighted means over the steps since the line before),
+/// learning_rate, images_per_second (of both domains, all ranks). R ranks train what one rank trains, within float rounding.
+///
+/// Returns at once if done.json is there for the same configuration and data. Throws UsageError if the folder is another run's, or on values that do not
+/// fit each other, naming keys as fit.diffusion.autoencoder.*; DataError when a loss is no longer finite; StopRequested, on all ranks, after a stop
+/// signal to any: a checkpoint is saved.
+void fit_autoencoder(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target,
+                     const AutoencoderFitConfig& config, uint64_t seed, const std::filesystem::path& out);
+
+}  // namespace syncdr::fit

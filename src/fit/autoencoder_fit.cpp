@@ -1,0 +1,232 @@
+#include "autoencoder_fit.h"
+
+#include <cmath>
+
+#include "autoencoder_loss.h"
+#include "sample_sheet.h"
+#include "syncdr/core/philox.h"
+#include "syncdr/diffusion/checkpoint_writer.h"
+#include "syncdr/io/hash.h"
+#include "syncdr/io/json.h"
+#include "syncdr/nn/initialise.h"
+#include "syncdr/nn/weights.h"
+#include "syncdr/training/autocast.h"
+
+namespace syncdr::fit {
+namespace {
+
+namespace fs = std::filesystem;
+
+diffusion::AutoencoderConfig architecture_of(const AutoencoderFitConfig& config, double scaling_factor) {
+  return {.latent_channels = config.latent_channels,
+          .channels = config.channels,
+          .layers = config.layers,
+          .norm_groups = config.norm_groups,
+          .scaling_factor = scaling_factor,
+          .mid_attention = config.attention};
+}
+
+diffusion::Autoencoder new_autoencoder(const AutoencoderFitConfig& config, uint64_t seed, c10::Device device) {
+  diffusion::Autoencoder autoencoder(architecture_of(config, 1));
+  nn::initialise(*autoencoder, "autoencoder", seed);
+  autoencoder->to(device);
+  return autoencoder;
+}
+
+training::OptimizerConfig adamw_of(const AutoencoderFitConfig& config) {
+  return {.name = "adamw",
+          .learning_rate = config.learning_rate,
+          .betas = config.betas,
+          .weight_decay = config.weight_decay,
+          .schedule = config.schedule,
+          .warmup = config.warmup};
+}
+
+UnpairedOptions image_options(const AutoencoderFitConfig& config) {
+  return {.batch = config.batch, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.autoencoder.batch"};
+}
+
+void check_autoencoder(const AutoencoderFitConfig& config, int ranks) {
+  if (config.batch < ranks)
+    throw core::UsageError("fit.diffusion.autoencoder.batch = {} is less than the {} ranks: raise it or start fewer ranks", config.batch, ranks);
+  if (config.channels.empty() || config.channels.size() > 8) throw core::UsageError("fit.diffusion.autoencoder.channels: use 1 to 8 levels");
+  const int64_t factor = int64_t{1} << (config.channels.size() - 1);
+  if (config.augment.crop % factor != 0)
+    throw core::UsageError("fit.diffusion.autoencoder.augment.crop = {}: with {} levels it must be a multiple of {}", config.augment.crop,
+                           config.channels.size(), factor);
+  for (const int64_t channels : config.channels) {
+    if (channels % config.norm_groups != 0)
+      throw core::UsageError("fit.diffusion.autoencoder.norm_groups = {} does not divide a level's {} channels", config.norm_groups, channels);
+  }
+}
+
+FitPlan autoencoder_plan(const data::Dataset& dataset, const std::string& source, const std::string& target, AutoencoderFitConfig config,
+                         uint64_t seed, const fs::path& out) {
+  FitPlan plan{.title = fmt::format("autoencoder of {} and {}", source, target),
+               .steps = config.steps,
+               .images_per_step = 2 * config.batch,
+               .log_every = config.log_every,
+               .sample_every = config.sample_every,
+               .checkpoint_every = config.checkpoint_every,
+               .out = out};
+  const AutoencoderFitConfig defaults;
+  config.log_every = defaults.log_every;
+  config.sample_every = defaults.sample_every;
+  config.checkpoint_every = defaults.checkpoint_every;
+  plan.identity = fit_identity(plan.title, seed, dataset, core::visit_of(config));
+  return plan;
+}
+
+/// Sum and sum of squares of all values.
+struct Moments {
+  double sum = 0, squares = 0;
+  int64_t count = 0;
+
+  void add(const at::Tensor& values) {
+    const at::Tensor exact = values.to(at::kDouble);
+    sum += exact.sum().item<double>();
+    squares += exact.square().sum().item<double>();
+    count += exact.numel();
+  }
+  double deviation() const {
+    const auto n = static_cast<double>(count);
+    return std::sqrt(std::max(squares / n - (sum / n) * (sum / n), 0.0));
+  }
+};
+
+}  // namespace
+
+AutoencoderFit::AutoencoderFit(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target,
+                               const AutoencoderFitConfig& config, uint64_t seed)
+    : config_(config),
+      seed_(seed),
+      device_(world.device()),
+      part_(training::part_of(config.batch, world.rank(), world.size())),
+      source_(dataset.real(source, "train")),
+      target_(dataset.real(target, "train")),
+      batches_(dataset, source, target, image_options(config), seed, part_),
+      autoencoder_(new_autoencoder(config, seed, device_)),
+      optimizer_settings_(adamw_of(config)),
+      parallel_(world, *autoencoder_),
+      optimizer_(training::make_optimizer(autoencoder_->parameters(), optimizer_settings_)) {
+  if (config.ema > 0) ema_.emplace(*autoencoder_, config.ema);
+}
+
+void AutoencoderFit::begin(int64_t first, int64_t last) {
+  ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, device_.is_cuda() ? 4 : 1);
+}
+
+at::Tensor AutoencoderFit::on_device(const at::Tensor& images) const { return images.to(device_).to(at::kFloat) / 127.5 - 1; }
+
+at::Tensor AutoencoderFit::noise_like(const at::Tensor& latents, int64_t step) const {
+  at::Tensor noise = at::empty(latents.sizes(), at::kFloat);
+  const auto values = static_cast<size_t>(noise[0].numel());
+  float* into = noise.data_ptr<float>();
+  const uint64_t mine = io::hash64("autoencoder");  // the denoiser of the same seed draws other numbers
+  for (int64_t domain = 0; domain < 2; ++domain) {
+    for (int64_t position = part_.first; position < part_.last; ++position, into += values) {
+      const auto image = static_cast<uint64_t>(domain * config_.batch + position);
+      core::Random(seed_, core::Purpose::training_noise, mine ^ image, 0, static_cast<uint32_t>(step)).fill_normal({into, values});
+    }
+  }
+  return noise.to(device_);
+}
+
+AutoencoderFit::Output AutoencoderFit::forward(const at::Tensor& images, int64_t step) {
+  const training::Autocast autocast(device_, config_.precision == "bf16");
+  Output output{.latents = autoencoder_->encode(images)};
+  output.latents.mean = output.latents.mean.to(at::kFloat);
+  output.latents.logvar = output.latents.logvar.to(at::kFloat);
+  const bool noisy = config_.loss.kl_weight > 0;  // without the divergence nothing would keep the noise from vanishing
+  output.images = autoencoder_->decode(noisy ? output.latents.sample(noise_like(output.latents.mean, step)) : output.latents.mode()).to(at::kFloat);
+  return output;
+}
+
+at::Tensor AutoencoderFit::step(int64_t step) {
+  const UnpairedBatch batch = ahead_->next();
+  const at::Tensor images = on_device(at::cat({batch.source, batch.target}));
+  const double share = static_cast<double>(images.size(0)) / static_cast<double>(2 * config_.batch);
+  training::set_learning_rate(*optimizer_, learning_rate(step));
+
+  parallel_.before_forward();
+  const Output output = forward(images, step);
+  const ReconstructionConfig& weights = config_.loss;
+  const at::Tensor pixel = pixel_error(output.images, images, weights.pixel), gradient = gradient_error(output.images, images),
+                   chroma = chroma_error(output.images, images, weights.saturation_weight),
+                   kl = kl_divergence(output.latents.mean, output.latents.logvar);
+  parallel_.backward((weights.pixel_weight * pixel + weights.chroma_weight * chroma + weights.gradient_weight * gradient + weights.kl_weight * kl) * share);
+  optimizer_->step();
+  if (ema_) ema_->update(*autoencoder_);
+  return at::stack({pixel, chroma, gradient, kl}).detach() * share;
+}
+
+diffusion::Autoencoder AutoencoderFit::kept(double scaling_factor) const {
+  diffusion::Autoencoder autoencoder(architecture_of(config_, scaling_factor));
+  nn::load_state(*autoencoder, ema_ ? ema_->average() : nn::state_of(*autoencoder_), "the autoencoder in training");
+  autoencoder->to(device_);
+  autoencoder->eval();
+  return autoencoder;
+}
+
+double AutoencoderFit::measure_scaling_factor(diffusion::Autoencoder& autoencoder) const {
+  const torch::NoGradGuard no_grad;
+  Moments moments;
+  for (const data::ShardList* list : {&source_, &target_}) {
+    const int64_t count = std::min(config_.scale_images, list->rows());
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = i * list->rows() / count;
+      moments.add(autoencoder->encode(on_device(data::load_evaluation(*list, row, row + 1, config_.augment))).mode());
+    }
+  }
+  const double deviation = moments.deviation();
+  if (!(deviation > 0) || !std::isfinite(deviation))
+    throw core::DataError("the autoencoder's latents have a standard deviation of {}: it has learned nothing. {}", deviation, advice());
+  return 1 / deviation;
+}
+
+void AutoencoderFit::save_samples(const fs::path& png) {
+  const torch::NoGradGuard no_grad;
+  diffusion::Autoencoder autoencoder = kept(1);
+  const at::Tensor images = at::cat({sample_images(source_, config_.augment), sample_images(target_, config_.augment)});
+  const at::Tensor decoded = autoencoder->decode(autoencoder->encode(on_device(images)).mode());
+  write_sample_sheet(png, images, ((decoded + 1) * 127.5).round().clamp(0, 255).to(at::kByte).cpu());
+}
+
+std::vector<fs::path> AutoencoderFit::save(const fs::path& folder) {
+  diffusion::Autoencoder measured = kept(1);
+  diffusion::Autoencoder autoencoder = kept(measure_scaling_factor(measured));
+  diffusion::save_autoencoder(folder, autoencoder, at::kFloat);
+  return {"diffusion_pytorch_model.safetensors", "config.json"};
+}
+
+std::string AutoencoderFit::advice() const {
+  return fmt::format("Lower fit.diffusion.autoencoder.learning_rate (now {}){}", config_.learning_rate,
+                     config_.precision == "fp32" ? "" : ", or use fit.diffusion.autoencoder.precision = \"fp32\"");
+}
+
+training::Checkpoint AutoencoderFit::checkpoint(int64_t steps_done) const {
+  training::Checkpoint checkpoint{.step = steps_done};
+  training::put_prefix(checkpoint.tensors, nn::state_of(*autoencoder_), "model.");
+  training::put_prefix(checkpoint.tensors, training::optimizer_state(*optimizer_), "optimizer.");
+  if (ema_) training::put_prefix(checkpoint.tensors, ema_->average(), "ema.");
+  checkpoint.state["ema_updates"] = ema_ ? ema_->updates() : 0;
+  return checkpoint;
+}
+
+void AutoencoderFit::restore(const training::Checkpoint& checkpoint, const std::string& where) {
+  const auto part = [&](const std::string& prefix) { return training::take_prefix(checkpoint.tensors, prefix); };
+  nn::load_state(*autoencoder_, part("model."), where);
+  training::load_optimizer_state(*optimizer_, part("optimizer."), where);
+  if (ema_) ema_->load(part("ema."), io::json_int(checkpoint.state, "ema_updates", where), where);
+}
+
+void fit_autoencoder(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target,
+                     const AutoencoderFitConfig& config, uint64_t seed, const fs::path& out) {
+  check_autoencoder(config, world.size());
+  const FitPlan plan = autoencoder_plan(dataset, source, target, config, seed, out);
+  if (fit_is_done(world, plan)) return;
+  AutoencoderFit fit(world, dataset, source, target, config, seed);
+  run_fit(world, fit, plan);
+}
+
+}  // namespace syncdr::fit
