@@ -46,7 +46,9 @@ int with_world(const CommonOptions& options, const std::function<boost::json::ob
 int fit_command(const CommonOptions& options, const std::string& translator) {
   return with_world(options, [&](comm::World& world, const Settings& settings) {
     Job job(world, settings);
-    return fit_phase(job, translator);
+    if (translator != "diffusion") return fit_phase(job, translator);
+    fit::fit_diffusion(world, job.dataset, job.domain_a, job.domain_b, settings.fit.diffusion, static_cast<uint64_t>(settings.seed), job.out / "fit" / "diffusion");
+    return boost::json::object();
   });
 }
 

@@ -50,8 +50,8 @@ int command_line(int argc, char** argv) {
   auto* run = add("run", "the whole job: fit translators, translate, train, evaluate, report; what is done is skipped", [&] { return run_command(common); });
   add_common_options(*run, common);
 
-  auto* fit = add("fit", "train a translator on the two domains, both directions", [&] { return fit_command(common, translator); });
-  fit->add_option("translator", translator, "cut")->required()->check(CLI::IsMember({"cut"}));
+  auto* fit = add("fit", "train a translator on the two domains", [&] { return fit_command(common, translator); });
+  fit->add_option("translator", translator, "cut (a model a direction) or diffusion (one for both)")->required()->check(CLI::IsMember({"cut", "diffusion"}));
   add_common_options(*fit, common);
 
   auto* translate = add("translate", "translate the training images of both domains with translate.translator", [&] { return translate_command(common); });

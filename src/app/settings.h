@@ -6,6 +6,7 @@
 #include "syncdr/comm/world.h"
 #include "syncdr/evaluation/evaluate.h"
 #include "syncdr/fit/cut.h"
+#include "syncdr/fit/diffusion.h"
 #include "syncdr/retrieval/trainer.h"
 #include "syncdr/translate/translator.h"
 
@@ -23,8 +24,12 @@ struct DataSettings {
 
 struct FitSettings {
   fit::CutConfig cut;
+  fit::DiffusionFitConfig diffusion;
 
-  void visit(core::Fields& field) { field.group(cut, "cut", "contrastive unpaired translation"); }
+  void visit(core::Fields& field) {
+    field.group(cut, "cut", "contrastive unpaired translation");
+    field.group(diffusion, "diffusion", "one latent diffusion model for both domains");
+  }
 };
 
 struct RunSettings {

@@ -1,0 +1,109 @@
+#include "denoiser_data.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+
+#include "syncdr/core/philox.h"
+
+namespace syncdr::fit {
+namespace {
+
+/// What a stream of training noise is for, as its variant. The first stage's are below.
+enum DenoiserDraw : uint32_t { draw_choices = 16, draw_noise, draw_condition_noise, draw_sigma };
+
+void fill_noise(at::Tensor& tensor, int64_t row, core::Random random, double deviation) {
+  const int64_t count = tensor.numel() / tensor.size(0);
+  const std::span<float> values(tensor.mutable_data_ptr<float>() + row * count, static_cast<size_t>(count));
+  random.fill_normal(values);
+  for (float& value : values) value *= static_cast<float>(deviation);
+}
+
+at::Tensor noise_like(int64_t images, const DenoiserShape& shape) {
+  std::vector<int64_t> sizes = shape.latent;
+  sizes.insert(sizes.begin(), images);
+  return at::empty(sizes, at::kFloat);
+}
+
+}  // namespace
+
+DenoiserBatches::DenoiserBatches(const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const DiffusionFitConfig& config,
+                                 uint64_t seed, training::Part part, DenoiserShape shape, std::function<bool(const ImageView&)> encoded)
+    : config_(config), seed_(seed), part_(part), shape_(std::move(shape)), encoded_(std::move(encoded)) {
+  uint64_t stream = 1;
+  for (const std::string& domain : {domain_a, domain_b})
+    streams_.emplace_back(dataset, domain, config.extra_split, config.batch / 2, seed, stream++, "fit.diffusion.batch");
+}
+
+/// Even positions of the global batch are the first domain's, odd ones the second's: every rank has nearly as many of both.
+std::vector<int64_t> DenoiserBatches::positions_of(int64_t domain) const {
+  std::vector<int64_t> positions;
+  for (int64_t position = part_.first; position < part_.last; ++position) {
+    if (position % 2 == domain) positions.push_back(position);
+  }
+  return positions;
+}
+
+int64_t DenoiserBatches::view_of(int64_t domain, int64_t step) const {
+  const int64_t epoch = streams_[static_cast<size_t>(domain)].epoch_of(step);
+  return config_.views > 0 ? epoch % config_.views : epoch;
+}
+
+void DenoiserBatches::add_domain(DenoiserBatch& batch, int64_t domain, int64_t step, std::vector<at::Tensor>& images) const {
+  const ImageStream& stream = streams_[static_cast<size_t>(domain)];
+  const std::vector<int64_t> positions = positions_of(domain);
+  if (positions.empty()) return;
+  const int64_t view = view_of(domain, step);
+  std::vector<int64_t> missing;
+  for (const int64_t entry : stream.entries(step, {positions.front() / 2, positions.back() / 2 + 1})) {
+    batch.views.push_back({domain, entry, view});
+    if (encoded_(batch.views.back())) continue;
+    batch.loaded.push_back(static_cast<int64_t>(batch.views.size()) - 1);
+    missing.push_back(entry);
+  }
+  if (!missing.empty()) images.push_back(stream.load_entries(missing, view, config_.augment));
+}
+
+void DenoiserBatches::draw(DenoiserBatch& batch, int64_t step) const {
+  const auto count = static_cast<int64_t>(batch.views.size());
+  const bool instruct = config_.layout == "instruct";
+  batch.prompts = at::empty({count}, at::kLong);
+  batch.times = at::empty({count}, at::kLong);
+  batch.keeps_condition = at::empty({count}, at::kFloat);
+  batch.noise = noise_like(count, shape_);
+  if (instruct) batch.condition_noise = noise_like(count, shape_);
+  int64_t row = 0;
+  for (int64_t domain = 0; domain < 2; ++domain) {
+    for (const int64_t position : positions_of(domain)) {
+      const auto stream = [&](DenoiserDraw purpose) {
+        return core::Random(seed_, core::Purpose::training_noise, static_cast<uint64_t>(position), purpose, static_cast<uint32_t>(step));
+      };
+      core::Random choices = stream(draw_choices);
+      batch.times.mutable_data_ptr<int64_t>()[row] = static_cast<int64_t>(choices.below(static_cast<uint64_t>(shape_.train_steps)));
+      batch.prompts.mutable_data_ptr<int64_t>()[row] = choices.chance(config_.drop_prompt) ? no_prompt : domain;
+      batch.keeps_condition.mutable_data_ptr<float>()[row] = choices.chance(config_.drop_condition) ? 0.0F : 1.0F;
+      const double deviation = choices.uniform(0, config_.condition_noise);
+      fill_noise(batch.noise, row, stream(draw_noise), 1);
+      if (instruct) fill_noise(batch.condition_noise, row, stream(draw_condition_noise), deviation);
+      ++row;
+    }
+  }
+}
+
+DenoiserBatch DenoiserBatches::load(int64_t step) const {
+  DenoiserBatch batch;
+  std::vector<at::Tensor> images;
+  for (int64_t domain = 0; domain < 2; ++domain) add_domain(batch, domain, step, images);
+  if (!images.empty()) batch.images = at::cat(images);
+  batch.sigmas = at::empty({static_cast<int64_t>(batch.loaded.size())}, at::kFloat);
+  auto* sigma = batch.sigmas.mutable_data_ptr<float>();
+  for (const int64_t row : batch.loaded) {
+    const ImageView& view = batch.views[static_cast<size_t>(row)];
+    core::Random random(seed_, core::Purpose::training_noise, static_cast<uint64_t>(view.entry << 1 | view.domain), draw_sigma,
+                        static_cast<uint32_t>(view.view));
+    *sigma++ = static_cast<float>(random.uniform(config_.sigmas[0], config_.sigmas[1]));
+  }
+  draw(batch, step);
+  return batch;
+}
+
+}  // namespace syncdr::fit

@@ -1,0 +1,145 @@
+#include "denoiser_networks.h"
+
+#include "syncdr/core/log.h"
+#include "syncdr/diffusion/checkpoint_writer.h"
+#include "syncdr/diffusion/tokenizer.h"
+#include "syncdr/nn/initialise.h"
+#include "syncdr/nn/weights.h"
+
+namespace syncdr::fit {
+namespace {
+
+namespace fs = std::filesystem;
+
+at::Tensor tokens_of(const fs::path& tokenizer, const std::vector<std::string>& prompts) {
+  const at::Tensor tokens = diffusion::Tokenizer(tokenizer).encode({prompts[0], prompts[1], ""});
+  if (tokens[0].equal(tokens[1]))
+    throw core::UsageError("fit.diffusion.prompts: \"{}\" and \"{}\" are the same {} tokens. Choose prompts that differ earlier", prompts[0], prompts[1],
+                           tokens.size(1));
+  return tokens;
+}
+
+diffusion::UNetConfig unet_config_of(const DiffusionFitConfig& config, int64_t latent_channels, int64_t latent_side) {
+  const DenoiserUNetConfig& ours = config.unet;
+  const auto levels = static_cast<int64_t>(ours.channels.size());
+  diffusion::UNetConfig unet{.in_channels = config.layout == "instruct" ? 2 * latent_channels : latent_channels,
+                             .out_channels = latent_channels,
+                             .sample_height = latent_side,
+                             .sample_width = latent_side,
+                             .down_blocks = {},
+                             .up_blocks = {},
+                             .channels = ours.channels,
+                             .layers = std::vector<int64_t>(ours.channels.size(), ours.layers),
+                             .heads = {},
+                             .transformer_layers = std::vector<int64_t>(ours.channels.size(), 1),
+                             .only_cross_attention = std::vector<bool>(ours.channels.size(), false),
+                             .text_width = config.text.width,
+                             .linear_projection = true,
+                             .norm_groups = ours.norm_groups};
+  for (int64_t level = 0; level < levels; ++level) {
+    unet.down_blocks.push_back(level < ours.plain_levels ? "DownBlock2D" : "CrossAttnDownBlock2D");
+    unet.up_blocks.push_back(levels - 1 - level < ours.plain_levels ? "UpBlock2D" : "CrossAttnUpBlock2D");
+    unet.heads.push_back(ours.channels[static_cast<size_t>(level)] / ours.head_width);
+  }
+  return unet;
+}
+
+diffusion::TextEncoderConfig text_config_of(const DenoiserTextConfig& config, int64_t vocabulary) {
+  return {.vocabulary = vocabulary,
+          .positions = config.length,
+          .width = config.width,
+          .hidden = 4 * config.width,
+          .layers = config.layers,
+          .heads = config.heads};
+}
+
+/// Residual branches and the output begin at 0, so that the network begins as nearly the identity (Dhariwal and Nichol, NeurIPS 2021).
+void silence_branches(torch::nn::Module& unet) {
+  const torch::NoGradGuard no_grad;
+  for (auto& item : unet.named_parameters()) {
+    const std::string& name = item.key();
+    if (name.find(".conv2.") != std::string::npos || name.find(".proj_out.") != std::string::npos || name.starts_with("conv_out.")) item.value().zero_();
+  }
+}
+
+void make_weights_channels_last(torch::nn::Module& module) {
+  for (at::Tensor& parameter : module.parameters()) {
+    if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(at::MemoryFormat::ChannelsLast));
+  }
+}
+
+/// The UNet with further input channels, which change nothing until they are trained (Brooks et al., CVPR 2023).
+diffusion::UNet with_condition_channels(diffusion::UNet& unet, int64_t channels) {
+  diffusion::UNetConfig config = unet->config();
+  io::NamedTensors weights = nn::state_of(*unet);
+  const at::Tensor before = weights.at("conv_in.weight").detach();
+  weights["conv_in.weight"] = at::cat({before, at::zeros({before.size(0), channels, before.size(2), before.size(3)})}, 1);
+  config.in_channels += channels;
+  diffusion::UNet wider(config);
+  nn::load_state(*wider, weights, "the UNet with the condition's channels");
+  make_weights_channels_last(*wider);
+  wider->eval();
+  return wider;
+}
+
+void fit_to_layout(DenoiserNetworks& networks, const DiffusionFitConfig& config) {
+  const int64_t latent = networks.autoencoder->config().latent_channels, in = networks.unet->config().in_channels;
+  const int64_t wanted = config.layout == "instruct" ? 2 * latent : latent;
+  if (in == wanted) return;
+  if (in != latent || wanted < in)
+    throw core::UsageError("{}: its UNet has {} input channels, layout \"{}\" needs {} of latents of {}. Choose another fit.diffusion.layout or checkpoint",
+                           config.from, in, config.layout, wanted, latent);
+  core::info("{}: the UNet gets {} input channels for the condition", config.from, latent);
+  networks.unet = with_condition_channels(networks.unet, latent);
+  networks.new_condition = true;
+}
+
+}  // namespace
+
+std::vector<int64_t> DenoiserNetworks::latent_shape(int64_t side) const {
+  // The UNet's levels may have odd sides; the autoencoder's latents would stand for a larger image.
+  if (side % autoencoder->factor() != 0)
+    throw core::UsageError("fit.diffusion.augment.crop = {}: the autoencoder needs a multiple of {}", side, autoencoder->factor());
+  return {autoencoder->config().latent_channels, side / autoencoder->factor(), side / autoencoder->factor()};
+}
+
+void write_companions(const DiffusionFitConfig& config, const fs::path& checkpoint) {
+  if (config.from.empty()) {
+    diffusion::save_byte_tokenizer(checkpoint / "tokenizer", config.text.length);
+    diffusion::save_scheduler(checkpoint / "scheduler", {.prediction = config.prediction, .zero_terminal_snr = config.zero_terminal_snr});
+    return;
+  }
+  fs::create_directories(checkpoint);
+  for (const char* component : {"tokenizer", "scheduler"})
+    fs::copy(fs::path(config.from) / component, checkpoint / component, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+}
+
+DenoiserNetworks make_networks(const DiffusionFitConfig& config, const fs::path& autoencoder, const fs::path& checkpoint, uint64_t seed) {
+  DenoiserNetworks networks;
+  networks.autoencoder = diffusion::load_autoencoder(autoencoder);
+  const std::vector<int64_t> latent = networks.latent_shape(config.augment.crop);
+  networks.tokens = tokens_of(checkpoint / "tokenizer", config.prompts);
+  networks.scheduler = diffusion::load_scheduler(checkpoint / "scheduler");
+  networks.unet = diffusion::UNet(unet_config_of(config, latent[0], latent[1]));
+  nn::initialise(*networks.unet, "denoiser.unet", seed);
+  silence_branches(*networks.unet);
+  make_weights_channels_last(*networks.unet);
+  networks.text_encoder = diffusion::TextEncoder(text_config_of(config.text, diffusion::Tokenizer(checkpoint / "tokenizer").size()));
+  nn::initialise(*networks.text_encoder, "denoiser.text_encoder", seed);
+  return networks;
+}
+
+DenoiserNetworks load_networks(const DiffusionFitConfig& config) {
+  const diffusion::CheckpointFolder checkpoint(config.from, config.variant);
+  DenoiserNetworks networks;
+  networks.unet = diffusion::load_unet(checkpoint);
+  networks.text_encoder = diffusion::load_text_encoder(checkpoint);
+  networks.autoencoder = diffusion::load_autoencoder(checkpoint);
+  networks.tokens = tokens_of(checkpoint.component("tokenizer", "CLIPTokenizer"), config.prompts);
+  const fs::path scheduler = fs::path(config.from) / "scheduler";
+  networks.scheduler = diffusion::load_scheduler(scheduler, "DDIMScheduler");  // others have another way to add noise
+  fit_to_layout(networks, config);
+  return networks;
+}
+
+}  // namespace syncdr::fit

@@ -1,0 +1,38 @@
+#pragma once
+#include <memory>
+
+#include "syncdr/diffusion/autoencoder.h"
+#include "syncdr/diffusion/scheduler.h"
+#include "syncdr/diffusion/text_encoder.h"
+#include "syncdr/diffusion/unet.h"
+#include "syncdr/fit/diffusion.h"
+
+/// The networks of a diffusion translator, before training.
+namespace syncdr::fit {
+
+struct DenoiserNetworks {
+  diffusion::UNet unet{nullptr};
+  diffusion::TextEncoder text_encoder{nullptr};
+  diffusion::Autoencoder autoencoder{nullptr};
+  std::shared_ptr<diffusion::Scheduler> scheduler;  ///< DDIM on the model's training schedule, for training and samples
+  at::Tensor tokens;                                ///< [3, L] int64: the prompts of both domains, and no prompt
+  bool new_condition = false;                       ///< the UNet has just got input channels for the condition, whose weights are 0
+
+  /// Throws UsageError unless images of this side fit the networks. Returns [C, h, w] of their latents.
+  std::vector<int64_t> latent_shape(int64_t side) const;
+};
+
+/// Writes tokenizer and scheduler of a model from scratch into the checkpoint folder that it will have, or copies them from the checkpoint that is gone
+/// on from. By rank 0.
+void write_companions(const DiffusionFitConfig& config, const std::filesystem::path& checkpoint);
+
+/// New networks behind a trained first stage (a component's folder), with initial values that depend on the seed alone. checkpoint: the folder that
+/// write_companions() has written to.
+DenoiserNetworks make_networks(const DiffusionFitConfig& config, const std::filesystem::path& autoencoder, const std::filesystem::path& checkpoint,
+                               uint64_t seed);
+
+/// The networks of config.from, with the input channels that the layout needs. Throws DataError on a broken checkpoint, UsageError on one that does not
+/// fit the layout or whose tokenizer does not tell the prompts apart.
+DenoiserNetworks load_networks(const DiffusionFitConfig& config);
+
+}  // namespace syncdr::fit

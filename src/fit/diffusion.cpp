@@ -1,0 +1,122 @@
+#include "syncdr/fit/diffusion.h"
+
+#include "denoiser_model.h"
+#include "fit_loop.h"
+#include "sample_sheet.h"
+
+namespace syncdr::fit {
+namespace {
+
+namespace fs = std::filesystem;
+
+void check_denoiser_network(const DiffusionFitConfig& config) {
+  const DenoiserUNetConfig& unet = config.unet;
+  if (unet.channels.empty() || unet.channels.size() > 16) throw core::UsageError("fit.diffusion.unet.channels has {} levels: needs 1 to 16", unet.channels.size());
+  for (const int64_t channels : unet.channels) {
+    if (channels % unet.norm_groups != 0 || channels % unet.head_width != 0)
+      throw core::UsageError("fit.diffusion.unet.channels holds {}, not a multiple of norm_groups = {} and of head_width = {}", channels, unet.norm_groups,
+                             unet.head_width);
+  }
+  if (config.text.width % config.text.heads != 0)
+    throw core::UsageError("fit.diffusion.text.width = {} is not a multiple of heads = {}", config.text.width, config.text.heads);
+}
+
+void check_diffusion(const DiffusionFitConfig& config, int ranks) {
+  if (config.prompts.size() != 2 || config.prompts[0].empty() || config.prompts[1].empty())
+    throw core::UsageError("fit.diffusion.prompts needs two texts, one a domain, as in [\"a photo\", \"a sketch\"]");
+  if (config.batch % 2 != 0 || config.batch < ranks)
+    throw core::UsageError("fit.diffusion.batch = {}: needs an even number, half of each domain, of at least the {} ranks", config.batch, ranks);
+  if (config.sigmas.size() != 2 || config.sigmas[0] > config.sigmas[1])
+    throw core::UsageError("fit.diffusion.sigmas = [{}]: needs two values, the least and the largest", fmt::join(config.sigmas, ", "));
+  if (config.from.empty() && config.lora_rank > 0)
+    throw core::UsageError("fit.diffusion.lora_rank = {} without fit.diffusion.from: additions need a checkpoint to be added to. Set it to 0", config.lora_rank);
+  if (!config.from.empty()) return;
+  check_denoiser_network(config);
+  if (config.zero_terminal_snr && config.prediction == "epsilon")
+    throw core::UsageError("fit.diffusion.zero_terminal_snr needs prediction = \"v_prediction\": pure noise says nothing about the original");
+}
+
+FitPlan diffusion_plan(const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, DiffusionFitConfig config, uint64_t seed,
+                       const fs::path& out) {
+  FitPlan plan{.title = fmt::format("diffusion {} and {}", domain_a, domain_b),
+               .steps = config.steps,
+               .images_per_step = config.batch,
+               .log_every = config.log_every,
+               .sample_every = config.sample_every,
+               .checkpoint_every = config.checkpoint_every,
+               .out = out};
+  const DiffusionFitConfig defaults;
+  config.log_every = defaults.log_every;
+  config.sample_every = defaults.sample_every;
+  config.checkpoint_every = defaults.checkpoint_every;
+  plan.identity = fit_identity(fmt::format("diffusion, {} and {}", domain_a, domain_b), seed, dataset, core::visit_of(config));
+  return plan;
+}
+
+/// Up to eight images of each domain, [n, 3, S, S] each.
+std::vector<at::Tensor> images_of_domains(const data::Dataset& dataset, const std::vector<std::string>& domains, const data::AugmentConfig& augment) {
+  std::vector<at::Tensor> images;
+  for (const std::string& domain : domains) images.push_back(sample_images(dataset.real(domain, "train"), augment).slice(0, 0, std::nullopt, 2));
+  return images;
+}
+
+/// The denoiser with its data.
+class DiffusionFit : public FitModel {
+ public:
+  DiffusionFit(comm::World& world, const data::Dataset& dataset, const std::vector<std::string>& domains, DenoiserNetworks networks,
+               const DiffusionFitConfig& config, uint64_t seed)
+      : config_(config),
+        shape_{.latent = networks.latent_shape(config.augment.crop), .train_steps = networks.scheduler->train_steps()},
+        threads_(world.device().is_cuda() ? 4 : 1),
+        model_(world, std::move(networks), config, seed),
+        batches_(dataset, domains[0], domains[1], config, seed, training::part_of(config.batch, world.rank(), world.size()), shape_,
+                 [this](const ImageView& view) { return model_.has(view); }),
+        samples_(images_of_domains(dataset, domains, config.augment)) {}
+
+  std::vector<std::string> loss_names() const override { return {"loss"}; }
+  void begin(int64_t first, int64_t last) override {
+    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, threads_);
+  }
+  at::Tensor step(int64_t step) override { return model_.step(step, ahead_->next()); }
+  double learning_rate(int64_t step) const override { return model_.learning_rate(step); }
+  training::Checkpoint checkpoint(int64_t steps_done) const override { return model_.checkpoint(steps_done); }
+  void restore(const training::Checkpoint& checkpoint, const std::string& where) override { model_.restore(checkpoint, where); }
+  void save_samples(const fs::path& png) override {
+    write_sample_sheet(png, at::cat(samples_), at::cat({model_.translate(samples_[0], 1), model_.translate(samples_[1], 0)}));
+  }
+  std::vector<fs::path> save(const fs::path& folder) override {
+    std::vector<fs::path> files;
+    for (const fs::path& file : model_.save(folder / "checkpoint")) files.push_back("checkpoint" / file);
+    return files;
+  }
+  std::string advice() const override {
+    return fmt::format("Lower fit.diffusion.optimizer.learning_rate (now {}){}", config_.optimizer.learning_rate,
+                       config_.precision == "fp32" ? "" : ", or use fit.diffusion.precision = \"fp32\"");
+  }
+
+ private:
+  DiffusionFitConfig config_;
+  DenoiserShape shape_;
+  int64_t threads_;  // that read ahead
+  DenoiserModel model_;
+  DenoiserBatches batches_;
+  std::vector<at::Tensor> samples_;                     // of each domain, [n, 3, S, S] uint8
+  std::optional<data::Prefetcher<DenoiserBatch>> ahead_;  // last: its threads use the others
+};
+
+}  // namespace
+
+void fit_diffusion(comm::World& world, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
+                   const DiffusionFitConfig& config, uint64_t seed, const fs::path& out) {
+  check_diffusion(config, world.size());
+  const FitPlan plan = diffusion_plan(dataset, domain_a, domain_b, config, seed, out);
+  if (fit_is_done(world, plan)) return;
+  const std::vector<std::string> domains{domain_a, domain_b};
+  if (config.from.empty()) fit_autoencoder(world, dataset, domain_a, domain_b, config.autoencoder, seed, out / "autoencoder");
+  world.root_only("writing tokenizer and scheduler", [&] { write_companions(config, out / "checkpoint"); });
+  DenoiserNetworks networks = config.from.empty() ? make_networks(config, out / "autoencoder", out / "checkpoint", seed) : load_networks(config);
+  DiffusionFit fit(world, dataset, domains, std::move(networks), config, seed);
+  run_fit(world, fit, plan);
+}
+
+}  // namespace syncdr::fit

@@ -1,0 +1,71 @@
+#include "view_encoder.h"
+
+#include "syncdr/core/error.h"
+#include "syncdr/diffusion/structure_map.h"
+#include "syncdr/training/autocast.h"
+
+namespace syncdr::fit {
+namespace {
+
+/// Pictures that go through the autoencoder at once. With one size of batch a picture's latents do not depend on its company: kernels are chosen, and
+/// sums split, by the size.
+constexpr int64_t pictures_at_once = 16;
+
+}  // namespace
+
+at::Tensor pictures_of(const at::Tensor& images, c10::Device device) { return images.to(device).to(at::kFloat) / 127.5 - 1; }
+
+ViewEncoder::ViewEncoder(diffusion::Autoencoder autoencoder, c10::Device device, const DiffusionFitConfig& config)
+    : autoencoder_(std::move(autoencoder)),
+      device_(device),
+      instruct_(config.layout == "instruct"),
+      bfloat16_(config.precision == "bf16"),
+      keeps_(config.views > 0) {}
+
+bool ViewEncoder::has(const ImageView& view) const {
+  if (!keeps_) return false;
+  const std::lock_guard lock(mutex_);
+  return kept_.contains(view.id());
+}
+
+at::Tensor ViewEncoder::modes_of(const at::Tensor& pictures) {
+  const training::Autocast autocast(device_, bfloat16_);
+  std::vector<at::Tensor> modes;
+  for (const at::Tensor& some : pictures.split(pictures_at_once)) {
+    const int64_t count = some.size(0);
+    const at::Tensor full = count == pictures_at_once ? some : at::cat({some, some[0].expand({pictures_at_once - count, -1, -1, -1})});
+    modes.push_back(autoencoder_->encode(full).mode().narrow(0, 0, count).to(at::kFloat));
+  }
+  return at::cat(modes);
+}
+
+at::Tensor ViewEncoder::condition_of(const at::Tensor& images, const at::Tensor& sigmas) {
+  const torch::NoGradGuard no_grad;
+  return modes_of(diffusion::structure_map(images.to(device_), sigmas.to(device_)).expand({-1, 3, -1, -1}));
+}
+
+/// [n, C, h, w], or [n, 2 C, h, w] with the condition behind.
+at::Tensor ViewEncoder::encode_fresh(const at::Tensor& images, const at::Tensor& sigmas) {
+  const at::Tensor latents = modes_of(pictures_of(images, device_)) * autoencoder_->config().scaling_factor;
+  return instruct_ ? at::cat({latents, condition_of(images, sigmas)}, 1) : latents;
+}
+
+EncodedViews ViewEncoder::encode(const DenoiserBatch& batch) {
+  const torch::NoGradGuard no_grad;
+  const at::Tensor fresh = batch.loaded.empty() ? at::Tensor() : encode_fresh(batch.images, batch.sigmas);
+  std::unordered_map<int64_t, at::Tensor> of_row;
+  for (size_t i = 0; i < batch.loaded.size(); ++i) of_row.emplace(batch.loaded[i], fresh[static_cast<int64_t>(i)]);
+  std::vector<at::Tensor> rows;
+  const std::lock_guard lock(mutex_);
+  for (size_t row = 0; row < batch.views.size(); ++row) {
+    const auto found = of_row.find(static_cast<int64_t>(row));
+    rows.push_back(found != of_row.end() ? found->second : kept_.at(batch.views[row].id()));
+    if (keeps_ && found != of_row.end()) kept_.emplace(batch.views[row].id(), found->second.clone());  // a view would keep its whole batch
+  }
+  const at::Tensor all = at::stack(rows);
+  if (!instruct_) return {.latents = all};
+  const std::vector<at::Tensor> halves = all.chunk(2, 1);
+  return {.latents = halves[0], .condition = halves[1]};
+}
+
+}  // namespace syncdr::fit

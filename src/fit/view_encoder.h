@@ -1,0 +1,43 @@
+#pragma once
+#include <mutex>
+#include <unordered_map>
+
+#include "denoiser_data.h"
+#include "syncdr/diffusion/autoencoder.h"
+
+namespace syncdr::fit {
+
+/// Images as the denoiser sees them, each [b, C, h, w] float32 on the device. Latents are the autoencoder's mode: its spread is far below the noise that
+/// training adds.
+struct EncodedViews {
+  at::Tensor latents;    ///< scaled
+  at::Tensor condition;  ///< of the structure map, not scaled, as InstructPix2Pix's; undefined in layout "text"
+};
+
+/// Encodes views with a frozen autoencoder, and keeps them where asked to. An image's latents have the same bits whatever else is in its batch, so that
+/// neither a resumed run nor what was kept before shows.
+class ViewEncoder {
+ public:
+  ViewEncoder(diffusion::Autoencoder autoencoder, c10::Device device, const DiffusionFitConfig& config);
+
+  EncodedViews encode(const DenoiserBatch& batch);
+  /// Whether the view is kept already. May be called while another thread encodes.
+  bool has(const ImageView& view) const;
+  /// The condition of images [b, 3, S, S] uint8 with the blurs [b]: [b, C, h, w] on the device.
+  at::Tensor condition_of(const at::Tensor& images, const at::Tensor& sigmas);
+
+ private:
+  at::Tensor encode_fresh(const at::Tensor& images, const at::Tensor& sigmas);
+  at::Tensor modes_of(const at::Tensor& pictures);
+
+  diffusion::Autoencoder autoencoder_;
+  c10::Device device_;
+  bool instruct_, bfloat16_, keeps_;
+  mutable std::mutex mutex_;
+  std::unordered_map<int64_t, at::Tensor> kept_;  // by ImageView::id, [C or 2 C, h, w]
+};
+
+/// [B, 3, S, S] uint8 -> float32 in [-1, 1] on the device.
+at::Tensor pictures_of(const at::Tensor& images, c10::Device device);
+
+}  // namespace syncdr::fit
