@@ -1,31 +1,16 @@
 #include <fmt/format.h>
 
 #include "probe.h"
-#include "syncdr/core/config.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/unet.h"
 
 using namespace syncdr;
 
-namespace {
-
-struct ModelFolder {
-  std::string folder;
-  void visit(core::Fields& field) { field(folder, "folder", "a component's configuration and weights"); }
-};
-
-std::string folder_of(const std::string& toml) {
-  ModelFolder config;
-  core::read_config_text(core::visit_of(config), toml, "--config");
-  return config.folder;
-}
-
-}  // namespace
-
-/// sample.K, timesteps.K, text.K for K = 0, 1, ... -> output.K; prepared.K, the same with the text's keys and values computed before.
-SYNCDR_PROBE(unet) {
+SYNCDR_PROBE(unet,
+             "--model: a checkpoint, or its unet. sample.K [B, C, h, w], timesteps.K [B] or [], text.K [B, L, D]\n"
+             "-> output.K [B, C, h, w]; prepared.K, the same with the text's keys and values computed before") {
   const torch::NoGradGuard no_grad;
-  diffusion::UNet unet = diffusion::load_unet(std::filesystem::path(folder_of(toml)));
+  diffusion::UNet unet = diffusion::load_unet(parity::component_of(model, "unet"));
   io::NamedTensors out;
   for (size_t k = 0; in.contains(fmt::format("sample.{}", k)); ++k) {
     const at::Tensor &sample = in.at(fmt::format("sample.{}", k)), &times = in.at(fmt::format("timesteps.{}", k)),
@@ -38,10 +23,11 @@ SYNCDR_PROBE(unet) {
   return out;
 }
 
-/// images.K, noise.K -> mean.K, logvar.K, sample.K; scaling_factor
-SYNCDR_PROBE(vae_encode) {
+SYNCDR_PROBE(vae_encode,
+             "--model: a checkpoint, or its vae. images.K [B, 3, H, W], noise.K [B, C, h, w]\n"
+             "-> mean.K, logvar.K, sample.K [B, C, h, w], not scaled; scaling_factor [1] float64") {
   const torch::NoGradGuard no_grad;
-  diffusion::Autoencoder autoencoder = diffusion::load_autoencoder(std::filesystem::path(folder_of(toml)));
+  diffusion::Autoencoder autoencoder = diffusion::load_autoencoder(parity::component_of(model, "vae"));
   io::NamedTensors out{{"scaling_factor", at::tensor({autoencoder->config().scaling_factor}, at::kDouble)}};
   for (size_t k = 0; in.contains(fmt::format("images.{}", k)); ++k) {
     const diffusion::LatentDistribution latents = autoencoder->encode(in.at(fmt::format("images.{}", k)));
@@ -52,10 +38,9 @@ SYNCDR_PROBE(vae_encode) {
   return out;
 }
 
-/// noise.K, taken for latents -> images.K
-SYNCDR_PROBE(vae_decode) {
+SYNCDR_PROBE(vae_decode, "--model: a checkpoint, or its vae. noise.K [B, C, h, w], taken for latents, not scaled -> images.K [B, 3, H, W]") {
   const torch::NoGradGuard no_grad;
-  diffusion::Autoencoder autoencoder = diffusion::load_autoencoder(std::filesystem::path(folder_of(toml)));
+  diffusion::Autoencoder autoencoder = diffusion::load_autoencoder(parity::component_of(model, "vae"));
   io::NamedTensors out;
   for (size_t k = 0; in.contains(fmt::format("noise.{}", k)); ++k)
     out.emplace(fmt::format("images.{}", k), autoencoder->decode(in.at(fmt::format("noise.{}", k))));

@@ -19,7 +19,7 @@ struct ScheduleCases {
   std::vector<double> strengths, etas;
 
   void visit(core::Fields& field) {
-    field(folders, "folders", "each with a scheduler_config.json");
+    field(folders, "folders", "of scheduler_config.json, in the model's");
     field(names, "names", "class to make of it");
     field(steps, "steps", "number of steps");
     field(strengths, "strengths", "of image to image, 1: from pure noise");
@@ -47,15 +47,17 @@ void put_trajectory(io::NamedTensors& out, const std::string& prefix, diffusion:
 
 }  // namespace
 
-/// sample, outputs, noises, original, times -> for each case K: K.timesteps (from the start on), K.samples, K.inputs, K.added, K.velocity;
-/// or K.refused
-SYNCDR_PROBE(schedule) {
+SYNCDR_PROBE(schedule,
+             "--model: a folder of schedulers' folders. sample [B, C, h, w] (noise), original, outputs [calls, B, C, h, w] (of the network), noises,\n"
+             "originals [N, C, h, w], noise, times [N] int64 -> of case K: K.timesteps [calls] float64, K.samples [calls + 1, B, C, h, w],\n"
+             "K.inputs [calls, B, C, h, w], K.added and K.velocity [N, C, h, w]; or K.refused, where the number of steps is\n"
+             "TOML: lists with an entry a case: folders, names (classes), steps, strengths, etas") {
   ScheduleCases cases;
   core::read_config_text(core::visit_of(cases), toml, "--config");
   io::NamedTensors out;
   for (size_t k = 0; k < cases.folders.size(); ++k) {
     const std::string prefix = fmt::format("{}.", k);
-    const auto scheduler = diffusion::load_scheduler(cases.folders[k], cases.names[k], {.eta = cases.etas[k]});
+    const auto scheduler = diffusion::load_scheduler(model / cases.folders[k], cases.names[k], {.eta = cases.etas[k]});
     try {
       scheduler->set_steps(cases.steps[k]);
     } catch (const core::UsageError&) {

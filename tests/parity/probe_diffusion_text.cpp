@@ -8,13 +8,9 @@ using namespace syncdr;
 namespace {
 
 struct TextProbeConfig {
-  std::string folder;
   std::vector<std::string> add;
 
-  void visit(core::Fields& field) {
-    field(folder, "folder", "the tokenizer's folder, or the checkpoint");
-    field(add, "add", "pseudo-words to add");
-  }
+  void visit(core::Fields& field) { field(add, "add", "pseudo-words to add"); }
 };
 
 TextProbeConfig read_text_probe(const std::string& toml) {
@@ -39,10 +35,12 @@ std::vector<std::string> texts_of(const io::NamedTensors& in) {
 
 }  // namespace
 
-/// bytes, ends -> encoded [T, L]; whole and whole_ends, the uncut ids of all texts after each other; added, the ids of the pseudo-words.
-SYNCDR_PROBE(tokenize) {
+SYNCDR_PROBE(tokenize,
+             "--model: a checkpoint, or its tokenizer. bytes [N] uint8, all T texts after each other, ends [T] int64, where each ends\n"
+             "-> encoded [T, L] int64; whole [M] and whole_ends [T], the uncut ids of all texts after each other; added, the ids of the pseudo-words\n"
+             "TOML: add (pseudo-words)") {
   const TextProbeConfig config = read_text_probe(toml);
-  diffusion::Tokenizer tokenizer(config.folder);
+  diffusion::Tokenizer tokenizer(parity::component_of(model, "tokenizer"));
   std::vector<int64_t> added, whole, ends;
   for (const std::string& token : config.add) added.push_back(tokenizer.add_token(token));
   const std::vector<std::string> texts = texts_of(in);
@@ -57,9 +55,8 @@ SYNCDR_PROBE(tokenize) {
           {"added", at::tensor(added, at::kLong)}};
 }
 
-/// ids [B, L] -> hidden [B, L, D], the last hidden state of the checkpoint's text encoder.
-SYNCDR_PROBE(text) {
+SYNCDR_PROBE(text, "--model: a checkpoint. ids [B, L] int64 -> hidden [B, L, D], the last hidden state of its text encoder") {
   const torch::NoGradGuard no_grad;
-  diffusion::TextEncoder encoder = diffusion::load_text_encoder(diffusion::CheckpointFolder(read_text_probe(toml).folder));
+  diffusion::TextEncoder encoder = diffusion::load_text_encoder(diffusion::CheckpointFolder(model));
   return {{"hidden", encoder->forward(in.at("ids"))}};
 }

@@ -15,12 +15,11 @@ using namespace syncdr;
 namespace {
 
 struct WriterProbeConfig {
-  std::string folder, pipeline;
+  std::string pipeline;
   std::vector<std::string> texts;
   int64_t condition_channels = 0;
 
   void visit(core::Fields& field) {
-    field(folder, "folder", "where the checkpoint is written");
     field(pipeline, "pipeline", "class of the pipeline");
     field(texts, "texts", "to be tokenized");
     field(condition_channels, "condition_channels", "input channels of the UNet behind the latents'");
@@ -43,13 +42,14 @@ void randomise(Holder& holder, const std::string& name) {
 
 }  // namespace
 
-/// Writes a checkpoint of small networks and computes with them: sample [B, C, h, w], times [B], ids [B, L], latents [B, 8, h, w] -> hidden (of ids),
-/// output (of sample, under hidden), images (of latents), encoded (of the texts), alphas (of the scheduler).
-SYNCDR_PROBE(write_checkpoint) {
+SYNCDR_PROBE(write_checkpoint,
+             "--model: the folder where a checkpoint of small networks is written. sample [B, C, h, w], times [B], ids [B, L] int64, latents [B, 8, h, w]\n"
+             "-> computed with them: hidden [B, L, D] of ids, output [B, 8, h, w] of sample under hidden, images [B, 3, H, W] of latents,\n"
+             "encoded [T, 32] int64 of the texts, alphas [1000] of the scheduler\n"
+             "TOML: pipeline (class), texts, condition_channels") {
   WriterProbeConfig config;
   core::read_config_text(core::visit_of(config), toml, "--config");
   const torch::NoGradGuard no_grad;
-  const std::filesystem::path folder = config.folder;
   diffusion::UNet unet(diffusion::UNetConfig{.in_channels = 8 + config.condition_channels,
                                              .out_channels = 8,
                                              .sample_height = 8,
@@ -71,17 +71,17 @@ SYNCDR_PROBE(write_checkpoint) {
   randomise(autoencoder, "vae");
   randomise(text_encoder, "text_encoder");
 
-  diffusion::save_unet(folder / "unet", unet, at::kFloat);
-  diffusion::save_autoencoder(folder / "vae", autoencoder, at::kFloat);
-  diffusion::save_text_encoder(folder / "text_encoder", text_encoder, at::kFloat);
-  diffusion::save_byte_tokenizer(folder / "tokenizer", 32);
-  diffusion::save_scheduler(folder / "scheduler", {.zero_terminal_snr = true});
-  diffusion::save_model_index(folder, config.pipeline);
+  diffusion::save_unet(model / "unet", unet, at::kFloat);
+  diffusion::save_autoencoder(model / "vae", autoencoder, at::kFloat);
+  diffusion::save_text_encoder(model / "text_encoder", text_encoder, at::kFloat);
+  diffusion::save_byte_tokenizer(model / "tokenizer", 32);
+  diffusion::save_scheduler(model / "scheduler", {.zero_terminal_snr = true});
+  diffusion::save_model_index(model, config.pipeline);
 
   const at::Tensor hidden = text_encoder->forward(in.at("ids"));
   return {{"hidden", hidden},
           {"output", unet->forward(in.at("sample"), in.at("times"), hidden)},
           {"images", autoencoder->decode(in.at("latents"))},
-          {"encoded", diffusion::Tokenizer(folder / "tokenizer").encode(config.texts)},
-          {"alphas", at::tensor(diffusion::load_scheduler(folder / "scheduler")->alphas_cumprod())}};
+          {"encoded", diffusion::Tokenizer(model / "tokenizer").encode(config.texts)},
+          {"alphas", at::tensor(diffusion::load_scheduler(model / "scheduler")->alphas_cumprod())}};
 }

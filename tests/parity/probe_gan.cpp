@@ -20,8 +20,10 @@ void put_gradients(io::NamedTensors& out, torch::nn::Module& module, const at::T
 
 }  // namespace
 
-/// images, weights.*, cotangent.0 (of the translation), cotangent.1 ... (of the features) -> images, feature.*, grad.*
-SYNCDR_PROBE(cut_generator) {
+SYNCDR_PROBE(cut_generator,
+             "images [B, 3, H, W], weights.NAME, cotangent.0 (of the translation), cotangent.1 ... (of the features)\n"
+             "-> output.0 [B, 3, H, W], output.1 ... (features), grad.NAME, grad.images: gradients of sum(output * cotangent)\n"
+             "TOML: of a generator") {
   gan::GeneratorConfig config;
   core::read_config_text(core::visit_of(config), toml, "--config");
   gan::Generator generator(config);
@@ -37,7 +39,9 @@ SYNCDR_PROBE(cut_generator) {
   return out;
 }
 
-SYNCDR_PROBE(cut_discriminator) {
+SYNCDR_PROBE(cut_discriminator,
+             "images [B, 3, H, W], weights.NAME, cotangent.0 -> output.0 [B, 1, h, w], grad.NAME, grad.images, real [], fake [] (losses)\n"
+             "TOML: of a discriminator") {
   gan::DiscriminatorConfig config;
   core::read_config_text(core::visit_of(config), toml, "--config");
   gan::Discriminator discriminator(config);
@@ -52,8 +56,9 @@ SYNCDR_PROBE(cut_discriminator) {
   return out;
 }
 
-/// query.L, key.L, places.L for layers L = 0, 1; weights.* of the heads -> loss, gradients of heads and queries.
-SYNCDR_PROBE(patch_nce) {
+SYNCDR_PROBE(patch_nce,
+             "query.L [B, C, H, W], key.L, places.L [patches] for layers L = 0, 1, weights.NAME of the heads\n"
+             "-> loss [], grad.NAME of the heads, grad.query.L") {
   std::vector<at::Tensor> queries, keys, places;
   std::vector<int64_t> channels;
   for (const char* layer : {"0", "1"}) {

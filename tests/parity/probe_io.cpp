@@ -1,4 +1,3 @@
 #include "probe.h"
 
-/// Reads and writes again: the script checks that nothing changed on the way.
-SYNCDR_PROBE(echo) { return in; }
+SYNCDR_PROBE(echo, "any -> the same, read and written again") { return in; }

@@ -13,8 +13,7 @@ training::OptimizerConfig config_from(const std::string& toml) {
 
 }  // namespace
 
-/// steps [] int64 -> rate [steps] float64, the learning rate of every step.
-SYNCDR_PROBE(learning_rates) {
+SYNCDR_PROBE(learning_rates, "steps [] int64 -> rate [steps] float64, the learning rate of every step\nTOML: of an optimizer") {
   const auto steps = in.at("steps").item<int64_t>();
   const training::OptimizerConfig config = config_from(toml);
   at::Tensor rates = at::empty({steps}, at::kDouble);
@@ -22,8 +21,7 @@ SYNCDR_PROBE(learning_rates) {
   return {{"rate", rates}};
 }
 
-/// weight [...], gradients [steps, ...] -> the weight after those steps at the configured rates, and the optimizer's state ("0.exp_avg", ...).
-SYNCDR_PROBE(optimize) {
+SYNCDR_PROBE(optimize, "weight [...], gradients [steps, ...] -> weight [...] after those steps, and the optimizer's state (0.exp_avg, ...)\nTOML: of an optimizer") {
   const training::OptimizerConfig config = config_from(toml);
   at::Tensor weight = in.at("weight").clone().requires_grad_();
   const at::Tensor& gradients = in.at("gradients");

@@ -29,8 +29,10 @@ at::Tensor leaf(const at::Tensor& tensor) { return tensor.clone().set_requires_g
 
 }  // namespace
 
-/// All three losses of one domain, each with the gradients of what it differentiates.
-SYNCDR_PROBE(retrieval_losses) {
+SYNCDR_PROBE(retrieval_losses,
+             "features [B, D], counterparts [B, D], bank [N, D], rows [B] int64, other_bank [M, D]\n"
+             "-> instance [], matching [], pairs [] (losses) and d_instance, d_matching, d_pairs_counterparts, d_pairs_features [B, D] (gradients)\n"
+             "TOML: temperature, top") {
   const LossConfig config = loss_config(toml);
   const at::Tensor features = leaf(in.at("features")), counterparts = leaf(in.at("counterparts"));
   const at::Tensor instance = retrieval::instance_discrimination(features, in.at("bank"), in.at("rows"), config.temperature);
@@ -46,16 +48,19 @@ SYNCDR_PROBE(retrieval_losses) {
           {"d_pairs_features", pair_gradients[1]}};
 }
 
-SYNCDR_PROBE(memory_bank) {
+SYNCDR_PROBE(memory_bank, "bank [N, D], rows [B] int64, features [B, D] -> bank [N, D] after an update\nTOML: momentum") {
   retrieval::MemoryBank bank(in.at("bank").clone(), loss_config(toml).momentum);
   bank.update(in.at("rows"), in.at("features"));
   return {{"bank", bank.rows()}};
 }
 
-/// An encoder loaded from config.weights: features of "images" (bytes) in evaluation, and in training the gradients of sum(features * "weights").
-SYNCDR_PROBE(encoder) {
+SYNCDR_PROBE(encoder,
+             "--model: a file of weights. images [B, 3, H, W] uint8, weights [B, D]\n"
+             "-> images [B, 3, H, W] normalised, features [B, D] in evaluation, and of training: gradient.NAME of sum(features * weights), buffer.NAME\n"
+             "TOML: of a retrieval encoder (name, dim, ...)") {
   retrieval::EncoderConfig config;
   core::read_config_text(core::visit_of(config), toml, "--config");
+  if (!model.empty()) config.weights = model.string();
   retrieval::Encoder encoder = retrieval::make_encoder(config, 1);
   const at::Tensor images = retrieval::normalise_images(in.at("images"), at::kCPU);
   io::NamedTensors out;

@@ -3,7 +3,6 @@
 Random weights hide small mistakes: the tanh approximation of GELU changes the outputs by 1e-5, another epsilon in the norms by 3e-6, and
 rounding by less than 1e-6. The limits lie between.
 """
-import json
 import os
 import subprocess
 import tempfile
@@ -63,7 +62,7 @@ VAES = {
 def probe(what, tensors, folder):
     source, result = os.path.join(FOLDER.name, "in.safetensors"), os.path.join(FOLDER.name, "out.safetensors")
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, source)
-    subprocess.run([PROBE, what, "--in", source, "--out", result, "--config", f"folder = {json.dumps(folder)}"], check=True)
+    subprocess.run([PROBE, what, "--model", folder, "--in", source, "--out", result], check=True)
     return load_file(result)
 
 
@@ -134,7 +133,7 @@ def compare_vae(name, config, sizes):
             decoded.append(model.decode(noise).sample)
         assert float(latents.logvar.min()) == -30 and float(latents.logvar.max()) == 20
         given.update({f"images.{k}": images, f"noise.{k}": noise})
-    latents, images = probe("vae_encode", given, folder), probe("vae_decode", given, folder)
+    latents, images = probe("vae-encode", given, folder), probe("vae-decode", given, folder)
     for k, size in enumerate(sizes):
         for key, original in encoded[k].items():
             check(f"autoencoder {name} {list(size)} {key}", latents[f"{key}.{k}"], original, VAE_TOLERANCE)

@@ -31,8 +31,8 @@ class Cases:
     def add(self, cls, config, steps, strength=1.0, eta=0.0, swap=""):
         key = (cls, json.dumps(config, sort_keys=True))
         if key not in self.folders:
-            self.folders[key] = os.path.join(FOLDER.name, str(len(self.folders)))
-            getattr(diffusers, cls)(**config).save_pretrained(self.folders[key])
+            self.folders[key] = str(len(self.folders))
+            getattr(diffusers, cls)(**config).save_pretrained(os.path.join(FOLDER.name, self.folders[key]))
         self.cases.append({"cls": cls, "config": config, "folder": self.folders[key], "name": swap, "steps": steps, "strength": strength,
                            "eta": eta})
 
@@ -101,7 +101,7 @@ def all_cases():
 
 def theirs(case, given):
     """What diffusers computes; the noise of step i is the i-th given."""
-    scheduler = getattr(diffusers, case["cls"]).from_pretrained(case["folder"])
+    scheduler = getattr(diffusers, case["cls"]).from_pretrained(os.path.join(FOLDER.name, case["folder"]))
     if case["name"]:
         scheduler = getattr(diffusers, case["name"]).from_config(scheduler.config)
     name = type(scheduler).__name__
@@ -171,7 +171,7 @@ def run(cases, given):
     save_file(given, source)
     lists = {"folders": "folder", "names": "name", "steps": "steps", "strengths": "strength", "etas": "eta"}
     config = "\n".join(f"{key} = {json.dumps([case[field] for case in cases])}" for key, field in lists.items())
-    subprocess.run([PROBE, "schedule", "--in", source, "--out", result, "--config", config], check=True)
+    subprocess.run([PROBE, "schedule", "--model", FOLDER.name, "--in", source, "--out", result, "--config", config], check=True)
     results = [{} for _ in cases]
     for name, tensor in load_file(result).items():
         index, key = name.split(".", 1)

@@ -108,8 +108,8 @@ class Folder(unittest.TestCase):
     def probe(self, what, tensors, folder, **more):
         source, result = self.folder / "in.safetensors", self.folder / "out.safetensors"
         save_file(tensors, source)
-        config = "\n".join(f"{key} = {json.dumps(value)}" for key, value in {"folder": str(folder), **more}.items())
-        subprocess.run([PROBE, what, "--in", source, "--out", result, "--config", config], check=True, timeout=120)
+        config = "\n".join(f"{key} = {json.dumps(value)}" for key, value in more.items())
+        subprocess.run([PROBE, what, "--model", folder, "--in", source, "--out", result, "--config", config], check=True, timeout=120)
         return load_file(result)
 
 

@@ -37,9 +37,9 @@ class Writer(unittest.TestCase):
         given = {"sample": torch.randn(2, 8 + condition_channels, 8, 8), "times": torch.tensor([999, 3]), "ids": torch.randint(0, 514, (2, 32)),
                  "latents": torch.randn(2, 8, 8, 8)}
         save_file(given, self.folder / "in.safetensors")
-        config = {"folder": str(self.checkpoint), "pipeline": pipeline.__name__, "texts": TEXTS, "condition_channels": condition_channels}
-        subprocess.run([PROBE, "write_checkpoint", "--in", self.folder / "in.safetensors", "--out", self.folder / "out.safetensors",
-                        "--config", text_of(config)], check=True, timeout=120)
+        config = {"pipeline": pipeline.__name__, "texts": TEXTS, "condition_channels": condition_channels}
+        subprocess.run([PROBE, "write-checkpoint", "--model", self.checkpoint, "--in", self.folder / "in.safetensors",
+                        "--out", self.folder / "out.safetensors", "--config", text_of(config)], check=True, timeout=120)
         return given, load_file(self.folder / "out.safetensors"), pipeline.from_pretrained(self.checkpoint)
 
     def close(self, what, ours, theirs):

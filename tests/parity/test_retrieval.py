@@ -18,9 +18,10 @@ def path(name):
     return os.path.join(FOLDER.name, name)
 
 
-def probe(what, tensors, config):
+def probe(what, tensors, config, model=""):
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path("in.safetensors"))
-    subprocess.run([PROBE, what, "--in", path("in.safetensors"), "--out", path("out.safetensors"), "--config", config], check=True)
+    subprocess.run([PROBE, what, "--in", path("in.safetensors"), "--out", path("out.safetensors"), "--config", config,
+                    "--model", model], check=True)
     return load_file(path("out.safetensors"))
 
 
@@ -95,13 +96,13 @@ def test_encoder(name, size, gradients, as_backbone):
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
     weights = torch.randn(batch, dim)
     state = backbone.state_dict()
-    config = f'name = "{name}"\ndim = {dim}\nweights = "{path("weights.safetensors")}"'
+    config = f'name = "{name}"\ndim = {dim}'
     if as_backbone:
         save_file(state, path("weights.safetensors"))
     else:
         whole = {"backbone." + key: value for key, value in state.items() if not key.startswith("fc.")}
         save_file(whole | {"head.weight": head.weight.data, "head.bias": head.bias.data}, path("weights.safetensors"))
-    ours = probe("encoder", {"images": images, "weights": weights}, config)
+    ours = probe("encoder", {"images": images, "weights": weights}, config, path("weights.safetensors"))
 
     mean = torch.tensor(timm.data.IMAGENET_DEFAULT_MEAN).view(1, 3, 1, 1)
     deviation = torch.tensor(timm.data.IMAGENET_DEFAULT_STD).view(1, 3, 1, 1)
