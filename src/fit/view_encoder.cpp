@@ -1,5 +1,7 @@
 #include "view_encoder.h"
 
+#include <algorithm>
+
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/structure_map.h"
 #include "syncdr/training/autocast.h"
@@ -7,8 +9,8 @@
 namespace syncdr::fit {
 namespace {
 
-/// Pictures that go through the autoencoder at once. With one size of batch a picture's latents do not depend on its company: kernels are chosen, and
-/// sums split, by the size.
+/// The most pictures that go through the autoencoder at once. With one size of call a picture's latents do not depend on its company: kernels are
+/// chosen, and sums split, by the size.
 constexpr int64_t pictures_at_once = 16;
 
 }  // namespace
@@ -28,31 +30,36 @@ bool ViewEncoder::has(const ImageView& view) const {
   return kept_.contains(view.id());
 }
 
-at::Tensor ViewEncoder::modes_of(const at::Tensor& pictures) {
+at::Tensor ViewEncoder::modes_of(const at::Tensor& pictures, int64_t at_once) {
   const training::Autocast autocast(device_, bfloat16_);
   std::vector<at::Tensor> modes;
-  for (const at::Tensor& some : pictures.split(pictures_at_once)) {
+  for (const at::Tensor& some : pictures.split(at_once)) {
     const int64_t count = some.size(0);
-    const at::Tensor full = count == pictures_at_once ? some : at::cat({some, some[0].expand({pictures_at_once - count, -1, -1, -1})});
+    const at::Tensor full = count == at_once ? some : at::cat({some, some[0].expand({at_once - count, -1, -1, -1})});
     modes.push_back(autoencoder_->encode(full).mode().narrow(0, 0, count).to(at::kFloat));
   }
   return at::cat(modes);
 }
 
+at::Tensor ViewEncoder::structure_of(const at::Tensor& images, const at::Tensor& sigmas) const {
+  return diffusion::structure_map(images.to(device_), sigmas.to(device_)).expand({-1, 3, -1, -1});
+}
+
 at::Tensor ViewEncoder::condition_of(const at::Tensor& images, const at::Tensor& sigmas) {
   const torch::NoGradGuard no_grad;
-  return modes_of(diffusion::structure_map(images.to(device_), sigmas.to(device_)).expand({-1, 3, -1, -1}));
+  return modes_of(structure_of(images, sigmas), std::min(pictures_at_once, images.size(0)));
 }
 
 /// [n, C, h, w], or [n, 2 C, h, w] with the condition behind.
-at::Tensor ViewEncoder::encode_fresh(const at::Tensor& images, const at::Tensor& sigmas) {
-  const at::Tensor latents = modes_of(pictures_of(images, device_)) * autoencoder_->config().scaling_factor;
-  return instruct_ ? at::cat({latents, condition_of(images, sigmas)}, 1) : latents;
+at::Tensor ViewEncoder::encode_fresh(const DenoiserBatch& batch) {
+  const auto at_once = std::min(pictures_at_once, static_cast<int64_t>(batch.views.size()));
+  const at::Tensor latents = modes_of(pictures_of(batch.images, device_), at_once) * autoencoder_->config().scaling_factor;
+  return instruct_ ? at::cat({latents, modes_of(structure_of(batch.images, batch.sigmas), at_once)}, 1) : latents;
 }
 
 EncodedViews ViewEncoder::encode(const DenoiserBatch& batch) {
   const torch::NoGradGuard no_grad;
-  const at::Tensor fresh = batch.loaded.empty() ? at::Tensor() : encode_fresh(batch.images, batch.sigmas);
+  const at::Tensor fresh = batch.loaded.empty() ? at::Tensor() : encode_fresh(batch);
   std::unordered_map<int64_t, at::Tensor> of_row;
   for (size_t i = 0; i < batch.loaded.size(); ++i) of_row.emplace(batch.loaded[i], fresh[static_cast<int64_t>(i)]);
   std::vector<at::Tensor> rows;

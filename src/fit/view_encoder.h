@@ -14,8 +14,8 @@ struct EncodedViews {
   at::Tensor condition;  ///< of the structure map, not scaled, as InstructPix2Pix's; undefined in layout "text"
 };
 
-/// Encodes views with a frozen autoencoder, and keeps them where asked to. An image's latents have the same bits whatever else is in its batch, so that
-/// neither a resumed run nor what was kept before shows.
+/// Encodes views with a frozen autoencoder, and keeps them where asked to. In batches of one size an image's latents have the same bits whatever else is
+/// encoded with it, so that what was kept before, or lost with a run that is resumed, does not show.
 class ViewEncoder {
  public:
   ViewEncoder(diffusion::Autoencoder autoencoder, c10::Device device, const DiffusionFitConfig& config);
@@ -27,8 +27,11 @@ class ViewEncoder {
   at::Tensor condition_of(const at::Tensor& images, const at::Tensor& sigmas);
 
  private:
-  at::Tensor encode_fresh(const at::Tensor& images, const at::Tensor& sigmas);
-  at::Tensor modes_of(const at::Tensor& pictures);
+  at::Tensor encode_fresh(const DenoiserBatch& batch);
+  /// The autoencoder's mode of pictures [n, 3, S, S], always of `at_once` in one call: [n, C, h, w] float32.
+  at::Tensor modes_of(const at::Tensor& pictures, int64_t at_once);
+  /// Of grey maps' three equal channels.
+  at::Tensor structure_of(const at::Tensor& images, const at::Tensor& sigmas) const;
 
   diffusion::Autoencoder autoencoder_;
   c10::Device device_;

@@ -98,7 +98,7 @@ struct DiffusionFitConfig {
     field(extra_split, "extra_split", "a further split of unlabelled images to train on, of either domain or both; empty: none");
     field(dtype, "dtype", "numbers of the written weights", {"fp16", "bf16", "fp32"});
     field(log_every, "log_every", "steps between log lines", core::at_least(1));
-    field(sample_every, "sample_every", "steps between sample sheets; 0: none", core::at_least(0));
+    field(sample_every, "sample_every", "steps between sample sheets; 0: at the end alone", core::at_least(0));
     field(checkpoint_every, "checkpoint_every", "steps between checkpoints", core::at_least(1));
   }
 };
