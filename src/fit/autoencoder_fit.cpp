@@ -42,6 +42,14 @@ training::OptimizerConfig adamw_of(const AutoencoderFitConfig& config) {
           .warmup = config.warmup};
 }
 
+/// Pictures that are trained on in pieces are looked at, and measured, whole.
+data::AugmentConfig whole_view(const AutoencoderFitConfig& config) {
+  const int64_t factor = int64_t{1} << (config.channels.size() - 1);
+  data::AugmentConfig view = config.augment;
+  view.crop = view.resize / factor * factor;
+  return view;
+}
+
 UnpairedOptions image_options(const AutoencoderFitConfig& config) {
   return {.batch = config.batch, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.autoencoder.batch"};
 }
@@ -170,12 +178,13 @@ diffusion::Autoencoder AutoencoderFit::kept(double scaling_factor) const {
 
 double AutoencoderFit::measure_scaling_factor(diffusion::Autoencoder& autoencoder) const {
   const torch::NoGradGuard no_grad;
+  const data::AugmentConfig view = whole_view(config_);
   Moments moments;
   for (const data::ShardList* list : {&source_, &target_}) {
     const int64_t count = std::min(config_.scale_images, list->rows());
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = i * list->rows() / count;
-      moments.add(autoencoder->encode(on_device(data::load_evaluation(*list, row, row + 1, config_.augment))).mode());
+      moments.add(autoencoder->encode(on_device(data::load_evaluation(*list, row, row + 1, view))).mode());
     }
   }
   const double deviation = moments.deviation();
@@ -187,7 +196,8 @@ double AutoencoderFit::measure_scaling_factor(diffusion::Autoencoder& autoencode
 void AutoencoderFit::save_samples(const fs::path& png) {
   const torch::NoGradGuard no_grad;
   diffusion::Autoencoder autoencoder = kept(1);
-  const at::Tensor images = at::cat({sample_images(source_, config_.augment), sample_images(target_, config_.augment)});
+  const data::AugmentConfig view = whole_view(config_);
+  const at::Tensor images = at::cat({sample_images(source_, view), sample_images(target_, view)});
   const at::Tensor decoded = autoencoder->decode(autoencoder->encode(on_device(images)).mode());
   write_sample_sheet(png, images, ((decoded + 1) * 127.5).round().clamp(0, 255).to(at::kByte).cpu());
 }
