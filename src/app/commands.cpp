@@ -46,8 +46,8 @@ int with_world(const CommonOptions& options, const std::function<boost::json::ob
 int fit_command(const CommonOptions& options, const std::string& translator) {
   return with_world(options, [&](comm::World& world, const Settings& settings) {
     Job job(world, settings);
-    if (translator != "diffusion") return fit_phase(job, translator);
-    fit::fit_diffusion(world, job.dataset, job.domain_a, job.domain_b, settings.fit.diffusion, static_cast<uint64_t>(settings.seed), job.out / "fit" / "diffusion");
+    if (translator == "cut") fit_cut_phase(job);
+    else fit_diffusion_phase(job);
     return boost::json::object();
   });
 }

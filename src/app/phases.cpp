@@ -45,13 +45,21 @@ std::string Job::set_of(const Arm& arm) const {
   return out.filename().string() + "-" + arm.base;
 }
 
-boost::json::object fit_phase(Job& job, const std::string& translator) {
-  boost::json::object figures;
-  if (translator != "cut" || !job.settings.translate.cut.weights.empty()) return figures;
+void fit_phase(Job& job, const std::string& translator) {
+  const translate::TranslateConfig& config = job.settings.translate;
+  if (translator == "cut" && config.cut.weights.empty()) fit_cut_phase(job);
+  if (Arm(translator).is_diffusion() && config.diffusion.checkpoint.empty()) fit_diffusion_phase(job);
+}
+
+void fit_cut_phase(Job& job) {
   for (const auto& direction : job.directions())
     fit::fit_cut(job.world, job.dataset, direction.source, direction.target, job.settings.fit.cut, static_cast<uint64_t>(job.settings.seed),
-                 job.fit_folder(translator, direction));
-  return figures;
+                 job.fit_folder("cut", direction));
+}
+
+void fit_diffusion_phase(Job& job) {
+  fit::fit_diffusion(job.world, job.dataset, job.domain_a, job.domain_b, job.settings.fit.diffusion, static_cast<uint64_t>(job.settings.seed),
+                     job.diffusion_folder());
 }
 
 boost::json::object translate_phase(Job& job, const std::string& translator) {
@@ -61,6 +69,8 @@ boost::json::object translate_phase(Job& job, const std::string& translator) {
     config.translator = translator;
     config.run = job.set_of(Arm(translator));
     if (translator == "cut" && config.cut.weights.empty()) config.cut.weights = (job.fit_folder("cut", direction) / "generator.safetensors").string();
+    if (config.diffusion.checkpoint.empty() && std::filesystem::exists(job.diffusion_folder()))
+      config.diffusion.checkpoint = (job.diffusion_folder() / "checkpoint").string();
     const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
     // One setting for all translators of a job: those that draw nothing have one variant.
     if (!made->is_random() && translator != job.settings.translate.translator) config.variants = 1;
@@ -123,6 +133,7 @@ evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm
     const auto log = job.fit_folder("cut", direction) / "log.jsonl";
     if (std::filesystem::exists(log)) input.curves.emplace_back("CUT, " + direction.name(), log);
   }
+  if (const auto log = job.diffusion_folder() / "log.jsonl"; std::filesystem::exists(log)) input.curves.emplace_back("diffusion", log);
   Settings copy = job.settings;
   input.configuration = core::write_config(core::visit_of(copy));
   return input;

@@ -30,11 +30,16 @@ struct Job {
   /// The translated set an arm trains on: "" for cds; a translator's is named after the run folder, so that runs do not mix; otherwise the arm itself.
   std::string set_of(const Arm& arm) const;
   std::filesystem::path fit_folder(const std::string& translator, const Direction& direction) const { return out / "fit" / translator / direction.name(); }
+  std::filesystem::path diffusion_folder() const { return out / "fit" / "diffusion"; }
   std::filesystem::path train_folder(const Arm& arm) const { return out / "train" / arm.folder(); }
 };
 
-/// Trains the translator's models, both directions, if it has any.
-boost::json::object fit_phase(Job& job, const std::string& translator);
+/// Trains what the translator samples from, unless it is a control or the settings name weights that are there.
+void fit_phase(Job& job, const std::string& translator);
+/// CUT's generators, both directions.
+void fit_cut_phase(Job& job);
+/// One diffusion model for both domains.
+void fit_diffusion_phase(Job& job);
 /// Translates both domains' training images.
 boost::json::object translate_phase(Job& job, const std::string& translator);
 /// Trains the retrieval model of one arm.

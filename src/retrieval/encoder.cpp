@@ -1,3 +1,4 @@
+#include "syncdr/nn/unit_rows.h"
 #include "syncdr/retrieval/encoder.h"
 
 #include <cmath>
@@ -65,7 +66,7 @@ at::Tensor EncoderImpl::forward(const at::Tensor& images) {
   const auto type = head_->weight.scalar_type();
   at::Tensor features = head_->forward(backbone_->forward(images.to(type))).to(type);  // under autocast they arrive in bfloat16
   if (feature_norm_) features = feature_norm_->forward(features);
-  return torch::nn::functional::normalize(features, torch::nn::functional::NormalizeFuncOptions().dim(1));
+  return nn::unit_rows(features);
 }
 
 void EncoderImpl::set_batch_norm(const nn::SumOverRanks& sum_over_ranks) {

@@ -1,3 +1,4 @@
+#include "syncdr/nn/unit_rows.h"
 #include "syncdr/retrieval/memory_bank.h"
 
 #include "rows.h"
@@ -15,7 +16,7 @@ void MemoryBank::update(const at::Tensor& ids, const at::Tensor& features) {
   const at::NoGradGuard no_gradient;
   const at::Tensor at_device = ids.to(rows_.device());
   const at::Tensor mixed = momentum_ * rows_.index_select(0, at_device) + (1 - momentum_) * features.detach().to(rows_.options());
-  rows_.index_copy_(0, at_device, torch::nn::functional::normalize(mixed, torch::nn::functional::NormalizeFuncOptions().dim(1)));
+  rows_.index_copy_(0, at_device, nn::unit_rows(mixed));
 }
 
 }  // namespace syncdr::retrieval

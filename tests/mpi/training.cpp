@@ -4,6 +4,7 @@
 
 #include "mpi_test.h"
 #include "syncdr/nn/batch_norm.h"
+#include "syncdr/nn/unit_rows.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/data_parallel.h"
 #include "syncdr/training/optimizer.h"
@@ -28,7 +29,7 @@ struct NetImpl : torch::nn::Module {
   // [B, 3, 6, 6] -> [B, 4], unit rows
   at::Tensor forward(const at::Tensor& images) {
     const at::Tensor x = at::silu(norm1(conv(images))).mean({2, 3});
-    return torch::nn::functional::normalize(out(at::silu(norm2(hidden(x)))), torch::nn::functional::NormalizeFuncOptions().dim(1));
+    return nn::unit_rows(out(at::silu(norm2(hidden(x)))));
   }
   torch::nn::Conv2d conv{nullptr};
   nn::BatchNorm norm1{nullptr}, norm2{nullptr};

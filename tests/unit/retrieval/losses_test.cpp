@@ -1,3 +1,4 @@
+#include "syncdr/nn/unit_rows.h"
 #include "syncdr/retrieval/losses.h"
 
 #include <gtest/gtest.h>
@@ -11,7 +12,7 @@ namespace syncdr::retrieval {
 namespace {
 
 at::Tensor unit(int64_t rows, int64_t dim) {
-  return torch::nn::functional::normalize(at::randn({rows, dim}, at::kDouble), torch::nn::functional::NormalizeFuncOptions().dim(1));
+  return nn::unit_rows(at::randn({rows, dim}, at::kDouble));
 }
 
 at::Tensor numbers(std::vector<int64_t> values) { return at::tensor(values, at::kLong); }
