@@ -4,6 +4,7 @@
 #include "checkpoint_version.h"
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/checkpoint_writer.h"
+#include "syncdr/diffusion/scheduler.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
 
@@ -72,7 +73,7 @@ void save_model_index(const fs::path& root, const std::string& pipeline) {
                                              {"feature_extractor", {nullptr, nullptr}},
                                              {"requires_safety_checker", false},
                                              {"safety_checker", {nullptr, nullptr}},
-                                             {"scheduler", part("diffusers", "DDIMScheduler")},
+                                             {"scheduler", part("diffusers", load_scheduler(root / "scheduler")->name().c_str())},
                                              {"text_encoder", part("transformers", "CLIPTextModel")},
                                              {"tokenizer", part("transformers", "CLIPTokenizer")},
                                              {"unet", part("diffusers", "UNet2DConditionModel")},

@@ -36,7 +36,7 @@ struct SchedulerDescription {
 };
 void save_scheduler(const std::filesystem::path& folder, const SchedulerDescription& description);
 
-/// model_index.json of a folder whose components unet, vae, text_encoder, tokenizer and scheduler are written.
+/// model_index.json of a folder whose components unet, vae, text_encoder, tokenizer and scheduler are written; the scheduler may be of any class.
 /// pipeline: "StableDiffusionPipeline" or "StableDiffusionInstructPix2PixPipeline".
 void save_model_index(const std::filesystem::path& root, const std::string& pipeline);
 

@@ -192,6 +192,14 @@ TEST(CheckpointWriter, TheSchedulerIsTheOneDescribed) {
   EXPECT_EQ(scheduler->timesteps().front(), 99);  // trailing
 }
 
+TEST(CheckpointWriter, TheIndexNamesTheSchedulersOwnClass) {
+  WrittenCheckpoint written;
+  EXPECT_EQ(CheckpointFolder(written.folder.path()).class_of("scheduler"), "DDIMScheduler");
+  test::put(written.folder / "scheduler/scheduler_config.json", R"({"_class_name": "PNDMScheduler", "skip_prk_steps": true})");
+  save_model_index(written.folder.path(), "StableDiffusionPipeline");
+  EXPECT_EQ(CheckpointFolder(written.folder.path()).class_of("scheduler"), "PNDMScheduler");
+}
+
 TEST(CheckpointWriter, AnIndexOfPartsThatAreNotThereIsABug) {
   TemporaryFolder folder;
   EXPECT_ERROR(save_model_index(folder.path(), "StableDiffusionPipeline"), core::BugError, "unet is not written yet");
