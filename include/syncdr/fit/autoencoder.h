@@ -24,8 +24,8 @@ struct ReconstructionConfig {
     field(pixel_weight, "pixel_weight", "weight of the pixels' error", core::at_least(0));
     field(chroma_weight, "chroma_weight", "weight of the squared error of colour differences (Cb, Cr)", core::at_least(0));
     field(saturation_weight, "saturation_weight", "how much more a fully saturated pixel's colour counts than a grey one's", core::at_least(0));
-    field(gradient_weight, "gradient_weight", "weight of the absolute error of differences between neighbours: edges and thin lines", core::at_least(0));
-    field(kl_weight, "kl_weight", "weight of the latents' divergence from a standard normal, a latent value's mean; 0: latents without noise", core::at_least(0));
+    field(gradient_weight, "gradient_weight", "weight of the absolute error of differences between neighbours: edges, thin lines", core::at_least(0));
+    field(kl_weight, "kl_weight", "weight of the latents' divergence from a standard normal, a value's mean; 0: no noise in training", core::at_least(0));
   }
 };
 
