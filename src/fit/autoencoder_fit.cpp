@@ -26,7 +26,8 @@ diffusion::AutoencoderConfig architecture_of(const AutoencoderFitConfig& config,
           .mid_attention = config.attention};
 }
 
-/// Residual branches begin at 0, so that the network begins shallow (Goyal et al., 2017). On the emoji set this saved a third of the steps.
+/// Residual branches begin at 0, so that the network begins shallow (Goyal et al., 2017). On the emoji set step 700 then had the losses that step 900 has
+/// without it.
 void silence_residuals(torch::nn::Module& network) {
   const torch::NoGradGuard no_grad;
   for (auto& item : network.named_parameters()) {
