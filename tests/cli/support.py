@@ -1,4 +1,5 @@
 """What the command-line tests share: running programs, small pictures, a small dataset and configuration."""
+import hashlib
 import os
 import pathlib
 import struct
@@ -50,6 +51,11 @@ def expect(process, code, *texts):
     assert process.returncode == code, f"exit code {process.returncode} instead of {code}:\n{said}"
     for text in texts:
         assert text in said, f"{text!r} was not said:\n{said}"
+
+
+def bytes_of(folder):
+    """Name and content hash of every translated unit."""
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.rglob("unit-*.h5"))}
 
 
 def png(width, height, pixel):

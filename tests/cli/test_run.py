@@ -1,5 +1,4 @@
 """The whole job on small pictures: every phase, its results, and that a repeated or killed run ends with the same bytes."""
-import hashlib
 import json
 import pathlib
 import random
@@ -9,12 +8,7 @@ import tempfile
 import time
 import unittest
 
-from support import BIN, MPIRUN, SMALL, expect, run
-
-
-def bytes_of(folder):
-    """Name and content hash of every translated unit."""
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.rglob("unit-*.h5"))}
+from support import BIN, MPIRUN, SMALL, bytes_of, expect, run
 
 
 class WholeJob(unittest.TestCase):

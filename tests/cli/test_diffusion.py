@@ -1,0 +1,134 @@
+"""A diffusion model from its training to the report, the bytes of its translations, and checkpoints that are broken."""
+import json
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+
+from support import BIN, MPIRUN, SMALL, bytes_of, expect, run, write_pictures
+
+DIFFUSION = """
+[fit.diffusion]
+prompts = ["a photo", "a sketch"]
+steps = 4
+batch = 4
+unet = { channels = [8, 16], head_width = 8, norm_groups = 4 }
+text = { width = 16, layers = 1, heads = 2, length = 16 }
+augment = { resize = 32, crop = 32 }
+sample_every = 2
+checkpoint_every = 2
+[fit.diffusion.autoencoder]
+steps = 4
+batch = 4
+channels = [8, 16]
+latent_channels = 4
+norm_groups = 4
+augment = { resize = 32, crop = 32 }
+"""
+PROMPTS = '[photo]\ndescription = "a photo"\n[sketch]\ndescription = "a sketch"\n'
+
+
+class Diffusion(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-diffusion-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        write_pictures(cls.folder / "pictures")
+        expect(run("syncdr-data", "pack", cls.folder / "pictures", "-o", cls.folder / "data"), 0)
+        (cls.folder / "prompts.toml").write_text(PROMPTS)
+        cls.config = cls.folder / "small.toml"
+        cls.config.write_text(SMALL.replace('["cds", "filter", "cut", "true"]', '["cds", "filter", "structure:1", "structure"]\nmain = "structure"')
+                              .replace("unit_rows = 16", f'unit_rows = 4\nvariants = 2\ntranslator = "structure"\nprompts = "{cls.folder / "prompts.toml"}"\n'
+                                       "diffusion = { steps = 2 }") + DIFFUSION)
+        expect(cls.command("fit", "diffusion", name="model", ranks=2), 0)
+        cls.model = cls.folder / "model" / "fit" / "diffusion" / "checkpoint"
+
+    @classmethod
+    def command(cls, *command, name="run", ranks=1):
+        command, arguments = [*command[:2]] if command[0] == "fit" else [command[0]], command[2 if command[0] == "fit" else 1:]
+        return run("syncdr", *command, cls.config, "--set", f"data.root={cls.folder / 'data'}", "--set", f"run.out={cls.folder / name}", *arguments, ranks=ranks)
+
+    def translate(self, *arguments, name="run", ranks=1, model=None):
+        return self.command("translate", "--set", f"translate.diffusion.checkpoint={model or self.model}", *arguments, name=name, ranks=ranks)
+
+    def units(self, name):
+        return self.folder / "data" / "synthetic" / "photo-to-sketch" / f"{name}-structure"
+
+    def test_the_whole_job_trains_translates_and_compares_one_variant_with_all(self):
+        expect(self.command("run", name="whole", ranks=2), 0, "structure diffusion, 1 variant", "structure diffusion, 2 variants")
+        metrics = json.loads((self.folder / "whole" / "metrics.json").read_text())
+        self.assertEqual(set(metrics["controls"]), {"filter", "structure:1"})
+        self.assertTrue(list((self.folder / "whole" / "fit" / "diffusion" / "samples").glob("*.png")))
+        images = {file: file.stat().st_mtime_ns for file in self.units("whole").glob("unit-*.h5")}
+        expect(self.command("run", name="whole", ranks=2), 0)
+        self.assertEqual(images, {file: file.stat().st_mtime_ns for file in images})
+
+    def test_translations_are_the_same_bytes_on_any_number_of_ranks_and_after_a_kill(self):
+        reference = None
+        for ranks in (1, 2, 3):
+            expect(self.translate(name=f"ranks{ranks}", ranks=ranks), 0)
+            made = bytes_of(self.units(f"ranks{ranks}"))
+            self.assertGreater(len(made), 5)
+            reference = reference or made
+            self.assertEqual(made, reference)
+
+        command = [MPIRUN, "-np", "2", str(BIN / "syncdr"), "translate", str(self.config), "--set", f"data.root={self.folder / 'data'}",
+                   "--set", f"run.out={self.folder / 'killed'}", "--set", f"translate.diffusion.checkpoint={self.model}"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        deadline = time.monotonic() + 60
+        while len(list(self.units("killed").glob("unit-*.h5"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        victims = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+        self.assertTrue(victims, "the job was over before it could be killed")
+        subprocess.run(["kill", "-9", random.choice(victims)], check=False)
+        self.assertNotEqual(process.wait(60), 0)
+        self.assertLess(len(list(self.units("killed").glob("unit-*.h5"))), len(reference))
+        expect(self.translate(name="killed", ranks=2), 0)
+        self.assertEqual(bytes_of(self.units("killed")), reference)
+
+    def broken(self, name, change, *texts):
+        model = self.folder / name
+        shutil.copytree(self.model, model)
+        change(model)
+        expect(self.translate(name=f"run-{name}", model=model), 65, *texts)
+
+    def edit(self, file, **fields):
+        def change(model):
+            config = json.loads((model / file).read_text())
+            (model / file).write_text(json.dumps({**config, **fields}))
+        return change
+
+    def test_a_broken_checkpoint_is_named_by_file_and_field(self):
+        self.broken("no-component", lambda model: shutil.rmtree(model / "unet"), "no-component/unet")
+        self.broken("wrong-shape", self.edit("unet/config.json", block_out_channels=[16, 16]), "wrong-shape/unet", "has shape")
+        self.broken("class", self.edit("model_index.json", unet=["diffusers", "FluxTransformer2DModel"]), "model_index.json", "FluxTransformer2DModel")
+        self.broken("field", self.edit("unet/config.json", addition_embed_type="text_time"), "unet/config.json", "addition_embed_type")
+        self.broken("merges", lambda model: (model / "tokenizer" / "merges.txt").unlink(), "merges.txt")
+        weights = "unet/diffusion_pytorch_model.safetensors"
+        self.broken("truncated", lambda model: os.truncate(model / weights, (model / weights).stat().st_size - 7), weights)
+
+        def overlap(model):
+            content = (model / weights).read_bytes()
+            size = int.from_bytes(content[:8], "little")
+            header = json.loads(content[8:8 + size])
+            first, second = sorted(name for name in header if name != "__metadata__")[:2]
+            header[second]["data_offsets"] = header[first]["data_offsets"]
+            text = json.dumps(header).encode()
+            (model / weights).write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size:])
+        self.broken("overlap", overlap, weights)
+
+    def test_prompts_that_are_wrong_are_named_by_file_and_key(self):
+        def expect_prompts(content, *texts):
+            (self.folder / "wrong.toml").write_text(content)
+            expect(self.translate("--set", f"translate.prompts={self.folder / 'wrong.toml'}", name="prompts"), 65, "wrong.toml", *texts)
+        expect_prompts('[sketch]\ndescripton = "a sketch"\n', 'unknown key "sketch.descripton"')
+        expect_prompts('[photo]\ndescription = "a photo"\n', 'domain "sketch" has no description')
+        expect(self.translate("--set", "translate.prompts=", name="prompts"), 2, "translate.prompts")
+
+
+if __name__ == "__main__":
+    unittest.main()
