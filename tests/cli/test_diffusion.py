@@ -104,7 +104,7 @@ class Diffusion(unittest.TestCase):
 
     def test_a_broken_checkpoint_is_named_by_file_and_field(self):
         self.broken("no-component", lambda model: shutil.rmtree(model / "unet"), "no-component/unet")
-        self.broken("wrong-shape", self.edit("unet/config.json", block_out_channels=[16, 16]), "wrong-shape/unet", "has shape")
+        self.broken("wrong-shape", self.edit("unet/config.json", block_out_channels=[8, 24]), "wrong-shape/unet", "has shape")
         self.broken("class", self.edit("model_index.json", unet=["diffusers", "FluxTransformer2DModel"]), "model_index.json", "FluxTransformer2DModel")
         self.broken("field", self.edit("unet/config.json", addition_embed_type="text_time"), "unet/config.json", "addition_embed_type")
         self.broken("merges", lambda model: (model / "tokenizer" / "merges.txt").unlink(), "merges.txt")
