@@ -4,13 +4,12 @@
 // With one rank it writes the losses and the checkpoint that the run with two ranks compares with, beside the program.
 #include <gmock/gmock.h>
 
-#include "../unit/retrieval/tiny_dataset.h"
-#include "mpi_test.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/fit/autoencoder.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/training/metric_log.h"
+#include "tiny_dataset_test.h"
 
 namespace syncdr::fit {
 namespace {
@@ -38,44 +37,21 @@ AutoencoderFitConfig config_of_test() {
           .checkpoint_every = 3};
 }
 
-fs::path beside_program(const std::string& name) { return fs::read_symlink("/proc/self/exe").parent_path() / "mpi_fit_autoencoder_reference" / name; }
+fs::path beside_program(const std::string& name) { return test::beside_program("mpi_fit_autoencoder", name); }
 
-class FitAutoencoder : public testing::Test {
+class FitAutoencoder : public test::TinyDatasetTest {
  protected:
-  void SetUp() override {
-    std::string name;
-    world().root_only("a folder", [&] {
-      std::string pattern = testing::TempDir() + "syncdr-XXXXXX";
-      name = mkdtemp(pattern.data());
-      test::TinyDataset{.first = 9, .second = 13}.write(fs::path(name) / "data");
-    });
-    folder_ = world().broadcast(name, 0, "the folder's name");
-    dataset_ = std::make_unique<data::Dataset>(folder_ / "data");
-  }
-  void TearDown() override {
-    world().barrier("end of a test");
-    if (world().is_root()) fs::remove_all(folder_);
-  }
+  FitAutoencoder() : TinyDatasetTest({.first = 9, .second = 13}) {}
 
   void fit(const std::string& out, const AutoencoderFitConfig& config = config_of_test()) {
     fit_autoencoder(world(), *dataset_, "warm", "cold", config, 5, folder_ / out);
     world().barrier("a fit is over");
   }
   std::string error_of(core::ExitCode code, const std::string& out, const AutoencoderFitConfig& config) {
-    try {
-      fit(out, config);
-    } catch (const core::Error& error) {
-      world().barrier("all have failed");
-      EXPECT_EQ(error.code(), code) << error.what();
-      return error.what();
-    }
-    return "no error";
+    return TinyDatasetTest::error_of(code, [&] { fit(out, config); });
   }
   std::string bytes(const std::string& out) const { return io::read_file(folder_ / out / "diffusion_pytorch_model.safetensors"); }
   Curve curve(const std::string& out, const std::string& figure) const { return training::read_metric(folder_ / out / "log.jsonl", figure); }
-
-  fs::path folder_;
-  std::unique_ptr<data::Dataset> dataset_;
 };
 
 TEST_F(FitAutoencoder, LossesOfTwoRanksAreThoseOfOne) {

@@ -4,8 +4,6 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
-#include "../unit/retrieval/tiny_dataset.h"
-#include "mpi_test.h"
 #include "syncdr/core/stop.h"
 #include "syncdr/fit/cut.h"
 #include "syncdr/gan/generator_file.h"
@@ -14,6 +12,7 @@
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/checkpoint.h"
 #include "syncdr/training/metric_log.h"
+#include "tiny_dataset_test.h"
 
 namespace syncdr::fit {
 namespace {
@@ -41,7 +40,7 @@ CutConfig config_of_test() {
           .checkpoint_every = 3};
 }
 
-fs::path beside_program(const std::string& name) { return fs::read_symlink("/proc/self/exe").parent_path() / "mpi_fit_cut_reference" / name; }
+fs::path beside_program(const std::string& name) { return test::beside_program("mpi_fit_cut", name); }
 
 /// Equal within rounding: 1e-5 for three steps. Then PatchNCE has learned rows from the features of flat backgrounds, which are near zero before they
 /// are made unit rows, and amplifies rounding, now more, now less (measured: up to 1.6e-4).
@@ -54,37 +53,16 @@ void expect_same(const Curve& ours, const Curve& theirs, const std::string& what
   }
 }
 
-class FitCut : public testing::Test {
+class FitCut : public test::TinyDatasetTest {
  protected:
-  void SetUp() override {
-    std::string name;
-    world().root_only("a folder", [&] {
-      std::string pattern = testing::TempDir() + "syncdr-XXXXXX";
-      name = mkdtemp(pattern.data());
-      test::TinyDataset{.first = 9, .second = 13}.write(fs::path(name) / "data");
-    });
-    folder_ = world().broadcast(name, 0, "the folder's name");
-    dataset_ = std::make_unique<data::Dataset>(folder_ / "data");
-  }
-  void TearDown() override {
-    world().barrier("end of a test");
-    if (world().is_root()) fs::remove_all(folder_);
-  }
+  FitCut() : TinyDatasetTest({.first = 9, .second = 13}) {}
 
   void fit(const std::string& out, const CutConfig& config = config_of_test(), uint64_t seed = 5) {
     fit_cut(world(), *dataset_, "warm", "cold", config, seed, folder_ / out);
     world().barrier("a fit is over");
   }
-  /// The message of the error that the fit ends with on every rank, which must have this code.
   std::string error_of(core::ExitCode code, const std::string& out, const CutConfig& config, uint64_t seed = 5) {
-    try {
-      fit(out, config, seed);
-    } catch (const core::Error& error) {
-      world().barrier("all have failed");
-      EXPECT_EQ(error.code(), code) << error.what();
-      return error.what();
-    }
-    return "no error";
+    return TinyDatasetTest::error_of(code, [&] { fit(out, config, seed); });
   }
   /// What a run killed right after this checkpoint leaves.
   void leave_only_checkpoint(const fs::path& run, const fs::path& checkpoint, const std::string& out) {
@@ -96,9 +74,6 @@ class FitCut : public testing::Test {
   }
   std::string bytes(const std::string& out) const { return io::read_file(folder_ / out / "generator.safetensors"); }
   Curve curve(const std::string& out, const std::string& figure) const { return training::read_metric(folder_ / out / "log.jsonl", figure); }
-
-  fs::path folder_;
-  std::unique_ptr<data::Dataset> dataset_;
 };
 
 TEST_F(FitCut, LossesOfAnyNumberOfRanksAreThoseOfOne) {

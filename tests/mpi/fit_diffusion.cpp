@@ -3,14 +3,13 @@
 // With one rank it writes the losses and the checkpoint that the runs with more ranks compare with, beside the program.
 #include <gmock/gmock.h>
 
-#include "../unit/retrieval/tiny_dataset.h"
-#include "mpi_test.h"
 #include "syncdr/diffusion/checkpoint.h"
 #include "syncdr/diffusion/text_encoder.h"
 #include "syncdr/diffusion/unet.h"
 #include "syncdr/fit/diffusion.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/training/metric_log.h"
+#include "tiny_dataset_test.h"
 
 namespace syncdr::fit {
 namespace {
@@ -40,44 +39,23 @@ DiffusionFitConfig diffusion_config() {
   return config;
 }
 
-fs::path beside_program(const std::string& name) { return fs::read_symlink("/proc/self/exe").parent_path() / "mpi_fit_diffusion_reference" / name; }
+fs::path beside_program(const std::string& name) { return test::beside_program("mpi_fit_diffusion", name); }
 
 void expect_same(const Curve& ours, const Curve& theirs) {
   ASSERT_EQ(ours.size(), theirs.size());
   for (size_t k = 0; k < ours.size(); ++k) EXPECT_NEAR(ours[k].second, theirs[k].second, 1e-5 * theirs[k].second) << "step " << ours[k].first;
 }
 
-class FitDiffusion : public testing::Test {
+class FitDiffusion : public test::TinyDatasetTest {
  protected:
-  void SetUp() override {
-    std::string name;
-    world().root_only("a folder", [&] {
-      std::string pattern = testing::TempDir() + "syncdr-XXXXXX";
-      name = mkdtemp(pattern.data());
-      test::TinyDataset{.first = 9, .second = 13, .side = 20}.write(fs::path(name) / "data");
-    });
-    folder_ = world().broadcast(name, 0, "the folder's name");
-    dataset_ = std::make_unique<data::Dataset>(folder_ / "data");
-  }
-  void TearDown() override {
-    world().barrier("end of a test");
-    if (world().is_root()) fs::remove_all(folder_);
-  }
+  FitDiffusion() : TinyDatasetTest({.first = 9, .second = 13, .side = 20}) {}
 
   void fit(const std::string& out, const DiffusionFitConfig& config = diffusion_config(), uint64_t seed = 5) {
     fit_diffusion(world(), *dataset_, "warm", "cold", config, seed, folder_ / out);
     world().barrier("a fit is over");
   }
-  /// The message of the error that the fit ends with on every rank, which must have this code.
   std::string error_of(core::ExitCode code, const std::string& out, const DiffusionFitConfig& config, uint64_t seed = 5) {
-    try {
-      fit(out, config, seed);
-    } catch (const core::Error& error) {
-      world().barrier("all have failed");
-      EXPECT_EQ(error.code(), code) << error.what();
-      return error.what();
-    }
-    return "no error";
+    return TinyDatasetTest::error_of(code, [&] { fit(out, config, seed); });
   }
   /// What a run killed right after its checkpoint of step 3 leaves.
   void leave_only_checkpoint(const std::string& run, const std::string& out) {
@@ -101,9 +79,6 @@ class FitDiffusion : public testing::Test {
     config.optimizer.learning_rate = 1e-2;
     return config;
   }
-
-  fs::path folder_;
-  std::unique_ptr<data::Dataset> dataset_;
 };
 
 TEST_F(FitDiffusion, LossesOfAnyNumberOfRanksAreThoseOfOne) {

@@ -4,13 +4,12 @@
 #include <cmath>
 #include <set>
 
-#include "../unit/retrieval/tiny_dataset.h"
-#include "mpi_test.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/retrieval/trainer.h"
 #include "syncdr/training/checkpoint.h"
 #include "syncdr/training/metric_log.h"
+#include "tiny_dataset_test.h"
 
 /// One small training that the mpi tests of this room run on several numbers of ranks. What a run leaves for another one to compare with
 /// lies beside the programs.
@@ -36,9 +35,7 @@ inline TrainConfig config_of_test() {
           .precision = "fp64"};
 }
 
-inline fs::path beside_program(const std::string& name) {
-  return fs::read_symlink("/proc/self/exe").parent_path() / "mpi_retrieval_reference" / name;
-}
+inline fs::path beside_program(const std::string& name) { return test::beside_program("mpi_retrieval", name); }
 
 /// Scores by epoch, so that the third is best; the encoder given is in evaluation mode.
 struct Scores {
@@ -53,22 +50,9 @@ struct Scores {
   }
 };
 
-class Training : public testing::Test {
+class Training : public test::TinyDatasetTest {
  protected:
-  void SetUp() override {
-    std::string name;
-    world().root_only("a folder", [&] {
-      std::string pattern = testing::TempDir() + "syncdr-XXXXXX";
-      name = mkdtemp(pattern.data());
-      test::TinyDataset{.first = 30, .second = 50}.write(fs::path(name) / "data");
-    });
-    folder_ = world().broadcast(name, 0, "the folder's name");
-    dataset_ = std::make_unique<data::Dataset>(folder_ / "data");
-  }
-  void TearDown() override {
-    world().barrier("end of a test");
-    if (world().is_root()) fs::remove_all(folder_);
-  }
+  Training() : TinyDatasetTest({.first = 30, .second = 50}) {}
 
   TrainResult run(const TrainConfig& config, const Validate& validate, const std::string& out, const std::string& translation = "swap",
                   uint64_t seed = 11) {
@@ -85,9 +69,6 @@ class Training : public testing::Test {
       fs::copy(from, to, fs::copy_options::recursive);
     });
   }
-
-  fs::path folder_;
-  std::unique_ptr<data::Dataset> dataset_;
 };
 
 /// Equal steps, and values that differ by float rounding alone.

@@ -7,9 +7,9 @@
 #include <fstream>
 
 #include "diffusion/tiny_checkpoint.h"
-#include "mpi_test.h"
 #include "syncdr/gan/generator_file.h"
 #include "syncdr/io/atomic_file.h"
+#include "tiny_dataset_test.h"
 
 namespace syncdr::test {
 namespace {
@@ -22,9 +22,7 @@ using translate::TranslateResult;
 class Folder {
  public:
   explicit Folder(int64_t broken = -1) {
-    std::string pattern = testing::TempDir() + "syncdr-XXXXXX";
-    if (world().is_root()) mkdtemp(pattern.data());
-    root_ = world().broadcast(pattern, 0, "folder of a test");
+    root_ = make_shared_folder();
     world().root_only("making a data set", [&] { make_dataset(root_, broken); });
     dataset_.emplace(root_);
   }
