@@ -78,21 +78,10 @@ void check_autoencoder(const AutoencoderFitConfig& config, int ranks) {
   }
 }
 
-FitPlan autoencoder_plan(const data::Dataset& dataset, const std::string& source, const std::string& target, AutoencoderFitConfig config,
+FitPlan autoencoder_plan(const data::Dataset& dataset, const std::string& source, const std::string& target, const AutoencoderFitConfig& config,
                          uint64_t seed, const fs::path& out) {
-  FitPlan plan{.title = fmt::format("autoencoder of {} and {}", source, target),
-               .steps = config.steps,
-               .images_per_step = 2 * config.batch,
-               .log_every = config.log_every,
-               .sample_every = config.sample_every,
-               .checkpoint_every = config.checkpoint_every,
-               .out = out};
-  const AutoencoderFitConfig defaults;
-  config.log_every = defaults.log_every;
-  config.sample_every = defaults.sample_every;
-  config.checkpoint_every = defaults.checkpoint_every;
-  plan.identity = fit_identity(plan.title, seed, dataset, core::visit_of(config));
-  return plan;
+  const std::string title = fmt::format("autoencoder of {} and {}", source, target);
+  return fit_plan(title, title, 2 * config.batch, config, seed, dataset, out);
 }
 
 /// Sum and sum of squares of all values.

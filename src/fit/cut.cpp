@@ -16,20 +16,9 @@ void check(const CutConfig& config, int ranks) {
     throw core::UsageError("fit.cut.augment.crop = {}: CUT needs a multiple of 4, at least 16", config.augment.crop);
 }
 
-FitPlan plan_of(const data::Dataset& dataset, const std::string& source, const std::string& target, CutConfig config, uint64_t seed, const fs::path& out) {
-  FitPlan plan{.title = fmt::format("CUT {} -> {}", source, target),
-               .steps = config.steps,
-               .images_per_step = config.batch,
-               .log_every = config.log_every,
-               .sample_every = config.sample_every,
-               .checkpoint_every = config.checkpoint_every,
-               .out = out};
-  const CutConfig defaults;
-  config.log_every = defaults.log_every;
-  config.sample_every = defaults.sample_every;
-  config.checkpoint_every = defaults.checkpoint_every;
-  plan.identity = fit_identity(fmt::format("{} -> {}", source, target), seed, dataset, core::visit_of(config));
-  return plan;
+FitPlan plan_of(const data::Dataset& dataset, const std::string& source, const std::string& target, const CutConfig& config, uint64_t seed, const fs::path& out) {
+  const std::string what = fmt::format("{} -> {}", source, target);
+  return fit_plan("CUT " + what, what, config.batch, config, seed, dataset, out);
 }
 
 /// One direction's networks with their data.

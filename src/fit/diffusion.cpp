@@ -36,21 +36,10 @@ void check_diffusion(const DiffusionFitConfig& config, int ranks) {
     throw core::UsageError("fit.diffusion.zero_terminal_snr needs prediction = \"v_prediction\": pure noise says nothing about the original");
 }
 
-FitPlan diffusion_plan(const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, DiffusionFitConfig config, uint64_t seed,
+FitPlan diffusion_plan(const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const DiffusionFitConfig& config, uint64_t seed,
                        const fs::path& out) {
-  FitPlan plan{.title = fmt::format("diffusion {} and {}", domain_a, domain_b),
-               .steps = config.steps,
-               .images_per_step = config.batch,
-               .log_every = config.log_every,
-               .sample_every = config.sample_every,
-               .checkpoint_every = config.checkpoint_every,
-               .out = out};
-  const DiffusionFitConfig defaults;
-  config.log_every = defaults.log_every;
-  config.sample_every = defaults.sample_every;
-  config.checkpoint_every = defaults.checkpoint_every;
-  plan.identity = fit_identity(fmt::format("diffusion, {} and {}", domain_a, domain_b), seed, dataset, core::visit_of(config));
-  return plan;
+  return fit_plan(fmt::format("diffusion {} and {}", domain_a, domain_b), fmt::format("diffusion, {} and {}", domain_a, domain_b), config.batch, config, seed,
+                  dataset, out);
 }
 
 /// Up to eight images of each domain, [n, 3, S, S] each.

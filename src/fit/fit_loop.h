@@ -50,9 +50,28 @@ struct FitPlan {
   std::filesystem::path out;
 };
 
-/// The usual identity: what is trained, seed, dataset, and the configuration as TOML. How often a run reports does not belong to it: set log_every and
-/// its like to their defaults first.
+/// The usual identity: what is trained, seed, dataset, and the configuration as TOML.
 std::string fit_identity(const std::string& what, uint64_t seed, const data::Dataset& dataset, const core::Visit& config);
+
+/// The plan of a configuration that has steps, log_every, sample_every and checkpoint_every. what: in the identity, to which how often a run reports does
+/// not belong.
+template <class Config>
+FitPlan fit_plan(const std::string& title, const std::string& what, int64_t images_per_step, Config config, uint64_t seed, const data::Dataset& dataset,
+                 const std::filesystem::path& out) {
+  FitPlan plan{.title = title,
+               .steps = config.steps,
+               .images_per_step = images_per_step,
+               .log_every = config.log_every,
+               .sample_every = config.sample_every,
+               .checkpoint_every = config.checkpoint_every,
+               .out = out};
+  const Config defaults;
+  config.log_every = defaults.log_every;
+  config.sample_every = defaults.sample_every;
+  config.checkpoint_every = defaults.checkpoint_every;
+  plan.identity = fit_identity(what, seed, dataset, core::visit_of(config));
+  return plan;
+}
 
 /// Whether an earlier run with this identity left its result in plan.out, unchanged; says so in the log. Cheap: to be asked before models are made.
 /// Collective. Throws UsageError if the folder is another run's.
