@@ -113,10 +113,8 @@ evaluation::Arm evaluate_phase(Job& job, const Arm& arm, const std::string& spli
   result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
   result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
   result.log = folder / "log.jsonl";
-  auto encoder = retrieval::load_encoder(folder / "encoder.safetensors");
-  encoder->to(job.world.device());
-  result.evaluation = evaluation::evaluate(job.world, encoder, job.dataset, job.domain_a, job.domain_b, split, job.settings.train.augment, job.settings.evaluate,
-                                           static_cast<uint64_t>(job.settings.seed));
+  result.evaluation = evaluation::evaluate(job.world, folder / "encoder.safetensors", job.dataset, job.domain_a, job.domain_b, split,
+                                           job.settings.train.augment, job.settings.evaluate, static_cast<uint64_t>(job.settings.seed));
   return result;
 }
 

@@ -3,6 +3,10 @@
 #include <torch/utils.h>
 
 #include "syncdr/core/error.h"
+#include "syncdr/diffusion/autoencoder.h"
+#include "syncdr/diffusion/text_encoder.h"
+#include "syncdr/diffusion/tokenizer.h"
+#include "syncdr/diffusion/unet.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/nn/weights.h"
 
@@ -51,29 +55,38 @@ void check_noise(const at::Tensor& noise, at::IntArrayRef shape, const char* wha
 
 }  // namespace
 
+struct StableDiffusion::Networks {
+  Networks(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device)
+      : tokenizer(checkpoint.component("tokenizer", "CLIPTokenizer")),
+        text_encoder(placed(load_text_encoder(checkpoint), dtype, device)),
+        autoencoder(placed(load_autoencoder(checkpoint), dtype, device)),
+        unet(placed(load_unet(checkpoint), dtype, device)) {
+    const std::string where = checkpoint.root().string();
+    check_text_side(where, tokenizer, text_encoder->config(), unet->config());
+    check_image_side(where, autoencoder->config(), unet->config());
+  }
+
+  Tokenizer tokenizer;
+  TextEncoder text_encoder;
+  Autoencoder autoencoder;
+  UNet unet;
+};
+
 StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device)
-    : root_(checkpoint.root()),
-      tokenizer_(checkpoint.component("tokenizer", "CLIPTokenizer")),
-      text_encoder_(placed(load_text_encoder(checkpoint), dtype, device)),
-      autoencoder_(placed(load_autoencoder(checkpoint), dtype, device)),
-      unet_(placed(load_unet(checkpoint), dtype, device)),
-      dtype_(dtype),
-      device_(device) {
-  check_text_side(root_.string(), tokenizer_, text_encoder_->config(), unet_->config());
-  check_image_side(root_.string(), autoencoder_->config(), unet_->config());
+    : root_(checkpoint.root()), networks_(std::make_shared<Networks>(checkpoint, dtype, device)), dtype_(dtype), device_(device) {
   make_scheduler();  // its file is read now rather than after an hour
 }
 
 TextContext StableDiffusion::encode_text(const std::vector<std::string>& texts) {
   const torch::NoGradGuard no_grad;
   if (texts.empty()) throw core::UsageError("no text to encode");
-  return unet_->prepare(text_encoder_->forward(tokenizer_.encode(texts).to(device_)));
+  return networks_->unet->prepare(networks_->text_encoder->forward(networks_->tokenizer.encode(texts).to(device_)));
 }
 
 at::Tensor StableDiffusion::encode_image(const at::Tensor& images, const at::Tensor& noise) {
   const torch::NoGradGuard no_grad;
-  const LatentDistribution latents = latents_of(autoencoder_, images, dtype_);
-  const double scale = autoencoder_->config().scaling_factor;
+  const LatentDistribution latents = latents_of(networks_->autoencoder, images, dtype_);
+  const double scale = networks_->autoencoder->config().scaling_factor;
   if (!noise.defined()) return scale * latents.mode();
   check_noise(noise, latents.mean.sizes(), "encoding");
   return scale * latents.sample(noise);
@@ -81,29 +94,33 @@ at::Tensor StableDiffusion::encode_image(const at::Tensor& images, const at::Ten
 
 at::Tensor StableDiffusion::decode_image(const at::Tensor& latents) {
   const torch::NoGradGuard no_grad;
-  return autoencoder_->decode((latents / autoencoder_->config().scaling_factor).to(dtype_)).to(at::kFloat);
+  return networks_->autoencoder->decode((latents / networks_->autoencoder->config().scaling_factor).to(dtype_)).to(at::kFloat);
 }
 
 at::Tensor StableDiffusion::image_condition(const at::Tensor& images) {
   const torch::NoGradGuard no_grad;
-  return latents_of(autoencoder_, images, dtype_).mode();
+  return latents_of(networks_->autoencoder, images, dtype_).mode();
 }
 
 std::unique_ptr<Scheduler> StableDiffusion::make_scheduler(const std::string& name, const SamplerOptions& options) const {
   return load_scheduler(root_ / "scheduler", name, options);
 }
 
-int64_t StableDiffusion::condition_channels() const { return unet_->config().in_channels - autoencoder_->config().latent_channels; }
+UNet& StableDiffusion::unet() { return networks_->unet; }
+
+int64_t StableDiffusion::factor() const { return networks_->autoencoder->factor(); }
+
+int64_t StableDiffusion::condition_channels() const { return networks_->unet->config().in_channels - networks_->autoencoder->config().latent_channels; }
 
 std::vector<int64_t> StableDiffusion::latent_shape(int64_t height, int64_t width) const {
   if (height < factor() || width < factor() || height % factor() != 0 || width % factor() != 0)
     throw core::UsageError("images of {} x {} pixels: both sides must be multiples of {}", height, width, factor());
-  return {autoencoder_->config().latent_channels, height / factor(), width / factor()};
+  return {networks_->autoencoder->config().latent_channels, height / factor(), width / factor()};
 }
 
 std::string StableDiffusion::hash() const {
-  return io::hash128(fmt::format("text_encoder {}\nvae {}\nunet {}\n", nn::state_hash(*text_encoder_), nn::state_hash(*autoencoder_),
-                                 nn::state_hash(*unet_)));
+  return io::hash128(fmt::format("text_encoder {}\nvae {}\nunet {}\n", nn::state_hash(*networks_->text_encoder), nn::state_hash(*networks_->autoencoder),
+                                 nn::state_hash(*networks_->unet)));
 }
 
 at::Tensor img2img(StableDiffusion& model, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> guidance, double strength,

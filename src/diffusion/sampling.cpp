@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "syncdr/core/error.h"
+#include "syncdr/diffusion/unet.h"
 
 namespace syncdr::diffusion {
 namespace {

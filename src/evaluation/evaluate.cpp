@@ -3,7 +3,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/retrieval/encoder.h"
-#include "syncdr/training/data_parallel.h"
+#include "syncdr/training/part.h"
 
 namespace syncdr::evaluation {
 namespace {
@@ -131,6 +131,14 @@ Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data:
     result = measure_both(a, b, config, seed);
   });
   return result;
+}
+
+Evaluation evaluate(comm::World& world, const std::filesystem::path& encoder, const data::Dataset& dataset, const std::string& domain_a,
+                    const std::string& domain_b, const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config,
+                    uint64_t seed) {
+  auto loaded = retrieval::load_encoder(encoder);
+  loaded->to(world.device());
+  return evaluate(world, loaded, dataset, domain_a, domain_b, split, views, config, seed);
 }
 
 }  // namespace syncdr::evaluation

@@ -2,9 +2,11 @@
 #include <optional>
 
 #include "syncdr/fit/cut.h"
+#include "syncdr/gan/cut.h"
 #include "syncdr/training/checkpoint.h"
 #include "syncdr/training/data_parallel.h"
 #include "syncdr/training/ema.h"
+#include "syncdr/training/optimizer.h"
 #include "unpaired_data.h"
 
 namespace syncdr::fit {

@@ -7,6 +7,7 @@
 #include "syncdr/training/checkpoint.h"
 #include "syncdr/training/data_parallel.h"
 #include "syncdr/training/ema.h"
+#include "syncdr/training/optimizer.h"
 #include "view_encoder.h"
 
 namespace syncdr::fit {

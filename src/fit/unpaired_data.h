@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "syncdr/data/loader.h"
-#include "syncdr/training/data_parallel.h"
+#include "syncdr/training/part.h"
 
 /// Images of two domains without any relation between them, as translators are trained on.
 namespace syncdr::fit {

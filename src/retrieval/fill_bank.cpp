@@ -4,6 +4,7 @@
 #include "syncdr/data/loader.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/training/data_parallel.h"
+#include "syncdr/training/part.h"
 
 namespace syncdr::retrieval {
 namespace {

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "syncdr/data/pair_set.h"
+#include "syncdr/retrieval/encoder.h"
 #include "syncdr/retrieval/trainer.h"
 
 namespace syncdr::retrieval {

@@ -1,5 +1,9 @@
 #include "global_batch.h"
 
+#include <ATen/TensorIndexing.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
+
 #include <cmath>
 
 #include "syncdr/core/error.h"

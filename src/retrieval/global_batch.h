@@ -6,7 +6,7 @@
 
 #include "syncdr/data/loader.h"
 #include "syncdr/data/pair_set.h"
-#include "syncdr/training/data_parallel.h"
+#include "syncdr/training/part.h"
 
 namespace syncdr::retrieval {
 

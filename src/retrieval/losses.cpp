@@ -1,5 +1,10 @@
 #include "syncdr/retrieval/losses.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/matmul.h>
+
 #include "rows.h"
 
 namespace syncdr::retrieval {

@@ -1,7 +1,11 @@
-#include "syncdr/nn/unit_rows.h"
 #include "syncdr/retrieval/memory_bank.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_unique.h>
+
 #include "rows.h"
+#include "syncdr/nn/unit_rows.h"
 
 namespace syncdr::retrieval {
 

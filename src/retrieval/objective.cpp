@@ -1,5 +1,8 @@
 #include "objective.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/stack.h>
+
 #include "syncdr/retrieval/losses.h"
 
 namespace syncdr::retrieval {

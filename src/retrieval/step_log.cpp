@@ -1,5 +1,8 @@
 #include "step_log.h"
 
+#include <ATen/ops/full.h>
+#include <ATen/ops/stack.h>
+
 #include <cmath>
 
 #include "objective.h"

@@ -14,6 +14,8 @@
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/autocast.h"
 #include "syncdr/training/checkpoint.h"
+#include "syncdr/training/data_parallel.h"
+#include "syncdr/training/optimizer.h"
 
 namespace syncdr::retrieval {
 namespace {

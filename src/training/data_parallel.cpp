@@ -67,11 +67,4 @@ nn::SumOverRanks sum_over_ranks(comm::World& world) {
   return [&world](at::Tensor& tensor) { world.all_reduce_sum(tensor, "batch normalisation over all ranks"); };
 }
 
-Part part_of(int64_t count, int rank, int ranks) {
-  SYNCDR_ASSERT(count >= 0 && rank >= 0 && rank < ranks, "part {} of {} of {} things", rank, ranks, count);
-  const int64_t each = count / ranks, longer = count % ranks;  // the first `longer` ranks take one more
-  const int64_t first = rank * each + std::min<int64_t>(rank, longer);
-  return {first, first + each + (rank < longer ? 1 : 0)};
-}
-
 }  // namespace syncdr::training

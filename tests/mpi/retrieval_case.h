@@ -6,6 +6,7 @@
 
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
+#include "syncdr/retrieval/encoder.h"
 #include "syncdr/retrieval/trainer.h"
 #include "syncdr/training/checkpoint.h"
 #include "syncdr/training/metric_log.h"

@@ -8,6 +8,7 @@
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/data_parallel.h"
 #include "syncdr/training/optimizer.h"
+#include "syncdr/training/part.h"
 
 using namespace syncdr;
 using test::world;

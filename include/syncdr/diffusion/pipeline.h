@@ -6,10 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "syncdr/diffusion/autoencoder.h"
+#include "syncdr/diffusion/checkpoint.h"
 #include "syncdr/diffusion/sampling.h"
-#include "syncdr/diffusion/text_encoder.h"
-#include "syncdr/diffusion/tokenizer.h"
 
 /// Whole image-to-image pipelines. Images are [B, 3, H, W] float32 in [-1, 1] on the model's device, H and W multiples of the autoencoder's factor;
 /// latents [B, C, h, w] float32. No random numbers are drawn here: noise is given. An image's result does not depend on the others of its batch
@@ -34,24 +32,23 @@ class StableDiffusion {
   /// A scheduler of the checkpoint's configuration: of the class it names, or of another one. It belongs to the caller.
   std::unique_ptr<Scheduler> make_scheduler(const std::string& name = "", const SamplerOptions& options = {}) const;
 
-  UNet& unet() { return unet_; }
+  UNet& unet();
   /// Image latents' channels that the UNet takes behind the sample's: 0, or InstructPix2Pix's.
   int64_t condition_channels() const;
   /// [C, h, w] of images of this size.
   std::vector<int64_t> latent_shape(int64_t height, int64_t width) const;
   /// Pixels of a latent's side.
-  int64_t factor() const { return autoencoder_->factor(); }
+  int64_t factor() const;
   c10::Device device() const { return device_; }
   c10::ScalarType dtype() const { return dtype_; }
   /// XXH3-128 over all networks' parameters as they are in dtype.
   std::string hash() const;
 
  private:
+  struct Networks;
+
   std::filesystem::path root_;
-  Tokenizer tokenizer_;
-  TextEncoder text_encoder_{nullptr};
-  Autoencoder autoencoder_{nullptr};
-  UNet unet_{nullptr};
+  std::shared_ptr<Networks> networks_;
   c10::ScalarType dtype_;
   c10::Device device_;
 };

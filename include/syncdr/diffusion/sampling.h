@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "syncdr/diffusion/scheduler.h"
-#include "syncdr/diffusion/unet.h"
+#include "syncdr/diffusion/text_context.h"
 
 /// Guided sampling: what lies between noise and latents.
 namespace syncdr::diffusion {
+
+class UNet;
 
 /// One prediction that guidance combines. All forms of classifier-free guidance are sums, e = sum of weight * e_branch.
 struct Branch {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "syncdr/diffusion/checkpoint.h"
+#include "syncdr/diffusion/text_context.h"
 
 namespace syncdr::diffusion {
 
@@ -43,20 +44,6 @@ struct UNetConfig {
 
 /// Throws DataError naming file and field: a value out of range, lists of different lengths, a block type or a field that is not supported.
 UNetConfig read_unet_config(ConfigReader& reader);
-
-/// One cross-attention's keys and values of a text, [B, heads, L, D / heads] each.
-struct KeyValue {
-  at::Tensor key, value;
-};
-
-/// The text that a call is conditioned on. Made from a tensor, each call projects it anew; made by UNet's prepare(), keys and values are
-/// there already.
-struct TextContext {
-  /// [B, L, D]; B = 1: the same text for all samples.
-  TextContext(at::Tensor hidden) : text(std::move(hidden)) {}  // NOLINT: a text is a context
-  at::Tensor text;
-  std::vector<KeyValue> prepared;  ///< of each attention that reads text, in the order of calls; empty: not prepared
-};
 
 /// The noise predictor of Stable Diffusion (Rombach et al., CVPR 2022), equal to diffusers' UNet2DConditionModel with its block types
 /// DownBlock2D, CrossAttnDownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D and CrossAttnUpBlock2D, and with its parameters' names.

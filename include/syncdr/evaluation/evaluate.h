@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -54,6 +55,10 @@ struct Evaluation {
 /// for. Throws UsageError without cutoffs, and on every rank an Error with the code bad_data if a split is empty, an image has no label, no
 /// category is shared or a feature is not finite.
 Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a,
+                    const std::string& domain_b, const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config,
+                    uint64_t seed);
+/// The same of an encoder that retrieval::save_encoder wrote.
+Evaluation evaluate(comm::World& world, const std::filesystem::path& encoder, const data::Dataset& dataset, const std::string& domain_a,
                     const std::string& domain_b, const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config,
                     uint64_t seed);
 

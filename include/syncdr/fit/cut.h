@@ -5,8 +5,8 @@
 #include "syncdr/comm/world.h"
 #include "syncdr/data/augment.h"
 #include "syncdr/data/dataset.h"
-#include "syncdr/gan/cut.h"
-#include "syncdr/training/optimizer.h"
+#include "syncdr/gan/cut_config.h"
+#include "syncdr/training/optimizer_config.h"
 
 namespace syncdr::fit {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "syncdr/fit/autoencoder.h"
-#include "syncdr/training/optimizer.h"
+#include "syncdr/training/optimizer_config.h"
 
 namespace syncdr::fit {
 

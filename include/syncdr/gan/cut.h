@@ -6,24 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "syncdr/core/config.h"
+#include "syncdr/gan/cut_config.h"
 
 /// The networks and losses of CUT (Park, Efros, Zhang, Zhu: "Contrastive Learning for Unpaired Image-to-Image Translation", ECCV 2020). Module
 /// order and parameter names follow the published model, so that its weights load. Everything runs in channels-last layout, which oneDNN and cuDNN
 /// like best; inputs of another layout are converted.
 namespace syncdr::gan {
-
-struct GeneratorConfig {
-  int64_t width = 64;
-  int64_t blocks = 9;
-  std::vector<int64_t> nce_layers = {0, 4, 8, 12, 16};
-
-  void visit(core::Fields& field) {
-    field(width, "width", "channels after the first convolution", core::between(1, 512));
-    field(blocks, "blocks", "residual blocks", core::between(1, 32));
-    field(nce_layers, "nce_layers", "indices of the generator's layers whose features PatchNCE compares", core::at_least(0));
-  }
-};
 
 /// A translation and, of the same pass, the outputs of the configured layers, [B, C_l, h_l, w_l] each.
 struct GeneratorOutput {
@@ -56,16 +44,6 @@ class GeneratorImpl : public torch::nn::Module {
   std::vector<int64_t> channels_;  // of each layer's output
 };
 TORCH_MODULE(Generator);
-
-struct DiscriminatorConfig {
-  int64_t width = 64;
-  int64_t layers = 3;
-
-  void visit(core::Fields& field) {
-    field(width, "width", "channels after the first convolution", core::between(1, 512));
-    field(layers, "layers", "downsampling layers; 3 sees patches of 70x70 pixels", core::between(1, 6));
-  }
-};
 
 /// PatchGAN discriminator (Isola et al., CVPR 2017) with antialiased downsampling and instance norm: [B, 3, H, W] -> [B, 1, h, w] scores of
 /// overlapping patches.

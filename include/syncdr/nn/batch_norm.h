@@ -2,13 +2,11 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
-#include <functional>
 #include <string>
 
-namespace syncdr::nn {
+#include "syncdr/nn/sum_over_ranks.h"
 
-/// Sums a tensor in place over the ranks of a job; empty: there is one rank. Keeps this room free of communication.
-using SumOverRanks = std::function<void(at::Tensor&)>;
+namespace syncdr::nn {
 
 /// How a batch normalisation takes its statistics while training: `global`, over the batch of all ranks (equal to one rank with the whole
 /// batch); `local`, over this rank's part (what DistributedDataParallel does); `frozen`, from the running averages, which then stay.

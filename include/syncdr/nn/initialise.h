@@ -1,7 +1,10 @@
 #pragma once
-#include <torch/nn/module.h>
-
+#include <cstdint>
 #include <string>
+
+namespace torch::nn {
+class Module;
+}
 
 namespace syncdr::nn {
 

@@ -1,9 +1,11 @@
 #pragma once
-#include <torch/nn/module.h>
-
 #include <string>
 
 #include "syncdr/io/safetensors.h"
+
+namespace torch::nn {
+class Module;
+}
 
 namespace syncdr::nn {
 

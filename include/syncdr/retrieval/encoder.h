@@ -7,27 +7,11 @@
 #include <memory>
 #include <string>
 
-#include "syncdr/core/config.h"
+#include "syncdr/retrieval/encoder_config.h"
 #include "syncdr/io/safetensors.h"
 #include "syncdr/nn/batch_norm.h"
 
 namespace syncdr::retrieval {
-
-struct EncoderConfig {
-  std::string name = "resnet50";
-  int64_t dim = 512;
-  std::string weights;
-  std::string batch_norm = "global";
-  bool feature_norm = false;
-
-  void visit(core::Fields& field) {
-    field(name, "name", "architecture; small: for 64-pixel pictures", {"resnet50", "resnet18", "small"});
-    field(dim, "dim", "features an image", core::between(2, 65536));
-    field(weights, "weights", "safetensors of a backbone with timm's or torchvision's names, or of a whole trained encoder; empty: random");
-    field(batch_norm, "batch_norm", "statistics of batch normalisation in training: of all ranks, of this rank, or the stored ones", {"global", "local", "frozen"});
-    field(feature_norm, "feature_norm", "batch normalisation without affine before the features are scaled to unit length");
-  }
-};
 
 class ResNetImpl;
 

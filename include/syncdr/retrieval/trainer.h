@@ -6,10 +6,12 @@
 #include "syncdr/comm/world.h"
 #include "syncdr/data/augment.h"
 #include "syncdr/data/dataset.h"
-#include "syncdr/retrieval/encoder.h"
-#include "syncdr/training/optimizer.h"
+#include "syncdr/retrieval/encoder_config.h"
+#include "syncdr/training/optimizer_config.h"
 
 namespace syncdr::retrieval {
+
+class Encoder;
 
 /// Training of the retrieval model; the defaults are the paper's. L = instance + matching L_CDM + pairs (L_PPP,A + L_PPP,B).
 struct TrainConfig {

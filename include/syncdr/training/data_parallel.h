@@ -1,11 +1,15 @@
 #pragma once
-#include <torch/nn/module.h>
+#include <ATen/core/Tensor.h>
 
 #include <vector>
 
 #include "syncdr/comm/gradient_reducer.h"
 #include "syncdr/comm/world.h"
-#include "syncdr/nn/batch_norm.h"
+#include "syncdr/nn/sum_over_ranks.h"
+
+namespace torch::nn {
+class Module;
+}
 
 namespace syncdr::training {
 
@@ -37,12 +41,5 @@ at::Tensor gather_with_own_gradient(comm::World& world, const at::Tensor& rows, 
 
 /// What nn::BatchNorm needs for statistics of the global batch; empty with one rank. The world must outlive it.
 nn::SumOverRanks sum_over_ranks(comm::World& world);
-
-/// This rank's part [first, last) of `count` things dealt to ranks in contiguous, nearly equal parts.
-struct Part {
-  int64_t first = 0, last = 0;
-  int64_t size() const { return last - first; }
-};
-Part part_of(int64_t count, int rank, int ranks);
 
 }  // namespace syncdr::training

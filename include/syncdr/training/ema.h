@@ -1,7 +1,9 @@
 #pragma once
-#include <torch/nn/module.h>
-
 #include "syncdr/io/safetensors.h"
+
+namespace torch::nn {
+class Module;
+}
 
 namespace syncdr::training {
 

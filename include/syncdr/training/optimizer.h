@@ -5,30 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "syncdr/core/config.h"
+#include "syncdr/training/optimizer_config.h"
 #include "syncdr/io/safetensors.h"
 
 namespace syncdr::training {
-
-struct OptimizerConfig {
-  std::string name = "sgd";
-  double learning_rate = 3e-3;
-  double momentum = 0.9;
-  std::vector<double> betas = {0.9, 0.999};
-  double weight_decay = 5e-4;
-  std::string schedule = "constant";
-  double warmup = 0.3;
-
-  void visit(core::Fields& field) {
-    field(name, "name", "optimizer", {"sgd", "adam", "adamw"});
-    field(learning_rate, "learning_rate", "largest learning rate", core::above(0));
-    field(momentum, "momentum", "momentum of SGD", core::between(0, 1));
-    field(betas, "betas", "decay of Adam's two averages", core::between(0, 1));
-    field(weight_decay, "weight_decay", "weight decay (adamw: decoupled)", core::at_least(0));
-    field(schedule, "schedule", "learning rate over the run", {"constant", "cosine", "one_cycle", "linear"});
-    field(warmup, "warmup", "one_cycle: share of the steps with a rising rate", core::between(0, 1));
-  }
-};
 
 /// PyTorch's optimizers; epsilon 1e-8. Throws UsageError on an unknown name, or betas that are not two values below 1.
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(std::vector<at::Tensor> parameters, const OptimizerConfig& config);

@@ -1,4 +1,10 @@
 #pragma once
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/one_hot.h>
+#include <ATen/ops/randn.h>
+
 #include <cmath>
 #include <fstream>
 #include <string>

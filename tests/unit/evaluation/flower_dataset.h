@@ -1,6 +1,8 @@
 #pragma once
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <numbers>
 #include <string>

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "syncdr/core/error.h"
-#include "syncdr/training/data_parallel.h"
+#include "syncdr/training/part.h"
 
 using namespace syncdr;
 
