@@ -13,7 +13,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
-#include "temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace {
 

@@ -9,7 +9,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
-#include "temporary_folder.h"
+#include "support/temporary_folder.h"
 
 using namespace syncdr;
 using testing::ElementsAre;
