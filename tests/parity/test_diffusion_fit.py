@@ -1,5 +1,5 @@
-"""A translator that `syncdr fit diffusion` trains from scratch, loaded by diffusers: the same tokens, and the whole pipeline's images from the same noise
-to 1e-4 (norm of the difference / norm of the original's)."""
+"""Translators that `syncdr fit diffusion` trained from scratch, one made here and the one in configs/models, loaded by diffusers: the whole pipeline's
+images from the same noise to 1e-4 (norm of the difference / norm of the original's)."""
 import json
 import os
 import pathlib
@@ -16,6 +16,7 @@ from diffusers import StableDiffusionInstructPix2PixPipeline  # noqa: E402
 from diffusers.utils import logging  # noqa: E402
 
 BIN = pathlib.Path(os.environ["SYNCDR_BIN"])
+EMBEDDED = pathlib.Path(__file__).parents[2] / "configs" / "models" / "emoji"
 TOLERANCE = 1e-4
 PROMPTS, STEPS, SIDE = ["a warm picture", "a cold picture"], 10, 16
 CONFIG = f"""
@@ -64,20 +65,32 @@ def fit(folder):
     return folder / "run" / "fit" / "diffusion" / "checkpoint"
 
 
-def ours(folder, checkpoint, given):
+def ours(folder, checkpoint, prompts, given):
     save_file(given, folder / "in.safetensors")
-    config = {"prompts": PROMPTS, "negatives": ["", ""], "steps": [STEPS], "guidances": [2.0], "image_guidances": [1.0], "schedulers": [""], "etas": [0.0]}
+    config = {"prompts": prompts, "negatives": ["", ""], "steps": [STEPS], "guidances": [2.0], "image_guidances": [1.0], "schedulers": [""], "etas": [0.0]}
     run("parity_probe", "instruct", "--model", checkpoint, "--in", folder / "in.safetensors", "--out", folder / "out.safetensors",
         "--config", "\n".join(f"{key} = {json.dumps(value)}" for key, value in config.items()))
     return load_file(folder / "out.safetensors")["images.0"]
 
 
-def theirs(pipe, images, start):
+def theirs(pipe, prompts, images, start):
     pipe.set_progress_bar_config(disable=True)
     with torch.no_grad():
-        latents = pipe(PROMPTS, images, num_inference_steps=STEPS, guidance_scale=2.0, image_guidance_scale=1.0, negative_prompt=["", ""], latents=start,
+        latents = pipe(prompts, images, num_inference_steps=STEPS, guidance_scale=2.0, image_guidance_scale=1.0, negative_prompt=["", ""], latents=start,
                        output_type="latent").images
         return pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
+
+
+def compare(what, folder, checkpoint, prompts, side):
+    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(checkpoint, torch_dtype=torch.float32)
+    latent = side // pipe.vae_scale_factor
+    images, start = torch.rand(2, 3, side, side), torch.randn(2, pipe.vae.config.latent_channels, latent, latent)
+    result = ours(folder, checkpoint, prompts, {"images": 2 * images - 1, "start": start, "step": torch.zeros(STEPS, *start.shape)})
+    original = theirs(pipe, prompts, images, start)
+    error = float((result - original).norm() / original.norm())
+    print(f"{'ok  ' if error <= TOLERANCE else 'FAIL'} {what} in diffusers' pipeline: {error:.1e} (at most {TOLERANCE:.0e})")
+    if error > TOLERANCE or pipe.scheduler.config.prediction_type != "v_prediction" or not pipe.scheduler.config.rescale_betas_zero_snr:
+        raise SystemExit("the checkpoint that was written is not the model that was trained")
 
 
 def main():
@@ -86,15 +99,8 @@ def main():
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory(prefix="syncdr-parity-") as name:
         folder = pathlib.Path(name)
-        checkpoint = fit(folder)
-        pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(checkpoint)
-        images, start = torch.rand(2, 3, SIDE, SIDE), torch.randn(2, 3, SIDE // 2, SIDE // 2)
-        result = ours(folder, checkpoint, {"images": 2 * images - 1, "start": start, "step": torch.zeros(STEPS, *start.shape)})
-        original = theirs(pipe, images, start)
-        error = float((result - original).norm() / original.norm())
-        print(f"{'ok  ' if error <= TOLERANCE else 'FAIL'} a fitted translator in diffusers' pipeline: {error:.1e} (at most {TOLERANCE:.0e})")
-        if error > TOLERANCE or pipe.scheduler.config.prediction_type != "v_prediction" or not pipe.scheduler.config.rescale_betas_zero_snr:
-            raise SystemExit("the checkpoint that was written is not the model that was trained")
+        compare("a fitted translator", folder, fit(folder), PROMPTS, SIDE)
+        compare("the embedded translator", folder, EMBEDDED, ["a colour emoji", "an ink drawing"], 64)
 
 
 main()
