@@ -152,6 +152,20 @@ TEST_F(Training, InBfloat16StaysNearFullPrecision) {
   EXPECT_GT(std::abs(loss.front().second - reference.front().second), 1e-5) << "this is no bfloat16";
 }
 
+// Only asked for with one rank, after a run with two.
+TEST_F(Training, DISABLED_OfTwoRanksGoesOnOnOne) {
+  ASSERT_TRUE(fs::exists(beside_program("checkpoints-2"))) << "run this program with one and with two ranks first";
+  copy(beside_program("checkpoints-2"), folder_ / "run" / "checkpoints");
+  const TrainResult result = run(config_of_test(), Scores{.values = {0.25, 0.5}}, "run");
+  EXPECT_EQ(result.best_score, 0.5);
+  EXPECT_EQ(result.best_epoch, 2);
+  for (const char* figure : figures) {
+    const Curve reference = training::read_metric(beside_program("log.jsonl"), figure);
+    ASSERT_EQ(reference.size(), 20u);
+    expect_same(curve("run", figure), Curve(reference.begin() + 10, reference.end()), rounding, figure);
+  }
+}
+
 // The last test of this file: the flag of a stop signal stays.
 TEST_F(Training, ASignalToOneRankStopsAllWithTheirStateSaved) {
   core::watch_stop_signals("USR2");
