@@ -1,4 +1,5 @@
-# Finds LibTorch and makes the imported target LibTorch::LibTorch. Sets LibTorch_HAS_NCCL where c10d's NCCL backend can be used.
+# Finds LibTorch and makes the imported target LibTorch::LibTorch. Sets LibTorch_HAS_CUDA where it has CUDA,
+# LibTorch_HAS_NCCL where c10d's NCCL backend can be used too.
 #
 # Looked for, in this order:
 #   1. Torch_DIR, TORCH_DIR or LIBTORCH (CMake variable or environment): a LibTorch of your own, through its own package file
@@ -25,8 +26,10 @@ if(Torch_DIR AND NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_link_libraries(LibTorch::LibTorch INTERFACE ${TORCH_LIBRARIES})
   get_filename_component(LibTorch_ROOT "${TORCH_INSTALL_PREFIX}" ABSOLUTE)
+  set(LibTorch_HAS_CUDA FALSE)
   set(LibTorch_HAS_NCCL FALSE)
   if(TARGET torch_cuda OR EXISTS "${LibTorch_ROOT}/lib/libtorch_cuda.so")
+    set(LibTorch_HAS_CUDA TRUE)
     set(LibTorch_HAS_NCCL TRUE)
     # c10d's NCCL header includes <nccl.h>: beside the library in a wheel, from the system otherwise.
     find_path(LibTorch_NCCL_INCLUDE nccl.h HINTS "${LibTorch_ROOT}/../nvidia/nccl/include" "${LibTorch_ROOT}/include")
@@ -56,9 +59,11 @@ elseif(NOT TARGET LibTorch::LibTorch)
       "${LibTorch_ROOT}/include" "${LibTorch_ROOT}/include/torch/csrc/api/include")
     target_link_directories(LibTorch::LibTorch INTERFACE "${LibTorch_ROOT}/lib")
     target_link_options(LibTorch::LibTorch INTERFACE "-Wl,-rpath,${LibTorch_ROOT}/lib" "-Wl,--allow-shlib-undefined")
+    set(LibTorch_HAS_CUDA FALSE)
     set(LibTorch_HAS_NCCL FALSE)
     set(_libraries torch torch_cpu c10)
     if(EXISTS "${LibTorch_ROOT}/lib/libtorch_cuda.so")
+      set(LibTorch_HAS_CUDA TRUE)
       set(LibTorch_HAS_NCCL TRUE)
       list(APPEND _libraries torch_cuda c10_cuda)
       file(GLOB _nvidia "${SYNCDR_TORCH_WHEEL}/nvidia/cu*/include" "${SYNCDR_TORCH_WHEEL}/nvidia/*/include")

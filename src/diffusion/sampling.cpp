@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "step_graph.h"
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/unet.h"
 
@@ -24,12 +25,24 @@ TextContext repeated(const TextContext& text, int64_t batch) {
   return all;
 }
 
+std::vector<at::Tensor> tensors_of(const TextContext& text) {
+  std::vector<at::Tensor> all{text.text};
+  for (const KeyValue& one : text.prepared) all.insert(all.end(), {one.key, one.value});
+  return all;
+}
+
+TextContext text_from(const std::vector<at::Tensor>& tensors) {
+  TextContext text(tensors[0]);
+  for (size_t i = 1; i < tensors.size(); i += 2) text.prepared.push_back({tensors[i], tensors[i + 1]});
+  return text;
+}
+
 /// All branches' predictions by one call of the network. What does not change from step to step is prepared once: the texts, the images behind the
 /// samples, and the input itself, in the network's dtype and layout.
 class GuidedCall {
  public:
-  GuidedCall(UNet& unet, std::span<const Branch> branches, const at::Tensor& sample)
-      : unet_(unet), count_(int64_t(branches.size())), text_(text_of(branches, sample.size(0))) {
+  GuidedCall(UNet& unet, std::span<const Branch> branches, const at::Tensor& sample, StepGraph* graph)
+      : unet_(unet), graph_(graph), count_(int64_t(branches.size())), text_(text_of(branches, sample.size(0))) {
     for (const Branch& branch : branches) weights_.push_back(branch.weight);
     const int64_t batch = sample.size(0), channels = sample.size(1);
     const at::Tensor parameter = unet->parameters().front();
@@ -46,7 +59,7 @@ class GuidedCall {
   /// sample [B, C, h, w] as the network is to see it, time [1] -> the sum of weight * e_branch, [B, C, h, w] float32.
   at::Tensor operator()(const at::Tensor& sample, const at::Tensor& time) {
     samples_.copy_(sample.unsqueeze(0));  // into every branch: repeats, casts and changes the layout
-    const std::vector<at::Tensor> parts = unet_->forward(input_, time, text_).chunk(count_);
+    const std::vector<at::Tensor> parts = call_network(time).chunk(count_);
     if (count_ == 1 && weights_[0] == 1) return parts[0].to(at::kFloat);
     at::Tensor sum = parts[0].to(at::kFloat) * weights_[0];
     for (size_t i = 1; i < parts.size(); ++i) sum.add_(parts[i], weights_[i]);
@@ -54,6 +67,13 @@ class GuidedCall {
   }
 
  private:
+  at::Tensor call_network(const at::Tensor& time) {
+    if (!graph_) return unet_->forward(input_, time, text_);
+    return (*graph_)({input_, time}, tensors_of(text_), [this](const std::vector<at::Tensor>& changing, const std::vector<at::Tensor>& fixed) {
+      return unet_->forward(changing[0], changing[1], text_from(fixed));
+    });
+  }
+
   static TextContext text_of(std::span<const Branch> branches, int64_t batch) {
     if (branches.size() == 1) return branches[0].text;  // the network takes one text for all
     std::vector<TextContext> texts;
@@ -62,6 +82,7 @@ class GuidedCall {
   }
 
   UNet& unet_;
+  StepGraph* graph_;
   int64_t count_;
   std::vector<double> weights_;
   TextContext text_;
@@ -132,13 +153,13 @@ TextContext join(std::span<const TextContext> texts) {
 }
 
 at::Tensor denoise(UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, at::Tensor sample, int64_t first, const StepNoise& noise,
-                   int64_t last) {
+                   int64_t last, StepGraph* graph) {
   const torch::NoGradGuard no_grad;
   const auto calls = int64_t(scheduler.timesteps().size());
   if (last < 0) last = calls;
   SYNCDR_ASSERT(calls > 0 && 0 <= first && first <= last && last <= calls, "calls {} to {} of {}", first, last, calls);
   SYNCDR_ASSERT(!scheduler.wants_noise() || noise, "{} needs noise", scheduler.name());
-  GuidedCall predict(unet, checked(branches, unet->config(), sample), sample);
+  GuidedCall predict(unet, checked(branches, unet->config(), sample), sample, graph);
   const at::Tensor times = at::tensor(scheduler.timesteps(), at::kFloat).to(sample.device());  // once: a copy of each would wait for the device
   scheduler.reset();
   for (int64_t i = first; i < last; ++i) {

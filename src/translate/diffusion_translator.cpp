@@ -37,6 +37,7 @@ DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Dev
   if (config.size % model_.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, model_.factor());
   pin_algorithms();
+  model_.record_steps(config.diffusion.cuda_graph);
   make_scheduler();  // refuses settings now, not after the first images
 }
 
@@ -93,6 +94,7 @@ diffusion::PipelineNoise DiffusionTranslator::noise_for(std::span<const Request>
 std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   const DiffusionConfig& diffusion = config_.diffusion;
   auto settings = own_settings();
+  if (diffusion.cuda_graph) settings.emplace("cuda_graph", "true");
   settings.merge(std::map<std::string, std::string>{{"translator", config_.translator},
                                                     {"model", hash_},
                                                     {"checkpoint", std::filesystem::path(diffusion.checkpoint).filename().string()},

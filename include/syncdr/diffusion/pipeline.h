@@ -33,6 +33,10 @@ class StableDiffusion {
   std::unique_ptr<Scheduler> make_scheduler(const std::string& name = "", const SamplerOptions& options = {}) const;
 
   UNet& unet();
+  /// Whether the pipelines below replay the UNet's calls as CUDA graphs, one for each shape of batch, text and image; without effect on a CPU. Then they
+  /// may be called by one thread at a time, and the parameters may not change. Not yet run on a GPU.
+  void record_steps(bool on);
+  StepGraph* step_graph() const { return step_graph_.get(); }
   /// Image latents' channels that the UNet takes behind the sample's: 0, or InstructPix2Pix's.
   int64_t condition_channels() const;
   /// [C, h, w] of images of this size.
@@ -49,6 +53,7 @@ class StableDiffusion {
 
   std::filesystem::path root_;
   std::shared_ptr<Networks> networks_;
+  std::shared_ptr<StepGraph> step_graph_;  ///< null: calls are not recorded
   c10::ScalarType dtype_;
   c10::Device device_;
 };

@@ -28,6 +28,7 @@ struct DiffusionConfig {
   double eta = 0;
   std::string precision = "fp32";
   std::string negative_prompt;
+  bool cuda_graph = false;
 
   void visit(core::Fields& field) {
     field(checkpoint, "checkpoint", "folder in the layout of diffusers; empty: the run's own fit");
@@ -37,6 +38,7 @@ struct DiffusionConfig {
     field(eta, "eta", "DDIM: share of fresh noise in each step", core::between(0, 1));
     field(precision, "precision", "arithmetic of the networks; sampling itself is in fp32", {"fp32", "bf16", "fp16"});
     field(negative_prompt, "negative_prompt", "text of the branch that guidance leads away from");
+    field(cuda_graph, "cuda_graph", "on a GPU: one CUDA graph a step instead of a launch for each kernel; not yet measured");
   }
 };
 
