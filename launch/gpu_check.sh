@@ -4,7 +4,7 @@
 # State of proof: all but the GPU itself was run (--device cpu); nobody has run it on a GPU yet.
 #
 # usage: launch/gpu_check.sh [--device cuda|cpu]      cpu: the same steps with a small model, which tries this script
-# usage: launch/gpu_check.sh --bundle FILE.tar.gz     packs it with the program and its libraries (LibTorch's, CUDA's and glibc's apart), for a machine
+# usage: launch/gpu_check.sh --bundle FILE.tar.gz     packs it with the program and its libraries (not LibTorch's, CUDA's, glibc's, GCC's), for a machine
 #                                                     that has a GPU and LibTorch but not what building needs
 # Programs: SYNCDR_BIN, bin/ beside this script (a bundle), or build/release/bin (cmake --build build/release --target gpu_img2img).
 # LibTorch: LIBTORCH, Torch_DIR, the torch that PYTHON (python3) would import, or launch/setup.sh's; of the version the program was built with.
@@ -13,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 max_bundle=$((64 << 20)) step_limit=1800
 
 say() { printf 'gpu_check: %s\n' "$*"; }
-fail() { printf 'gpu_check: %s\n' "$*" >&2; exit "${code:-1}"; }
+fail() { printf 'gpu_check: %s\n' "$*" >&2; exit 1; }
 
 find_program() {
   local folder
@@ -51,20 +51,25 @@ library_path() {  # of LibTorch, and of CUDA where a wheel brings it
 }
 
 bundle() {
-  local name=syncdr-gpu-check glibc='^(ld-linux.*|lib(c|m|mvec|pthread|rt|dl|util|resolv|anl|nsl|nss_.*))\.so' library path size
+  local name=syncdr-gpu-check needs there='^(ld-linux.*|lib(c|m|mvec|pthread|rt|dl|util|resolv|anl|nsl|nss_.*|gcc_s|stdc\+\+))\.so' library path size
   mkdir -p "$work/$name/bin" "$work/$name/lib"
   cp "$here/gpu_check.sh" "$(find_script)" "$work/$name"
   strip -o "$work/$name/bin/gpu_img2img" "$program"
   ! LD_LIBRARY_PATH=$(library_path) ldd "$program" | grep 'not found' >&2 || fail "$program lacks libraries (above): it cannot be packed"
   while read -r library path; do
     case $(readlink -f "$path") in "$(readlink -f "$torch")"/* | "$(readlink -f "$torch/..")"/nvidia/*) continue ;; esac
-    [[ $library =~ $glibc ]] || strip -o "$work/$name/lib/$library" "$path" 2>/dev/null || cp -L "$path" "$work/$name/lib/$library"
+    [[ $library =~ $there ]] || strip -o "$work/$name/lib/$library" "$path" 2>/dev/null || cp -L "$path" "$work/$name/lib/$library"
   done < <(LD_LIBRARY_PATH=$(library_path) ldd "$program" | awk '$2 == "=>" { print $1, $3 }')
   tar -C "$work" -czf "$work/bundle" "$name"
   size=$(stat -c %s "$work/bundle")
-  [ "$size" -lt "$max_bundle" ] || fail "the bundle has $size bytes, the limit is $max_bundle. $(du -a "$work/$name" | sort -rn | sed -n '2,6s/.*\///p' | xargs echo The largest:)"
+  if [ "$size" -ge "$max_bundle" ]; then
+    du -a "$work/$name" | sort -rn | head -n 8 >&2
+    fail "the bundle would have $size bytes, the limit is $max_bundle; its largest files are above, in KB"
+  fi
   mv "$work/bundle" "$1"
-  say "$1: $size bytes, $(find "$work/$name/lib" -type f | wc -l) libraries. There: tar xzf $(basename "$1") && $name/gpu_check.sh"
+  needs=$(find "$work/$name/bin" "$work/$name/lib" -type f -exec objdump -T {} + 2>/dev/null | grep -o 'GLIBC_2\.[0-9]*' | sort -Vu | tail -n 1)
+  say "$1: $size bytes, $(find "$work/$name/lib" -type f | wc -l) libraries; needs ${needs/_/ }, libstdc++ as here, and LibTorch of the same version"
+  say "there: tar xzf $(basename "$1") && $name/gpu_check.sh"
 }
 
 find_script() {

@@ -15,7 +15,8 @@ NEEDS_PROGRAM = unittest.skipUnless((BIN / "gpu_img2img").exists(), "the benchma
 
 
 def check(*arguments, **env):
-    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, timeout=500, env={**os.environ, "OMP_NUM_THREADS": "1", "SYNCDR_BIN": str(BIN), **env})
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "SYNCDR_BIN": str(BIN), **env}
+    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, timeout=500, env=env)
 
 
 class GpuCheck(unittest.TestCase):
@@ -55,7 +56,7 @@ class GpuCheck(unittest.TestCase):
         with tarfile.open(bundle) as archive:
             names = {pathlib.PurePath(name).name for name in archive.getnames()}
         self.assertLessEqual({"gpu_img2img", "gpu_check.sh", "gpu_img2img_diffusers.py"}, names)
-        self.assertFalse([name for name in names if name.startswith(("libtorch", "libc10", "libcud", "libcublas", "libc.so", "ld-linux"))])
+        self.assertFalse([name for name in names if name.startswith(("libtorch", "libc10", "libcud", "libcublas", "libc.so", "libstdc++", "ld-linux"))])
 
 
 if __name__ == "__main__":

@@ -188,6 +188,9 @@ class Task {
   diffusion::PipelineNoise noise_;
 };
 
+/// A CPU records nothing: a row must not look as if it had.
+std::string graph_row(const std::string& before, c10::Device device) { return before + (device.is_cpu() ? "CUDA graph (none on a CPU)" : "CUDA graph"); }
+
 bool compare(const std::string& row, const at::Tensor& result, const at::Tensor& reference, double limit) {
   const at::Tensor expected = reference.to(at::kCPU, at::kDouble);
   const double error = ((result.to(at::kCPU, at::kDouble) - expected).norm() / expected.norm()).item<double>();
@@ -224,7 +227,7 @@ bool compare_recorded(const fs::path& checkpoint, c10::Device device) {
   const at::Tensor expected = task.img2img(task.guidance(other_prompt));
   task.model().record_steps(true);
   task.img2img(task.guidance(first_prompt));
-  return compare("parity CUDA graph bf16", task.img2img(task.guidance(other_prompt)), expected, 1e-3);
+  return compare(graph_row("parity ", device) + " bf16", task.img2img(task.guidance(other_prompt)), expected, 1e-3);
 }
 
 bool parity(c10::Device device) {
@@ -235,9 +238,10 @@ bool parity(c10::Device device) {
   bench::write_random_checkpoint(plain, bench::small_sizes(4), at::kFloat);
   bench::write_random_checkpoint(instruct, bench::small_sizes(8), at::kFloat);
   bool ok = guarded("FLOP counter", [&] { return check_flop_counter(device); });
-  ok &= guarded("parity img2img", [&] { return compare_devices(plain, device, "img2img", [](Task& task) { return task.img2img(task.guidance(first_prompt)); }); });
+  const auto img2img = [](Task& task) { return task.img2img(task.guidance(first_prompt)); };
+  ok &= guarded("parity img2img", [&] { return compare_devices(plain, device, "img2img", img2img); });
   ok &= guarded("parity instruct", [&] { return compare_devices(instruct, device, "instruct", [](Task& task) { return task.instruct(); }); });
-  return guarded("parity CUDA graph bf16", [&] { return compare_recorded(plain, device); }) && ok;
+  return guarded("parity CUDA graph", [&] { return compare_recorded(plain, device); }) && ok;
 }
 
 /// Operations of one call of img2img, all networks but the text's.
@@ -257,8 +261,9 @@ bool report_unet_call(Task& task, int64_t batch, int64_t side) {
   task.model().unet()->forward(sample, 500.0, text);
   std::string parts;
   for (const auto& [name, count] : counter.by_operator()) parts += fmt::format(", {} {:.0f} %", name.substr(6), 100 * count / counter.total());
-  return report(fmt::format("UNet, {} x {} latents, batch {}", shape[2], shape[3], batch), fmt::format("{:.4g} TFLOP a call{}", counter.total() / 1e12, parts), true,
-                {{"tflop", counter.total() / 1e12}});
+  const double tflop = counter.total() / 1e12;
+  return report(fmt::format("UNet, {} x {} latents, batch {}", shape[2], shape[3], batch), fmt::format("{:.4g} TFLOP a call{}", tflop, parts), true,
+                {{"tflop", tflop}});
 }
 
 /// Images a second of img2img, its prompts encoded before: the median round.
@@ -278,8 +283,9 @@ bool report_speed(Task& task, const Options& options, int64_t batch, int64_t sid
   const double median = seconds[static_cast<size_t>(options.rounds / 2)], images = static_cast<double>(batch) / median;
   task.model().record_steps(false);
   const double tflops = count_operations(task, guidance) / median / 1e12;
-  return report(fmt::format("img2img {} px batch {}, {}", side, batch, recorded ? "CUDA graph" : "no graph"), fmt::format("{:.3g} images/s, {:.3g} TFLOP/s", images, tflops),
-                true, {{"batch", batch}, {"images_per_second", images}, {"tflops", tflops}});
+  const std::string row = fmt::format("img2img {} px batch {}, {}", side, batch, recorded ? graph_row("", task.model().device()) : "no graph");
+  return report(row, fmt::format("{:.3g} images/s, {:.3g} TFLOP/s", images, tflops), true,
+                {{"batch", batch}, {"images_per_second", images}, {"tflops", tflops}});
 }
 
 bool report_parts(Task& task, int64_t batch) {
@@ -312,8 +318,8 @@ bool speed(const Options& options, c10::Device device) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app("img2img on a GPU, for launch/gpu_check.sh", "gpu_img2img");
-  app.add_option("what", options.what, "parity: against the CPU, a small model; speed: images/s, TFLOP/s and parts, Stable Diffusion 1.5's sizes; flops: of its UNet; start: "
-                                     "nothing")
+  app.add_option("what", options.what,
+                 "parity: against the CPU, a small model; speed: images/s, TFLOP/s and parts, Stable Diffusion 1.5's sizes; flops: of its UNet; start: nothing")
       ->required()
       ->check(CLI::IsMember({"parity", "speed", "flops", "start"}));
   app.add_option("--device", options.device, "cuda, cuda:1, cpu");
