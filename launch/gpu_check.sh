@@ -7,6 +7,7 @@
 # usage: launch/gpu_check.sh --bundle FILE.tar.gz     packs it with the program and its libraries (not LibTorch's, CUDA's, glibc's, GCC's), for a machine
 #                                                     that has a GPU and LibTorch but not what building needs
 # Programs: SYNCDR_BIN, bin/ beside this script (a bundle), or build/release/bin (cmake --build build/release --target gpu_img2img).
+# Needs 2.2 GB in TMPDIR and about 6 GB of memory: Stable Diffusion 1.5's sizes with random weights, written and read. A step may take half an hour.
 # LibTorch: LIBTORCH, Torch_DIR, the torch that PYTHON (python3) would import, or launch/setup.sh's; of the version the program was built with.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
