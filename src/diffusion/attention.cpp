@@ -1,9 +1,8 @@
 #include "attention.h"
 
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include "flash_attention.h"
 #include "resnet_block.h"
 
 namespace syncdr::diffusion {
@@ -29,11 +28,11 @@ AttentionConfig attention_of(const TransformerConfig& config, bool reads_text) {
 
 AttentionImpl::AttentionImpl(const AttentionConfig& config)
     : config_(config),
-      query_(register_module("to_q", linear(config.width, config.width, config.bias))),
-      key_(register_module("to_k", linear(reads_text() ? config.text_width : config.width, config.width, config.bias))),
-      value_(register_module("to_v", linear(reads_text() ? config.text_width : config.width, config.width, config.bias))) {
-  out_ = linear(config.width, config.width);
-  register_list(*this, "to_out", std::vector<torch::nn::Linear>{out_});  // the original's second entry is dropout
+      query_(register_module("to_q", dense(config.width, config.width, config.bias))),
+      key_(register_module("to_k", dense(reads_text() ? config.text_width : config.width, config.width, config.bias))),
+      value_(register_module("to_v", dense(reads_text() ? config.text_width : config.width, config.width, config.bias))) {
+  out_ = dense(config.width, config.width);
+  register_list(*this, "to_out", std::vector<Dense>{out_});  // the original's second entry is dropout
 }
 
 at::Tensor AttentionImpl::split_heads(const at::Tensor& rows) const {
@@ -44,34 +43,32 @@ KeyValue AttentionImpl::keys_of(const at::Tensor& source) {
   return {.key = split_heads(key_->forward(source)), .value = split_heads(value_->forward(source))};
 }
 
-at::Tensor AttentionImpl::attend(const at::Tensor& x, const KeyValue& keys) {
+at::Tensor AttentionImpl::attend(const at::Tensor& x, const KeyValue& keys, const at::Tensor& residual) {
   const int64_t batch = x.size(0);
   const auto for_all = [&](const at::Tensor& of_text) { return of_text.size(0) == batch ? of_text : of_text.expand({batch, -1, -1, -1}); };
-  const at::Tensor mixed = at::scaled_dot_product_attention(split_heads(query_->forward(x)), for_all(keys.key), for_all(keys.value));
-  return out_->forward(mixed.transpose(1, 2).reshape(x.sizes()));
+  const at::Tensor query = split_heads(query_->forward(x)), key = for_all(keys.key), value = for_all(keys.value);
+  if (infers_on_cpu(x) && attention_takes(query, key, value)) return out_->forward(flash_attention(query, key, value), residual);
+  return out_->forward(at::scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(x.sizes()), residual);
 }
 
-at::Tensor AttentionImpl::forward(const at::Tensor& x, const TextContext& text) {
-  if (!reads_text()) return forward(x);
-  return attend(x, text.prepared.empty() ? keys_of(text.text) : text.prepared.at(place_));
+at::Tensor AttentionImpl::forward(const at::Tensor& x, const TextContext& text, const at::Tensor& residual) {
+  if (!reads_text()) return attend(x, keys_of(x), residual);
+  return attend(x, text.prepared.empty() ? keys_of(text.text) : text.prepared.at(place_), residual);
 }
 
 PixelAttentionImpl::PixelAttentionImpl(int64_t channels, int64_t groups, double epsilon)
     : AttentionImpl({.width = channels, .heads = 1, .bias = true}),
       norm_(register_module("group_norm", group_norm(groups, channels, epsilon))) {}
 
-at::Tensor PixelAttentionImpl::forward_pixels(const at::Tensor& x) { return x + map_of(forward(rows_of(norm_->forward(x))), x); }
+at::Tensor PixelAttentionImpl::forward_pixels(const at::Tensor& x) { return x + map_of(forward(rows_of(norm_pixels(norm_, x))), x); }
 
-GegluImpl::GegluImpl(int64_t width) : in_(linear(width, 8 * width)), out_(linear(4 * width, width)) {
+GegluImpl::GegluImpl(int64_t width) : in_(dense(width, 8 * width)), out_(dense(4 * width, width)) {
   const auto net = register_module("net", std::make_shared<torch::nn::Module>());
   net->register_module("0", std::make_shared<torch::nn::Module>())->register_module("proj", in_);
   net->register_module("2", out_);  // 1 is dropout
 }
 
-at::Tensor GegluImpl::forward(const at::Tensor& x) {
-  const std::vector<at::Tensor> halves = in_->forward(x).chunk(2, -1);
-  return out_->forward(halves[0] * at::gelu(halves[1]));
-}
+at::Tensor GegluImpl::forward(const at::Tensor& x, const at::Tensor& residual) { return out_->forward(in_->forward_geglu(x), residual); }
 
 TransformerLayerImpl::TransformerLayerImpl(const TransformerConfig& config)
     : norm1_(register_module("norm1", layer_norm(config.channels))),
@@ -82,21 +79,21 @@ TransformerLayerImpl::TransformerLayerImpl(const TransformerConfig& config)
       feed_forward_(register_module("ff", Geglu(config.channels))) {}
 
 at::Tensor TransformerLayerImpl::forward(const at::Tensor& input, const TextContext& text) {
-  at::Tensor x = input + attention1_->forward(norm1_->forward(input), text);
-  x = x + attention2_->forward(norm2_->forward(x), text);
-  return x + feed_forward_->forward(norm3_->forward(x));
+  at::Tensor x = attention1_->forward(norm1_->forward(input), text, input);
+  x = attention2_->forward(norm2_->forward(x), text, x);
+  return feed_forward_->forward(norm3_->forward(x), x);
 }
 
-at::Tensor TransformerImpl::Projection::operator()(const at::Tensor& rows) {
-  return linear ? linear->forward(rows) : at::linear(rows, conv->weight.flatten(1), conv->bias);
+at::Tensor TransformerImpl::Projection::operator()(const at::Tensor& rows, const at::Tensor& residual) {
+  return linear ? linear->forward(rows, residual) : conv->forward_rows(rows, residual);
 }
 
 TransformerImpl::Projection TransformerImpl::projection(const char* name, const TransformerConfig& config) {
   Projection made;
   if (config.linear_projection)
-    made.linear = register_module(name, linear(config.channels, config.channels));
+    made.linear = register_module(name, dense(config.channels, config.channels));
   else
-    made.conv = register_module(name, conv1x1(config.channels, config.channels));
+    made.conv = register_module(name, packable_conv1x1(config.channels, config.channels));
   return made;
 }
 
@@ -109,9 +106,9 @@ TransformerImpl::TransformerImpl(const TransformerConfig& config)
 }
 
 at::Tensor TransformerImpl::forward(const at::Tensor& x, const TextContext& text) {
-  at::Tensor rows = in_(rows_of(norm_->forward(x)));
+  at::Tensor rows = in_(rows_of(norm_pixels(norm_, x)));
   for (TransformerLayer& layer : layers_) rows = layer->forward(rows, text);
-  return x + map_of(out_(rows), x);
+  return map_of(out_(rows, rows_of(x)), x);
 }
 
 }  // namespace syncdr::diffusion

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "layers.h"
 #include "syncdr/diffusion/unet.h"
 
 /// Attention of UNet and autoencoder. Parameters are named as in diffusers.
@@ -26,18 +27,18 @@ class AttentionImpl : public torch::nn::Module {
   void set_place(size_t place) { place_ = place; }
   /// [B, L, text_width or C] -> [B, heads, L, C / heads] each
   KeyValue keys_of(const at::Tensor& source);
-  /// x [B, N, C] -> [B, N, C]
-  at::Tensor forward(const at::Tensor& x, const TextContext& text);
+  /// x [B, N, C] -> [B, N, C]; residual is added where it is defined
+  at::Tensor forward(const at::Tensor& x, const TextContext& text, const at::Tensor& residual = {});
   /// Self-attention.
-  at::Tensor forward(const at::Tensor& x) { return attend(x, keys_of(x)); }
+  at::Tensor forward(const at::Tensor& x) { return attend(x, keys_of(x), {}); }
 
  private:
-  at::Tensor attend(const at::Tensor& x, const KeyValue& keys);
+  at::Tensor attend(const at::Tensor& x, const KeyValue& keys, const at::Tensor& residual);
   at::Tensor split_heads(const at::Tensor& rows) const;  ///< [B, N, C] -> [B, heads, N, C / heads], a view
 
   AttentionConfig config_;
   size_t place_ = 0;
-  torch::nn::Linear query_, key_, value_, out_{nullptr};
+  Dense query_, key_, value_, out_{nullptr};
 };
 TORCH_MODULE(Attention);
 
@@ -67,10 +68,11 @@ struct TransformerConfig {
 class GegluImpl : public torch::nn::Module {
  public:
   explicit GegluImpl(int64_t width);
-  at::Tensor forward(const at::Tensor& x);
+  /// residual is added where it is defined.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& residual = {});
 
  private:
-  torch::nn::Linear in_{nullptr}, out_{nullptr};
+  Dense in_{nullptr}, out_{nullptr};
 };
 TORCH_MODULE(Geglu);
 
@@ -97,9 +99,9 @@ class TransformerImpl : public torch::nn::Module {
  private:
   /// A linear layer over channels, stored as such or as a 1x1 convolution.
   struct Projection {
-    torch::nn::Linear linear{nullptr};
-    torch::nn::Conv2d conv{nullptr};
-    at::Tensor operator()(const at::Tensor& rows);
+    Dense linear{nullptr};
+    Conv1x1 conv{nullptr};
+    at::Tensor operator()(const at::Tensor& rows, const at::Tensor& residual = {});
   };
   Projection projection(const char* name, const TransformerConfig& config);
 

@@ -2,6 +2,7 @@
 
 #include <torch/utils.h>
 
+#include "layers.h"
 #include "step_graph.h"
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/autoencoder.h"
@@ -20,6 +21,7 @@ Network placed(Network network, c10::ScalarType dtype, c10::Device device) {
   network->to(device, dtype);
   network->eval();
   for (at::Tensor& parameter : network->parameters()) parameter.set_requires_grad(false);
+  pack_weights(*network);
   return network;
 }
 

@@ -4,9 +4,23 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
+#include "fast_norm.h"
+
 namespace syncdr::diffusion {
 
-at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x) { return at::silu(norm->forward(x)); }
+namespace {
+
+bool takes_fast_norm(const at::Tensor& x) { return infers_on_cpu(x) && fast_norm_takes(x.size(1)); }
+
+at::Tensor normalized(torch::nn::GroupNorm& norm, const at::Tensor& x, bool with_silu) {
+  return fast_group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, norm->options.eps(), with_silu);
+}
+
+}  // namespace
+
+at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x) { return takes_fast_norm(x) ? normalized(norm, x, true) : at::silu(norm->forward(x)); }
+
+at::Tensor norm_pixels(torch::nn::GroupNorm& norm, const at::Tensor& x) { return takes_fast_norm(x) ? normalized(norm, x, false) : norm->forward(x); }
 
 void make_channels_last(torch::nn::Module& module) {
   for (at::Tensor& parameter : module.parameters()) {
@@ -18,17 +32,15 @@ ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
     : output_scale_(config.output_scale),
       norm1_(register_module("norm1", group_norm(config.groups, config.in, config.epsilon))),
       norm2_(register_module("norm2", group_norm(config.groups, config.out, config.epsilon))),
-      conv1_(register_module("conv1", conv3x3(config.in, config.out))),
-      conv2_(register_module("conv2", conv3x3(config.out, config.out))) {
-  if (config.time_width > 0) time_ = register_module("time_emb_proj", linear(config.time_width, config.out));
-  if (config.in != config.out) shortcut_ = register_module("conv_shortcut", conv1x1(config.in, config.out));
+      conv1_(register_module("conv1", packable_conv3x3(config.in, config.out))),
+      conv2_(register_module("conv2", packable_conv3x3(config.out, config.out))) {
+  if (config.time_width > 0) time_ = register_module("time_emb_proj", dense(config.time_width, config.out));
+  if (config.in != config.out) shortcut_ = register_module("conv_shortcut", packable_conv1x1(config.in, config.out));
 }
 
 at::Tensor ResnetBlockImpl::forward(const at::Tensor& x, const at::Tensor& time) {
-  at::Tensor inner = conv1_->forward(norm_silu(norm1_, x));
-  if (time_) inner = inner + time_->forward(time).unsqueeze(-1).unsqueeze(-1);
-  inner = conv2_->forward(norm_silu(norm2_, inner));
-  const at::Tensor sum = (shortcut_ ? shortcut_->forward(x) : x) + inner;
+  const at::Tensor inner = conv1_->forward(norm_silu(norm1_, x), time_ ? time_->forward(time) : at::Tensor());
+  const at::Tensor sum = conv2_->forward(norm_silu(norm2_, inner), {}, shortcut_ ? shortcut_->forward(x) : x);
   return output_scale_ == 1 ? sum : sum / output_scale_;
 }
 
@@ -37,7 +49,7 @@ DownsampleImpl::DownsampleImpl(int64_t channels, int64_t padding)
 
 at::Tensor DownsampleImpl::forward(const at::Tensor& x) { return conv_->forward(padding_ == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x); }
 
-UpsampleImpl::UpsampleImpl(int64_t channels) : conv_(register_module("conv", conv3x3(channels, channels))) {}
+UpsampleImpl::UpsampleImpl(int64_t channels) : conv_(register_module("conv", packable_conv3x3(channels, channels))) {}
 
 at::Tensor UpsampleImpl::forward(const at::Tensor& x, int64_t height, int64_t width) {
   return conv_->forward(at::upsample_nearest2d(x, {height, width}));

@@ -27,8 +27,9 @@ class ResnetBlockImpl : public torch::nn::Module {
  private:
   double output_scale_;
   torch::nn::GroupNorm norm1_, norm2_;
-  torch::nn::Conv2d conv1_, conv2_, shortcut_{nullptr};
-  torch::nn::Linear time_{nullptr};
+  Conv3x3 conv1_, conv2_;
+  Conv1x1 shortcut_{nullptr};
+  Dense time_{nullptr};
 };
 TORCH_MODULE(ResnetBlock);
 
@@ -52,11 +53,14 @@ class UpsampleImpl : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& x, int64_t height, int64_t width);
 
  private:
-  torch::nn::Conv2d conv_;
+  Conv3x3 conv_;
 };
 TORCH_MODULE(Upsample);
 
+/// A group norm, and SiLU behind it. [B, C, H, W] -> the same
 at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x);
+/// A group norm alone.
+at::Tensor norm_pixels(torch::nn::GroupNorm& norm, const at::Tensor& x);
 
 /// Registers modules (holders or shared pointers) as NAME.0, NAME.1, ... of the parent.
 template <class Modules>

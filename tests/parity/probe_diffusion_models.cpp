@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "layers.h"
 #include "probe.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/unet.h"
@@ -8,17 +9,18 @@ using namespace syncdr;
 
 SYNCDR_PROBE(unet,
              "--model: a checkpoint, or its unet. sample.K [B, C, h, w], timesteps.K [B] or [], text.K [B, L, D]\n"
-             "-> output.K [B, C, h, w]; prepared.K, the same with the text's keys and values computed before") {
+             "-> output.K [B, C, h, w]; prepared.K, the same with the text's keys and values computed before and weights packed, as pipelines do") {
   const torch::NoGradGuard no_grad;
-  diffusion::UNet unet = diffusion::load_unet(parity::component_of(model, "unet"));
+  diffusion::UNet unet = diffusion::load_unet(parity::component_of(model, "unet")), packed = diffusion::load_unet(parity::component_of(model, "unet"));
+  diffusion::pack_weights(*packed);
   io::NamedTensors out;
   for (size_t k = 0; in.contains(fmt::format("sample.{}", k)); ++k) {
     const at::Tensor &sample = in.at(fmt::format("sample.{}", k)), &times = in.at(fmt::format("timesteps.{}", k)),
                      &text = in.at(fmt::format("text.{}", k));
     out.emplace(fmt::format("output.{}", k), unet->forward(sample, times, text));
-    const diffusion::TextContext prepared = unet->prepare(text);
+    const diffusion::TextContext prepared = packed->prepare(text);
     out.emplace(fmt::format("prepared.{}", k),
-                times.dim() == 0 ? unet->forward(sample, times.item<double>(), prepared) : unet->forward(sample, times, prepared));
+                times.dim() == 0 ? packed->forward(sample, times.item<double>(), prepared) : packed->forward(sample, times, prepared));
   }
   return out;
 }
@@ -28,6 +30,7 @@ SYNCDR_PROBE(vae_encode,
              "-> mean.K, logvar.K, sample.K [B, C, h, w], not scaled; scaling_factor [1] float64") {
   const torch::NoGradGuard no_grad;
   diffusion::Autoencoder autoencoder = diffusion::load_autoencoder(parity::component_of(model, "vae"));
+  diffusion::pack_weights(*autoencoder);
   io::NamedTensors out{{"scaling_factor", at::tensor({autoencoder->config().scaling_factor}, at::kDouble)}};
   for (size_t k = 0; in.contains(fmt::format("images.{}", k)); ++k) {
     const diffusion::LatentDistribution latents = autoencoder->encode(in.at(fmt::format("images.{}", k)));
@@ -41,6 +44,7 @@ SYNCDR_PROBE(vae_encode,
 SYNCDR_PROBE(vae_decode, "--model: a checkpoint, or its vae. noise.K [B, C, h, w], taken for latents, not scaled -> images.K [B, 3, H, W]") {
   const torch::NoGradGuard no_grad;
   diffusion::Autoencoder autoencoder = diffusion::load_autoencoder(parity::component_of(model, "vae"));
+  diffusion::pack_weights(*autoencoder);
   io::NamedTensors out;
   for (size_t k = 0; in.contains(fmt::format("noise.{}", k)); ++k)
     out.emplace(fmt::format("images.{}", k), autoencoder->decode(in.at(fmt::format("noise.{}", k))));

@@ -105,7 +105,7 @@ def compare_unet(name, config):
     for k, original in enumerate(originals):
         times = given[f"timesteps.{k}"].tolist()
         check(f"UNet {name} {list(original.shape)} t = {times}", ours[f"output.{k}"], original, UNET_TOLERANCE)
-        check(f"UNet {name} {list(original.shape)} prepared text", ours[f"prepared.{k}"], original, UNET_TOLERANCE)
+        check(f"UNet {name} {list(original.shape)} packed weights and prepared text", ours[f"prepared.{k}"], original, UNET_TOLERANCE)
 
 
 def spread_variances(model):
