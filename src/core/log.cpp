@@ -36,6 +36,8 @@ void set_log_rank(int rank, int ranks) {
   if (ranks > 1) logger().set_pattern(fmt::format("%H:%M:%S %L [{}/{}] %v", rank, ranks));
 }
 
+int log_rank() { return own_rank; }
+
 void set_log_level(LogLevel level) { logger().set_level(level_of(level)); }
 
 void detail::log_line(LogLevel level, std::string_view line) {

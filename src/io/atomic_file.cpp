@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 
 #include "syncdr/core/error.h"
+#include "syncdr/core/fault.h"
 #include "syncdr/io/file.h"
 #include "system_error.h"
 
@@ -25,8 +27,8 @@ void sync_path(const fs::path& path, int flags) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), temporary_(path_) {
-  temporary_ += ".tmp";
+AtomicFile::AtomicFile(fs::path path, const std::string& token) : path_(std::move(path)), temporary_(path_) {
+  temporary_ += token.empty() ? ".tmp" : "." + token + ".tmp";
   std::error_code error;
   fs::create_directories(folder_of(path_), error);
   if (error) throw core::IoError("{}: the folder cannot be made: {}", folder_of(path_).string(), error.message());
@@ -39,21 +41,52 @@ AtomicFile::~AtomicFile() {
   if (!committed_) fs::remove(temporary_, ignored);
 }
 
-void AtomicFile::commit() {
+void AtomicFile::sync() {
+  core::fault_point("file.before_fsync", path_.native());
   sync_file(temporary_);  // before the rename, or a power cut may leave the name with no content
+  core::fault_point("file.before_rename", path_.native());
+}
+
+void AtomicFile::commit() {
+  sync();
   std::error_code error;
   fs::rename(temporary_, path_, error);
   if (error) throw core::IoError("{}: cannot be renamed to {}: {}", temporary_.string(), path_.string(), error.message());
   committed_ = true;
+  core::fault_point("file.after_rename", path_.native());
   sync_folder(folder_of(path_));
 }
 
-void write_file(const fs::path& path, std::string_view content) {
-  AtomicFile file(path);
+bool AtomicFile::commit_unless_there() {
+  if (!fs::exists(temporary_)) return false;
+  sync();
+  // A rename would replace what another process has finished meanwhile; a link does not, on NFS neither.
+  if (::link(temporary_.c_str(), path_.c_str()) != 0) {
+    if (errno == EEXIST || errno == ENOENT) return false;
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw core::IoError("{}: cannot be linked to {}: {}", temporary_.string(), path_.string(), reason());
+    if (fs::exists(path_)) return false;  // a file system without links: as near as it can be had
+    commit();
+    return true;
+  }
+  core::fault_point("file.after_rename", path_.native());
+  sync_folder(folder_of(path_));
+  return true;  // the destructor removes the temporary name
+}
+
+void write_file(const fs::path& path, std::string_view content, const std::string& token) {
+  AtomicFile file(path, token);
   OutputFile out(file.temporary());
   out.write(content);
   out.close();
   file.commit();
+}
+
+bool write_new_file(const fs::path& path, std::string_view content, const std::string& token) {
+  AtomicFile file(path, token);
+  OutputFile out(file.temporary());
+  out.write(content);
+  out.close();
+  return file.commit_unless_there();
 }
 
 std::string read_file(const fs::path& path, uint64_t max_bytes) {

@@ -10,6 +10,7 @@ enum class LogLevel { debug, info, warning, error, off };
 
 /// Rank and number of ranks shown in each line. Rank 0 alone prints `info`; every rank prints warnings and errors.
 void set_log_rank(int rank, int ranks);
+int log_rank();
 void set_log_level(LogLevel level);
 
 namespace detail {

@@ -15,22 +15,29 @@ namespace syncdr::io {
 ///     file.commit();   // fsync, rename, fsync of the folder
 class AtomicFile {
  public:
-  /// Removes a left-over temporary of an earlier, killed run. Creates the parent folder if it is missing.
-  explicit AtomicFile(std::filesystem::path path);
+  /// Creates the parent folder if it is missing. Where several processes may write the same file, each names its temporary by a token of its own
+  /// (process_token); without one a left-over temporary of an earlier, killed run is removed.
+  explicit AtomicFile(std::filesystem::path path, const std::string& token = {});
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
-  const std::filesystem::path& temporary() const { return temporary_; }  ///< PATH.tmp
+  const std::filesystem::path& temporary() const { return temporary_; }  ///< PATH.tmp or PATH.TOKEN.tmp
   void commit();
+  /// commit(), but a file that is there already stays as it is; atomic among processes of all hosts. False: nothing remains of this one, because
+  /// another is there, or because somebody has removed the temporary.
+  bool commit_unless_there();
 
  private:
+  void sync();
   std::filesystem::path path_, temporary_;
   bool committed_ = false;
 };
 
 /// The whole content, atomically.
-void write_file(const std::filesystem::path& path, std::string_view content);
+void write_file(const std::filesystem::path& path, std::string_view content, const std::string& token = {});
+/// The same, unless the file is there: false.
+bool write_new_file(const std::filesystem::path& path, std::string_view content, const std::string& token);
 /// The whole content. Throws DataError if the file is missing or larger than max_bytes.
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes = uint64_t{1} << 30);
 void sync_file(const std::filesystem::path& path);

@@ -1,0 +1,225 @@
+#include "syncdr/io/claims.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "syncdr/core/error.h"
+#include "syncdr/core/fault.h"
+#include "syncdr/core/log.h"
+#include "syncdr/io/file.h"
+#include "syncdr/io/hash.h"
+#include "system_error.h"
+
+namespace syncdr::io {
+namespace fs = std::filesystem;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::string_view mark = ".claim-";
+
+std::string first_line(const fs::path& file) {
+  std::ifstream stream(file);
+  std::string line;
+  std::getline(stream, line);
+  return line;
+}
+
+/// Process ids mean the same to all processes of one boot and one process namespace.
+const std::string& machine() {
+  static const std::string text = [] {
+    std::error_code ignored;
+    const auto space = fs::read_symlink("/proc/self/ns/pid", ignored).string();
+    return hash128(first_line("/proc/sys/kernel/random/boot_id") + space).substr(0, 12);
+  }();
+  return text;
+}
+
+/// When a process that runs began, in ticks since boot: its id may be another's later. Empty: there is none.
+std::string start_of(const std::string& pid) {
+  const auto line = first_line("/proc/" + pid + "/stat");
+  const auto name_end = line.rfind(')');  // a program's name may hold spaces
+  if (name_end == std::string::npos) return "";
+  std::istringstream fields(line.substr(name_end + 1));
+  std::string state, field;
+  fields >> state;  // the third field; a zombie has ended
+  if (state == "Z" || state == "X") return "";
+  for (int index = 4; index <= 22; ++index) fields >> field;
+  return field;
+}
+
+/// NAME and G of NAME.claim-G.
+std::optional<std::pair<std::string, int64_t>> parse_claim(const std::string& file) {
+  const auto at = file.rfind(mark);
+  if (at == std::string::npos) return std::nullopt;
+  int64_t generation = -1;
+  const char* const end = file.data() + file.size();
+  const auto [rest, error] = std::from_chars(file.data() + at + mark.size(), end, generation);
+  if (error != std::errc() || rest != end || generation < 0) return std::nullopt;
+  return std::pair(file.substr(0, at), generation);
+}
+
+/// What stands between the last two dots of NAME.TOKEN.tmp.
+std::string token_of_temporary(const std::string& file) {
+  const auto stem = file.substr(0, file.size() - 4);
+  const auto dot = stem.rfind('.');
+  return dot == std::string::npos ? "" : stem.substr(dot + 1);
+}
+
+/// Time of modification in nanoseconds; nothing if the file is gone. Opened first: NFS answers from a cache unless a file is opened.
+std::optional<int64_t> modified(const fs::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) return std::nullopt;
+  struct stat status {};
+  const bool known = ::fstat(descriptor, &status) == 0;
+  ::close(descriptor);
+  if (!known) return std::nullopt;
+  return int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+}
+
+void remove_quietly(const fs::path& file) {
+  std::error_code ignored;
+  fs::remove(file, ignored);
+}
+
+}  // namespace
+
+std::string process_token() {
+  const auto pid = std::to_string(::getpid());
+  return fmt::format("{}-{}-{}", machine(), pid, start_of(pid));
+}
+
+std::optional<bool> has_ended(const std::string& token) {
+  const auto first = token.find('-'), last = token.rfind('-');
+  if (first == std::string::npos || first == last || token.substr(0, first) != machine()) return std::nullopt;
+  const auto pid = token.substr(first + 1, last - first - 1);
+  if (pid.empty() || pid.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  return start_of(pid) != token.substr(last + 1);
+}
+
+Claims::Claims(fs::path folder, std::string owner, Milliseconds timeout)
+    : folder_(std::move(folder)), owner_(std::move(owner)), interval_(timeout / 6), thread_([this] { keep_alive(); }) {}
+
+Claims::~Claims() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+  const auto names = held_;
+  for (const auto& [name, generation] : names) release(name);
+}
+
+fs::path Claims::path_of(const std::string& name, int64_t generation) const { return folder_ / fmt::format("{}{}{}", name, mark, generation); }
+
+bool Claims::take(const std::string& name, int64_t generation) {
+  const auto path = path_of(name, generation);
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor < 0 && errno == EEXIST) return false;
+  if (descriptor < 0) throw core::IoError("{}: cannot be created: {}", path.string(), reason());
+  {
+    const std::lock_guard lock(mutex_);
+    held_[name] = generation;
+  }
+  const auto text = fmt::format("{}\n{}\n", process_token(), owner_);
+  const bool written = ::write(descriptor, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const auto why = written ? "" : reason();
+  ::close(descriptor);
+  if (!written) {
+    release(name);
+    throw core::IoError("{}: writing failed: {}", path.string(), why);
+  }
+  core::fault_point("claim.created", path.native());
+  return true;
+}
+
+void Claims::release(const std::string& name) {
+  std::unique_lock lock(mutex_);
+  const auto found = held_.find(name);
+  if (found == held_.end()) return;
+  const auto generation = found->second;
+  held_.erase(found);
+  lock.unlock();
+  core::fault_point("claim.before_release", (folder_ / name).native());
+  // The last one goes last: an earlier one alone would look like a dead owner's.
+  for (int64_t earlier = 0; earlier <= generation; ++earlier) remove_quietly(path_of(name, earlier));
+}
+
+bool Claims::lost(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = held_.find(name);
+  return found == held_.end() || !fs::exists(path_of(name, found->second)) || fs::exists(path_of(name, found->second + 1));
+}
+
+void Claims::keep_alive() {
+  std::unique_lock lock(mutex_);
+  while (!wake_.wait_for(lock, interval_, [this] { return ending_; })) {
+    const auto held = held_;
+    lock.unlock();
+    const timespec now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};  // the file server's time where there is one
+    for (const auto& [name, generation] : held) ::utimensat(AT_FDCWD, path_of(name, generation).c_str(), now, 0);
+    lock.lock();
+  }
+}
+
+bool ClaimedFolder::is_dead(const std::string& file, const std::string& token) {
+  if (const auto ended = has_ended(token)) return *ended;
+  const auto changed = modified(folder_ / file);
+  if (!changed) return false;  // just gone
+  const auto now = Clock::now();
+  auto& seen = seen_.try_emplace(file, Seen{*changed, now}).first->second;
+  if (seen.changed != *changed) seen = {*changed, now};
+  return now - seen.since >= timeout_;
+}
+
+ClaimedFolder::View ClaimedFolder::look() {
+  std::vector<std::string> files;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) files.push_back(entry->path().filename().string());
+  if (error) throw core::IoError("{}: cannot be listed: {}", folder_.string(), error.message());
+
+  View view;
+  std::vector<std::string> gone;
+  for (const auto& file : files) {
+    if (const auto claim = parse_claim(file)) {
+      auto& [generation, dead] = view.claims.try_emplace(claim->first, Claim{.generation = -1}).first->second;
+      generation = std::max(generation, claim->second);
+    } else if (!file.ends_with(".tmp")) {
+      view.files.insert(file);
+    } else if (const auto token = token_of_temporary(file); std::count(token.begin(), token.end(), '-') != 2 || is_dead(file, token)) {
+      gone.push_back(file);  // without a token it is of no process that shares its work
+    }
+  }
+  for (auto claim = view.claims.begin(); claim != view.claims.end();) {
+    auto& [name, state] = *claim;
+    const auto file = fmt::format("{}{}{}", name, mark, state.generation);
+    state.dead = is_dead(file, first_line(folder_ / file));
+    const bool over = state.dead && view.files.contains(name);  // killed between sealing and releasing
+    for (int64_t earlier = 0; over && earlier <= state.generation; ++earlier) gone.push_back(fmt::format("{}{}{}", name, mark, earlier));
+    claim = over ? view.claims.erase(claim) : std::next(claim);
+  }
+  for (const auto& file : gone) {
+    remove_quietly(folder_ / file);
+    seen_.erase(file);
+  }
+  return view;
+}
+
+std::string ClaimedFolder::owner_of(const std::string& name, const Claim& claim) const {
+  std::ifstream stream(folder_ / fmt::format("{}{}{}", name, mark, claim.generation));
+  std::string token, owner;
+  std::getline(stream, token);
+  std::getline(stream, owner);
+  return owner.empty() ? "somebody" : owner;
+}
+
+}  // namespace syncdr::io
