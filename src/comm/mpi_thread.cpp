@@ -9,6 +9,7 @@
 #include <future>
 
 #include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
 
 namespace syncdr::comm {
 namespace {
@@ -129,8 +130,13 @@ MpiThread::MpiThread(Milliseconds deadline, std::function<void(const std::string
     started.set_value();
     run();
   });
+  auto outcome = started.get_future();
+  if (outcome.wait_for(deadline_) != std::future_status::ready) {
+    core::error("MPI did not start within {} s on this rank: a peer may not have started, or its host is out of reach", std::chrono::duration<double>(deadline_).count());
+    std::_Exit(static_cast<int>(core::ExitCode::try_again));  // nothing can interrupt MPI_Init
+  }
   try {
-    started.get_future().get();
+    outcome.get();
   } catch (...) {
     thread_.join();
     throw;
@@ -197,6 +203,7 @@ void MpiThread::start(c10::intrusive_ptr<MpiWork> work) {
 
 void MpiThread::begin(const c10::intrusive_ptr<MpiWork>& work) {
   work->awaited_.sequence = ++sequences_[work->awaited_.series];
+  set_activity(work->awaited_.name);
   if (!error_) try {
       work->start_(comm_, work->requests_);
       running_.push_back(work);
@@ -212,8 +219,9 @@ void MpiThread::set_store(c10::intrusive_ptr<c10d::Store> store) {
   call([&](MPI_Comm) { store_ = std::move(store); });
 }
 
-void MpiThread::watch(std::string series, std::string name, std::function<bool()> done) {
-  post([this, awaited = Awaited{.name = std::move(name), .series = std::move(series)}, done = std::move(done)]() mutable {
+void MpiThread::watch(std::string series, std::string name, std::function<bool()> done, Milliseconds grace) {
+  if (grace == Milliseconds(0)) set_activity(name);
+  post([this, awaited = Awaited{.name = std::move(name), .series = std::move(series), .grace = grace}, done = std::move(done)]() mutable {
     awaited.sequence = ++sequences_[awaited.series];
     watched_.push_back({std::move(awaited), std::move(done)});
   });
@@ -293,7 +301,7 @@ bool MpiThread::too_late(Awaited& awaited) {
     store_->set(key_of(awaited, job_.rank), fmt::format("{} {}", awaited.sequence, awaited.name));  // sends, waits for no answer
   }
   // Who came just before the deadline has posted only a notice later; it must not be named as missing.
-  return waited > deadline_ + notice_ + 500ms;
+  return waited > deadline_ + notice_ + 500ms + awaited.grace;
 }
 
 void MpiThread::check_deadlines() {
@@ -312,7 +320,8 @@ void MpiThread::check_deadlines() {
 std::string MpiThread::explain(const Awaited& awaited) const {
   const auto place = [&](int rank) { return fmt::format("rank {} ({})", rank, job_.hosts[static_cast<size_t>(rank)]); };
   const auto seconds = std::chrono::duration<double>(deadline_).count();
-  const auto head = fmt::format("\"{}\" missed its deadline of {} s on {}: ", awaited.name, seconds, place(job_.rank));
+  // A sign of life that gets no answer says nothing; what this rank is at does.
+  const auto head = fmt::format("\"{}\" missed its deadline of {} s on {}: ", awaited.grace.count() > 0 ? activity() : awaited.name, seconds, place(job_.rank));
   if (awaited.series == store_series) return head + fmt::format("{} does not answer", place(0));
   const auto posted = store_ ? read_posted(store_, awaited, job_.size) : std::nullopt;
   if (!posted) return head + fmt::format("{} does not answer", place(0));
@@ -324,6 +333,16 @@ std::string MpiThread::explain(const Awaited& awaited) const {
   }
   if (missing.empty()) return head + "every rank has come, but the operation did not end";
   return head + fmt::format("{} {} not come", fmt::join(missing, "; "), missing.size() == 1 ? "has" : "have");
+}
+
+void MpiThread::set_activity(const std::string& name) {
+  const std::lock_guard lock(activity_mutex_);
+  activity_ = name;
+}
+
+std::string MpiThread::activity() const {
+  const std::lock_guard lock(activity_mutex_);
+  return activity_;
 }
 
 void MpiThread::finish() {

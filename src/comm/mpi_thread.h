@@ -54,6 +54,7 @@ struct Awaited {
   std::string name;
   std::string series;    ///< sequence numbers are compared within a series: "mpi", "nccl", "store"
   int64_t sequence = 0;  ///< the same on every rank for the same operation of a series
+  Milliseconds grace{0};  ///< on top of the deadline: for what should speak only if nothing else does
   Clock::time_point begun = Clock::now();
   bool posted = false;
 };
@@ -100,7 +101,12 @@ class MpiThread {
   /// Through the store ranks tell each other what they wait for. Null: drops it.
   void set_store(c10::intrusive_ptr<c10d::Store> store);
   /// Ends the job through `fatal` if done() (polled on the MPI thread) is not true before the deadline: for waits that nothing can interrupt.
-  void watch(std::string series, std::string name, std::function<bool()> done);
+  void watch(std::string series, std::string name, std::function<bool()> done, Milliseconds grace = {});
+
+  /// How long a wait may last before others are told of it.
+  Milliseconds notice() const { return notice_; }
+  /// What this rank began last, by name.
+  std::string activity() const;
 
   /// MPI_Finalize, and the end of the thread. Called once; without it the destructor does it.
   void finish();
@@ -121,6 +127,7 @@ class MpiThread {
   bool too_late(Awaited& awaited);
   std::string explain(const Awaited& awaited) const;
   void post(std::function<void()> task);
+  void set_activity(const std::string& name);
 
   const Milliseconds deadline_, notice_;
   const std::function<void(const std::string&)> fatal_;
@@ -130,6 +137,8 @@ class MpiThread {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> tasks_;
+  mutable std::mutex activity_mutex_;
+  std::string activity_ = "starting";
 
   // Touched by the MPI thread alone.
   std::list<c10::intrusive_ptr<MpiWork>> running_;
@@ -147,8 +156,8 @@ class MpiThread {
 /// While it lives, a call that only rank 0's store can answer is watched.
 class WatchedCall {
  public:
-  WatchedCall(MpiThread& thread, const char* what) {
-    thread.watch(store_series, what, [done = done_] { return done->load(); });
+  WatchedCall(MpiThread& thread, const char* what, Milliseconds grace = {}) {
+    thread.watch(store_series, what, [done = done_] { return done->load(); }, grace);
   }
   ~WatchedCall() { *done_ = true; }
   WatchedCall(const WatchedCall&) = delete;

@@ -10,10 +10,12 @@
 #include <numeric>
 #include <set>
 
+#include "heartbeat.h"
 #include "host.h"
 #include "mpi_backend.h"
 #include "mpi_thread.h"
 #include "nccl_backend.h"
+#include "syncdr/core/fault.h"
 #include "syncdr/core/log.h"
 
 namespace syncdr::comm {
@@ -92,7 +94,9 @@ c10::Device choose_device(MpiThread& thread, const std::string& wanted) {
 }  // namespace
 
 struct World::State {
+  Milliseconds deadline;
   std::unique_ptr<MpiThread> thread;
+  std::unique_ptr<Heartbeat> heartbeat;  // of jobs of several ranks
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<ProcessGroup> group;
   c10::intrusive_ptr<MpiBackend> mpi;
@@ -129,7 +133,8 @@ bool World::State::first_to_fail() {
 }
 
 void World::State::end_job(core::ExitCode code, const std::string& message) {
-  if (first_to_fail()) {
+  static std::atomic<bool> ending{false};
+  if (!ending.exchange(true) && first_to_fail()) {
     core::error("{}", message);
   } else {
     std::this_thread::sleep_for(std::chrono::seconds(10));  // the first ends the job; this rank only stands by in case it cannot
@@ -142,6 +147,7 @@ void World::State::end_job(core::ExitCode code, const std::string& message) {
 World::World(const CommConfig& config) : state_(std::make_unique<State>()) {
   const auto deadline = milliseconds(config.deadline);
   auto& state = *state_;
+  state.deadline = deadline;
   state.thread = std::make_unique<MpiThread>(deadline, [&state](const std::string& message) { state.end_job(core::ExitCode::try_again, message); });
   const auto& job = state.job();
   core::set_log_rank(job.rank, job.size);
@@ -167,6 +173,9 @@ void World::connect(std::chrono::milliseconds deadline) {
     const WatchedCall watched(*state.thread, "connecting to the store");
     state.store = open_store(*state.thread, deadline);
     state.thread->set_store(state.store->clone());  // a connection of its own: calls of a shared one wait for each other
+    if (size() > 1)
+      state.heartbeat = std::make_unique<Heartbeat>(*state.thread, state.store->clone(), deadline,
+                                                    [&state](const std::string& message) { state.end_job(core::ExitCode::try_again, message); });
   }
   state.group = c10::make_intrusive<ProcessGroup>(state.store, rank(), size());
   state.mpi = c10::make_intrusive<MpiBackend>(*state.thread);
@@ -278,8 +287,14 @@ void World::rethrow_from_root(int64_t code, const std::string& message, const ch
 
 core::ExitCode World::finish(core::ExitCode code) {
   const auto agreed = static_cast<core::ExitCode>(all_reduce_max(static_cast<int64_t>(code), "agreeing on the exit code"));
+  core::fault_point("world.agreed");
   auto& state = *state_;
   state.finished = true;
+  const Watchdog watchdog(state.deadline, [place = fmt::format("rank {} ({})", rank(), host()), seconds = state.deadline.count() / 1000.0] {
+    core::error("{}: the job was done, but did not end within {} s: a peer has stopped or died in its last steps", place, seconds);
+    std::_Exit(static_cast<int>(core::ExitCode::try_again));
+  });
+  state.heartbeat.reset();
   if (state.nccl) state.group->getBackend(c10::kCUDA)->shutdown();
   state.group.reset();
   state.mpi.reset();

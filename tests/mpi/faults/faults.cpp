@@ -2,6 +2,7 @@
 // A rank that comes late, stops, throws or dies: what its peers do about it. expect.sh beside this checks exit code, message and time.
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include "syncdr/comm/gradient_reducer.h"
@@ -50,6 +51,15 @@ void misbehave(comm::World& world, const std::string& mode) {
     if (world.is_root()) std::raise(SIGSTOP);
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     comm::WorkQueue(world, "units", 10).claim();
+  } else if (mode == "silent") {  // nobody waits for it, as while ranks translate
+    world.barrier("an operation before");
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));  // a sign of life later
+    if (last) std::raise(SIGSTOP);
+    stay_away();
+  } else if (mode == "silent_root") {
+    world.barrier("an operation before");
+    if (world.is_root()) std::raise(SIGSTOP);
+    stay_away();
   } else if (mode == "step") {
     step(world, last);
   } else if (mode == "throws") {
@@ -61,7 +71,7 @@ void misbehave(comm::World& world, const std::string& mode) {
     if (last) std::raise(SIGKILL);
     world.barrier("meeting of all");
   } else {
-    SYNCDR_ASSERT(mode == "codes" || mode == "leaves", "unknown mode {}", mode);
+    SYNCDR_ASSERT(mode == "codes" || mode == "leaves" || mode == "last_steps", "unknown mode {}", mode);
   }
 }
 
@@ -69,6 +79,7 @@ void misbehave(comm::World& world, const std::string& mode) {
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
+  if (mode == "last_steps") setenv("SYNCDR_FAULT", "stop,world.agreed,1,1", 1);
   comm::World world({.device = "cpu", .deadline = 2});
   try {
     misbehave(world, mode);

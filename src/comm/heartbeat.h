@@ -1,0 +1,61 @@
+#pragma once
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "mpi_thread.h"
+
+/// Signs of life: who has stopped or died is missed although nobody waits for it in a collective. Private to comm.
+namespace syncdr::comm {
+
+/// Counts this rank up in the store, again and again. Rank 0 looks at everybody's counter: one that does not change within the deadline ends the job, by
+/// rank, host and what it began last. Whether rank 0 lives the others learn from its answers.
+class Heartbeat {
+ public:
+  /// store: a connection of its own. fatal: called in the thread of this, must end the job.
+  Heartbeat(MpiThread& thread, c10::intrusive_ptr<c10d::Store> store, Milliseconds deadline, std::function<void(const std::string&)> fatal);
+  ~Heartbeat();
+  Heartbeat(const Heartbeat&) = delete;
+  Heartbeat& operator=(const Heartbeat&) = delete;
+
+ private:
+  struct Peer {
+    int64_t beats = 0;
+    Clock::time_point since = Clock::now();
+  };
+  void run();
+  void beat();
+  void look_at_peers();
+
+  MpiThread& mpi_;
+  const c10::intrusive_ptr<c10d::Store> store_;
+  const Milliseconds deadline_, interval_;
+  const std::function<void(const std::string&)> fatal_;
+  std::string posted_;       ///< what was told last of this rank's activity
+  std::vector<Peer> peers_;  ///< on rank 0
+  Clock::time_point looked_ = Clock::now();
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+/// Calls `late` in a thread of its own unless it is destroyed within the time.
+class Watchdog {
+ public:
+  Watchdog(Milliseconds time, std::function<void()> late);
+  ~Watchdog();
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool done_ = false;
+  std::thread thread_;
+};
+
+}  // namespace syncdr::comm
