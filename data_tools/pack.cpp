@@ -2,6 +2,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 
 #include "commands.h"
 #include "pack_image.h"
@@ -60,14 +61,16 @@ class Packer {
     progress_.emplace("packing", static_cast<int64_t>(sources_.images.size()), "images");
     for (const auto& [name, images] : parts) pack_part(name.first, name.second, images);
     progress_.reset();
-    write_quarantine();
+    write_quarantine(true);
     manifest_.write(options_.out / "dataset.json");  // last: a folder without it is no dataset
     fs::remove(marker());
     report();
   }
 
  private:
+  /// What is sealed so far; gone when the dataset is whole.
   fs::path marker() const { return options_.out / "packing.json"; }
+  fs::path quarantine_file() const { return options_.out / "quarantine.json"; }
 
   /// Everything that decides the bytes of the dataset. Where its sources lie is left out, so that it can be made again on another machine.
   std::map<std::string, std::string> settings() const {
@@ -106,14 +109,48 @@ class Packer {
       return false;
     }
     if (fs::exists(marker())) {
-      expect_same(data::Manifest::read(marker()), marker());
+      const auto there = data::Manifest::read(marker());
+      expect_same(there, marker());
+      for (const auto& entry : there.entries) sealed_.emplace(entry.file, entry);
+      read_quarantine();
     } else if (fs::exists(options_.out) && !fs::is_empty(options_.out)) {
       throw core::UsageError("{}: is not empty and no dataset of this program. Choose a new folder.", options_.out.string());
     }
+    if (sealed_.empty()) write_marker();
+    return true;
+  }
+
+  void write_marker() const {
     data::Manifest unfinished = manifest_;
     unfinished.kind = "unfinished dataset";
     unfinished.write(marker());
-    fs::remove(options_.out / "quarantine.json");
+  }
+
+  /// The reasons that an earlier call had found, by key; those of shards that are packed again are found again.
+  void read_quarantine() {
+    if (!fs::exists(quarantine_file())) return;
+    const boost::json::value list = io::read_json(quarantine_file());
+    const std::string where = quarantine_file().string();
+    if (!list.is_array()) throw core::DataError("{}: is no list. Remove {} and pack again", where, options_.out.string());
+    for (const auto& item : list.as_array()) {
+      const auto& bad = io::as_object(item, where);
+      known_bad_[io::json_string(bad, "key", where)] = bad;
+    }
+  }
+
+  /// Keeps a shard that an earlier call has sealed, if it is still what it was then.
+  bool keep(const std::string& file, std::span<const Source* const> images) {
+    const auto found = sealed_.find(file);
+    if (found == sealed_.end()) return false;
+    try {
+      data::check_entry(options_.out, found->second, true);
+    } catch (const core::DataError& error) {
+      core::warn("{} It is packed again.", error.what());
+      return false;
+    }
+    for (const Source* image : images)
+      if (const auto bad = known_bad_.find(image->key); bad != known_bad_.end()) quarantined_.insert(*bad);
+    progress_->advance(static_cast<int64_t>(images.size()));
     return true;
   }
 
@@ -121,13 +158,19 @@ class Packer {
     const auto count = static_cast<int64_t>(images.size()), shards = (count + options_.rows - 1) / options_.rows;
     for (int64_t shard = 0; shard < shards; ++shard) {
       const std::string file = fmt::format("real/{}/{}-{:05d}-of-{:05d}.h5", domain, split, shard, shards);
-      data::ShardWriter writer(options_.out / file, {.domain = domain, .split = split, .codec = codec_, .height = options_.size, .width = options_.size});
       const int64_t first = shard * options_.rows, last = std::min(first + options_.rows, count);
+      if (keep(file, std::span(images).subspan(static_cast<size_t>(first), static_cast<size_t>(last - first)))) {
+        manifest_.entries.push_back(sealed_.at(file));
+        continue;
+      }
+      data::ShardWriter writer(options_.out / file, {.domain = domain, .split = split, .codec = codec_, .height = options_.size, .width = options_.size});
       for (auto& row : prepare({images.begin() + first, images.begin() + last})) {
         if (row) writer.add(std::move(*row));
       }
       writer.seal();
       manifest_.entries.push_back(data::make_entry(options_.out, file, writer.rows()));
+      write_quarantine();  // before the marker: what it says is sealed has its reasons there
+      write_marker();
     }
   }
 
@@ -155,14 +198,20 @@ class Packer {
     if (static_cast<double>(bad) <= options_.max_bad_share * static_cast<double>(all)) return;
     write_quarantine();
     throw core::DataError("{}: {}. This is bad image number {} of {} images, more than --max-bad-share {} allows. Mend or remove what {} lists, or raise --max-bad-share.",
-                          image.file.string(), reason, bad, all, options_.max_bad_share, (options_.out / "quarantine.json").string());
+                          image.file.string(), reason, bad, all, options_.max_bad_share, quarantine_file().string());
   }
 
-  void write_quarantine() const {
-    if (quarantined_.empty()) return;
+  /// Until the dataset is whole, with the reasons of shards that this call has not come to.
+  void write_quarantine(bool whole = false) const {
+    auto all = quarantined_;
+    if (!whole) all.insert(known_bad_.begin(), known_bad_.end());
+    if (all.empty()) {
+      fs::remove(quarantine_file());
+      return;
+    }
     boost::json::array list;
-    for (const auto& [key, value] : quarantined_) list.push_back(value);
-    io::write_json(options_.out / "quarantine.json", list);
+    for (const auto& [key, value] : all) list.push_back(value);
+    io::write_json(quarantine_file(), list);
   }
 
   void report() const {
@@ -179,6 +228,8 @@ class Packer {
   data::Manifest manifest_;
   std::mutex mutex_;  // of progress_ and quarantined_
   std::map<std::string, boost::json::object> quarantined_;
+  std::map<std::string, data::ManifestEntry> sealed_;       ///< by an earlier call, by file
+  std::map<std::string, boost::json::object> known_bad_;    ///< by an earlier call, by key
 };
 
 }  // namespace

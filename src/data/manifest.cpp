@@ -63,7 +63,9 @@ Manifest Manifest::read(const std::filesystem::path& file) {
   return manifest;
 }
 
-void Manifest::write(const std::filesystem::path& file) const {
+void Manifest::write(const std::filesystem::path& file) const { io::write_file(file, text()); }
+
+std::string Manifest::text() const {
   boost::json::object root;
   root["format"] = format;
   root["version"] = version;
@@ -76,7 +78,7 @@ void Manifest::write(const std::filesystem::path& file) const {
   for (const ManifestEntry& entry : entries) {
     list.push_back({{"file", entry.file}, {"rows", entry.rows}, {"bytes", entry.bytes}, {"hash", entry.hash}});
   }
-  io::write_json(file, root);
+  return io::pretty_json(root);
 }
 
 ManifestEntry make_entry(const std::filesystem::path& folder, const std::string& file, int64_t rows) {

@@ -23,6 +23,7 @@ struct ShardWriter::State {
   void write_sources(io::Hdf5Writer& file) const;
   void write_prompts(io::Hdf5Writer& file) const;
   void check(const ShardReader& reader) const;
+  void prepare(const io::AtomicFile& file);
 };
 
 namespace {
@@ -130,22 +131,31 @@ void ShardWriter::add(Row row, SourceRow source) {
 
 int64_t ShardWriter::rows() const { return static_cast<int64_t>(state_->rows.size()); }
 
-void ShardWriter::seal() {
-  State& state = *state_;
-  SYNCDR_ASSERT(!state.sealed, "{} is sealed twice", state.path.string());
-  layout::check_header(state.header, state.path.string());
-  layout::check_keys(column(state.rows, &Row::key), state.with_source, state.path.string());
-  for (size_t row = 0; row < state.sources.size(); ++row) layout::check_source(state.sources[row], row, state.path.string());
-  io::AtomicFile file(state.path);
-  state.write(file.temporary());
+void ShardWriter::State::prepare(const io::AtomicFile& file) {
+  SYNCDR_ASSERT(!sealed, "{} is sealed twice", path.string());
+  layout::check_header(header, path.string());
+  layout::check_keys(column(rows, &Row::key), with_source, path.string());
+  for (size_t row = 0; row < sources.size(); ++row) layout::check_source(sources[row], row, path.string());
+  write(file.temporary());
   io::sync_file(file.temporary());
   try {
-    state.check(ShardReader(file.temporary()));
+    check(ShardReader(file.temporary()));
   } catch (const core::DataError& error) {
     throw core::IoError("the shard just written does not read back: {}", error.what());
   }
+  sealed = true;
+}
+
+void ShardWriter::seal() {
+  io::AtomicFile file(state_->path);
+  state_->prepare(file);
   file.commit();
-  state.sealed = true;
+}
+
+bool ShardWriter::seal_unless_there(const std::string& token) {
+  io::AtomicFile file(state_->path, token);
+  state_->prepare(file);
+  return file.commit_unless_there();
 }
 
 }  // namespace syncdr::data

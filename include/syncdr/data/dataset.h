@@ -28,6 +28,7 @@ struct Manifest {
 
   static Manifest read(const std::filesystem::path& file);   ///< DataError: missing, no JSON, unknown version, a path that leaves the folder
   void write(const std::filesystem::path& file) const;
+  std::string text() const;  ///< what write() writes
 };
 
 /// The entry of a sealed file, given relative to the manifest's folder.
