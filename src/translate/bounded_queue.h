@@ -25,6 +25,12 @@ class BoundedQueue {
     return true;
   }
 
+  /// Waits until the other side has taken all values, or has ended the queue.
+  void wait_until_empty() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ended_ || values_.empty(); });
+  }
+
   /// Waits for a value. Nothing if the queue has ended and is empty; throws what it has ended with.
   std::optional<Value> pop() {
     std::unique_lock lock(mutex_);

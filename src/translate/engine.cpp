@@ -1,22 +1,31 @@
 #include "syncdr/translate/engine.h"
 
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/tensor.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
+#include <numeric>
 #include <thread>
 
 #include "painter.h"
 #include "sealed_units.h"
+#include "survey.h"
 #include "syncdr/comm/work_queue.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/stop.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
 #include "tally.h"
 #include "together.h"
+#include "unit_table.h"
 
 namespace syncdr::translate {
 namespace {
+
+/// Rows whose variants fill whole batches.
+int64_t grain_of(int64_t variants, int64_t batch) { return batch / std::gcd(batch, variants); }
 
 /// What the run's bytes depend on, and its identity. Kept in run.json, in every unit, and in the manifest.
 Settings settings_of(const data::Dataset& dataset, const Translator& translator, const std::string& source, const std::string& target,
@@ -30,6 +39,8 @@ Settings settings_of(const data::Dataset& dataset, const Translator& translator,
                      {"seed", std::to_string(seed)},
                      {"variants", std::to_string(config.variants)},
                      {"unit_rows", std::to_string(config.unit_rows)},
+                     {"taper", std::to_string(config.taper)},
+                     {"batch_rows", std::to_string(grain_of(config.variants, translator.batch()))},
                      {"codec", config.codec}};
   for (const auto& [name, value] : own)
     SYNCDR_ASSERT(settings.emplace(name, value).second, "the translator's provenance holds \"{}\", which is the engine's", name);
@@ -57,8 +68,8 @@ Plan make_plan(const comm::World& world, const data::Dataset& dataset, const std
             .size = translator.size(),
             .batch = translator.batch(),
             .variants = config.variants,
-            .unit_rows = config.unit_rows,
             .codec_threads = threads_for(config, world)};
+  plan.starts = unit_starts(plan.rows.rows(), config.unit_rows, config.taper, grain_of(plan.variants, plan.batch));
   plan.header = {.domain = target,
                  .split = split,
                  .codec = data::codec_from_name(config.codec),
@@ -68,96 +79,159 @@ Plan make_plan(const comm::World& world, const data::Dataset& dataset, const std
   return plan;
 }
 
-/// Records of units as seen by all ranks. Each unit is recorded by one rank, so that a sum over ranks gathers them.
-class UnitTable {
- public:
-  explicit UnitTable(int64_t units) : values_(at::zeros({units, columns}, at::kLong)) {}
-
-  void add(const UnitRecord& record) {
-    const auto hash_half = [&](size_t half) { return static_cast<int64_t>(std::stoull(record.entry.hash.substr(16 * half, 16), nullptr, 16)); };
-    const int64_t row[columns] = {1, record.entry.bytes, hash_half(0), hash_half(1), record.redrawn, record.quarantined};
-    std::copy_n(row, columns, values_.data_ptr<int64_t>() + record.unit * columns);
-  }
-  void gather(comm::World& world) { world.all_reduce_sum(values_, "gathering the units' records"); }
-  void merge(const UnitTable& other) { values_.add_(other.values_); }
-
-  bool has(int64_t unit) const { return values_.data_ptr<int64_t>()[unit * columns] != 0; }
-  int64_t redrawn() const { return values_.select(1, 4).sum().item<int64_t>(); }
-  int64_t quarantined() const { return values_.select(1, 5).sum().item<int64_t>(); }
-  data::ManifestEntry entry(const Plan& plan, int64_t unit) const {
-    const auto* row = values_.data_ptr<int64_t>() + unit * columns;
-    return {.file = plan.file_of(unit), .rows = plan.images_of(unit), .bytes = row[1], .hash = fmt::format("{:016x}{:016x}", uint64_t(row[2]), uint64_t(row[3]))};
-  }
-
- private:
-  static constexpr int64_t columns = 6;
-  at::Tensor values_;  // [units, columns] int64: sealed, bytes, first and second half of the hash, redrawn, quarantined
+/// This rank's part of a translation in this call.
+struct Share {
+  int64_t images = 0;
+  double seconds = 0;  ///< within the translator
 };
 
-std::vector<int64_t> units_without_record(const Plan& plan, const UnitTable& table) {
-  std::vector<int64_t> missing;
-  for (int64_t unit = 0; unit < plan.units(); ++unit)
-    if (!table.has(unit)) missing.push_back(unit);
-  return missing;
-}
+/// One translation, in rounds: look at the folder, check what is sealed, make what nobody alive has claimed. What other jobs hold is looked at again
+/// until it is sealed, or its owner is dead.
+class Rounds {
+ public:
+  Rounds(comm::World& world, const Plan& plan, const TranslateConfig& config, Translator& translator, std::string name)
+      : world_(world),
+        plan_(plan),
+        config_(config),
+        translator_(translator),
+        name_(std::move(name)),
+        claims_(plan.folder, fmt::format("rank {} of {} on {}, process {}", world.rank(), world.size(), world.host(), ::getpid()), claim_timeout()),
+        surveyor_(world, plan, claim_timeout()),
+        table_(plan.units()),
+        may_be_bad_(static_cast<int64_t>(config.max_bad_share * static_cast<double>(plan.images()))) {}
 
-/// Ranks share the checking of what earlier calls sealed.
-UnitTable check_units(comm::World& world, const Plan& plan, const std::string& name) {
-  UnitTable table(plan.units());
-  Tally tally(world, name, "check", plan.units(), "units", 0);
+  /// Returns when every unit is sealed and recorded, or a stop was asked for. A collective.
+  void run(const std::string& what);
+  const UnitTable& table() const { return table_; }
+  int64_t skipped() const { return skipped_; }
+  const Share& share() const { return share_; }
+  io::Claims& claims() { return claims_; }
+
+ private:
+  io::Milliseconds claim_timeout() const { return io::Milliseconds(static_cast<int64_t>(config_.claim_timeout * 1000)); }
+  void check(const std::vector<int64_t>& sealed);
+  void make(const std::vector<Survey::Open>& open);
+  UnitTable make_here(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally);
+  std::optional<int64_t> next_unit(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally, std::vector<UnitRecord>& found);
+  bool stop_wanted() { return stopped_ = world_.all_reduce_max(stopped_ || core::stop_requested() ? 1 : 0, "agreeing whether to stop") > 0; }
+
+  comm::World& world_;
+  const Plan& plan_;
+  const TranslateConfig& config_;
+  Translator& translator_;
+  const std::string name_;
+  io::Claims claims_;
+  Surveyor surveyor_;
+  UnitTable table_;
+  const int64_t may_be_bad_;
+  int64_t round_ = 0, skipped_ = 0;
+  bool stopped_ = false;
+  Share share_;
+};
+
+/// Ranks share the checking of what is sealed.
+void Rounds::check(const std::vector<int64_t>& sealed) {
+  if (sealed.empty()) return;
+  UnitTable checked(plan_.units());
+  const auto name = fmt::format("{}/{}/check", name_, round_);
+  Tally tally(world_, name, "check", static_cast<int64_t>(sealed.size()), "units", 0, config_.patience);
   tally.work_together([&] {
-    comm::WorkQueue queue(world, name, plan.units());
+    comm::WorkQueue queue(world_, name, static_cast<int64_t>(sealed.size()));
     while (!tally.should_stop()) {
-      const auto unit = queue.claim();
-      if (!unit) return;
-      if (const auto record = check_unit(plan, *unit)) table.add(*record);
+      const auto index = queue.claim();
+      if (!index) return;
+      if (const auto record = check_unit(plan_, sealed[static_cast<size_t>(*index)])) checked.add(*record);
       tally.add_done(1);
     }
   });
-  table.gather(world);
-  if (tally.should_stop()) throw core::StopRequested("stopped while sealed units were checked; nothing is lost. Run it again to go on");
-  return table;
+  stopped_ = tally.should_stop();
+  checked.gather(world_);
+  table_.merge(checked);
 }
 
-/// This rank's part of the missing units, until none is left or all should stop.
-UnitTable make_units(comm::WorkQueue& queue, const Plan& plan, const std::vector<int64_t>& missing, int64_t may_be_bad, Translator& translator, Tally& tally) {
-  ReadAhead reader(plan, [&]() -> std::optional<int64_t> {
-    const auto index = queue.claim();
-    return index ? std::optional(missing[static_cast<size_t>(*index)]) : std::nullopt;
-  });
-  UnitWriter writer(plan);
-  Painter painter(plan, translator);
-  while (const auto batch = reader.next()) {
-    const auto bad = painter.paint(*batch, writer);
-    tally.add_done(batch->count);
-    if (bad > 0 && tally.add_quarantined(bad) > may_be_bad)
-      throw core::DataError("more than {} of {} images are quarantined, for the reasons above. If that may be, raise translate.max_bad_share", may_be_bad,
-                            plan.images());
-    if (tally.should_stop()) break;
+/// The next unit for this rank to make. Claims it first, since another job may be at it; what turns out to be sealed meanwhile is recorded instead.
+std::optional<int64_t> Rounds::next_unit(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally, std::vector<UnitRecord>& found) {
+  while (const auto index = queue.claim()) {
+    const auto [unit, generation] = open[static_cast<size_t>(*index)];
+    const auto name = plan_.file_of(unit);
+    if (!claims_.take(name, generation)) {
+      tally.add_elsewhere(plan_.images_of(unit));
+      continue;
+    }
+    auto record = check_unit(plan_, unit);
+    if (!record) {
+      std::filesystem::remove(plan_.path_of(unit));  // damaged, if it is there
+      return unit;
+    }
+    found.push_back(std::move(*record));
+    claims_.release(name);
+    tally.add_elsewhere(plan_.images_of(unit));
   }
-  UnitTable made(plan.units());
-  for (const auto& record : writer.finish()) made.add(record);
+  return std::nullopt;
+}
+
+/// This rank's part of the open units, until none is left or all should stop.
+UnitTable Rounds::make_here(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally) {
+  const auto may_be_bad = may_be_bad_ - table_.quarantined();
+  std::vector<UnitRecord> found;
+  UnitTable made(plan_.units());
+  UnitWriter writer(plan_, claims_);
+  Painter painter(plan_, translator_);
+  {
+    ReadAhead reader(plan_, [&] { return next_unit(queue, open, tally, found); });
+    while (const auto batch = reader.next()) {
+      const auto bad = painter.paint(*batch, writer);
+      tally.add_done(batch->count);
+      if (bad > 0 && tally.add_quarantined(bad) > may_be_bad)
+        throw core::DataError("more than {} of {} images are quarantined, for the reasons above. If that may be, raise translate.max_bad_share", may_be_bad,
+                              plan_.images());
+      if (tally.should_stop()) break;
+    }
+  }
+  for (const auto& record : writer.finish()) {
+    made.add(record);
+    share_.images += record.entry.rows;
+  }
+  for (const auto& record : found) made.add(record);
+  share_.seconds += painter.seconds();
   return made;
 }
 
-/// All ranks translate the missing units. What they sealed, gathered.
-UnitTable translate_units(comm::World& world, const Plan& plan, const std::string& name, const UnitTable& before, const std::vector<int64_t>& missing,
-                          double max_bad_share, Translator& translator) {
+void Rounds::make(const std::vector<Survey::Open>& open) {
+  if (open.empty()) return;
   int64_t images = 0;
-  for (const auto unit : missing) images += plan.images_of(unit);
-  const auto may_be_bad = static_cast<int64_t>(max_bad_share * static_cast<double>(plan.images())) - before.quarantined();
-  UnitTable made(plan.units());
-  Tally tally(world, name, "translate", plan.images(), "images", plan.images() - images);
-  comm::WorkQueue queue(world, name, static_cast<int64_t>(missing.size()));
-  tally.work_together([&] { made = make_units(queue, plan, missing, may_be_bad, translator, tally); });
-  made.gather(world);
-  return made;
+  for (const auto& [unit, generation] : open) images += plan_.images_of(unit);
+  UnitTable made(plan_.units());
+  const auto name = fmt::format("{}/{}/translate", name_, round_);
+  Tally tally(world_, name, "translate", plan_.images(), "images", plan_.images() - images, config_.patience);
+  comm::WorkQueue queue(world_, name, static_cast<int64_t>(open.size()));
+  tally.work_together([&] { made = make_here(queue, open, tally); });
+  stopped_ = tally.should_stop();
+  made.gather(world_);
+  table_.merge(made);
+}
+
+void Rounds::run(const std::string& what) {
+  for (bool idle = false; !table_.missing().empty() && !stop_wanted(); ++round_) {
+    const auto before = table_.missing().size();
+    auto survey = surveyor_.look(table_, idle);
+    check(survey.sealed);
+    if (stopped_) return;
+    if (round_ == 0) {
+      skipped_ = table_.images(plan_);
+      core::info("{}: {} images in {} units, {} of which are sealed", what, plan_.images(), plan_.units(), before - table_.missing().size());
+    }
+    for (const auto unit : survey.sealed)
+      if (!table_.has(unit)) survey.open.push_back({unit, 0});  // damaged
+    make(survey.open);
+    idle = table_.missing().size() == before;
+  }
 }
 
 void write_manifest(const Plan& plan, const UnitTable& table) {
   data::Manifest manifest{.kind = "translation", .name = plan.folder.filename().string(), .settings = plan.header.provenance};
   for (int64_t unit = 0; unit < plan.units(); ++unit) manifest.entries.push_back(table.entry(plan, unit));
-  manifest.write(plan.folder / manifest_name);
+  io::write_file(plan.folder / manifest_name, manifest.text(), io::process_token());
 }
 
 }  // namespace
@@ -177,25 +251,22 @@ TranslateResult translate_split(comm::World& world, const data::Dataset& dataset
            [&] { planned.emplace(make_plan(world, dataset, source, target, split, config, seed, translator)); });
   const auto& plan = *planned;
   world.root_only("claiming a translation's folder", [&] { claim_folder(plan.folder, plan.header.provenance); });
-
   together(world, "reading a translation's manifest", [&] { planned->hashes = recorded_hashes(plan.folder); });
-  auto table = check_units(world, plan, name + "/check");
-  const auto missing = units_without_record(plan, table);
-  TranslateResult result{.skipped = plan.images()};
-  for (const auto unit : missing) result.skipped -= plan.images_of(unit);
-  core::info("{}: {} images in {} units, {} of which are sealed", what, plan.images(), plan.units(), plan.units() - static_cast<int64_t>(missing.size()));
 
-  if (!missing.empty()) {
-    const auto made = translate_units(world, plan, name + "/translate", table, missing, config.max_bad_share, translator);
-    for (const auto unit : missing) result.images += made.has(unit) ? plan.images_of(unit) : 0;
-    table.merge(made);
-    const auto left = units_without_record(plan, table).size();
-    if (left > 0) throw core::StopRequested("{}: stopped with {} of {} units to go; the others are sealed. Run it again to go on", what, left, plan.units());
+  std::optional<Rounds> rounds;
+  together(world, "preparing to claim units", [&] { rounds.emplace(world, plan, config, translator, name); });
+  rounds->run(what);
+  if (const auto left = rounds->table().missing().size(); left > 0)
+    throw core::StopRequested("{}: stopped with {} of {} units to go; the others are sealed. Run it again to go on", what, left, plan.units());
+  world.root_only("writing a translation's manifest", [&] { write_manifest(plan, rounds->table()); });
+
+  TranslateResult result{.skipped = rounds->skipped(), .redrawn = rounds->table().redrawn(), .quarantined = rounds->table().quarantined()};
+  const auto shares = world.all_gather_rows(at::tensor({static_cast<double>(rounds->share().images), rounds->share().seconds}, at::kDouble).view({1, 2}), "what each rank did");
+  for (int rank = 0; rank < world.size(); ++rank) {
+    result.images_by_rank.push_back(static_cast<int64_t>(shares[rank][0].item<double>()));
+    result.images += result.images_by_rank.back();
+    result.compute_seconds += shares[rank][1].item<double>();
   }
-  world.root_only("writing a translation's manifest", [&] { write_manifest(plan, table); });
-
-  result.redrawn = table.redrawn();
-  result.quarantined = table.quarantined();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

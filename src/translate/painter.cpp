@@ -2,6 +2,8 @@
 
 #include <ATen/ops/zeros.h>
 
+#include <chrono>
+
 #include "pictures.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
@@ -34,11 +36,18 @@ Request Painter::request_for(int64_t unit, int64_t position, bool again) const {
   return {.seed = plan_.seed, .key_hash = io::hash64(plan_.rows.key(row)), .variant = variant, .prompt = plan_.prompts.of(row)};
 }
 
+Translated Painter::translate(const at::Tensor& images, std::span<const Request> requests) {
+  const auto start = std::chrono::steady_clock::now();
+  auto output = translator_.translate(images, requests);
+  seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return output;
+}
+
 int64_t Painter::paint(const SourceBatch& batch, UnitWriter& writer) {
   // What pads the batch asks for what the first image asks for.
   std::vector<Request> requests(static_cast<size_t>(plan_.batch), request_for(batch.unit, batch.first, false));
   for (int64_t slot = 1; slot < batch.count; ++slot) requests[static_cast<size_t>(slot)] = request_for(batch.unit, batch.first + slot, false);
-  const auto output = translator_.translate(batch.images, requests);
+  const auto output = translate(batch.images, requests);
 
   quarantined_ = 0;
   FinishedBatch finished{.unit = batch.unit};
@@ -69,7 +78,7 @@ void Painter::redraw(int64_t unit, FinishedBatch& finished) {
       images[static_cast<int64_t>(i - begin)].copy_(waiting_[i].image);
       requests[i - begin] = request_for(unit, waiting_[i].position, true);
     }
-    const auto output = translator_.translate(images, requests);
+    const auto output = translate(images, requests);
     for (auto i = begin; i < end; ++i) {
       const auto& [position, source] = waiting_[i];
       const auto slot = static_cast<int64_t>(i - begin);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "run_prompts.h"
 #include "syncdr/data/dataset.h"
@@ -16,13 +17,15 @@ struct Plan {
   data::ShardHeader header;        ///< of every unit
   std::map<std::string, std::string> hashes;  ///< of files in the folder, where a finished run has recorded them
   uint64_t seed = 0;
-  int64_t size = 0, batch = 0, variants = 1, unit_rows = 1;
+  int64_t size = 0, batch = 0, variants = 1;
+  std::vector<int64_t> starts;     ///< [units + 1] first row of each unit, and the number of rows
   int64_t codec_threads = 1;
 
-  int64_t units() const { return (rows.rows() + unit_rows - 1) / unit_rows; }
+  int64_t units() const { return static_cast<int64_t>(starts.size()) - 1; }
   int64_t images() const { return rows.rows() * variants; }
-  int64_t images_of(int64_t unit) const { return (std::min((unit + 1) * unit_rows, rows.rows()) - unit * unit_rows) * variants; }
-  int64_t row_of(int64_t unit, int64_t position) const { return unit * unit_rows + position / variants; }
+  int64_t first_row_of(int64_t unit) const { return starts[static_cast<size_t>(unit)]; }
+  int64_t images_of(int64_t unit) const { return (first_row_of(unit + 1) - first_row_of(unit)) * variants; }
+  int64_t row_of(int64_t unit, int64_t position) const { return first_row_of(unit) + position / variants; }
   int32_t variant_of(int64_t position) const { return static_cast<int32_t>(position % variants); }
   std::string file_of(int64_t unit) const { return fmt::format("unit-{:05}.h5", unit); }
   std::filesystem::path path_of(int64_t unit) const { return folder / file_of(unit); }
@@ -40,6 +43,11 @@ struct Plan {
             .status = status};
   }
 };
+
+/// [units + 1] first row of each unit, and `rows`: units of unit_rows rows that shrink, once fewer than `taper` of them are left, down to an eighth,
+/// so that ranks which take them in order finish together (guided self-scheduling, Polychronopoulos and Kuck, 1987). Always a multiple of `grain` rows,
+/// which fill the translator's batches, but for the last. taper 0: all alike.
+std::vector<int64_t> unit_starts(int64_t rows, int64_t unit_rows, int64_t taper, int64_t grain);
 
 /// Status of an image in its SourceRow.
 enum Status : int32_t { good = 0, redrawn = 1, quarantined = 2 };

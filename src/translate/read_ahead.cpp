@@ -17,9 +17,11 @@ ReadAhead::~ReadAhead() {
 
 void ReadAhead::run() {
   try {
-    while (const auto unit = claim_())
+    while (const auto unit = claim_()) {
       for (int64_t first = 0; first < plan_.images_of(*unit); first += plan_.batch)
         if (!queue_.push(load(*unit, first))) return;
+      queue_.wait_until_empty();  // a unit claimed early is one that no idle rank can take
+    }
     queue_.end();
   } catch (...) {
     queue_.fail(std::current_exception());
@@ -35,8 +37,8 @@ SourceBatch ReadAhead::load(int64_t unit, int64_t first) const {
   const auto first_row = plan_.row_of(unit, first), end_row = plan_.row_of(unit, first + batch.count - 1) + 1;
   parallel_for(end_row - first_row, plan_.codec_threads, [&](int64_t index) {
     const auto row = first_row + index;
-    const auto begin = std::max<int64_t>(0, (row - unit * plan_.unit_rows) * plan_.variants - first);
-    const auto end = std::min(batch.count, (row + 1 - unit * plan_.unit_rows) * plan_.variants - first);
+    const auto begin = std::max<int64_t>(0, (row - plan_.first_row_of(unit)) * plan_.variants - first);
+    const auto end = std::min(batch.count, (row + 1 - plan_.first_row_of(unit)) * plan_.variants - first);
     try {
       fill_planes(plan_.rows.image(row, plan_.size), batch.images[begin]);
       for (auto slot = begin + 1; slot < end; ++slot) batch.images[slot].copy_(batch.images[begin]);

@@ -2,6 +2,8 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/claims.h"
 
 namespace syncdr::translate {
 namespace {
@@ -66,13 +68,13 @@ void check_orphans(const std::filesystem::path& folder, const Settings& settings
 
 void claim_folder(const std::filesystem::path& folder, const Settings& settings) {
   const auto file = folder / "run.json";
-  if (std::filesystem::exists(file)) {
-    expect_same(data::Manifest::read(file).settings, settings, file);
-    return;
+  if (!std::filesystem::exists(file)) {
+    std::filesystem::create_directories(folder);
+    check_orphans(folder, settings);
+    const data::Manifest manifest{.kind = "translation", .name = folder.filename().string(), .settings = settings};
+    if (io::write_new_file(file, manifest.text(), io::process_token())) return;
   }
-  std::filesystem::create_directories(folder);
-  check_orphans(folder, settings);
-  data::Manifest{.kind = "translation", .name = folder.filename().string(), .settings = settings}.write(file);
+  expect_same(data::Manifest::read(file).settings, settings, file);
 }
 
 std::map<std::string, std::string> recorded_hashes(const std::filesystem::path& folder) {
@@ -103,7 +105,6 @@ std::optional<UnitRecord> check_unit(const Plan& plan, int64_t unit) {
     return record;
   } catch (const core::DataError& error) {
     core::warn("a damaged unit is made again: {}", error.what());
-    std::filesystem::remove(path);
     return std::nullopt;
   }
 }

@@ -1,23 +1,19 @@
 #include "tally.h"
 
-#include <chrono>
+#include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "syncdr/core/stop.h"
 #include "together.h"
 
 namespace syncdr::translate {
-namespace {
 
-using Clock = std::chrono::steady_clock;
-// One batch of a large model on a CPU takes minutes; a rank that is silent for longer is left to the deadline of the next collective.
-constexpr auto patience = std::chrono::minutes(10);
-
-}  // namespace
-
-Tally::Tally(comm::World& world, std::string name, std::string title, int64_t total, std::string unit, int64_t done)
-    : world_(world), name_(std::move(name)) {
-  if (world.is_root()) progress_.emplace(std::move(title), total, std::move(unit), done);
+Tally::Tally(comm::World& world, std::string name, std::string title, int64_t total, std::string unit, int64_t done, double patience)
+    : world_(world), name_(std::move(name)), unit_(unit), patience_(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(patience))) {
+  if (!world.is_root()) return;
+  progress_.emplace(std::move(title), total, std::move(unit), done);
+  done_by_.assign(static_cast<size_t>(world.size()), 0);
 }
 
 void Tally::work_together(const std::function<void()>& work) {
@@ -40,12 +36,32 @@ int64_t Tally::add(const char* counter, int64_t value) {
 
 int64_t Tally::show(int64_t value) {
   const auto done = add("/done", value);
-  if (progress_) progress_->advance(done - shown_);
+  if (progress_) {
+    note_rates();
+    progress_->advance(done - shown_, note_);
+  }
   shown_ = done;
   return done;
 }
 
-void Tally::add_done(int64_t count) { show(count); }
+/// The slowest and the fastest rank of the last seconds: one that lags behind shows a sick host.
+void Tally::note_rates() {
+  const auto seconds = std::chrono::duration<double>(Clock::now() - noted_).count();
+  if (world_.size() == 1 || seconds < 5) return;
+  noted_ = Clock::now();
+  std::vector<double> rates;
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    const auto done = add(fmt::format("/done-by-{}", rank).c_str(), 0);
+    rates.push_back(static_cast<double>(done - std::exchange(done_by_[static_cast<size_t>(rank)], done)) / seconds);
+  }
+  const auto [slow, fast] = std::minmax_element(rates.begin(), rates.end());
+  note_ = fmt::format("a rank {:.3g} (rank {}) to {:.3g} {}/s", *slow, slow - rates.begin(), *fast, unit_);
+}
+
+void Tally::add_done(int64_t count) {
+  if (world_.size() > 1) add(fmt::format("/done-by-{}", world_.rank()).c_str(), count);
+  show(count);
+}
 
 int64_t Tally::add_quarantined(int64_t count) { return add("/quarantined", count); }
 
@@ -64,10 +80,11 @@ void Tally::wait_for_peers() {
     const auto now = show(0);
     if (now != done) heard = Clock::now();
     done = now;
-    if (Clock::now() - heard > patience) return;
+    if (Clock::now() - heard > patience_) return;
     std::this_thread::sleep_for(pause);
     pause = std::min(2 * pause, std::chrono::milliseconds(200));
   }
+  show(0);
 }
 
 }  // namespace syncdr::translate

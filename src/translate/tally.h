@@ -1,7 +1,9 @@
 #pragma once
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "syncdr/comm/world.h"
 #include "syncdr/core/progress.h"
@@ -12,8 +14,9 @@ namespace syncdr::translate {
 /// No barrier while there is work.
 class Tally {
  public:
-  /// name: unique in the job. total, done: of the whole run, and before this call. Rank 0 shows the progress of all.
-  Tally(comm::World& world, std::string name, std::string title, int64_t total, std::string unit, int64_t done);
+  /// name: unique in the job. total, done: of the whole run, and before this call. patience: seconds that ranks wait for others that are alive but do
+  /// not get on. Rank 0 shows the progress of all.
+  Tally(comm::World& world, std::string name, std::string title, int64_t total, std::string unit, int64_t done, double patience);
 
   /// A collective: runs this rank's work and returns when every rank's has ended, without a deadline as long as those that are left get on. If work
   /// throws on a rank, the others' should_stop() becomes true, and all ranks throw the same core::Error in the end.
@@ -21,6 +24,8 @@ class Tally {
 
   /// For work: this rank has done so many more.
   void add_done(int64_t count);
+  /// For work: so many more are another job's to do. They count as progress, but not as this rank's.
+  void add_elsewhere(int64_t count) { show(count); }
   /// For work: the quarantined images of all ranks, with these.
   int64_t add_quarantined(int64_t count);
   /// A stop signal has come to any rank, or work has thrown on one. After work_together all ranks get the same answer.
@@ -30,12 +35,19 @@ class Tally {
   int64_t add(const char* counter, int64_t value);
   int64_t show(int64_t value);
   void wait_for_peers();
+  void note_rates();
 
+  using Clock = std::chrono::steady_clock;
   comm::World& world_;
-  std::string name_;
+  std::string name_, unit_;
+  Clock::duration patience_;
   int64_t shown_ = 0;
   bool stopping_ = false;
-  std::optional<core::Progress> progress_;  ///< on rank 0
+  // On rank 0:
+  std::optional<core::Progress> progress_;
+  std::vector<int64_t> done_by_;  ///< each rank, when the rates were noted
+  Clock::time_point noted_ = Clock::now();
+  std::string note_;
 };
 
 }  // namespace syncdr::translate

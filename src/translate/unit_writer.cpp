@@ -3,10 +3,11 @@
 #include "parallel.h"
 #include "pictures.h"
 #include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
 
 namespace syncdr::translate {
 
-UnitWriter::UnitWriter(const Plan& plan) : plan_(plan), thread_([this] { run(); }) {}
+UnitWriter::UnitWriter(const Plan& plan, io::Claims& claims) : plan_(plan), claims_(claims), thread_([this] { run(); }) {}
 
 UnitWriter::~UnitWriter() {
   queue_.abandon();
@@ -42,9 +43,9 @@ void UnitWriter::take(const FinishedBatch& batch) {
   missing_ -= count;
 }
 
-void UnitWriter::seal() {
+/// False if the unit is another job's now.
+bool UnitWriter::write(UnitRecord& record) {
   data::ShardWriter writer(plan_.path_of(unit_), plan_.header, true);
-  UnitRecord record{.unit = unit_};
   for (size_t i = 0; i < rows_.size(); ++i) {
     const auto position = static_cast<int64_t>(i);
     auto source = plan_.source_of(unit_, position, statuses_[i]);
@@ -53,9 +54,25 @@ void UnitWriter::seal() {
     record.redrawn += statuses_[i] == redrawn;
     record.quarantined += statuses_[i] == quarantined;
   }
-  writer.seal();
-  record.entry = data::make_entry(plan_.folder, plan_.file_of(unit_), plan_.images_of(unit_));
-  sealed_.push_back(std::move(record));
+  try {
+    if (!writer.seal_unless_there(io::process_token())) return false;
+    record.entry = data::make_entry(plan_.folder, plan_.file_of(unit_), plan_.images_of(unit_));
+    return true;
+  } catch (const std::exception&) {
+    // Who takes a unit over from one that seems dead removes its temporary file.
+    if (claims_.lost(plan_.file_of(unit_))) return false;
+    throw;
+  }
+}
+
+void UnitWriter::seal() {
+  UnitRecord record{.unit = unit_};
+  if (write(record)) {
+    sealed_.push_back(std::move(record));
+  } else {
+    core::warn("{}: another job has taken it over, this rank's work on it is dropped", plan_.file_of(unit_));
+  }
+  claims_.release(plan_.file_of(unit_));
   unit_ = -1;
 }
 

@@ -5,6 +5,7 @@
 
 #include "bounded_queue.h"
 #include "plan.h"
+#include "syncdr/io/claims.h"
 
 namespace syncdr::translate {
 
@@ -17,11 +18,12 @@ struct FinishedBatch {
 };
 
 /// Encodes finished images and seals each unit as soon as its last image has come, in a thread of its own. Images of a unit may come in any order,
-/// those of one unit all before those of the next. A unit that never becomes complete leaves nothing behind.
+/// those of one unit all before those of the next. A unit that never becomes complete leaves nothing behind, and one that another job has taken over
+/// and sealed first stays as that job made it.
 class UnitWriter {
  public:
-  /// plan must outlive this.
-  explicit UnitWriter(const Plan& plan);
+  /// plan and claims must outlive this. Each unit is claimed when its first image comes, and released here.
+  UnitWriter(const Plan& plan, io::Claims& claims);
   /// Stops without sealing what is not sealed.
   ~UnitWriter();
   /// Waits for room. Throws what went wrong in the thread.
@@ -33,8 +35,10 @@ class UnitWriter {
   void run();
   void take(const FinishedBatch& batch);
   void seal();
+  bool write(UnitRecord& record);
 
   const Plan& plan_;
+  io::Claims& claims_;
   int64_t unit_ = -1;                        ///< whose rows are gathered
   std::vector<std::vector<uint8_t>> rows_;   ///< [images of the unit] encoded
   std::vector<int32_t> statuses_;            ///< [images of the unit]

@@ -71,7 +71,7 @@ class NoisyTranslator : public translate::Translator {
 };
 
 inline translate::TranslateConfig noisy_config() {
-  return {.translator = "noisy", .run = "noisy", .size = side, .batch = 4, .variants = 2, .unit_rows = 5, .codec_threads = 2};
+  return {.translator = "noisy", .run = "noisy", .size = side, .batch = 4, .variants = 2, .unit_rows = 5, .taper = 0, .codec_threads = 2};
 }
 
 }  // namespace syncdr::test

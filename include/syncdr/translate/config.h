@@ -96,6 +96,9 @@ struct TranslateConfig {
   int64_t batch = 8;
   int64_t variants = 1;
   int64_t unit_rows = 64;
+  int64_t taper = 16;
+  double claim_timeout = 60;
+  double patience = 600;
   std::string codec = "png";
   double max_bad_share = 0.01;
   int64_t codec_threads = 0;
@@ -116,6 +119,9 @@ struct TranslateConfig {
     field(batch, "batch", "images of one call; part of what the output may depend on, bit for bit", core::between(1, 4096));
     field(variants, "variants", "different translations of each image", core::between(1, 64));
     field(unit_rows, "unit_rows", "source rows of a unit: of work, of commit and of recovery", core::between(1, 1 << 20));
+    field(taper, "taper", "units shrink, down to an eighth, once so many are left, so that ranks finish together; 0: all are alike", core::between(0, 1 << 20));
+    field(claim_timeout, "claim_timeout", "seconds without a sign of life after which another job takes over what a dead one had claimed", core::at_least(2));
+    field(patience, "patience", "seconds without a finished batch of any rank after which ranks that have finished give up on the others", core::above(0));
     field(codec, "codec", "how outputs are stored", {"png", "jpeg", "raw"});
     field(max_bad_share, "max_bad_share", "share of quarantined images above which the run stops", core::between(0, 1));
     field(codec_threads, "codec_threads", "threads of a rank that decode, and as many that encode; 0: half its share of the cores, 8 at most",
