@@ -13,6 +13,7 @@
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/io/json.h"
+#include "syncdr/training/checkpoint_writer.h"
 #include "syncdr/training/metric_log.h"
 
 namespace syncdr::fit {
@@ -28,7 +29,7 @@ std::string short_name(const std::string& name) { return name.starts_with("loss_
 class FitRun {
  public:
   FitRun(comm::World& world, FitModel& model, const FitPlan& plan)
-      : world_(world), model_(model), plan_(plan), names_(model.loss_names()), checkpoints_(plan.out / "checkpoints") {}
+      : world_(world), model_(model), plan_(plan), names_(model.loss_names()), checkpoints_(world, plan.out / "checkpoints") {}
 
   void run() {
     resume();
@@ -51,7 +52,7 @@ class FitRun {
   FitModel& model_;
   const FitPlan& plan_;
   std::vector<std::string> names_;
-  training::CheckpointFolder checkpoints_;
+  training::CheckpointWriter checkpoints_;
   std::optional<training::MetricLog> log_;
 
   int64_t done_ = 0;      // steps finished
@@ -62,7 +63,7 @@ class FitRun {
 };
 
 void FitRun::resume() {
-  const auto found = checkpoints_.latest();
+  const auto found = checkpoints_.folder().latest();
   const int64_t step = found ? found->step : 0, newest = world_.all_reduce_max(step, "agreeing on a checkpoint");
   if (step != newest)
     throw core::IoError("{}: this rank sees a checkpoint of step {}, another one of step {}: the folder must be shared by all ranks", plan_.out.string(),
@@ -98,7 +99,9 @@ void FitRun::after_step() {
   if (last || (plan_.sample_every > 0 && done_ % plan_.sample_every == 0))
     world_.root_only("saving samples", [this] { model_.save_samples(plan_.out / "samples" / fmt::format("step-{}.png", done_)); });
   if (save) save_checkpoint();
-  if (stop) throw core::StopRequested("{}: stopped on request after step {} of {}, which is saved", plan_.title, done_, plan_.steps);
+  if (!stop) return;
+  checkpoints_.finish();
+  throw core::StopRequested("{}: stopped on request after step {} of {}, which is saved", plan_.title, done_, plan_.steps);
 }
 
 void FitRun::describe(const double* losses) {
@@ -130,14 +133,16 @@ void FitRun::log_losses() {
 }
 
 void FitRun::save_checkpoint() {
-  world_.root_only("saving a checkpoint", [this] {
+  checkpoints_.save([this] {
+    log_->sync();
     training::Checkpoint checkpoint = model_.checkpoint(done_);
     checkpoint.state["identity"] = plan_.identity;
-    checkpoints_.save(checkpoint);
+    return checkpoint;
   });
 }
 
 void FitRun::finish() {
+  checkpoints_.finish();
   world_.root_only("saving what was trained", [this] {
     boost::json::object files;
     for (const fs::path& file : model_.save(plan_.out)) files[file.generic_string()] = io::hash_file(plan_.out / file);

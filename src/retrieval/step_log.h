@@ -22,6 +22,10 @@ class StepLog {
   /// finite.
   bool flush();
   void validated(int64_t step, double score);
+  /// Makes the lines durable.
+  void sync() const {
+    if (log_) log_->sync();
+  }
   double last_loss() const { return last_loss_; }
 
  private:

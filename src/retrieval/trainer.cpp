@@ -13,7 +13,7 @@
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/autocast.h"
-#include "syncdr/training/checkpoint.h"
+#include "syncdr/training/checkpoint_writer.h"
 #include "syncdr/training/data_parallel.h"
 #include "syncdr/training/optimizer.h"
 
@@ -68,7 +68,7 @@ class Training {
   const Validate& validate_;
   std::filesystem::path out_;
   boost::json::object identity_;
-  training::CheckpointFolder checkpoints_;
+  training::CheckpointWriter checkpoints_;
   GlobalBatches batches_;
   Encoder encoder_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
@@ -76,6 +76,7 @@ class Training {
   std::unique_ptr<StepLog> log_;
   std::vector<MemoryBank> banks_;  // of A and B
   int64_t steps_ = 0, next_step_ = 0;
+  double validation_seconds_ = 0;
   double best_score_ = 0;
   int64_t best_epoch_ = 0;  // 0: none yet
   io::NamedTensors best_;   // on rank 0
@@ -90,7 +91,7 @@ Training::Training(comm::World& world, const data::PairSet& a, const data::PairS
       validate_(validate),
       out_(out),
       identity_(std::move(identity)),
-      checkpoints_(out / "checkpoints"),
+      checkpoints_(world, out / "checkpoints"),
       batches_(a, b, config.batch, seed, world.rank(), world.size()),
       encoder_(make_encoder(config.encoder, seed)),
       steps_(config.images > 0 ? std::max<int64_t>(1, config.images / batches_.at(0).images) : config.epochs * batches_.steps_per_epoch()) {
@@ -109,7 +110,7 @@ Training::Training(comm::World& world, const data::PairSet& a, const data::PairS
 
 // Every rank reads the checkpoint: datasets lie on a file system that all ranks see, so does this.
 bool Training::restore() {
-  std::optional<training::Checkpoint> checkpoint = checkpoints_.latest();
+  std::optional<training::Checkpoint> checkpoint = checkpoints_.folder().latest();
   const int64_t found = checkpoint ? checkpoint->step : -1, newest = world_.all_reduce_max(found, "the newest checkpoint");
   if (found != newest)
     throw core::IoError("{}: this rank sees step {}, another step {}. All ranks need the same file system.",
@@ -136,7 +137,8 @@ bool Training::restore() {
 }
 
 void Training::save(int64_t next_step) {
-  world_.root_only("saving a checkpoint", [&] {
+  checkpoints_.save([&] {
+    log_->sync();
     training::Checkpoint checkpoint{.step = next_step};
     training::put_prefix(checkpoint.tensors, nn::state_of(*encoder_), "model.");
     training::put_prefix(checkpoint.tensors, training::optimizer_state(*optimizer_), "optimizer.");
@@ -144,7 +146,7 @@ void Training::save(int64_t next_step) {
     training::put_prefix(checkpoint.tensors, {{"a", banks_[0].rows()}, {"b", banks_[1].rows()}}, "bank.");
     // No random state: order and augmentation are functions of seed and step.
     checkpoint.state = {{"identity", identity_}, {"best_score", best_score_}, {"best_epoch", best_epoch_}};
-    checkpoints_.save(checkpoint);
+    return checkpoint;
   });
 }
 
@@ -190,6 +192,7 @@ void Training::train_steps() {
     if (epoch_ends) end_epoch((next_step_ + per_epoch - 1) / per_epoch);
     if (!stop || next_step_ == steps()) continue;
     save(next_step_);
+    checkpoints_.finish();
     throw core::StopRequested("training stopped on request after step {} of {}; {} holds its state, the same command goes on", next_step_,
                               steps(), out_.string());
   }
@@ -204,9 +207,11 @@ void Training::end_epoch(int64_t epoch) {
 
 void Training::validate(int64_t epoch) {
   if (validate_) {
+    const auto start = std::chrono::steady_clock::now();
     encoder_->eval();
     const double own_score = validate_(encoder_);
     encoder_->train();
+    validation_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     at::Tensor score = at::full({1}, own_score, at::kDouble);
     world_.broadcast(score, 0, "the validation's score");
     log_->validated(next_step_ - 1, score.item<double>());
@@ -219,6 +224,7 @@ void Training::validate(int64_t epoch) {
 }
 
 void Training::finish(const TrainResult& result) {
+  checkpoints_.finish();
   world_.root_only("saving the trained encoder", [&] {
     save_encoder(out_ / "encoder.safetensors", best_, config_.encoder);
     write_done(out_, identity_, result);
@@ -227,9 +233,13 @@ void Training::finish(const TrainResult& result) {
 
 TrainResult Training::run() {
   const auto start = std::chrono::steady_clock::now();
+  const int64_t first_step = next_step_;
   train_steps();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const TrainResult result{.best_score = best_score_, .best_epoch = best_epoch_, .steps = steps(), .seconds = seconds};
+  TrainResult result{.best_score = best_score_, .best_epoch = best_epoch_, .steps = steps(), .seconds = seconds, .steps_now = steps() - first_step};
+  result.step_seconds = seconds - validation_seconds_;
+  result.images_per_step = batches_.at(0).images;
+  for (const at::Tensor& parameter : encoder_->parameters()) result.parameters += parameter.numel();
   finish(result);
   return result;
 }

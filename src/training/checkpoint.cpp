@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "syncdr/core/error.h"
+#include "syncdr/core/fault.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
@@ -65,6 +66,7 @@ void remove_folder(const fs::path& path) {
 
 // First out of sight, then gone: a kill in between leaves a left-over, not half a checkpoint.
 void retire(const fs::path& checkpoint) {
+  core::fault_point("checkpoint.before_remove", checkpoint.native());
   const fs::path hidden = checkpoint.string() + ".old.tmp";
   rename_folder(checkpoint, hidden);
   remove_folder(hidden);
@@ -91,6 +93,7 @@ void write_checkpoint(const fs::path& folder, const Checkpoint& checkpoint) {
   if (error) throw core::IoError("{}: the folder cannot be made: {}", folder.string(), error.message());
   io::write_safetensors(folder / "tensors.safetensors", checkpoint.tensors);
   io::write_json(folder / "state.json", checkpoint.state);
+  core::fault_point("checkpoint.before_fsync", folder.native());
   // Last: what has a manifest whose hashes are right is whole.
   io::write_json(folder / "manifest.json", manifest_of(folder, checkpoint.step));
 }
@@ -135,8 +138,10 @@ void CheckpointFolder::save(const Checkpoint& checkpoint) {
   remove_left_overs(folder_);
   const fs::path path = folder_ / fmt::format("step-{}", checkpoint.step), temporary = path.string() + ".tmp";
   write_checkpoint(temporary, checkpoint);
+  core::fault_point("checkpoint.before_rename", path.native());
   if (fs::exists(path)) retire(path);
   rename_folder(temporary, path);
+  core::fault_point("checkpoint.after_rename", path.native());
 
   int64_t kept = 0;
   for (const auto& [step, other] : checkpoints_in(folder_)) {

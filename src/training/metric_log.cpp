@@ -7,6 +7,7 @@
 #include <set>
 
 #include "syncdr/core/error.h"
+#include "syncdr/core/fault.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
@@ -72,7 +73,10 @@ MetricLog::MetricLog(fs::path file, int64_t first_step) : file_(std::move(file))
   io::write_file(file_, kept);
 }
 
+void MetricLog::sync() const { io::sync_file(file_); }
+
 void MetricLog::append(int64_t step, const Values& values) {
+  core::fault_point("metric_log.before_append", file_.native());
   std::ofstream out(file_, std::ios::app);
   out << line_of(step, values) << std::flush;
   if (!out) throw core::IoError("{}: figures of step {} cannot be appended", file_.string(), step);

@@ -152,16 +152,35 @@ TEST_F(Training, InBfloat16StaysNearFullPrecision) {
   EXPECT_GT(std::abs(loss.front().second - reference.front().second), 1e-5) << "this is no bfloat16";
 }
 
-// Only asked for with one rank, after a run with two.
-TEST_F(Training, DISABLED_OfTwoRanksGoesOnOnOne) {
-  ASSERT_TRUE(fs::exists(beside_program("checkpoints-2"))) << "run this program with one and with two ranks first";
-  copy(beside_program("checkpoints-2"), folder_ / "run" / "checkpoints");
-  const TrainResult result = run(config_of_test(), Scores{.values = {0.25, 0.5}}, "run");
+/// Thirty steps; a run that fails in the third epoch leaves a checkpoint after ten.
+TrainConfig six_epochs() {
+  TrainConfig config = config_of_test();
+  config.epochs = 6;
+  return config;
+}
+
+TEST_F(Training, LeavesOnTwoRanksWhatTheNextTestGoesOnFrom) {
+  if (world().size() != 2) return;
+  const std::vector<double> scores = {0.25, 0.5, 0.75, 0.5, 0.5, 0.5};
+  run(six_epochs(), Scores{.values = scores}, "whole");
+  copy(folder_ / "whole" / "log.jsonl", beside_program("log-2.jsonl"));
+  Scores failing{.values = scores, .fail_in_epoch = 3};
+  EXPECT_THROW(run(six_epochs(), std::ref(failing), "broken"), core::PeerError);
+  world().barrier("all have failed");
+  copy(folder_ / "broken" / "checkpoints", beside_program("checkpoints-2-of-six"));
+}
+
+// Only asked for with one rank and with three, after a run with two.
+TEST_F(Training, DISABLED_OfTwoRanksGoesOnOnAnotherNumber) {
+  ASSERT_TRUE(fs::exists(beside_program("checkpoints-2-of-six"))) << "run this program with two ranks first";
+  copy(beside_program("checkpoints-2-of-six"), folder_ / "run" / "checkpoints");
+  const TrainResult result = run(six_epochs(), Scores{.values = {0.25, 0.5, 0.5, 0.5}}, "run");
   EXPECT_EQ(result.best_score, 0.5);
   EXPECT_EQ(result.best_epoch, 2);
+  if (!world().is_root()) return;
   for (const char* figure : figures) {
-    const Curve reference = training::read_metric(beside_program("log.jsonl"), figure);
-    ASSERT_EQ(reference.size(), 20u);
+    const Curve reference = training::read_metric(beside_program("log-2.jsonl"), figure);
+    ASSERT_EQ(reference.size(), 30u);
     expect_same(curve("run", figure), Curve(reference.begin() + 10, reference.end()), rounding, figure);
   }
 }

@@ -63,6 +63,11 @@ struct TrainResult {
   int64_t best_epoch = 0;   ///< 1-based
   int64_t steps = 0;
   double seconds = 0;       ///< of this call
+  // Of this call alone; 0 if it found the training finished.
+  int64_t steps_now = 0;
+  double step_seconds = 0;  ///< without validation
+  int64_t parameters = 0;   ///< numbers whose gradient is averaged over ranks
+  int64_t images_per_step = 0;
 };
 
 /// Higher is better: mean Prec@1 of both directions on validation images. Called by all ranks; the value of rank 0 counts.

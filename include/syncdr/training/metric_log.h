@@ -17,6 +17,8 @@ class MetricLog {
   MetricLog(std::filesystem::path file, int64_t first_step);
   /// Names differ from each other and from "step".
   void append(int64_t step, const Values& values);
+  /// Makes what was appended durable: before a checkpoint, so that no line is missing before the step at which a run goes on.
+  void sync() const;
 
  private:
   std::filesystem::path file_;
