@@ -1,10 +1,85 @@
 #!/usr/bin/env bash
 # mpirun for one workstation or one container: more ranks than cores are allowed, root is allowed, and ranks are not tied to cores
 # (mpirun ties each to one core by default, and all threads of a rank would then share it). One thread a rank unless OMP_NUM_THREADS is set.
-set -euo pipefail
+# usage: launch/mpirun.sh MPIRUN-OPTIONS... PROGRAM ARGUMENTS...
+#
+# MPIRUN_PLACEMENT  options instead of "--bind-to none --oversubscribe"; launch/job.sh and slurm/ set it
+# Signals sent to this script go on to mpirun, which hands USR1 and USR2 to the ranks, and ends them on INT and TERM.
+# Exit code: the ranks'. Where a signal ended a rank, one line names it and its host, and the code is 70 for a crash (a bug), 75 for any other signal (out of
+# memory, say); 75 too where a host was lost. After 75 another try is worth it.
+set -uo pipefail
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # Idle ranks yield their core: with more ranks than cores a spinning rank would starve the one it waits for.
-export OMPI_MCA_mpi_yield_when_idle=1
-# --quiet: a failing rank has said what is wrong; mpirun would add a banner to it.
-exec mpirun --quiet --bind-to none --oversubscribe "$@"
+export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
+read -ra placement <<<"${MPIRUN_PLACEMENT:---bind-to none --oversubscribe}"
+
+# mpirun puts what it has to say between two rules. A rank that failed has said itself what is wrong; of mpirun's words about it only those on a signal
+# or a lost host are kept. What else stands between rules (no such program, too few slots) stays.
+rule=--------------------------------------------------------------------------
+filter() {
+  local line block=() inside='' code=0
+  trap '' HUP INT TERM USR1 USR2  # a signal for the job must not end the filter before the job
+  while IFS= read -r line || [ -n "$line" ]; do
+    if [[ $line == "mpirun: Forwarding signal "* || $line == *"ORTE_ERROR_LOG: "*"orte/util/show_help.c "* ]]; then
+      continue  # the second: mpirun could not read what MPI_Abort would have it say
+    elif [ "$line" != "$rule" ]; then
+      [ -n "$inside" ] && block+=("$line") || printf '%s\n' "$line"
+    elif [ -z "$inside" ]; then
+      inside=yes
+    else
+      show_block "${block[@]}" || code=$?
+      block=() inside=''
+    fi
+  done
+  [ -z "$inside" ] || printf '%s\n' "$rule" "${block[@]}"
+  return "$code"
+}
+
+# Returns the job's exit code if the block tells of a signal or a lost host, else 0.
+show_block() {
+  local words=$*
+  if [[ $words =~ "noticed that process rank "([0-9]+)" with PID "[0-9]+" on node "([^ ]+)" exited on signal "([0-9]+)(" ("[^\)]*")")? ]]; then
+    local what="rank ${BASH_REMATCH[1]} on ${BASH_REMATCH[2]} was ended by signal ${BASH_REMATCH[3]}${BASH_REMATCH[4]}"
+    case ${BASH_REMATCH[3]} in
+      4 | 6 | 8 | 11) echo "mpirun.sh: $what: a bug, please report it"; return 70 ;;
+    esac
+    echo "mpirun.sh: $what. Start the job again: what is sealed is kept"
+    return 75
+  fi
+  case $words in
+    *"process returned a non-zero exit code"* | *"processes exited with non-zero status"* | *"MPI_ABORT was invoked"*) return 0 ;;
+  esac
+  printf '%s\n' "$rule" "$@" "$rule"
+  [[ $words != *"lost communication with a remote daemon"* ]] || return 75
+}
+
+# Standard error alone passes the filter (mpirun never shows ranks a terminal there); standard output is left as it is.
+exec {errors}> >(filter >&2)
+filter_pid=$!
+job='' interrupted='' ended=''
+pass_on() {
+  interrupted=yes
+  case $1 in HUP | INT | TERM) ended=yes ;; esac
+  [ -z "$job" ] || kill -"$1" "$job" 2>/dev/null
+}
+for signal in HUP INT TERM USR1 USR2 CONT; do trap "pass_on $signal" "$signal"; done
+trap 'pass_on TSTP; kill -STOP $$' TSTP
+
+# A process group of its own: a terminal's Ctrl-C comes to this script alone, which hands it on once (twice would mean: now, without cleaning up).
+set -m
+# If this script is killed, so is mpirun.
+guard=()
+! command -v setpriv >/dev/null || guard=(setpriv --pdeathsig TERM)
+"${guard[@]}" mpirun "${placement[@]}" "$@" 2>&"$errors" {errors}>&- &
+job=$!
+exec {errors}>&-
+
+code=0
+while interrupted=; wait "$job" 2>/dev/null; code=$?; [ -n "$interrupted" ] && [ "$code" -gt 128 ]; do :; done
+for _ in {1..150}; do kill -0 "$filter_pid" 2>/dev/null || break; sleep 0.02; done  # its last lines; a stray process of the job must not hold this up
+kill -KILL "$filter_pid" 2>/dev/null
+wait "$filter_pid"
+heard=$?
+case $heard in 70 | 75) [ -n "$ended" ] || code=$heard ;; esac
+exit "$code"

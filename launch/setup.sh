@@ -7,7 +7,7 @@ usage() {
   cat <<'END'
 usage: launch/setup.sh [--print] [--tests] [--no-packages]
   --print         list the Debian packages, a line each, and install nothing
-  --tests         also install what only the tests need (timm, torchvision, h5py)
+  --tests         also install what only the tests need (timm, torchvision, h5py; SLURM, whose daemons the tests start themselves)
   --no-packages   leave the system's packages alone (they come from modules, Spack, ...)
 
 LibTorch: TORCH_DIR (a folder with TorchConfig.cmake) or LIBTORCH (an unpacked LibTorch) use your own; otherwise the
@@ -50,6 +50,7 @@ wanted_packages() {
     libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libxxhash-dev libfreetype-dev libicu-dev libgtest-dev libgmock-dev \
     libbenchmark-dev fonts-noto-color-emoji fonts-symbola
   boost_packages
+  [ "$tests" = no ] || printf '%s\n' slurm-wlm slurm-wlm-basic-plugins munge
   # mold links this project about four times faster than ld; lld is the next best where mold is not packaged.
   if apt-cache show mold >/dev/null 2>&1; then echo mold; else echo lld; fi
 }

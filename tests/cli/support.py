@@ -45,6 +45,14 @@ def run(*command, ranks=None, env=None, timeout=240):
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})})
 
 
+def ranks_of(process):
+    """Process ids of the ranks of a job that launch/mpirun.sh started: children of mpirun, which is a child of the script."""
+    def children(pid, *more):
+        return subprocess.run(["pgrep", "-P", str(pid), *more], capture_output=True, text=True).stdout.split()
+
+    return [rank for mpirun in children(process.pid, "-x", "mpirun") for rank in children(mpirun)]
+
+
 def expect(process, code, *texts):
     """The process ended with this exit code and said each of these texts."""
     said = process.stdout + process.stderr

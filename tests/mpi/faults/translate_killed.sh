@@ -34,8 +34,8 @@ job 0 1 run "$folder/whole"
 kills=0
 for attempt in 1 2 3 4 5 6; do
   micros=$((RANDOM % 25000 + 500))
-  job "137 0" 2 kill "$folder/killed" $((attempt % 2)) "$micros"
-  [ "$code" = 137 ] && kills=$((kills + 1))
+  job "75 0" 2 kill "$folder/killed" $((attempt % 2)) "$micros"
+  [ "$code" = 75 ] && kills=$((kills + 1))
   expect_sealed_units_whole "$folder/killed" "a kill after $micros us"
   echo "killed after $micros us: exit code $code, $(find "$folder/killed/$run" -name 'unit-*.h5' 2>/dev/null | wc -l) units sealed"
 done
