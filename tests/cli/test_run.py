@@ -45,6 +45,30 @@ class WholeJob(unittest.TestCase):
         self.assertEqual(before, (out / "metrics.json").read_text())
         self.assertEqual(sealed, {file: file.stat().st_mtime_ns for file in sealed})
 
+    def test_resume_refuses_what_it_was_told_not_to_do(self):
+        translate = ["--set", "translate.translator=filter"]
+        expect(self.job("translate", "chosen", *translate, "--resume", "require", ranks=1), 2, "there is nothing to go on from", "run.out")
+        expect(self.job("translate", "chosen", *translate, "--resume", "never", ranks=1), 0)
+        expect(self.job("translate", "chosen", *translate, "--resume", "never", ranks=1), 2, "run.json is there")
+        expect(self.job("translate", "chosen", *translate, "--resume", "require", ranks=1), 0)
+        expect(self.job("run", "chosen", "--resume", "require", ranks=1), 2, "config.toml does not exist")
+        expect(self.job("train", "chosen", "--resume", "now", ranks=1), 2, "--resume")
+
+    def test_jobs_that_do_not_know_each_other_share_a_translation(self):
+        commands = [[MPIRUN, "-np", "1", str(BIN / "syncdr"), "translate", str(self.config), "--set", f"data.root={self.folder / 'emoji'}", "--set", f"run.out={self.folder / 'shared'}",
+                     "--set", "translate.translator=filter", "--set", "translate.unit_rows=2", "--set", "translate.taper=0", "--json", str(self.folder / f"job{job}.json")]
+                    for job in range(2)]
+        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for command in commands]
+        for process in processes:
+            said, _ = process.communicate(timeout=120)
+            self.assertEqual(process.returncode, 0, said)
+        made = [json.loads((self.folder / f"job{job}.json").read_text()) for job in range(2)]
+        for direction in ("colour-to-ink", "ink-to-colour"):
+            self.assertEqual(sum(figures[direction]["images"] for figures in made), 570, "every image is made once")
+            left = {file.name for file in (self.folder / "emoji" / "synthetic" / direction / "shared-filter").iterdir()}
+            self.assertEqual(left, {"run.json", "translation.json"} | {f"unit-{unit:05}.h5" for unit in range(285)})
+        expect(run("syncdr-data", "verify", self.folder / "emoji"), 0)
+
     def test_translations_are_the_same_bytes_on_any_number_of_ranks_and_after_a_kill(self):
         weights = self.folder / "weights"
         expect(run("syncdr", "fit", "cut", self.config, "--set", f"data.root={self.folder / 'emoji'}", "--set", f"run.out={weights}", ranks=1), 0)
