@@ -1,11 +1,14 @@
 #include "syncdr/comm/world.h"
 
 #include <ATen/Parallel.h>
+#include <c10/util/Logging.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/cuda.h>
 
+#include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <future>
 #include <numeric>
 #include <set>
@@ -145,6 +148,9 @@ void World::State::end_job(core::ExitCode code, const std::string& message) {
 }
 
 World::World(const CommConfig& config) : state_(std::make_unique<State>()) {
+  // c10d would print a stack for each connection that a dying peer closes, over the message that says what has happened.
+  setenv("TORCH_CPP_LOG_LEVEL", "ERROR", 0);
+  c10::initLogging();
   const auto deadline = milliseconds(config.deadline);
   auto& state = *state_;
   state.deadline = deadline;
