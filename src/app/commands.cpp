@@ -9,6 +9,16 @@
 #include "syncdr/io/json.h"
 
 namespace syncdr::app {
+namespace {
+
+std::vector<std::filesystem::path> marks_in(const std::vector<std::filesystem::path>& folders, const std::vector<std::string>& names) {
+  std::vector<std::filesystem::path> marks;
+  for (const auto& folder : folders)
+    for (const auto& name : names) marks.push_back(folder / name);
+  return marks;
+}
+
+}  // namespace
 
 int with_world(const CommonOptions& options, const std::function<boost::json::object(comm::World&, const Settings&)>& work) {
   Settings settings;
@@ -46,6 +56,12 @@ int with_world(const CommonOptions& options, const std::function<boost::json::ob
 int fit_command(const CommonOptions& options, const std::string& translator) {
   return with_world(options, [&](comm::World& world, const Settings& settings) {
     Job job(world, settings);
+    std::vector<std::filesystem::path> folders{job.diffusion_folder(), job.diffusion_folder() / "autoencoder"};
+    if (translator == "cut") {
+      folders.clear();
+      for (const auto& direction : job.directions()) folders.push_back(job.fit_folder("cut", direction));
+    }
+    check_resume(job, marks_in(folders, {"checkpoints", "done.json"}));
     if (translator == "cut") fit_cut_phase(job);
     else fit_diffusion_phase(job);
     return boost::json::object();
@@ -55,6 +71,10 @@ int fit_command(const CommonOptions& options, const std::string& translator) {
 int translate_command(const CommonOptions& options) {
   return with_world(options, [](comm::World& world, const Settings& settings) {
     Job job(world, settings);
+    std::vector<std::filesystem::path> folders;
+    for (const auto& [source, target] : job.directions())
+      folders.push_back(job.dataset.synthetic_folder(source, target, job.set_of(Arm(settings.translate.translator))));
+    check_resume(job, marks_in(folders, {"run.json"}));
     return translate_phase(job, settings.translate.translator);
   });
 }
@@ -62,7 +82,9 @@ int translate_command(const CommonOptions& options) {
 int train_command(const CommonOptions& options, const std::string& arm) {
   return with_world(options, [&](comm::World& world, const Settings& settings) {
     Job job(world, settings);
-    return train_phase(job, Arm(arm.empty() ? settings.run.main : arm));
+    const Arm chosen(arm.empty() ? settings.run.main : arm);
+    check_resume(job, marks_in({job.train_folder(chosen)}, {"checkpoints", "done.json"}));
+    return train_phase(job, chosen);
   });
 }
 

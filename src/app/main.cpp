@@ -2,6 +2,7 @@
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <functional>
 #include <limits>
 
@@ -29,7 +30,59 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("config", options.config, "configuration file (TOML); `syncdr keys` lists its keys")->required();
   command.add_option("--set", options.sets, "set one key, as in --set train.epochs=5 (may be repeated)")->allow_extra_args(false);
   command.add_option("--json", options.json, "write the figures of this command to a file");
+  command.add_option_function<std::string>("--resume", [&options](const std::string& mode) { options.sets.push_back("resume=\"" + mode + '"'); },
+                                           "auto (default): go on from what is there; never: refuse it; require: refuse to begin anew")
+      ->check(CLI::IsMember({"auto", "never", "require"}));
   command.add_flag("--print-config", options.print_config, "print the resolved configuration and stop");
+}
+
+/// Makes an option of each field of a plan: --seconds-per-image for seconds_per_image. What is given stands in values, as TOML.
+class PlanFields : public core::Fields {
+ public:
+  PlanFields(CLI::App& command, std::map<std::string, std::string>& values) : command_(command), values_(values) {}
+
+  void operator()(int64_t& value, const char* name, const char* help, core::Range range) override { number(name, help, fmt::format("{}", value), range); }
+  void operator()(double& value, const char* name, const char* help, core::Range range) override { number(name, help, fmt::format("{:g}", value), range); }
+  void operator()(std::string& value, const char* name, const char* help, core::Choices choices) override {
+    add(name, fmt::format("{} [{}]", help, value), [](const std::string& text) { return '"' + text + '"'; })->check(CLI::IsMember(choices));
+  }
+  void operator()(bool&, const char* name, const char*) override { unused(name); }
+  void operator()(std::vector<int64_t>&, const char* name, const char*, core::Range) override { unused(name); }
+  void operator()(std::vector<double>&, const char* name, const char*, core::Range) override { unused(name); }
+  void operator()(std::vector<std::string>&, const char* name, const char*, core::Choices) override { unused(name); }
+
+ protected:
+  void enter(const char* name, const char*) override { unused(name); }
+  void leave() override {}
+
+ private:
+  using ToToml = std::function<std::string(const std::string&)>;
+  CLI::Option* add(const std::string& name, const std::string& help, ToToml to_toml) {
+    std::string option = "--" + name;
+    std::replace(option.begin(), option.end(), '_', '-');
+    const auto keep = [&values = values_, name, to_toml = std::move(to_toml)](const std::string& text) { values[name] = to_toml(text); };
+    return command_.add_option_function<std::string>(option, keep, help)->type_name("");
+  }
+  void number(const char* name, const char* help, const std::string& value, const core::Range&) {
+    add(name, fmt::format("{} [{}]", help, value), [](const std::string& text) { return text; })->check(CLI::Number);
+  }
+  static void unused(const char* name) { throw core::BugError("plans have no field of this kind: {}", name); }
+
+  CLI::App& command_;
+  std::map<std::string, std::string>& values_;
+};
+
+void add_plan_command(CLI::App& plan, const char* command, const char* meaning, PlanOptions& options) {
+  auto* sub = plan.add_subcommand(command, meaning);
+  sub->callback([&options, command] { options.command = command; });
+  sub->add_option("--measured", options.measured, "figures of an earlier call, its --json file (`syncdr doctor`'s too); may be repeated, for other numbers of ranks")
+      ->allow_extra_args(false)->check(CLI::ExistingFile);
+  sub->add_option("--of", options.of, "what to read of such a file where it holds several, as \"translate cut\" or \"train cds\" of `syncdr run`");
+  sub->add_option("--ranks", options.ranks, "numbers of ranks, as 1,2,8 [1,2,4 ... 1024]")->delimiter(',');
+  sub->add_option("--plot", options.plot, "also write a plot (SVG)");
+  sub->add_option("--json", options.json, "also write the figures");
+  PlanFields fields(*sub, options.values);
+  visit_plan(command, fields);
 }
 
 /// Parses the command line and does what it asks for. The command runs after parsing, so that an exception of its own is not taken for a wrong option.
@@ -69,6 +122,12 @@ int command_line(int argc, char** argv) {
   auto* doctor = add("doctor", "what this machine has for syncdr, and what to mend", [&] { return doctor_command(folder, json); });
   doctor->add_option("--folder", folder, "where results will be written");
   doctor->add_option("--json", json, "also write the findings to a file");
+
+  PlanOptions plan_options;
+  auto* plan = add("plan", "how long translating or training would take on 1 to 1024 ranks, and its cost", [&] { return plan_command(plan_options); });
+  plan->require_subcommand(1);
+  add_plan_command(*plan, "translate", "plan a translation", plan_options);
+  add_plan_command(*plan, "train", "plan the training of a retrieval model", plan_options);
 
   add("keys", "list every configuration key with its meaning, range and default", keys_command);
 

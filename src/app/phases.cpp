@@ -1,5 +1,6 @@
 #include "phases.h"
 
+#include <algorithm>
 #include <map>
 
 #include "syncdr/core/log.h"
@@ -51,6 +52,19 @@ void fit_phase(Job& job, const std::string& translator) {
   if (Arm(translator).is_diffusion() && config.diffusion.checkpoint.empty()) fit_diffusion_phase(job);
 }
 
+void check_resume(Job& job, const std::vector<std::filesystem::path>& marks) {
+  const std::string& mode = job.settings.resume;
+  if (mode == "auto") return;
+  job.world.root_only("looking for what an earlier run has left", [&] {
+    const auto found = std::find_if(marks.begin(), marks.end(), [](const auto& mark) { return std::filesystem::exists(mark); });
+    if (mode == "never" && found != marks.end())
+      throw core::UsageError("{} is there, and resume = \"never\". Choose another run.out, remove what is there, or go on from it with --resume auto", found->string());
+    if (mode == "require" && found == marks.end())
+      throw core::UsageError("there is nothing to go on from ({} does not exist), and resume = \"require\". Is run.out right? --resume auto begins anew",
+                             marks.front().string());
+  });
+}
+
 void fit_cut_phase(Job& job) {
   for (const auto& direction : job.directions())
     fit::fit_cut(job.world, job.dataset, direction.source, direction.target, job.settings.fit.cut, static_cast<uint64_t>(job.settings.seed),
@@ -76,8 +90,18 @@ boost::json::object translate_phase(Job& job, const std::string& translator) {
     if (!made->is_random() && translator != job.settings.translate.translator) config.variants = 1;
     const auto result = translate::translate_split(job.world, job.dataset, direction.source, direction.target, "train", config,
                                                    static_cast<uint64_t>(job.settings.seed), *made);
-    figures[direction.name()] = {{"images", result.images},           {"skipped", result.skipped}, {"redrawn", result.redrawn},
-                                 {"quarantined", result.quarantined}, {"seconds", result.seconds}};
+    figures[direction.name()] = {{"images", result.images},
+                                 {"skipped", result.skipped},
+                                 {"redrawn", result.redrawn},
+                                 {"quarantined", result.quarantined},
+                                 {"seconds", result.seconds},
+                                 {"compute_seconds", result.compute_seconds},
+                                 {"ranks", job.world.size()},
+                                 {"images_by_rank", boost::json::array(result.images_by_rank.begin(), result.images_by_rank.end())},
+                                 {"batch", made->batch()},
+                                 {"variants", config.variants},
+                                 {"unit_rows", config.unit_rows},
+                                 {"taper", config.taper}};
   }
   return figures;
 }
@@ -98,7 +122,16 @@ boost::json::object train_phase(Job& job, const Arm& arm) {
   core::info("train {}: {}", arm.name, title_of(job, arm));
   const auto result = retrieval::train(job.world, job.dataset, job.domain_a, job.domain_b, job.set_of(arm), config,
                                        static_cast<uint64_t>(settings.seed), validate, job.train_folder(arm));
-  return {{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps", result.steps}, {"seconds", result.seconds}};
+  boost::json::object figures{{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
+  if (result.steps_now > 0) {
+    figures["steps"] = result.steps_now;
+    figures["seconds"] = result.step_seconds;
+    figures["validation_seconds"] = result.seconds - result.step_seconds;
+    figures["images_per_step"] = result.images_per_step;
+    figures["parameters"] = result.parameters;
+    figures["feature_dim"] = config.encoder.dim;
+  }
+  return figures;
 }
 
 evaluation::Arm evaluate_phase(Job& job, const Arm& arm, const std::string& split) {

@@ -34,6 +34,8 @@ struct Job {
   std::filesystem::path train_folder(const Arm& arm) const { return out / "train" / arm.folder(); }
 };
 
+/// Holds the setting `resume` against what is there: marks are files or folders, any of which says that an earlier run has begun. Throws UsageError.
+void check_resume(Job& job, const std::vector<std::filesystem::path>& marks);
 /// Trains what the translator samples from, unless it is a control or the settings name weights that are there.
 void fit_phase(Job& job, const std::string& translator);
 /// CUT's generators, both directions.

@@ -13,7 +13,15 @@ namespace {
 /// The run folder remembers its configuration: another one must not mix its results with it.
 void claim_folder(Job& job) {
   Settings copy = job.settings;
-  copy.comm = {};  // where and on how many ranks it runs may change between calls
+  // Where it runs, on how many ranks, and how it waits may change between calls.
+  copy.comm = {};
+  const Settings defaults;
+  copy.resume = defaults.resume;
+  copy.stop_signal = defaults.stop_signal;
+  copy.translate.claim_timeout = defaults.translate.claim_timeout;
+  copy.translate.patience = defaults.translate.patience;
+  copy.translate.codec_threads = defaults.translate.codec_threads;
+  copy.train.loader_threads = defaults.train.loader_threads;
   const std::string configuration = core::write_config(core::visit_of(copy));
   job.world.root_only("claiming the run folder", [&] {
     const auto file = job.out / "config.toml";
@@ -26,6 +34,7 @@ void claim_folder(Job& job) {
 
 boost::json::object run(comm::World& world, const Settings& settings) {
   Job job(world, settings);
+  check_resume(job, {job.out / "config.toml"});
   claim_folder(job);
   boost::json::object figures;
   std::set<std::string> translated;

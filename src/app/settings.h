@@ -57,10 +57,13 @@ struct Settings {
   evaluation::EvaluateConfig evaluate;
   comm::CommConfig comm;
   std::string stop_signal = "USR2";
+  std::string resume = "auto";
 
   void visit(core::Fields& field) {
     field(seed, "seed", "seed of everything random", core::at_least(0));
     field(stop_signal, "stop_signal", "signal that ends the job at the next place where it can go on later; TERM always does", {"USR1", "USR2", "INT", "HUP", "none"});
+    field(resume, "resume", "a folder that holds a part of the result: auto goes on from it, never refuses it, require refuses a folder without one",
+          {"auto", "never", "require"});
     field.group(run, "run", "the whole job");
     field.group(data, "data", "what it works on");
     field.group(fit, "fit", "training translators");
