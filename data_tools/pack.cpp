@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <boost/json.hpp>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 
 #include "commands.h"
@@ -105,6 +107,7 @@ class Packer {
     if (fs::exists(finished)) {
       expect_same(data::Manifest::read(finished), finished);
       const data::Dataset check(options_.out);
+      fs::remove(marker());  // a call that was killed in its last step
       core::info("{} is packed already; \"syncdr-data verify\" checks it", options_.out.string());
       return false;
     }
@@ -113,16 +116,26 @@ class Packer {
       expect_same(there, marker());
       for (const auto& entry : there.entries) sealed_.emplace(entry.file, entry);
       read_quarantine();
-    } else if (fs::exists(options_.out) && !fs::is_empty(options_.out)) {
+    } else if (holds_something(options_.out)) {
       throw core::UsageError("{}: is not empty and no dataset of this program. Choose a new folder.", options_.out.string());
     }
     if (sealed_.empty()) write_marker();
     return true;
   }
 
+  /// Something else than the temporary files of a call that was killed in its first step.
+  static bool holds_something(const fs::path& folder) {
+    if (!fs::exists(folder)) return false;
+    return std::any_of(fs::directory_iterator(folder), {}, [](const auto& entry) { return entry.path().extension() != ".tmp"; });
+  }
+
   void write_marker() const {
     data::Manifest unfinished = manifest_;
     unfinished.kind = "unfinished dataset";
+    std::set<std::string> listed;
+    for (const auto& entry : manifest_.entries) listed.insert(entry.file);
+    for (const auto& [file, entry] : sealed_)
+      if (!listed.contains(file)) unfinished.entries.push_back(entry);  // this call has not come to it
     unfinished.write(marker());
   }
 
@@ -141,15 +154,15 @@ class Packer {
   /// Keeps a shard that an earlier call has sealed, if it is still what it was then.
   bool keep(const std::string& file, std::span<const Source* const> images) {
     const auto found = sealed_.find(file);
-    if (found == sealed_.end()) return false;
+    // What was bad may have been mended.
+    const auto was_bad = [&](const Source* image) { return known_bad_.contains(image->key); };
+    if (found == sealed_.end() || std::any_of(images.begin(), images.end(), was_bad)) return false;
     try {
       data::check_entry(options_.out, found->second, true);
     } catch (const core::DataError& error) {
       core::warn("{} It is packed again.", error.what());
       return false;
     }
-    for (const Source* image : images)
-      if (const auto bad = known_bad_.find(image->key); bad != known_bad_.end()) quarantined_.insert(*bad);
     progress_->advance(static_cast<int64_t>(images.size()));
     return true;
   }

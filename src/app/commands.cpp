@@ -35,22 +35,30 @@ int with_world(const CommonOptions& options, const std::function<boost::json::ob
   }
   std::optional<comm::World> world;
   world.emplace(refused ? comm::CommConfig{} : settings.comm);
+  const auto finish = [&](core::ExitCode code) {
+    try {
+      return static_cast<int>(world->finish(code));
+    } catch (const core::Error& error) {  // a peer has died on the way out
+      world->fail(error.code(), error.what());
+    }
+  };
   if (refused) {  // all ranks have read the same file: they end together, and one of them speaks
     if (world->is_root()) core::error("{}", refused->what());
-    return static_cast<int>(world->finish(refused->code()));
+    return finish(refused->code());
   }
+  auto code = core::ExitCode::done;
   try {
     const auto figures = work(*world, settings);
     if (!options.json.empty()) world->root_only("writing figures", [&] { io::write_json(options.json, figures); });
-    return static_cast<int>(world->finish(core::ExitCode::done));
   } catch (const core::StopRequested& stop) {  // ranks agree on a stop before they throw
     if (world->is_root()) core::warn("{}", stop.what());
-    return static_cast<int>(world->finish(stop.code()));
+    code = stop.code();
   } catch (const core::Error& error) {
     world->fail(error.code(), error.what());
   } catch (const std::exception& error) {
     world->fail(core::ExitCode::bug, fmt::format("unexpected: {}. This is a bug in syncdr; please report it with this text.", error.what()));
   }
+  return finish(code);
 }
 
 int fit_command(const CommonOptions& options, const std::string& translator) {

@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <vector>
@@ -38,16 +41,18 @@ const std::string& machine() {
   static const std::string text = [] {
     std::error_code ignored;
     const auto space = fs::read_symlink("/proc/self/ns/pid", ignored).string();
-    return hash128(first_line("/proc/sys/kernel/random/boot_id") + space).substr(0, 12);
+    char host[256] = "";
+    ::gethostname(host, sizeof(host) - 1);
+    return hash128(first_line("/proc/sys/kernel/random/boot_id") + space + host).substr(0, 12);
   }();
   return text;
 }
 
-/// When a process that runs began, in ticks since boot: its id may be another's later. Empty: there is none.
-std::string start_of(const std::string& pid) {
+/// When a process began, in ticks since boot: its id may be another's later. Empty: it has ended. Nothing: there is none, or it is hidden from this user.
+std::optional<std::string> start_of(const std::string& pid) {
   const auto line = first_line("/proc/" + pid + "/stat");
   const auto name_end = line.rfind(')');  // a program's name may hold spaces
-  if (name_end == std::string::npos) return "";
+  if (name_end == std::string::npos) return std::nullopt;
   std::istringstream fields(line.substr(name_end + 1));
   std::string state, field;
   fields >> state;  // the third field; a zombie has ended
@@ -94,7 +99,7 @@ void remove_quietly(const fs::path& file) {
 
 std::string process_token() {
   const auto pid = std::to_string(::getpid());
-  return fmt::format("{}-{}-{}", machine(), pid, start_of(pid));
+  return fmt::format("{}-{}-{}", machine(), pid, start_of(pid).value_or("0"));
 }
 
 std::optional<bool> has_ended(const std::string& token) {
@@ -102,7 +107,10 @@ std::optional<bool> has_ended(const std::string& token) {
   if (first == std::string::npos || first == last || token.substr(0, first) != machine()) return std::nullopt;
   const auto pid = token.substr(first + 1, last - first - 1);
   if (pid.empty() || pid.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
-  return start_of(pid) != token.substr(last + 1);
+  if (const auto start = start_of(pid)) return *start != token.substr(last + 1);
+  const auto id = std::strtol(pid.c_str(), nullptr, 10);
+  if (id > 0 && ::kill(static_cast<pid_t>(id), 0) != 0 && errno == ESRCH) return true;
+  return std::nullopt;
 }
 
 Claims::Claims(fs::path folder, std::string owner, Milliseconds timeout)
@@ -172,7 +180,8 @@ void Claims::keep_alive() {
 }
 
 bool ClaimedFolder::is_dead(const std::string& file, const std::string& token) {
-  if (const auto ended = has_ended(token)) return *ended;
+  if (has_ended(token).value_or(false)) return true;
+  // One that still runs here may have been stopped: that shows in its file alone, as for a process of another machine.
   const auto changed = modified(folder_ / file);
   if (!changed) return false;  // just gone
   const auto now = Clock::now();
@@ -188,16 +197,26 @@ ClaimedFolder::View ClaimedFolder::look() {
   if (error) throw core::IoError("{}: cannot be listed: {}", folder_.string(), error.message());
 
   View view;
-  std::vector<std::string> gone;
+  std::vector<std::string> gone, temporaries;
   for (const auto& file : files) {
     if (const auto claim = parse_claim(file)) {
       auto& [generation, dead] = view.claims.try_emplace(claim->first, Claim{.generation = -1}).first->second;
       generation = std::max(generation, claim->second);
-    } else if (!file.ends_with(".tmp")) {
+    } else if (file.ends_with(".tmp")) {
+      temporaries.push_back(file);
+    } else {
       view.files.insert(file);
-    } else if (const auto token = token_of_temporary(file); std::count(token.begin(), token.end(), '-') != 2 || is_dead(file, token)) {
-      gone.push_back(file);  // without a token it is of no process that shares its work
     }
+  }
+  for (const auto& file : temporaries) {
+    const auto token = token_of_temporary(file);
+    if (std::count(token.begin(), token.end(), '-') != 2) {
+      gone.push_back(file);  // of no process that shares its work
+      continue;
+    }
+    // Only of who has certainly ended, or of what is sealed: another's that does not change may be held up by a slow disk.
+    const bool sealed = view.files.contains(file.substr(0, file.size() - token.size() - std::strlen(".") - std::strlen(".tmp")));
+    if (has_ended(token).value_or(false) || (sealed && is_dead(file, token))) gone.push_back(file);
   }
   for (auto claim = view.claims.begin(); claim != view.claims.end();) {
     auto& [name, state] = *claim;
@@ -207,10 +226,9 @@ ClaimedFolder::View ClaimedFolder::look() {
     for (int64_t earlier = 0; over && earlier <= state.generation; ++earlier) gone.push_back(fmt::format("{}{}{}", name, mark, earlier));
     claim = over ? view.claims.erase(claim) : std::next(claim);
   }
-  for (const auto& file : gone) {
-    remove_quietly(folder_ / file);
-    seen_.erase(file);
-  }
+  for (const auto& file : gone) remove_quietly(folder_ / file);
+  const std::set<std::string> there(files.begin(), files.end());
+  std::erase_if(seen_, [&](const auto& item) { return !there.contains(item.first); });
   return view;
 }
 

@@ -26,6 +26,8 @@ std::string reason() { return std::generic_category().message(errno); }
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   // O_NONBLOCK: opening a pipe by mistake must not wait for a writer. It has no effect on regular files.
   descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor_ < 0 && (errno == EMFILE || errno == ENFILE || errno == EIO || errno == ESTALE || errno == ENOMEM))
+    throw core::IoError("{}: cannot be opened: {}", path_.string(), reason());  // which says nothing about the file
   if (descriptor_ < 0) throw core::DataError("{}: cannot be opened: {}", path_.string(), reason());
   struct stat status {};
   const bool known = ::fstat(descriptor_, &status) == 0;
@@ -48,7 +50,7 @@ void InputFile::read_at(uint64_t offset, std::span<uint8_t> into) const {
   while (!into.empty()) {
     const ssize_t count = ::pread(descriptor_, into.data(), std::min(into.size(), piece), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw core::DataError("{}: reading at byte {} failed: {}", path_.string(), offset, reason());
+    if (count < 0) throw core::IoError("{}: reading at byte {} failed: {}", path_.string(), offset, reason());
     if (count == 0) throw core::DataError("{}: the file ends at byte {}, {} more were expected. It was cut short.", path_.string(), offset, into.size());
     into = into.subspan(static_cast<size_t>(count));
     offset += static_cast<uint64_t>(count);

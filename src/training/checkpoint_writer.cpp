@@ -34,7 +34,10 @@ void CheckpointWriter::save(const std::function<Checkpoint()>& make) {
   world_.root_only("copying a checkpoint", [&] {
     auto checkpoint = make();
     copy_tensors(checkpoint);
-    writing_ = std::async(std::launch::async, [this, checkpoint = std::move(checkpoint)] { folder_.save(checkpoint); });
+    writing_ = std::async(std::launch::async, [this, checkpoint = std::move(checkpoint)]() mutable {
+      const Checkpoint saved = std::move(checkpoint);  // its memory goes when it is written, not with the next one
+      folder_.save(saved);
+    });
   });
 }
 

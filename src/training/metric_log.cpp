@@ -2,9 +2,11 @@
 
 #include <optional>
 #include <boost/json/serialize.hpp>
+#include <cerrno>
 #include <cmath>
 #include <fstream>
 #include <set>
+#include <system_error>
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/fault.h"
@@ -79,7 +81,7 @@ void MetricLog::append(int64_t step, const Values& values) {
   core::fault_point("metric_log.before_append", file_.native());
   std::ofstream out(file_, std::ios::app);
   out << line_of(step, values) << std::flush;
-  if (!out) throw core::IoError("{}: figures of step {} cannot be appended", file_.string(), step);
+  if (!out) throw core::IoError("{}: figures of step {} cannot be appended: {}", file_.string(), step, std::generic_category().message(errno));
 }
 
 std::vector<std::pair<int64_t, double>> read_metric(const fs::path& file, const std::string& name) {

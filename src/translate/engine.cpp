@@ -111,6 +111,7 @@ class Rounds {
   io::Milliseconds claim_timeout() const { return io::Milliseconds(static_cast<int64_t>(config_.claim_timeout * 1000)); }
   void check(const std::vector<int64_t>& sealed);
   void make(const std::vector<Survey::Open>& open);
+  void check_quarantined() const;
   UnitTable make_here(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally);
   std::optional<int64_t> next_unit(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally, std::vector<UnitRecord>& found);
   bool stop_wanted() { return stopped_ = world_.all_reduce_max(stopped_ || core::stop_requested() ? 1 : 0, "agreeing whether to stop") > 0; }
@@ -140,30 +141,33 @@ void Rounds::check(const std::vector<int64_t>& sealed) {
     while (!tally.should_stop()) {
       const auto index = queue.claim();
       if (!index) return;
-      if (const auto record = check_unit(plan_, sealed[static_cast<size_t>(*index)])) checked.add(*record);
+      if (const auto record = check_unit(plan_, sealed[static_cast<size_t>(*index)]).record) checked.add(*record);
       tally.add_done(1);
     }
   });
-  stopped_ = tally.should_stop();
   checked.gather(world_);
   table_.merge(checked);
+  check_quarantined();
 }
 
 /// The next unit for this rank to make. Claims it first, since another job may be at it; what turns out to be sealed meanwhile is recorded instead.
 std::optional<int64_t> Rounds::next_unit(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally, std::vector<UnitRecord>& found) {
-  while (const auto index = queue.claim()) {
+  while (!tally.should_stop()) {
+    const auto index = queue.claim();
+    if (!index) break;
     const auto [unit, generation] = open[static_cast<size_t>(*index)];
     const auto name = plan_.file_of(unit);
     if (!claims_.take(name, generation)) {
       tally.add_elsewhere(plan_.images_of(unit));
       continue;
     }
-    auto record = check_unit(plan_, unit);
-    if (!record) {
-      std::filesystem::remove(plan_.path_of(unit));  // damaged, if it is there
+    auto checked = check_unit(plan_, unit);
+    const bool lost = claims_.lost(name);
+    if (!checked.record && !lost) {
+      if (checked.there) std::filesystem::remove(plan_.path_of(unit));  // damaged, and nobody else's
       return unit;
     }
-    found.push_back(std::move(*record));
+    if (checked.record) found.push_back(std::move(*checked.record));
     claims_.release(name);
     tally.add_elsewhere(plan_.images_of(unit));
   }
@@ -197,6 +201,13 @@ UnitTable Rounds::make_here(comm::WorkQueue& queue, const std::vector<Survey::Op
   return made;
 }
 
+/// Of all jobs. Ranks have the same table, so all throw or none.
+void Rounds::check_quarantined() const {
+  if (table_.quarantined() > may_be_bad_)
+    throw core::DataError("{}: {} of {} images are quarantined, more than {}. If that may be, raise translate.max_bad_share", plan_.folder.string(),
+                          table_.quarantined(), plan_.images(), may_be_bad_);
+}
+
 void Rounds::make(const std::vector<Survey::Open>& open) {
   if (open.empty()) return;
   int64_t images = 0;
@@ -209,6 +220,7 @@ void Rounds::make(const std::vector<Survey::Open>& open) {
   stopped_ = tally.should_stop();
   made.gather(world_);
   table_.merge(made);
+  check_quarantined();
 }
 
 void Rounds::run(const std::string& what) {
@@ -216,7 +228,7 @@ void Rounds::run(const std::string& what) {
     const auto before = table_.missing().size();
     auto survey = surveyor_.look(table_, idle);
     check(survey.sealed);
-    if (stopped_) return;
+    if (stop_wanted()) return;
     if (round_ == 0) {
       skipped_ = table_.images(plan_);
       core::info("{}: {} images in {} units, {} of which are sealed", what, plan_.images(), plan_.units(), before - table_.missing().size());

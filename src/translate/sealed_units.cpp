@@ -4,6 +4,7 @@
 #include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/claims.h"
+#include "syncdr/io/hash.h"
 
 namespace syncdr::translate {
 namespace {
@@ -88,9 +89,9 @@ std::map<std::string, std::string> recorded_hashes(const std::filesystem::path& 
   return hashes;
 }
 
-std::optional<UnitRecord> check_unit(const Plan& plan, int64_t unit) {
+CheckedUnit check_unit(const Plan& plan, int64_t unit) {
   const auto path = plan.path_of(unit);
-  if (!std::filesystem::exists(path)) return std::nullopt;
+  if (!std::filesystem::exists(path)) return {};
   try {
     UnitRecord record;
     {
@@ -102,10 +103,15 @@ std::optional<UnitRecord> check_unit(const Plan& plan, int64_t unit) {
     const auto recorded = plan.hashes.find(record.entry.file);
     if (recorded != plan.hashes.end() && recorded->second != record.entry.hash)
       throw core::DataError("{}: its hash is {}, {} says {}", path.string(), record.entry.hash, manifest_name, recorded->second);
-    return record;
+    return {true, std::move(record)};
   } catch (const core::DataError& error) {
+    if (!std::filesystem::exists(path)) return {};  // another job has removed it just now
+    io::hash_file(path);  // throws IoError if it is the system that cannot read it: too many open files, a file server that is away
     core::warn("a damaged unit is made again: {}", error.what());
-    return std::nullopt;
+    return {true, std::nullopt};
+  } catch (const std::filesystem::filesystem_error&) {
+    if (!std::filesystem::exists(path)) return {};
+    throw;
   }
 }
 

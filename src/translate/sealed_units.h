@@ -16,8 +16,12 @@ void claim_folder(const std::filesystem::path& folder, const Settings& settings)
 /// What the manifest of a finished run says of its files; empty if there is none.
 std::map<std::string, std::string> recorded_hashes(const std::filesystem::path& folder);
 
-/// The unit if it is sealed and whole: structure, every CRC, keys and variants equal to the source's, the manifest's hash if there is one. A file that is
+/// Whether the unit is sealed and whole: structure, every CRC, keys and variants equal to the source's, the manifest's hash if there is one. A file that is
 /// not is left where it is, with a warning: another job may be replacing it.
-std::optional<UnitRecord> check_unit(const Plan& plan, int64_t unit);
+struct CheckedUnit {
+  bool there = false;
+  std::optional<UnitRecord> record;  ///< nothing: it is not there, or damaged
+};
+CheckedUnit check_unit(const Plan& plan, int64_t unit);
 
 }  // namespace syncdr::translate

@@ -1,6 +1,7 @@
 #include "survey.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 
 #include <algorithm>
 #include <thread>
@@ -65,7 +66,10 @@ Survey Surveyor::look(const UnitTable& table, bool idle) {
     for (const auto& [unit, generation] : here.open) put(unit, generation);
     put(here.held, 0);
   });
-  rows = world_.all_gather_rows(rows, "what is left of a translation");
+  auto count_of_rows = at::full({1}, rows.size(0), at::kLong);
+  world_.broadcast(count_of_rows, 0, "how much is left of a translation");
+  if (!world_.is_root()) rows = at::empty({count_of_rows.item<int64_t>(), 2}, at::kLong);
+  world_.broadcast(rows, 0, "what is left of a translation");
   Survey survey;
   const auto* row = rows.const_data_ptr<int64_t>();
   const auto count = rows.size(0) - 1;

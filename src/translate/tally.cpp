@@ -35,6 +35,7 @@ int64_t Tally::add(const char* counter, int64_t value) {
 }
 
 int64_t Tally::show(int64_t value) {
+  const std::lock_guard lock(mutex_);
   const auto done = add("/done", value);
   if (progress_) {
     note_rates();
@@ -66,6 +67,7 @@ void Tally::add_done(int64_t count) {
 int64_t Tally::add_quarantined(int64_t count) { return add("/quarantined", count); }
 
 bool Tally::should_stop() {
+  const std::lock_guard lock(mutex_);
   const bool first_here = core::stop_requested() && !stopping_;
   if (first_here) stopping_ = true;
   return add("/stop", first_here ? 1 : 0) > 0;

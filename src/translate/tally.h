@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,7 +29,7 @@ class Tally {
   void add_elsewhere(int64_t count) { show(count); }
   /// For work: the quarantined images of all ranks, with these.
   int64_t add_quarantined(int64_t count);
-  /// A stop signal has come to any rank, or work has thrown on one. After work_together all ranks get the same answer.
+  /// A stop signal has come to any rank, or work has thrown on one. Ranks that ask at different moments may get different answers.
   bool should_stop();
 
  private:
@@ -41,6 +42,7 @@ class Tally {
   comm::World& world_;
   std::string name_, unit_;
   Clock::duration patience_;
+  std::mutex mutex_;  ///< of what follows: work may use several threads
   int64_t shown_ = 0;
   bool stopping_ = false;
   // On rank 0:

@@ -59,7 +59,7 @@ bool UnitWriter::write(UnitRecord& record) {
     record.entry = data::make_entry(plan_.folder, plan_.file_of(unit_), plan_.images_of(unit_));
     return true;
   } catch (const std::exception&) {
-    // Who takes a unit over from one that seems dead removes its temporary file.
+    // Who finds a unit sealed by another removes the temporary file of one that seems dead.
     if (claims_.lost(plan_.file_of(unit_))) return false;
     throw;
   }

@@ -52,7 +52,8 @@ class ShardWriter {
   int64_t rows() const;
   /// Throws IoError when the disk refuses; nothing is then left behind.
   void seal();
-  /// seal() for a shard that several processes may write: false if another has sealed it first, whose file stays. token: io::process_token().
+  /// seal() for a shard that several processes may write: false if another has sealed it first, whose file stays, or has removed the
+  /// temporary. token: io::process_token().
   bool seal_unless_there(const std::string& token);
 
  private:

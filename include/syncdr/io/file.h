@@ -12,7 +12,7 @@ namespace syncdr::io {
 /// process kills it with SIGBUS, a short pread is an error with a message.
 class InputFile {
  public:
-  /// Throws DataError if the file is missing, unreadable or no regular file.
+  /// Throws DataError if the file is missing, unreadable or no regular file; IoError if the system refuses for another reason (too many open files).
   explicit InputFile(std::filesystem::path path);
   ~InputFile();
   InputFile(InputFile&& other) noexcept;
@@ -21,7 +21,7 @@ class InputFile {
 
   const std::filesystem::path& path() const { return path_; }
   uint64_t size() const { return size_; }  ///< when it was opened
-  /// Fills `into` from byte offset on. Throws DataError if the file ends before that.
+  /// Fills `into` from byte offset on. Throws DataError if the file ends before that, IoError if the system refuses.
   void read_at(uint64_t offset, std::span<uint8_t> into) const;
 
  private:

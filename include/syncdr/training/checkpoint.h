@@ -8,7 +8,7 @@
 namespace syncdr::training {
 
 /// Everything a run needs to go on exactly: tensors (model, optimizer, bank, EMA, prefixed "model.", "optimizer.", "bank.", ...) and
-/// plain values (position, best score, random state, the configuration it belongs to). Cut independently of the number of ranks.
+/// plain values (position, best score, the configuration it belongs to). Cut independently of the number of ranks.
 struct Checkpoint {
   int64_t step = 0;
   io::NamedTensors tensors;

@@ -74,12 +74,21 @@ TEST(Claims, ALivingOneIsNotDeadWhateverItsTimeStampSays) {
   const TemporaryFolder folder;
   io::Claims claims(folder.path(), "me", 60s);
   ASSERT_TRUE(claims.take("unit"));
-  io::ClaimedFolder view(folder.path(), 1ms);
+  io::ClaimedFolder view(folder.path(), 60s);
   for (const auto shift : {-2h, 2h}) {
     fs::last_write_time(folder / "unit.claim-0", fs::file_time_type::clock::now() + shift);
     std::this_thread::sleep_for(5ms);
     EXPECT_FALSE(view.look().claims.at("unit").dead);
   }
+}
+
+TEST(Claims, OfAProcessOfThisMachineThatWasStoppedAreDeadAfterTheTimeout) {
+  const TemporaryFolder folder;
+  write(folder / "unit.claim-0", io::process_token() + "\nrank 0 of 1 here\n");  // nobody touches it
+  io::ClaimedFolder view(folder.path(), 50ms);
+  EXPECT_FALSE(view.look().claims.at("unit").dead);
+  std::this_thread::sleep_for(60ms);
+  EXPECT_TRUE(view.look().claims.at("unit").dead);
 }
 
 TEST(Claims, OfAnotherMachineAreDeadOnceTheirFileDoesNotChangeForTheTimeout) {
