@@ -46,7 +46,7 @@ std::optional<std::vector<Posted>> read_posted(c10::intrusive_ptr<c10d::Store> s
       answer->set_exception(std::current_exception());
     }
   }).detach();
-  if (result.wait_for(1s) != std::future_status::ready) return std::nullopt;
+  if (result.wait_for(700ms) != std::future_status::ready) return std::nullopt;
   try {
     return result.get();
   } catch (const std::exception&) {
@@ -353,7 +353,7 @@ void MpiThread::finish() {
 void MpiThread::abort(int code) {
   if (std::this_thread::get_id() != thread_.get_id() && thread_.joinable()) {
     post([code] { MPI_Abort(MPI_COMM_WORLD, code); });
-    std::this_thread::sleep_for(1s);  // enough unless that thread is stuck inside MPI
+    std::this_thread::sleep_for(500ms);  // enough unless that thread is stuck inside MPI
   }
   int initialized = 0, finalized = 0;
   MPI_Initialized(&initialized);

@@ -120,7 +120,7 @@ struct World::State {
   [[noreturn]] void end_job(core::ExitCode code, const std::string& message);
 };
 
-/// True if no other rank has failed before, as far as the store can tell in half a second (its calls block for ever when rank 0 is stopped).
+/// True if no other rank has failed before, as far as the store can tell in 0.3 s (its calls block for ever when rank 0 is stopped).
 bool World::State::first_to_fail() {
   if (!store) return true;
   auto answer = std::make_shared<std::promise<bool>>();
@@ -132,7 +132,7 @@ bool World::State::first_to_fail() {
       answer->set_value(true);
     }
   }).detach();
-  return first.wait_for(std::chrono::milliseconds(500)) != std::future_status::ready || first.get();
+  return first.wait_for(std::chrono::milliseconds(300)) != std::future_status::ready || first.get();
 }
 
 void World::State::end_job(core::ExitCode code, const std::string& message) {
