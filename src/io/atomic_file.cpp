@@ -16,6 +16,12 @@ namespace {
 
 fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
+void fill(const AtomicFile& file, std::string_view content) {
+  OutputFile out(file.temporary());
+  out.write(content);
+  out.close();
+}
+
 void sync_path(const fs::path& path, int flags) {
   const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC);
   if (descriptor < 0) throw core::IoError("{}: cannot be opened to make it durable: {}", path.string(), reason());
@@ -75,17 +81,13 @@ bool AtomicFile::commit_unless_there() {
 
 void write_file(const fs::path& path, std::string_view content, const std::string& token) {
   AtomicFile file(path, token);
-  OutputFile out(file.temporary());
-  out.write(content);
-  out.close();
+  fill(file, content);
   file.commit();
 }
 
 bool write_new_file(const fs::path& path, std::string_view content, const std::string& token) {
   AtomicFile file(path, token);
-  OutputFile out(file.temporary());
-  out.write(content);
-  out.close();
+  fill(file, content);
   return file.commit_unless_there();
 }
 
