@@ -6,7 +6,8 @@
 # MPIRUN_PLACEMENT  options instead of "--bind-to none --oversubscribe"; launch/job.sh and slurm/ set it
 # Signals sent to this script go on to mpirun, which hands USR1 and USR2 to the ranks, and ends them on INT and TERM.
 # Exit code: the ranks'. Where a signal ended a rank, one line names it and its host, and the code is 70 for a crash (a bug), 75 for any other signal (out of
-# memory, say); 75 too where a host was lost. After 75 another try is worth it.
+# memory, say); 75 too where a host was lost. After 75 another try is worth it. Of a rank that dies in its first moments mpirun tells the code alone
+# (128 + the signal), not which it was.
 set -uo pipefail
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -36,16 +37,21 @@ filter() {
   return "$code"
 }
 
+# ended_by RANK SIGNAL [NAME]: says so, and returns the job's exit code.
+ended_by() {
+  case $2 in
+    4 | 6 | 8 | 11) echo "mpirun.sh: $1 was ended by signal $2${3:-}: a bug, please report it"; return 70 ;;
+  esac
+  echo "mpirun.sh: $1 was ended by signal $2${3:-}. Start the job again: what is sealed is kept"
+  return 75
+}
+
 # Returns the job's exit code if the block tells of a signal or a lost host, else 0.
 show_block() {
   local words=$*
   if [[ $words =~ "noticed that process rank "([0-9]+)" with PID "[0-9]+" on node "([^ ]+)" exited on signal "([0-9]+)(" ("[^\)]*")")? ]]; then
-    local what="rank ${BASH_REMATCH[1]} on ${BASH_REMATCH[2]} was ended by signal ${BASH_REMATCH[3]}${BASH_REMATCH[4]}"
-    case ${BASH_REMATCH[3]} in
-      4 | 6 | 8 | 11) echo "mpirun.sh: $what: a bug, please report it"; return 70 ;;
-    esac
-    echo "mpirun.sh: $what. Start the job again: what is sealed is kept"
-    return 75
+    ended_by "rank ${BASH_REMATCH[1]} on ${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}" "${BASH_REMATCH[4]}"
+    return
   fi
   case $words in
     *"process returned a non-zero exit code"* | *"processes exited with non-zero status"* | *"MPI_ABORT was invoked"*) return 0 ;;
@@ -81,5 +87,12 @@ for _ in {1..150}; do kill -0 "$filter_pid" 2>/dev/null || break; sleep 0.02; do
 kill -KILL "$filter_pid" 2>/dev/null
 wait "$filter_pid"
 heard=$?
-case $heard in 70 | 75) [ -n "$ended" ] || code=$heard ;; esac
+if [ -z "$ended" ]; then
+  if [ "$heard" = 70 ] || [ "$heard" = 75 ]; then
+    code=$heard
+  elif [ "$code" -gt 128 ] && name=$(kill -l $((code - 128)) 2>/dev/null); then
+    ended_by "a rank" $((code - 128)) " ($name)" >&2
+    code=$?
+  fi
+fi
 exit "$code"

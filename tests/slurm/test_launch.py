@@ -62,16 +62,24 @@ class Launch(unittest.TestCase):
         self.assertIn("rank 1: TERM", said)  # communicate() returned: nobody holds the pipes any more
 
     def test_a_rank_that_a_signal_ended_is_named_in_one_line_and_the_code_is_75(self):
-        done = self.start(MPIRUN, "-np", "2", self.program(f"[ {RANK} = 0 ] || kill -9 $$; exec sleep 30"))
+        done = self.start(MPIRUN, "-np", "2", self.program(f"[ {RANK} = 0 ] || {{ sleep 0.5; kill -9 $$; }}; exec sleep 30"))
         out, errors = done.communicate(timeout=30)
         self.assertEqual(done.returncode, 75, errors)
         self.assertRegex(errors, r"\Ampirun.sh: rank 1 on \S+ was ended by signal 9 \(Killed\)[^\n]*\n\Z")
 
     def test_a_crash_is_a_bug_and_not_worth_another_try(self):
-        done = self.start(MPIRUN, "-np", "2", self.program(f"[ {RANK} = 0 ] || kill -SEGV $$; exec sleep 30"))
+        done = self.start(MPIRUN, "-np", "2", self.program(f"[ {RANK} = 0 ] || {{ sleep 0.5; kill -SEGV $$; }}; exec sleep 30"))
         out, errors = done.communicate(timeout=30)
         self.assertEqual(done.returncode, 70, errors)
         self.assertRegex(errors, r"\Ampirun.sh: rank 1 on \S+ was ended by signal 11 \(Segmentation fault\): a bug[^\n]*\n\Z")
+
+    def test_a_rank_that_dies_before_mpirun_has_noticed_it_running_counts_the_same(self):
+        # mpirun then says "non-zero exit code" and nothing else; a program that ends with 128 + the signal always makes it say so.
+        for number, expected, name in ((9, 75, "KILL"), (11, 70, "SEGV")):
+            done = self.start(MPIRUN, "-np", "2", self.program(f"[ {RANK} = 0 ] || exit {128 + number}; exec sleep 30"))
+            out, errors = done.communicate(timeout=30)
+            self.assertEqual(done.returncode, expected, errors)
+            self.assertRegex(errors, rf"\Ampirun.sh: a rank was ended by signal {number} \({name}\)[^\n]*\n\Z")
 
     def test_of_an_ordinary_failure_mpirun_says_nothing(self):
         done = self.start(MPIRUN, "-np", "2", self.program(f"[ {RANK} = 0 ] || {{ echo row 7 is broken >&2; exit 65; }}; exec sleep 30"))
