@@ -30,9 +30,10 @@ class Launch(unittest.TestCase):
         return process
 
     def signalled(self, command, number):
-        """(exit code, output) of two ranks that have been up when the signal came, and count their own signals."""
-        program = self.program('for s in USR2 TERM; do trap "echo rank $OMPI_COMM_WORLD_RANK: $s; exit 85" $s; done\n'
-                               f"touch up-{RANK}; for i in {{1..200}}; do sleep 0.05; done")
+        """(exit code, output, with the signals that each rank met) of two ranks that had been up when the signal came."""
+        # To a file: what a rank says while mpirun ends the job may be lost.
+        program = self.program('for s in USR2 TERM; do trap "echo rank $OMPI_COMM_WORLD_RANK: $s >> up-$OMPI_COMM_WORLD_RANK; exit 85" $s; done\n'
+                               f": > up-{RANK}; for i in {{1..200}}; do sleep 0.05; done")
         process = self.start(*command, program)
         deadline = time.monotonic() + 30
         while len(list(self.folder.glob("up-*"))) < 2:
@@ -40,7 +41,11 @@ class Launch(unittest.TestCase):
             time.sleep(0.05)
         process.send_signal(number)
         out, errors = process.communicate(timeout=30)
-        return process.returncode, out + errors
+        met = ""
+        for file in self.folder.glob("up-*"):
+            met += file.read_text()
+            file.unlink()
+        return process.returncode, met + out + errors
 
     def test_mpirun_hands_the_stop_signal_to_every_rank_once(self):
         code, said = self.signalled([MPIRUN, "-np", "2"], signal.SIGUSR2)
@@ -53,8 +58,6 @@ class Launch(unittest.TestCase):
             code, said = self.signalled([MPIRUN, "-np", "2"], number)
             self.assertNotIn(code, (0, 75, 85), said)
             self.assertIn("rank 1: TERM", said)
-            for file in self.folder.glob("up-*"):
-                file.unlink()
 
     def test_ranks_end_with_a_killed_mpirun_sh(self):
         code, said = self.signalled([MPIRUN, "-np", "2"], signal.SIGKILL)
@@ -102,8 +105,6 @@ class Launch(unittest.TestCase):
             self.assertEqual(code, 85, said)
             self.assertIn("rank 0: USR2", said)
             self.assertIn("rank 1: USR2", said)
-            for file in self.folder.glob("up-*"):
-                file.unlink()
 
     def test_a_job_whose_rank_is_killed_is_tried_again(self):
         program = self.program(f"[ {RANK} = 0 ] || [ -e tried ] || {{ touch tried; kill -9 $$; }}; exec sleep 1")
