@@ -1,5 +1,8 @@
 #pragma once
+#include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/container/sequential.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/padding.h>
 
 /// Layers that LibTorch's front end lacks or computes slowly in channels-last layout. None has parameters but those of its convolutions.
 namespace syncdr::gan {

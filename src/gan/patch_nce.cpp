@@ -1,3 +1,6 @@
+#include <torch/nn/modules/activation.h>
+#include <torch/nn/modules/linear.h>
+
 #include <cmath>
 
 #include "syncdr/core/error.h"

@@ -1,7 +1,10 @@
 // rooms: comm
 // World's collectives, the work queue and the gradient reducer, over MPI on the CPU.
-#include <torch/optim/sgd.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/nn/modules/activation.h>
+#include <torch/nn/modules/container/sequential.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/optim/sgd.h>
 
 #include "mpi_test.h"
 #include "syncdr/comm/gradient_reducer.h"

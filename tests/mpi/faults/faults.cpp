@@ -1,5 +1,7 @@
 // rooms: comm
 // A rank that comes late, stops, throws or dies: what its peers do about it. expect.sh beside this checks exit code, message and time.
+#include <torch/nn/modules/linear.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>

@@ -16,7 +16,7 @@ Measured read(const std::string& command, const std::string& text, const std::st
 }
 
 const std::string direction = R"({"images": 570, "skipped": 0, "seconds": 8.5, "ranks": 2, "compute_seconds": 15.25})";
-const std::string training = R"({"steps": 840, "seconds": 70, "ranks": 2, "images_per_step": 128, "parameters": 1200000, "best_score": 0.1})";
+const std::string training_run = R"({"steps": 840, "seconds": 70, "ranks": 2, "images_per_step": 128, "parameters": 1200000, "best_score": 0.1})";
 
 TEST(PlanMeasured, TakesBothDirectionsOfATranslation) {
   const auto found = read("translate", R"({"a-to-b": )" + direction + R"(, "b-to-a": )" + direction + "}").translations;
@@ -28,7 +28,7 @@ TEST(PlanMeasured, TakesBothDirectionsOfATranslation) {
 }
 
 TEST(PlanMeasured, TakesATrainingAndADoctorsLink) {
-  const auto found = read("train", training);
+  const auto found = read("train", training_run);
   ASSERT_EQ(found.trainings.size(), 1u);
   EXPECT_EQ(found.trainings[0].parameters, 1200000);
   const auto link = read("train", R"([{"what": "job"}, {"what": "all-reduce", "figures": {"latency_us": 18.0, "bandwidth_gb": 3.9,
@@ -42,7 +42,7 @@ TEST(PlanMeasured, TakesATrainingAndADoctorsLink) {
 }
 
 TEST(PlanMeasured, SeveralTranslatorsMustBeChosenFrom) {
-  const auto job = R"({"translate cut": {"a-to-b": )" + direction + R"(}, "translate filter": {"a-to-b": )" + direction + R"(}, "train cds": )" + training + "}";
+  const auto job = R"({"translate cut": {"a-to-b": )" + direction + R"(}, "translate filter": {"a-to-b": )" + direction + R"(}, "train cds": )" + training_run + "}";
   EXPECT_ERROR(read("translate", job), core::UsageError, "holds translate cut, translate filter. Choose one with --of");
   EXPECT_EQ(read("translate", job, "translate cut").translations.size(), 1u);
   EXPECT_EQ(read("train", job).trainings.size(), 1u);

@@ -1,6 +1,7 @@
 #include "syncdr/nn/batch_norm.h"
 
 #include <torch/cuda.h>
+#include <torch/nn/modules/container/modulelist.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/nn/modules/linear.h>
 
 #include "syncdr/core/error.h"
 #include "syncdr/nn/batch_norm.h"
