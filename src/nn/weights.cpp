@@ -1,5 +1,8 @@
 #include "syncdr/nn/weights.h"
 
+#include <torch/nn/module.h>
+#include <torch/utils.h>
+
 #include "syncdr/core/error.h"
 #include "syncdr/io/hash.h"
 

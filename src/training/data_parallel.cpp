@@ -1,5 +1,11 @@
 #include "syncdr/training/data_parallel.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <torch/nn/module.h>
+#include <torch/utils.h>
+
 #include <map>
 
 #include "syncdr/core/error.h"

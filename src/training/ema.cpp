@@ -1,6 +1,8 @@
 #include "syncdr/training/ema.h"
 
 #include <ATen/ops/_foreach_lerp.h>
+#include <torch/nn/module.h>
+#include <torch/utils.h>
 
 #include "syncdr/core/error.h"
 #include "syncdr/nn/weights.h"

@@ -1,6 +1,4 @@
 #pragma once
-#include <chrono>
-#include <exception>
 #include <functional>
 #include <future>
 
