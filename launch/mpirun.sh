@@ -13,13 +13,17 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # Idle ranks yield their core: with more ranks than cores a spinning rank would starve the one it waits for.
 export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
+# Where the network between hosts is gone, mpirun and its daemons there notice after a minute (their own default: 8 minutes). The environment may say otherwise.
+for setting in time=30 intvl=10 probes=3; do
+  for name in {OMPI,PRTE}_MCA_oob_tcp_keepalive_"${setting%=*}"; do export "$name=${!name:-${setting#*=}}"; done
+done
 read -ra placement <<<"${MPIRUN_PLACEMENT:---bind-to none --oversubscribe}"
 
 # mpirun puts what it has to say between two rules. A rank that failed has said itself what is wrong; of mpirun's words about it only those on a signal
 # or a lost host are kept. What else stands between rules (no such program, too few slots) stays.
 rule=--------------------------------------------------------------------------
 filter() {
-  local line block=() inside='' code=0
+  local line block=() inside='' code=0 told=''
   trap '' HUP INT TERM USR1 USR2  # a signal for the job must not end the filter before the job
   while IFS= read -r line || [ -n "$line" ]; do
     if [[ $line == "mpirun: Forwarding signal "* || $line == *"ORTE_ERROR_LOG: "*"orte/util/show_help.c "* ]]; then
@@ -30,6 +34,7 @@ filter() {
       inside=yes
     else
       show_block "${block[@]}" || code=$?
+      [ -z "$told" ] && [ "$code" != 0 ] && told=yes && kill -ALRM $$
       block=() inside=''
     fi
   done
@@ -46,15 +51,16 @@ ended_by() {
   return 75
 }
 
-# Returns the job's exit code if the block tells of a signal or a lost host, else 0.
+# Returns the job's exit code if the block tells of a signal, a lost host or MPI_Abort, else 0.
 show_block() {
   local words=$*
   if [[ $words =~ "noticed that process rank "([0-9]+)" with PID "[0-9]+" on node "([^ ]+)" exited on signal "([0-9]+)(" ("[^\)]*")")? ]]; then
     ended_by "rank ${BASH_REMATCH[1]} on ${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}" "${BASH_REMATCH[4]}"
     return
   fi
+  if [[ $words =~ "MPI_ABORT was invoked".*[Ee]rror" "?code:?" "([0-9]+) ]]; then return "${BASH_REMATCH[1]}"; fi
   case $words in
-    *"process returned a non-zero exit code"* | *"processes exited with non-zero status"* | *"MPI_ABORT was invoked"*) return 0 ;;
+    *"process returned a non-zero exit code"* | *"processes exited with non-zero status"*) return 0 ;;
   esac
   printf '%s\n' "$rule" "$@" "$rule"
   [[ $words != *"lost communication with a remote daemon"* ]] || return 75
@@ -72,6 +78,15 @@ pass_on() {
 for signal in HUP INT TERM USR1 USR2 CONT; do trap "pass_on $signal" "$signal"; done
 trap 'pass_on TSTP; kill -STOP $$' TSTP
 
+# The job is over, says mpirun. Then it waits for its daemons, for ever for one that it cannot reach: one whose host's network is gone.
+overdue=''
+end_mpirun() {
+  # Not TERM: mpirun 4.1.4 has begun to end, and would crash; 5.0.7 takes no notice. Daemons that can be reached end when mpirun is gone.
+  { sleep 3; pkill -KILL -P "$job"; kill -KILL "$job"; } 2>/dev/null &
+  overdue=$!
+}
+trap 'interrupted=yes; end_mpirun' ALRM
+
 # A process group of its own: a terminal's Ctrl-C comes to this script alone, which hands it on once (twice would mean: now, without cleaning up).
 set -m
 # If this script is killed, so is mpirun.
@@ -83,12 +98,13 @@ exec {errors}>&-
 
 code=0
 while interrupted=; wait "$job" 2>/dev/null; code=$?; [ -n "$interrupted" ] && [ "$code" -gt 128 ]; do :; done
+[ -z "$overdue" ] || pkill -P "$overdue" || kill "$overdue" 2>/dev/null
 for _ in {1..150}; do kill -0 "$filter_pid" 2>/dev/null || break; sleep 0.02; done  # its last lines; a stray process of the job must not hold this up
 kill -KILL "$filter_pid" 2>/dev/null
 wait "$filter_pid"
 heard=$?
 if [ -z "$ended" ]; then
-  if [ "$heard" = 70 ] || [ "$heard" = 75 ]; then
+  if [ "$heard" != 0 ]; then
     code=$heard
   elif [ "$code" -gt 128 ] && name=$(kill -l $((code - 128)) 2>/dev/null); then
     ended_by "a rank" $((code - 128)) " ($name)" >&2
