@@ -83,6 +83,9 @@ class Cluster:
         (self.folder / "slurm.conf").write_text(CONF.format(host=host, user=user, folder=self.folder, ports=ports))
         for gpu in range(2):  # any device will do: what is tested is which of them a rank is shown
             (self.folder / f"gpu{gpu}").symlink_to("/dev/null")
+        self.version = re.search(r"\d+\.\d+\.\d+", self.run("sinfo", "--version"))[0]
+        if tuple(map(int, self.version.split("."))) >= (23, 2):  # newer versions want cgroups where they are not told otherwise; older ones know no such word
+            (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
         (self.folder / "gres.conf").write_text(f"NodeName=n[1-2] Name=gpu File={self.folder}/gpu[0-1] Flags=nvidia_gpu_env\n")
         munge = self.folder / "munge"
         self.daemon("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}/socket", f"--pid-file={munge}/pid", f"--seed-file={munge}/seed",
