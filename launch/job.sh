@@ -54,16 +54,16 @@ cpus=${cpus:-$((available / ranks > 0 ? available / ranks : 1))}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus}
 # A rank is tied to its cores, neighbouring ranks to neighbouring cores; the program gives rank i of a host its GPU i. Where ranks outnumber the
 # cores of this workstation, nothing is tied and idle ranks yield, as launch/mpirun.sh does it by itself.
+launch=("$home/launch/mpirun.sh")
 if [ -n "$hosts" ] || [ $((ranks * cpus)) -le "$available" ]; then
   export MPIRUN_PLACEMENT="--map-by ppr:$ranks:node:PE=$cpus --bind-to core" OMPI_MCA_mpi_yield_when_idle=0
+else
+  launch+=(-np "$ranks")
 fi
-launch=("$home/launch/mpirun.sh")
 if [ -n "$hosts" ]; then
   # Environment goes to this host's ranks by itself, to others' by name only.
   launch+=(--hostfile "$hosts" -x OMP_NUM_THREADS)
   for name in PATH LD_LIBRARY_PATH CUDA_VISIBLE_DEVICES SYNCDR_STORE_HOST; do [ -z "${!name:-}" ] || launch+=(-x "$name"); done
-else
-  launch+=(-np "$ranks")
 fi
 if [ -n "$interface" ]; then
   # For MPI's own messages, for NCCL, and for mpirun's daemons: those of OpenMPI 5 refuse loopback.

@@ -23,6 +23,8 @@ default OMP_NUM_THREADS 1
 default OMPI_MCA_mpi_yield_when_idle 1
 # Through netlink OpenMPI 5 finds no way between addresses of IPv6, and says so once a rank.
 default OMPI_MCA_reachable ^netlink
+# Where another rank has died, a rank of OpenMPI 5 would end on the spot, and mpirun would name this one instead of the other.
+default OMPI_MCA_mpi_ft_enable 1
 # Where the network between hosts is gone, mpirun and its daemons there notice after a minute (their own default: 8 minutes).
 default OMPI_MCA_oob_tcp_keepalive_time 30
 default OMPI_MCA_oob_tcp_keepalive_intvl 10
@@ -63,9 +65,11 @@ read_options "$@"
 if [ -z "${MPIRUN_PLACEMENT:-}" ]; then
   [[ ${last[map-by]:-} == *[Pp][Ee]=* ]] || : "${last[bind-to]:=none}"
   [[ "${options[*]} ${last[map-by]:-}" == *[Nn][Oo][Oo][Vv][Ee][Rr]* ]] || options+=(--oversubscribe)
+elif [ "${last[map-by]:-}" = "$placed" ]; then
+  # A number of ranks given here is not that of the placement, and ranks that are not tied to cores have no number of them (version 5 refuses it).
+  [ -z "${last[np]:-}" ] || last[map-by]=${last[map-by]/ppr:*:node/slot}
+  [[ ${last[bind-to]:-core} =~ ^(core|hwthread) ]] || last[map-by]=${last[map-by]%:PE=*}
 fi
-# A number of cores a rank, and ranks that are not tied to cores: version 5 refuses that.
-if [ "${last[map-by]:-}" = "$placed" ] && [[ ! ${last[bind-to]:-core} =~ ^(core|hwthread) ]]; then last[map-by]=${placed%:PE=*}; fi
 for name in "${!last[@]}"; do [ -z "${last[$name]}" ] || options+=("--$name" "${last[$name]}"); done
 
 stop_on="HUP INT TERM $stop_signal" hard=end_launcher silent_on=$stop_signal

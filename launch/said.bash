@@ -10,7 +10,7 @@ rule=--------------------------------------------------------------------------
 #   exit RANK CODE          a rank ended with a code              refused      the launcher did not start the job
 #   abort [CODE]            a rank has called MPI_Abort           over         the launcher ends the other ranks
 listen() {
-  local line block=() inside=''
+  local line block=() inside='' group=''
   while IFS= read -r line || [ -n "$line" ]; do  # NUL bytes, which 5.0.7 puts behind a block, are dropped by `read`
     if [ "$line" = "$rule" ]; then
       if [ -n "$inside" ]; then hear_block "${block[@]}"; fi
@@ -18,7 +18,14 @@ listen() {
       block=()
     elif [ -n "$inside" ]; then
       block+=("$line")
+    elif [[ $line == *"*** An error occurred in Socket closed" ]]; then
+      group=${line%An error*}  # 5.0.7's word for a peer that has gone: six lines, without its name
+    elif [ -n "$group" ] && [[ $line == "$group"* ]]; then
+      :
+    elif [[ $line == "NBC_Progress: an error 75 was found "* ]]; then
+      read -r line  # the same to a collective operation, and an empty line
     else
+      group=''
       hear_line "$line"
     fi
   done
@@ -53,7 +60,7 @@ hear_block() {
 hear_line() {
   local tasks='^srun: error: ([^ ]+): tasks? ([0-9]+)[^ ]*: (.*)$'
   case $1 in
-    "mpirun: Forwarding signal "* | *" more process"*" sent help message "* | *"Set MCA parameter \"orte_base_help_aggregate\""*) ;;
+    "mpirun: Forwarding signal "* | *"] plm:rsh: Warning: setpgid("* | *" more process"*" sent help message "* | *"Set MCA parameter \"orte_base_help_aggregate\""*) ;;
     *"ORTE_ERROR_LOG: "*"orte/util/show_help.c "*) echo abort; the_job_is_over ;;  # mpirun could not read what MPI_Abort would have it say
     "mpirun: Error: "*) echo refused; printf '%s\n' "$1" >&2 ;;
     "srun: error: Node failure on "*) echo "lost ${1##* }"; printf '%s\n' "$1" >&2 ;;
@@ -76,6 +83,17 @@ hear_line() {
   esac
 }
 
+# Ranks may also end without MPI_Abort (a watchdog's, say), and then 5.0.7 says nothing while it waits. Those of this host are gone then.
+watch_ranks() {
+  local had='' alone=0 process
+  while sleep 2; do
+    alone=$((alone + 1))
+    for process in $(cat /proc/"$job"/task/*/children); do
+      if grep -qz ^OMPI_COMM_WORLD_RANK= "/proc/$process/environ"; then had=yes alone=0; fi
+    done
+    if [ -n "$had" ] && [ "$alone" -ge 4 ]; then the_job_is_over; return; fi
+  done
+}
 # The launcher waits for all hosts then, without end for one whose network is gone. It has 2 s, as long as 4.1.4 takes to end ranks that do not heed TERM.
 the_job_is_over() { kill -ALRM $$; }
 # Not by TERM: in this state 4.1.4 crashes at it, and 5.0.7 takes no notice. What it has started here goes too: ranks, and the ssh that leads to an unreachable
@@ -92,6 +110,7 @@ hear() {
   # Standard error alone is listened to (mpirun never shows ranks a terminal there); standard output is left as it is.
   start "$@" 2>&"$errors" {errors}>&- {facts}<&-
   exec {errors}>&-
+  [ "$launcher" = srun ] || later 2 watch_ranks
   await
   trap '' ALRM
   judge "$code"
@@ -133,7 +152,8 @@ judge() {
   elif [ "$code" = 0 ]; then
     return 0
   elif { [ -n "$refused" ] && [[ $exit =~ ^(2|13|)$ && ! $code =~ ^(65|70|74|75|85)$ ]]; } || { [ "$code" -gt 159 ] && [ -z "$exit$killed$aborted" ]; }; then
-    say "$launcher did not start the job (exit code $code). The same line would fail again: mend what stands above"
+    [ -z "$stopping" ] || return 75  # a stop that came while it started the ranks
+    say "$launcher did not start the job (exit code $code)${refused:+, for the reason above}. The same line would fail again"
     return 2
   elif [ -n "$exit" ]; then
     return "$exit"
@@ -141,6 +161,9 @@ judge() {
     ended_by $killed
   elif [ -n "$aborted" ]; then
     return "$aborted"
+  elif [ "$code" = 137 ] && [ -n "$overdue" ]; then
+    say "a host does not answer. Start the job again: what is sealed is kept"
+    return 75
   elif [ "$code" -gt 128 ]; then
     ended_by "${from:-a rank}" '' "$((code - 128)) ($(kill -l $((code - 128))))"
   elif [ "$code" = 14 ]; then

@@ -41,8 +41,9 @@ on_stop_signal() {
 
 start() {
   local name guard=()
-  for name in USR1 USR2 CONT; do trap "hand_on $name" "$name"; done
-  trap 'hand_on TSTP; kill -STOP $$' TSTP
+  for name in USR1 USR2; do trap "hand_on $name" "$name"; done
+  # No trap on CONT: Slurm sends it beside the stop signal, and of two that come at once bash may lose one.
+  trap 'hand_on TSTP; kill -STOP $$; hand_on CONT' TSTP
   for name in $stop_on ${hard:+QUIT}; do trap "on_stop_signal $name" "$name"; done
   # If this script is killed, the command is asked to end.
   ! command -v setpriv >/dev/null || guard=(setpriv --pdeathsig TERM)
