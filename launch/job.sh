@@ -10,11 +10,12 @@
 #   --interface NAME  network the hosts talk over, a name (ib0) or a subnet (10.1.0.0/16), where the first that MPI finds is not the right one
 #   --tries N         how often it may fail with 75 before it gives up (3)
 #   --log FILE        append what is said to a file as well
-# USR2 (STOP_SIGNAL), TERM, INT or HUP sent to this script make the job save its state and end with 85; the same line goes on. A second INT ends it hard.
+# USR2 (STOP_SIGNAL), TERM, INT or HUP sent to this script make the job save its state and end with 85; the same line goes on. A second INT or TERM, or
+# QUIT, ends it at once.
 # Exit code: the job's.
 set -uo pipefail
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-stop_signal=${STOP_SIGNAL:-USR2}
+. "$home/launch/signals.bash" || exit
 
 fail() { printf 'job.sh: %s\n' "$*" >&2; exit 2; }
 say() { printf '%(%T)T job.sh: %s\n' -1 "$*" >&2; }
@@ -53,54 +54,34 @@ cpus=${cpus:-$((available / ranks > 0 ? available / ranks : 1))}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus}
 # A rank is tied to its cores, neighbouring ranks to neighbouring cores; the program gives rank i of a host its GPU i. Where ranks outnumber the
 # cores of this workstation, nothing is tied and idle ranks yield, as launch/mpirun.sh does it by itself.
+launch=("$home/launch/mpirun.sh")
 if [ -n "$hosts" ] || [ $((ranks * cpus)) -le "$available" ]; then
   export MPIRUN_PLACEMENT="--map-by ppr:$ranks:node:PE=$cpus --bind-to core" OMPI_MCA_mpi_yield_when_idle=0
+else
+  launch+=(-np "$ranks")
 fi
-launch=("$home/launch/mpirun.sh")
 if [ -n "$hosts" ]; then
   # Environment goes to this host's ranks by itself, to others' by name only.
   launch+=(--hostfile "$hosts" -x OMP_NUM_THREADS)
   for name in PATH LD_LIBRARY_PATH CUDA_VISIBLE_DEVICES SYNCDR_STORE_HOST; do [ -z "${!name:-}" ] || launch+=(-x "$name"); done
-else
-  launch+=(-np "$ranks")
 fi
 if [ -n "$interface" ]; then
-  # For MPI's own messages, for mpirun's daemons, for NCCL.
-  export OMPI_MCA_btl_tcp_if_include=$interface OMPI_MCA_oob_tcp_if_include=$interface
+  # For MPI's own messages, for NCCL, and for mpirun's daemons: those of OpenMPI 5 refuse loopback.
+  launch+=(--mca btl_tcp_if_include "$interface")
+  [ -z "$hosts" ] || launch+=(--mca oob_tcp_if_include "$interface")
   [[ $interface == */* ]] || export NCCL_SOCKET_IFNAME=$interface
   [ -z "$hosts" ] || [ -z "${NCCL_SOCKET_IFNAME:-}" ] || launch+=(-x NCCL_SOCKET_IFNAME)
 fi
 [ -z "$log" ] || exec > >(tee -a "$log") 2> >(tee -a "$log" >&2)
 
-job='' stopping='' interrupted=''
-pass_on() {
-  interrupted=yes
-  if [ "$1" = INT ] && [ "$stopping" = INT ]; then
-    [ -z "$job" ] || kill -TERM "$job" 2>/dev/null
-    return
-  fi
-  [ -n "$stopping" ] || say "signal $1: the ranks are asked to save their state and end"
-  stopping=$1
-  [ -z "$job" ] || kill -"$stop_signal" "$job" 2>/dev/null
-}
-for signal in TERM INT HUP "$stop_signal"; do trap "pass_on $signal" "$signal"; done
-
+stop_on="TERM INT HUP $stop_signal" hard="hand_on QUIT"
 for ((try = 1;; ++try)); do
-  # In a process group of its own, so that a terminal's Ctrl-C comes to this script alone.
-  set -m
-  "${launch[@]}" "${command[@]}" <&0 &
-  job=$!
-  set +m
-  while interrupted=; wait "$job" 2>/dev/null; code=$?; [ -n "$interrupted" ] && [ "$code" -gt 128 ]; do :; done
-  job=
-  # A rank that was still starting has no handler yet, and the signal ends it: stopped all the same.
-  if [ -n "$stopping" ]; then
-    [ "$code" = 75 ] || [ "$code" -gt 128 ] && code=85
-    exit "$code"
-  fi
+  start "${launch[@]}" "${command[@]}"
+  await
+  code=$(stopped "$code")
   [ "$code" = 75 ] || exit "$code"
   if [ "$try" -ge "$tries" ]; then say "exit code 75, try $try of $tries: giving up. The same line goes on where it stood"; exit 75; fi
   say "exit code 75, try $try of $tries: again in 5 s"
-  sleep 5 & wait $!
+  sleep 5 & wait $!; kill $! 2>/dev/null
   [ -z "$stopping" ] || exit 85
 done

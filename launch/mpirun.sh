@@ -3,96 +3,74 @@
 # (mpirun ties each to one core by default, and all threads of a rank would then share it). One thread a rank unless OMP_NUM_THREADS is set.
 # usage: launch/mpirun.sh MPIRUN-OPTIONS... PROGRAM ARGUMENTS...
 #
+# Options given here win over the script's own, and the last one where one is given twice.
 # MPIRUN_PLACEMENT  options instead of "--bind-to none --oversubscribe"; launch/job.sh and slurm/ set it
-# Signals sent to this script go on to mpirun, which hands USR1 and USR2 to the ranks, and ends them on INT and TERM.
+# STOP_SIGNAL       the configuration's stop_signal (USR2)
+# STOP_SIGNAL, TERM, INT or HUP sent to this script make the ranks save their state and end with 85. A second INT or TERM, or QUIT, ends them at once.
 # Exit code: the ranks'. Where a signal ended a rank, one line names it and its host, and the code is 70 for a crash (a bug), 75 for any other signal (out of
-# memory, say); 75 too where a host was lost. After 75 another try is worth it. Of a rank that dies in its first moments mpirun tells the code alone
-# (128 + the signal), not which it was.
+# memory, say); 75 too where a host was lost, 2 where mpirun could not start the ranks. After 75 another try is worth it. Of a rank that dies in its first
+# moments mpirun tells the code alone (128 + the signal), not which it was. OpenMPI 4.1 and 5.0: README.md has what differs.
 set -uo pipefail
+here=$(dirname "${BASH_SOURCE[0]}")
+. "$here/signals.bash" && . "$here/said.bash" || exit
+say() { printf 'mpirun.sh: %s\n' "$*" >&2; }
+
+# The environment may say otherwise in all of these.
+default() { [ -n "${!1:-}" ] || export "$1=$2"; }
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+default OMP_NUM_THREADS 1
 # Idle ranks yield their core: with more ranks than cores a spinning rank would starve the one it waits for.
-export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
-read -ra placement <<<"${MPIRUN_PLACEMENT:---bind-to none --oversubscribe}"
+default OMPI_MCA_mpi_yield_when_idle 1
+# Through netlink OpenMPI 5 finds no way between addresses of IPv6, and says so once a rank.
+default OMPI_MCA_reachable ^netlink
+# Where another rank has died, a rank of OpenMPI 5 would end on the spot, and mpirun would name this one instead of the other.
+default OMPI_MCA_mpi_ft_enable 1
+# Where the network between hosts is gone, mpirun and its daemons there notice after a minute (their own default: 8 minutes).
+default OMPI_MCA_oob_tcp_keepalive_time 30
+default OMPI_MCA_oob_tcp_keepalive_intvl 10
+default OMPI_MCA_oob_tcp_keepalive_probes 3
+# The daemons of OpenMPI 5 have names of their own for their settings.
+for name in oob_tcp_if_include:prte_if_include oob_tcp_if_exclude:prte_if_exclude plm_rsh_agent:plm_ssh_agent oob_tcp_keepalive_{time,intvl,probes}; do
+  from=OMPI_MCA_${name%:*}
+  [ -z "${!from:-}" ] || default "PRTE_MCA_${name#*:}" "${!from}"
+done
 
-# mpirun puts what it has to say between two rules. A rank that failed has said itself what is wrong; of mpirun's words about it only those on a signal
-# or a lost host are kept. What else stands between rules (no such program, too few slots) stays.
-rule=--------------------------------------------------------------------------
-filter() {
-  local line block=() inside='' code=0
-  trap '' HUP INT TERM USR1 USR2  # a signal for the job must not end the filter before the job
-  while IFS= read -r line || [ -n "$line" ]; do
-    if [[ $line == "mpirun: Forwarding signal "* || $line == *"ORTE_ERROR_LOG: "*"orte/util/show_help.c "* ]]; then
-      continue  # the second: mpirun could not read what MPI_Abort would have it say
-    elif [ "$line" != "$rule" ]; then
-      [ -n "$inside" ] && block+=("$line") || printf '%s\n' "$line"
-    elif [ -z "$inside" ]; then
-      inside=yes
-    else
-      show_block "${block[@]}" || code=$?
-      block=() inside=''
-    fi
+# Version 5 refuses --bind-to and --map-by a second time, and takes the first of several -np; version 4.1 takes the last of each.
+declare -A last=()
+options=()
+read_options() {
+  while [[ ${1:-} == -?* ]]; do
+    local name=${1#-} words=1
+    name=${name#-}
+    case $name in
+      n | np | c | map-by | bind-to | rank-by | ppr | N | npernode | npersocket | cpus-per-proc | cpus-per-rank | cpu-set | cpu-list | rf | rankfile | \
+        H | host | hostfile | machinefile | default-hostfile | add-host | add-hostfile | x | wd | wdir | path | prefix | tmpdir | am | tune | app | \
+        launch-agent | max-vm-size | ompi-server | hnp | dvm | personality | pset | preload-files | stdin | output | output-filename | display | xterm | \
+        timeout | spawn-timeout | runtime-options | report-events | report-pid | report-uri | forward-signals | xml-file | max-restarts) words=2 ;;
+      mca | gmca | omca | prtemca | gprtemca | pmixmca | gpmixmca) words=3 ;;
+    esac
+    [ $# -ge "$words" ] || break
+    case $name in
+      n | np | c) last[np]=$2 ;;
+      map-by | bind-to) last[$name]=$2 ;;
+      *) options+=("${@:1:words}") ;;
+    esac
+    shift "$words"
   done
-  [ -z "$inside" ] || printf '%s\n' "$rule" "${block[@]}"
-  return "$code"
+  program=("$@")
 }
-
-# ended_by RANK SIGNAL [NAME]: says so, and returns the job's exit code.
-ended_by() {
-  case $2 in
-    4 | 6 | 8 | 11) echo "mpirun.sh: $1 was ended by signal $2${3:-}: a bug, please report it"; return 70 ;;
-  esac
-  echo "mpirun.sh: $1 was ended by signal $2${3:-}. Start the job again: what is sealed is kept"
-  return 75
-}
-
-# Returns the job's exit code if the block tells of a signal or a lost host, else 0.
-show_block() {
-  local words=$*
-  if [[ $words =~ "noticed that process rank "([0-9]+)" with PID "[0-9]+" on node "([^ ]+)" exited on signal "([0-9]+)(" ("[^\)]*")")? ]]; then
-    ended_by "rank ${BASH_REMATCH[1]} on ${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}" "${BASH_REMATCH[4]}"
-    return
-  fi
-  case $words in
-    *"process returned a non-zero exit code"* | *"processes exited with non-zero status"* | *"MPI_ABORT was invoked"*) return 0 ;;
-  esac
-  printf '%s\n' "$rule" "$@" "$rule"
-  [[ $words != *"lost communication with a remote daemon"* ]] || return 75
-}
-
-# Standard error alone passes the filter (mpirun never shows ranks a terminal there); standard output is left as it is.
-exec {errors}> >(filter >&2)
-filter_pid=$!
-job='' interrupted='' ended=''
-pass_on() {
-  interrupted=yes
-  case $1 in HUP | INT | TERM) ended=yes ;; esac
-  [ -z "$job" ] || kill -"$1" "$job" 2>/dev/null
-}
-for signal in HUP INT TERM USR1 USR2 CONT; do trap "pass_on $signal" "$signal"; done
-trap 'pass_on TSTP; kill -STOP $$' TSTP
-
-# A process group of its own: a terminal's Ctrl-C comes to this script alone, which hands it on once (twice would mean: now, without cleaning up).
-set -m
-# If this script is killed, so is mpirun.
-guard=()
-! command -v setpriv >/dev/null || guard=(setpriv --pdeathsig TERM)
-"${guard[@]}" mpirun "${placement[@]}" "$@" 2>&"$errors" {errors}>&- &
-job=$!
-exec {errors}>&-
-
-code=0
-while interrupted=; wait "$job" 2>/dev/null; code=$?; [ -n "$interrupted" ] && [ "$code" -gt 128 ]; do :; done
-for _ in {1..150}; do kill -0 "$filter_pid" 2>/dev/null || break; sleep 0.02; done  # its last lines; a stray process of the job must not hold this up
-kill -KILL "$filter_pid" 2>/dev/null
-wait "$filter_pid"
-heard=$?
-if [ -z "$ended" ]; then
-  if [ "$heard" = 70 ] || [ "$heard" = 75 ]; then
-    code=$heard
-  elif [ "$code" -gt 128 ] && name=$(kill -l $((code - 128)) 2>/dev/null); then
-    ended_by "a rank" $((code - 128)) " ($name)" >&2
-    code=$?
-  fi
+read_options ${MPIRUN_PLACEMENT:-}
+placed=${last[map-by]:-}
+read_options "$@"
+if [ -z "${MPIRUN_PLACEMENT:-}" ]; then
+  [[ ${last[map-by]:-} == *[Pp][Ee]=* ]] || : "${last[bind-to]:=none}"
+  [[ "${options[*]} ${last[map-by]:-}" == *[Nn][Oo][Oo][Vv][Ee][Rr]* ]] || options+=(--oversubscribe)
+elif [ "${last[map-by]:-}" = "$placed" ]; then
+  # A number of ranks given here is not that of the placement, and ranks that are not tied to cores have no number of them (version 5 refuses it).
+  [ -z "${last[np]:-}" ] || last[map-by]=${last[map-by]/ppr:*:node/slot}
+  [[ ${last[bind-to]:-core} =~ ^(core|hwthread) ]] || last[map-by]=${last[map-by]%:PE=*}
 fi
-exit "$code"
+for name in "${!last[@]}"; do [ -z "${last[$name]}" ] || options+=("--$name" "${last[$name]}"); done
+
+stop_on="HUP INT TERM $stop_signal" hard=end_launcher silent_on=$stop_signal
+hear mpirun "${options[@]}" "${program[@]}"

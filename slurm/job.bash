@@ -19,6 +19,9 @@ cores=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=$cores
 
 say() { printf '%(%T)T job %s: %s\n' -1 "$SLURM_JOB_ID" "$*" >&2; }
+. "$SYNCDR_HOME/launch/signals.bash" && . "$SYNCDR_HOME/launch/said.bash" || exit 2
+# Through netlink OpenMPI 5 finds no way between addresses of IPv6, and says so once a rank.
+export OMPI_MCA_reachable=${OMPI_MCA_reachable:-^netlink}
 
 with_srun() {
   local options=(
@@ -32,7 +35,7 @@ with_srun() {
   [ -n "${SLURM_HINT:-}" ] || options+=(--cpu-bind=cores)
   # Not "none": with that Slurm 22.05 tells ranks nothing of the job's GPUs, and without cgroups they would take others'.
   [ -z "${SLURM_GPUS_ON_NODE:-}" ] || [ "${GPU_BIND:-all}" = all ] || options+=(--gpu-bind="$GPU_BIND")
-  exec srun "${options[@]}" $LAUNCH_OPTIONS "$@"
+  hear srun "${options[@]}" $LAUNCH_OPTIONS "$@"
 }
 
 with_mpirun() {
@@ -40,49 +43,31 @@ with_mpirun() {
   MPIRUN_PLACEMENT="--map-by ppr:${SLURM_NTASKS_PER_NODE:-1}:node:PE=$cores --bind-to core"
   OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-0}  # no rank shares its cores
   export MPIRUN_PLACEMENT OMPI_MCA_mpi_yield_when_idle
-  exec "$SYNCDR_HOME/launch/mpirun.sh" $LAUNCH_OPTIONS "$@"
-}
-
-# The launcher hands USR1 and USR2 on to all ranks. It would take TERM as an order to kill them, so TERM goes on as the stop signal.
-launcher='' stopping='' interrupted=''
-pass_on() {
-  interrupted=yes
-  [ -n "$stopping" ] || say "signal $1: the ranks are asked to save their state and end"
-  stopping=yes
-  [ -z "$launcher" ] || kill -"$STOP_SIGNAL" "$launcher" 2>/dev/null
+  start "$SYNCDR_HOME/launch/mpirun.sh" $LAUNCH_OPTIONS "$@"
+  await
+  code=$(stopped "$code")
 }
 
 run_ranks() {
-  local code=0
   LAUNCH_OPTIONS=${LAUNCH_OPTIONS:-}
   case $LAUNCHER in srun | mpirun) ;; *) say "LAUNCHER is \"$LAUNCHER\", not srun or mpirun"; exit 2 ;; esac
   if [ "${SLURM_GPUS_ON_NODE:-1000}" -lt "${SLURM_NTASKS_PER_NODE:-1}" ]; then
     say "$SLURM_NTASKS_PER_NODE ranks for $SLURM_GPUS_ON_NODE GPUs a node: ask for as many GPUs as ranks, or for none"
     exit 2
   fi
-  for signal in TERM USR1 USR2; do trap "pass_on $signal" "$signal"; done
   say "${SLURM_JOB_NUM_NODES:-1} nodes, ${SLURM_NTASKS_PER_NODE:-1} ranks a node, $cores cores a rank, ${SLURM_GPUS_ON_NODE:-no} GPUs a node, by $LAUNCHER: $*"
-  if [ -z "$stopping" ]; then
-    "with_$LAUNCHER" "$@" &
-    launcher=$!
-    # bash returns from `wait` to run a trap: the launcher is still there then.
-    while interrupted=; wait "$launcher"; code=$?; [ -n "$interrupted" ] && [ "$code" -gt 128 ]; do :; done
-  else
-    code=85
-  fi
+  stop_on="TERM USR1 USR2" hard=''
+  "with_$LAUNCHER" "$@"
   decide "$code"
 }
 
 decide() {
   local code=$1 failures
-  # A rank that was still starting has no handler yet, and the signal ends it: stopped all the same.
-  [ -z "$stopping" ] || [ "$code" -le 128 ] || code=85
-  case $code in 132 | 134 | 136 | 139) say "a rank crashed (signal $((code - 128))): a bug, please report it"; code=70 ;; esac
   if [ "$code" = 0 ]; then
     say "done"
   elif [ "$code" = 85 ]; then
     requeue "stopped on request" && exit 85
-  elif [ "$code" = 75 ] || [ "$code" -gt 128 ]; then  # a peer or a deadline failed, or a signal ended a rank: memory, a node's trouble
+  elif [ "$code" = 75 ]; then  # a peer or a deadline failed, or a signal ended a rank: memory, a node's trouble
     failures=$(($(cat "$failures_file" 2>/dev/null || echo 0) + 1))
     if [ "$failures" -lt "$TRIES" ] && echo "$failures" >"$failures_file"; then
       requeue "exit code $code, failure $failures of at most $TRIES" && exit "$code"
@@ -98,9 +83,16 @@ decide() {
 
 # Back to the queue, unless the job is being cancelled: Slurm would bring it back to life.
 requeue() {
-  local state
-  state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2>/dev/null)
-  if [ "$state" != RUNNING ]; then say "$1; not requeued, the job is ${state:-gone}"; return 1; fi
+  local known version
+  known=$(scontrol --oneliner show job "$SLURM_JOB_ID" 2>/dev/null | grep "^JobId=$SLURM_JOB_ID ")  # one job of an array, not all
+  [[ $known =~ " JobState="([A-Z_]+) ]]
+  if [ "${BASH_REMATCH[1]:-}" != RUNNING ]; then say "$1; not requeued, the job is ${BASH_REMATCH[1]:-gone}"; return 1; fi
+  version=$(scontrol --version)
+  if [[ $known == *" PreemptTime="[0-9]* ]] && [ "$(printf '%s\n' 24.05 "${version##* }" | sort -V | head -n 1)" = 24.05 ]; then
+    # It has made room for another. Since 24.05 Slurm itself requeues a job that ends then; told to, it would do so once more when the job is done.
+    say "$1: Slurm puts the job back into the queue, as it has preempted it"
+    return 0
+  fi
   trap '' TERM  # with which Slurm now ends this life of the job
   say "$1: back to the queue"
   scontrol requeue "$SLURM_JOB_ID" && return 0

@@ -7,8 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import unittest
 
 # Small waits everywhere: a job should start when it is submitted, and a requeued one after the 5 s that its old credential still lives.
 CONF = """
@@ -43,6 +45,7 @@ NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMe
 PartitionName=low Nodes=n[1-2] Default=YES MaxTime=30 PriorityTier=1 GraceTime=30
 PartitionName=high Nodes=n[1-2] MaxTime=30 PriorityTier=10 PreemptMode=OFF
 """
+HOME = pathlib.Path(os.environ["SYNCDR_MPIRUN"]).resolve().parents[1]
 NEEDED = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "squeue"]
 
 
@@ -57,8 +60,7 @@ class Cluster:
         for name in [name for name in self.env if re.match("SLURM_(?!CONF)|SBATCH_|SRUN_|OMPI_MCA_", name)]:
             del self.env[name]
         # The two nodes are one host: only TCP over loopback connects their ranks, and idle ranks must not keep a core that both nodes count as theirs.
-        self.env.update({"OMPI_MCA_btl": "self,tcp", "OMPI_MCA_btl_tcp_if_include": "lo", "OMPI_MCA_oob_tcp_if_include": "lo",
-                         "OMPI_MCA_mpi_yield_when_idle": "1"})
+        self.env.update({"OMPI_MCA_btl": "self,tcp", "OMPI_MCA_btl_tcp_if_include": "lo", "OMPI_MCA_mpi_yield_when_idle": "1"})
         try:
             self.start()
         except BaseException:
@@ -83,6 +85,9 @@ class Cluster:
         (self.folder / "slurm.conf").write_text(CONF.format(host=host, user=user, folder=self.folder, ports=ports))
         for gpu in range(2):  # any device will do: what is tested is which of them a rank is shown
             (self.folder / f"gpu{gpu}").symlink_to("/dev/null")
+        self.version = re.search(r"\d+\.\d+\.\d+", self.run("sinfo", "--version"))[0]
+        if tuple(map(int, self.version.split("."))) >= (23, 2):  # newer versions want cgroups where they are not told otherwise; older ones know no such word
+            (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
         (self.folder / "gres.conf").write_text(f"NodeName=n[1-2] Name=gpu File={self.folder}/gpu[0-1] Flags=nvidia_gpu_env\n")
         munge = self.folder / "munge"
         self.daemon("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}/socket", f"--pid-file={munge}/pid", f"--seed-file={munge}/seed",
@@ -161,3 +166,61 @@ class Cluster:
             except OSError:  # ended meanwhile, or another user's
                 pass
         return found
+
+
+class ClusterTest(unittest.TestCase):
+    """Jobs of slurm/ on a cluster of their own, in a work folder."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-slurm-work-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.cluster = Cluster()
+        cls.addClassCleanup(cls.cluster.stop)
+
+    def setUp(self):
+        self.addCleanup(self.explain)
+
+    def explain(self):
+        """What the jobs and daemons said, if the test has failed."""
+        outcome = self._outcome.result if hasattr(self._outcome, "result") else self._outcome
+        if any(test is self for test, _ in outcome.failures + outcome.errors):
+            for log in sorted(self.folder.rglob("*.log")):
+                print(f"--- {log}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
+            print(self.cluster.logs(), file=sys.stderr)
+
+    def submit(self, *arguments, env=None):
+        """Submits a script of slurm/ from the work folder; the job's id."""
+        arguments = [str(HOME / "slurm" / part) if str(part).endswith(".sbatch") else part for part in arguments]
+        return self.cluster.run("sbatch", "--parsable", *arguments, env={"SYNCDR_HOME": str(HOME), **(env or {})}, cwd=self.folder).strip()
+
+    def log(self, job):
+        return "".join(file.read_text(errors="replace") for file in self.folder.rglob(f"*-{job}.log"))
+
+    def wait(self, job, seconds=200):
+        """The job's last state, when it has one."""
+        deadline = time.monotonic() + seconds
+        while True:
+            state = self.cluster.job(job)
+            if state["JobState"] not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "SIGNALING", "SUSPENDED"):
+                return state
+            self.assertLess(time.monotonic(), deadline, f"job {job} is {state['JobState']} ({state['Reason']}) after {seconds} s:\n{self.log(job)}")
+            time.sleep(0.2)
+
+    def wait_until(self, condition, seconds, what):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, what)
+            time.sleep(0.02)
+
+    def assertDone(self, job, restarts=0):
+        state = self.wait(job)
+        self.assertEqual((state["JobState"], state["Restarts"]), ("COMPLETED", str(restarts)), self.log(job))
+        return state
+
+    def program(self, text):
+        """A folder with a stand-in for syncdr."""
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+        (folder / "syncdr").write_text(f"#!/bin/bash\n{text}\n")
+        (folder / "syncdr").chmod(0o755)
+        return folder
