@@ -120,7 +120,7 @@ hear() {
 
 # The exit code that CODE, the launcher's own, and the facts come to, with a line of ours where the ranks have not said why themselves.
 judge() {
-  local code=$1 fact rest crash='' killed='' late='' exit='' from='' aborted='' lost='' refused='' over=''
+  local code=$1 fact rest crash='' killed='' late='' exit='' from='' aborted='' lost='' refused='' over='' after=''
   # A stray process that holds the launcher's standard error must not hold this up for longer.
   while read -rt "${overdue:+0.}3" -u "$facts" fact rest; do
     case $fact in
@@ -139,10 +139,12 @@ judge() {
           *) [ "${rest#* }" -gt 128 ] || exit=${exit:-${rest#* }} ;;
         esac ;;
       abort) over=yes aborted=${aborted:-$rest} ;;
-      lost) lost=$rest ;;
+      lost) [ -n "$over" ] && after=yes || lost=$rest ;;
       *) declare "$fact=yes" ;;
     esac
   done
+  # A host that is lost when the job is over is no cause: mpirun says so of some that have just ended. Nor is 137 one, if it comes of kill_launcher.
+  if [ -n "$after" ] && [ "$code" -gt 128 ] || [ -n "$overdue" ] && [ "$code" = 137 ]; then code=75; fi
   if [ "$code" = 14 ] || [ "$code" -gt 128 ]; then killed=${killed:-$late}; fi
   if [ -n "$crash" ]; then
     ended_by $crash
