@@ -73,7 +73,11 @@ install_packages() {
     as_root=(sudo)
   fi
   say "packages: installing ${missing[*]}"
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  local said
+  said=$("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" 2>&1) || {
+    printf '%s\n' "$said" | tail -n 30 >&2
+    fail "apt-get could not install them (above: the end of what it said)"
+  }
 }
 
 refresh_package_lists() {

@@ -18,6 +18,7 @@ fi
 
 root=${2:-$(mktemp -d -p "${TMPDIR:-/var/tmp}" syncdr-fresh-XXXXXX)}
 mkdir -p "$root"
+chmod 755 "$root"  # its / is for all users
 [ -z "$(ls -A "$root")" ] || fail "$root is not empty"
 if [ $# -lt 2 ]; then trap 'umount -R "$root"/{proc,sys,dev} 2>/dev/null; rm -rf --one-file-system "$root"' EXIT; fi
 log=$(mktemp /tmp/fresh-"$suite"-XXXXXX.log)
@@ -60,7 +61,7 @@ step "debootstrap, clone" make_root || exit 1
 step launch/quickstart.sh inside launch/quickstart.sh || true
 step launch/test.sh inside launch/test.sh || true
 echo
-inside '. /etc/os-release; echo "$PRETTY_NAME, $(g++ --version | head -n 1), $(cmake --version | head -n 1), $(mpirun --version 2>&1 | head -n 1), $(sinfo --version)"' || true
+inside '. /etc/os-release; echo "$PRETTY_NAME, $(g++ --version | head -n 1), $(cmake --version | head -n 1), $(mpirun --version 2>&1 | head -n 1), $(slurmctld -V)"' || true
 grep -A 12 'Prec@1' "$log" | head -n 16 || true
 grep -E 'tests passed|tests failed|Skipped|\*\*\*' "$log" || true
 printf '%s\n' "${table[@]}"
