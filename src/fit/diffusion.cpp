@@ -53,10 +53,11 @@ std::vector<at::Tensor> images_of_domains(const data::Dataset& dataset, const st
 class DiffusionFit : public FitModel {
  public:
   DiffusionFit(comm::World& world, const data::Dataset& dataset, const std::vector<std::string>& domains, DenoiserNetworks networks,
-               const DiffusionFitConfig& config, uint64_t seed)
+               const DiffusionFitConfig& config, uint64_t seed, fs::path companions)
       : config_(config),
         shape_{.latent = networks.latent_shape(config.augment.crop), .train_steps = networks.scheduler->train_steps()},
         threads_(world.device().is_cuda() ? 4 : 1),
+        companions_(std::move(companions)),
         model_(world, std::move(networks), config, seed),
         batches_(dataset, domains[0], domains[1], config, seed, training::part_of(config.batch, world.rank(), world.size()), shape_,
                  [this](const ImageView& view) { return model_.has(view); }),
@@ -74,6 +75,9 @@ class DiffusionFit : public FitModel {
     write_sample_sheet(png, at::cat(samples_), at::cat({model_.translate(samples_[0], 1), model_.translate(samples_[1], 0)}));
   }
   std::vector<fs::path> save(const fs::path& folder) override {
+    fs::create_directories(folder / "checkpoint");
+    for (const char* companion : {"tokenizer", "scheduler"})
+      fs::copy(companions_ / companion, folder / "checkpoint" / companion, fs::copy_options::recursive);
     std::vector<fs::path> files;
     for (const fs::path& file : model_.save(folder / "checkpoint")) files.push_back("checkpoint" / file);
     return files;
@@ -87,6 +91,7 @@ class DiffusionFit : public FitModel {
   DiffusionFitConfig config_;
   DenoiserShape shape_;
   int64_t threads_;  // that read ahead
+  fs::path companions_;  // the folder that holds the checkpoint's tokenizer and scheduler
   DenoiserModel model_;
   DenoiserBatches batches_;
   std::vector<at::Tensor> samples_;                     // of each domain, [n, 3, S, S] uint8
@@ -104,7 +109,7 @@ void fit_diffusion(comm::World& world, const data::Dataset& dataset, const std::
   if (config.from.empty()) fit_autoencoder(world, dataset, domain_a, domain_b, config.autoencoder, seed, out / "autoencoder");
   world.root_only("writing tokenizer and scheduler", [&] { write_companions(config, out / "checkpoint"); });
   DenoiserNetworks networks = config.from.empty() ? make_networks(config, out / "autoencoder", out / "checkpoint", seed) : load_networks(config);
-  DiffusionFit fit(world, dataset, domains, std::move(networks), config, seed);
+  DiffusionFit fit(world, dataset, domains, std::move(networks), config, seed, out / "checkpoint");
   run_fit(world, fit, plan);
 }
 

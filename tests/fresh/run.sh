@@ -43,6 +43,8 @@ make_root() {
   done
   chroot "$root" update-ca-certificates
   cp /etc/resolv.conf /etc/hosts "$root/etc/"
+  mount --bind "$root" "$root"  # namespaces within take a / that is mounted
+  cd "$root"
   mount -t proc proc "$root/proc"
   mount -t sysfs sysfs "$root/sys"
   mount --rbind /dev "$root/dev"
