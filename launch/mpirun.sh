@@ -25,10 +25,11 @@ default OMPI_MCA_mpi_yield_when_idle 1
 default OMPI_MCA_reachable ^netlink
 # Where another rank has died, a rank of OpenMPI 5 would end on the spot, and mpirun would name this one instead of the other.
 default OMPI_MCA_mpi_ft_enable 1
-# Where the network between hosts is gone, mpirun and its daemons there notice after a minute (their own default: 8 minutes).
-default OMPI_MCA_oob_tcp_keepalive_time 30
-default OMPI_MCA_oob_tcp_keepalive_intvl 10
-default OMPI_MCA_oob_tcp_keepalive_probes 3
+# Where the network between hosts is gone, mpirun and its daemons there notice after 5 minutes (their own default: 8), as long as comm.deadline is by default:
+# ranks go on if it comes back sooner.
+default OMPI_MCA_oob_tcp_keepalive_time 240
+default OMPI_MCA_oob_tcp_keepalive_intvl 15
+default OMPI_MCA_oob_tcp_keepalive_probes 4
 # The daemons of OpenMPI 5 have names of their own for their settings.
 for name in oob_tcp_if_include:prte_if_include oob_tcp_if_exclude:prte_if_exclude plm_rsh_agent:plm_ssh_agent oob_tcp_keepalive_{time,intvl,probes}; do
   from=OMPI_MCA_${name%:*}

@@ -32,7 +32,7 @@ def enter_own_namespaces():
     if tried.returncode == 0:
         os.execvpe(OWN[0], [*OWN, sys.executable, *sys.argv], {**os.environ, "SYNCDR_HOSTS_INSIDE": "1"})
     print(f"SKIPPED, NOTHING WAS TESTED: hosts are made of network namespaces, which is not allowed here: {tried.stderr.strip()}\n"
-          "Run it as root, in a container with --privileged or with the capabilities NET_ADMIN and SYS_ADMIN; `ip` comes from iproute2, `unshare` from util-linux.")
+          "Run it as root, in a container with --privileged or with the capabilities NET_ADMIN and SYS_ADMIN; `ip` comes from iproute2, `unshare` from util-linux. In a chroot its folder must be a mount point (mount --rbind DIR DIR).")
     sys.exit(SKIPPED)
 
 

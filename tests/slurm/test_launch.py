@@ -323,7 +323,7 @@ class Launch(unittest.TestCase):
         self.assertEqual(code, 0, errors)
         self.assertIn("--mca btl_tcp_if_include ib9 --mca oob_tcp_if_include ib9", out)
         code, out, errors = self.run_through(MPIRUN, "true", OMPI_MCA_oob_tcp_if_include="ib9", OMPI_MCA_plm_rsh_agent="my ssh", **environment)
-        for line in ("PRTE_MCA_prte_if_include=ib9", "PRTE_MCA_plm_ssh_agent=my ssh", "PRTE_MCA_oob_tcp_keepalive_time=30"):
+        for line in ("PRTE_MCA_prte_if_include=ib9", "PRTE_MCA_plm_ssh_agent=my ssh", "PRTE_MCA_oob_tcp_keepalive_time=240"):
             self.assertIn(line, out.splitlines())
 
     # launch/job.sh
