@@ -9,7 +9,6 @@ rule=--------------------------------------------------------------------------
 #   signal RANK HOST NAME   a signal ended a rank                 lost HOST    mpirun or srun cannot reach a host
 #   exit RANK CODE          a rank ended with a code              refused      the launcher did not start the job
 #   abort [CODE]            a rank has called MPI_Abort           over         the launcher ends the other ranks
-#   told                    a rank ended, no more is said
 listen() {
   local line block=() inside='' group=''
   while IFS= read -r line || [ -n "$line" ]; do  # NUL bytes, which 5.0.7 puts behind a block, are dropped by `read`
@@ -42,15 +41,15 @@ hear_block() {
     echo "signal ${BASH_REMATCH[1]} ${BASH_REMATCH[2]} ${BASH_REMATCH[3]}"
   elif [[ $words =~ "processes exited with non-zero status".*"Process name: ["[^\ ]*[,@]([0-9]+)"] Exit code: "([0-9]+) ]]; then
     echo "exit ${BASH_REMATCH[1]} ${BASH_REMATCH[2]}"
+    the_job_is_over
   elif [[ $words =~ "MPI_ABORT was invoked on rank ".*("with errorcode "|"Errorcode: ")([0-9]+) ]]; then
     echo "abort ${BASH_REMATCH[2]}"
     the_job_is_over
   elif [[ $words =~ "lost communication with a remote daemon".*"Remote daemon: "[^\ ]*" on node "([^ ]+) ]]; then
     echo "lost ${BASH_REMATCH[1]}"
     the_job_is_over
-  elif [[ $words == *" returned a non-zero exit code"* ]]; then
-    echo told
-  elif [[ $words != *"has exited due to process rank "*" calling \"abort\""* ]]; then  # the last names the rank that reports, not the one at fault
+  elif [[ $words != *" returned a non-zero exit code"* &&
+          $words != *"has exited due to process rank "*" calling \"abort\""* ]]; then  # the last names the rank that reports, not the one at fault
     printf '%s\n' "$rule" "$@" "$rule" >&2
     case $words in
       *"unable to reliably start one or more daemons"* | *"daemon has unexpectedly failed after launch"*) echo "lost a host" ;;
@@ -142,7 +141,7 @@ hear() {
 
 # The exit code that CODE, the launcher's own, and the facts come to, with a line of ours where the ranks have not said why themselves.
 judge() {
-  local code=$1 fact rest patience=3 crash='' killed='' late='' exit='' from='' aborted='' lost='' refused='' over='' told=''
+  local code=$1 fact rest patience=3 crash='' killed='' late='' exit='' from='' aborted='' lost='' refused='' over=''
   [ "$code" != 137 ] || patience=0.3  # ended by the clock: it has said all
   while read -rt "$patience" -u "$facts" fact rest; do
     case $fact in
@@ -157,7 +156,8 @@ judge() {
       exit)
         over=yes from=${from:-rank ${rest% *}}
         case ${rest#* } in
-          0 | 14 | 75 | 85) ;;  # what ranks end with when others have failed or all are to stop; 14: of MPI 5 itself
+          75) aborted=${aborted:-75} ;;
+          0 | 14 | 85) ;;  # not a cause either: 14 is what MPI 5 itself ends a rank with where another has failed
           *) [ "${rest#* }" -gt 128 ] || exit=${exit:-${rest#* }} ;;
         esac ;;
       abort) over=yes aborted=${aborted:-$rest} ;;
@@ -183,10 +183,8 @@ judge() {
     ended_by $killed
   elif [ -n "$aborted" ]; then
     return "$aborted"
-  elif [ "$code" = 137 ] && [ "$launcher" = mpirun ] && [ -z "$from$told" ]; then
-    say "a host does not answer. Start the job again: what is sealed is kept"
-    return 75
   elif [ "$code" -gt 128 ]; then
+    [ "$code$from" != 137 ] || from="a rank, or ${launcher} because a host does not answer,"
     ended_by "${from:-a rank}" '' "$((code - 128)) ($(kill -l $((code - 128))))"
   elif [ "$code" = 14 ]; then
     say "the ranks have lost another rank, or $launcher. Start the job again: what is sealed is kept"
