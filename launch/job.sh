@@ -82,6 +82,5 @@ for ((try = 1;; ++try)); do
   [ "$code" = 75 ] || exit "$code"
   if [ "$try" -ge "$tries" ]; then say "exit code 75, try $try of $tries: giving up. The same line goes on where it stood"; exit 75; fi
   say "exit code 75, try $try of $tries: again in 5 s"
-  sleep 5 & wait $!; kill $! 2>/dev/null
-  [ -z "$stopping" ] || exit 85
+  for _ in {1..50}; do sleep 0.1; [ -z "$stopping" ] || exit 85; done
 done

@@ -41,13 +41,14 @@ hear_block() {
     echo "signal ${BASH_REMATCH[1]} ${BASH_REMATCH[2]} ${BASH_REMATCH[3]}"
   elif [[ $words =~ "processes exited with non-zero status".*"Process name: ["[^\ ]*[,@]([0-9]+)"] Exit code: "([0-9]+) ]]; then
     echo "exit ${BASH_REMATCH[1]} ${BASH_REMATCH[2]}"
+    the_job_is_over
   elif [[ $words =~ "MPI_ABORT was invoked on rank ".*("with errorcode "|"Errorcode: ")([0-9]+) ]]; then
     echo "abort ${BASH_REMATCH[2]}"
     the_job_is_over
   elif [[ $words =~ "lost communication with a remote daemon".*"Remote daemon: "[^\ ]*" on node "([^ ]+) ]]; then
     echo "lost ${BASH_REMATCH[1]}"
     the_job_is_over
-  elif [[ $words != *"process returned a non-zero exit code"* && $words != *"processes returned a non-zero exit code"* &&
+  elif [[ $words != *" returned a non-zero exit code"* &&
           $words != *"has exited due to process rank "*" calling \"abort\""* ]]; then  # the last names the rank that reports, not the one at fault
     printf '%s\n' "$rule" "$@" "$rule" >&2
     case $words in
@@ -83,46 +84,68 @@ hear_line() {
   esac
 }
 
-# Ranks may also end without MPI_Abort (a watchdog's, say), and then 5.0.7 says nothing while it waits. Those of this host are gone then.
-watch_ranks() {
-  local had='' alone=0 process
-  while sleep 2; do
-    alone=$((alone + 1))
-    for process in $(cat /proc/"$job"/task/*/children); do
-      if grep -qz ^OMPI_COMM_WORLD_RANK= "/proc/$process/environ"; then had=yes alone=0; fi
-    done
-    if [ -n "$had" ] && [ "$alone" -ge 4 ]; then the_job_is_over; return; fi
-  done
-}
 # The launcher waits for all hosts then, without end for one whose network is gone. It has 2 s, as long as 4.1.4 takes to end ranks that do not heed TERM.
-the_job_is_over() { kill -ALRM $$; }
-# Not by TERM: in this state 4.1.4 crashes at it, and 5.0.7 takes no notice. What it has started here goes too: ranks, and the ssh that leads to an unreachable
-# host. Daemons that can be reached end when mpirun is gone, the ranks of srun with the job of Slurm.
-kill_launcher() { kill -KILL $(cat /proc/"$job"/task/*/children) "$job"; }
-end_launcher() { hand_on TERM; later 5 kill_launcher; }
+the_job_is_over() { order kill 2; }
+end_launcher() { hand_on TERM; order kill 5; }
+
+# What has to happen in time, by orders on standard input: `job PID`; `stop`, repeat the stop signal, since 4.1.4's mpirun and Slurm 22.05's srun lose one that
+# comes in their first 0.2 s (ranks take a second one for the same request); `kill SECONDS`, end the launcher then.
+run_clock() {
+  local order value launcher=$1 job='' now stop_at='' kill_at='' look_at=0 had='' ranks_at
+  while read -rt 0.5 order value || { [ $? -gt 128 ] && order=''; }; do
+    now=${EPOCHREALTIME/./}
+    case $order in
+      job) job=$value ranks_at=$now ;;
+      stop) stop_at=$((now + 3000000)) ;;
+      kill) kill_at=${kill_at:-$((now + value * 1000000))} ;;
+    esac
+    [ -n "$job" ] || continue
+    if [ -n "$stop_at" ] && [ "$now" -ge "$stop_at" ]; then kill -"$stop_signal" "$job"; stop_at=$((now + 3000000)); fi
+    # Ranks may also end without MPI_Abort (by a watchdog, say), and 5.0.7 says nothing then while it waits. Those of this host are gone for 8 s.
+    if [ "$launcher" = mpirun ] && [ "$now" -ge "$look_at" ]; then
+      look_at=$((now + 2000000))
+      if ranks_here; then had=yes ranks_at=$now; fi
+      [ -z "$had" ] || [ $((now - ranks_at)) -lt 8000000 ] || kill_at=$now
+    fi
+    # Not by TERM: in this state 4.1.4 crashes at it, and 5.0.7 takes no notice. What it has started here goes too: ranks, and the ssh that leads to an
+    # unreachable host. Daemons that can be reached end when mpirun is gone, the ranks of srun with the job of Slurm.
+    if [ -n "$kill_at" ] && [ "$now" -ge "$kill_at" ]; then echo >"$2"; kill -KILL $(children) "$job"; fi
+  done 2>/dev/null
+}
+children() { cat /proc/"$job"/task/*/children; }
+ranks_here() {
+  local process
+  for process in $(children); do grep -qz ^OMPI_COMM_WORLD_RANK= "/proc/$process/environ" && return; done
+  return 1
+}
 
 hear() {
-  local launcher=$1 overdue='' facts errors
-  coproc listener { trap '' HUP INT QUIT TERM USR1 USR2 ALRM; listen; }  # a signal for the job must not end the listener before the job
-  disown $!  # or bash would tell of its end
+  local launcher=$1 facts errors ear overdue
+  overdue=$(mktemp)  # not empty when the clock has ended the launcher
+  exec {clock}> >(trap '' HUP INT QUIT TERM USR1 USR2; run_clock "$launcher" "$overdue" >/dev/null)
+  coproc listener { trap '' HUP INT QUIT TERM USR1 USR2; listen; }  # a signal for the job must not end the listener before the job
+  ear=$!
+  disown "$ear"  # or bash would tell of its end
   exec {facts}<&"${listener[0]}" {errors}>&"${listener[1]}" {listener[0]}<&- {listener[1]}>&-
-  trap 'interrupted=yes; [ -n "$overdue" ] || later 2 kill_launcher; overdue=yes' ALRM
   # Standard error alone is listened to (mpirun never shows ranks a terminal there); standard output is left as it is.
   start "$@" 2>&"$errors" {errors}>&- {facts}<&-
   exec {errors}>&-
-  [ "$launcher" = srun ] || later 2 watch_ranks
   await
-  trap '' ALRM
+  order job  # there is none any more
   judge "$code"
   code=$(stopped $?)
+  rm -f "$overdue"
+  kill -KILL "$ear" 2>/dev/null  # a stray process of the job may hold the launcher's standard error
+  exec {clock}>&- {facts}<&-
+  clock=''
   return "$code"
 }
 
 # The exit code that CODE, the launcher's own, and the facts come to, with a line of ours where the ranks have not said why themselves.
 judge() {
-  local code=$1 fact rest crash='' killed='' late='' exit='' from='' aborted='' lost='' refused='' over='' after=''
-  # A stray process that holds the launcher's standard error must not hold this up for longer.
-  while read -rt "${overdue:+0.}3" -u "$facts" fact rest; do
+  local code=$1 fact rest patience=3 crash='' killed='' late='' exit='' from='' aborted='' lost='' refused='' over='' after=''
+  [ ! -s "$overdue" ] || patience=0.3  # it has said all
+  while read -rt "$patience" -u "$facts" fact rest; do
     case $fact in
       signal)
         if [[ $rest =~ ^[^\ ]+\ [^\ ]+\ (4 |6 |8 |11 |Illegal|Aborted|Floating|Segmentation) ]]; then
@@ -135,7 +158,8 @@ judge() {
       exit)
         over=yes from=${from:-rank ${rest% *}}
         case ${rest#* } in
-          0 | 14 | 75 | 85) ;;  # what ranks end with when others have failed or all are to stop; 14: of MPI 5 itself
+          75) aborted=${aborted:-75} ;;
+          0 | 14 | 85) ;;  # not a cause either: 14 is what MPI 5 itself ends a rank with where another has failed
           *) [ "${rest#* }" -gt 128 ] || exit=${exit:-${rest#* }} ;;
         esac ;;
       abort) over=yes aborted=${aborted:-$rest} ;;
@@ -143,8 +167,8 @@ judge() {
       *) declare "$fact=yes" ;;
     esac
   done
-  # A host that is lost when the job is over is no cause: mpirun says so of some that have just ended. Nor is 137 one, if it comes of kill_launcher.
-  if [ -n "$after" ] && [ "$code" -gt 128 ] || [ -n "$overdue" ] && [ "$code" = 137 ]; then code=75; fi
+  # A host that is lost when the job is over is no cause: mpirun says so of some that have just ended. Nor is 137 one, if it comes of the clock.
+  if [ -n "$after" ] && [ "$code" -gt 128 ] || [ -s "$overdue" ] && [ "$code" = 137 ]; then code=75; fi
   if [ "$code" = 14 ] || [ "$code" -gt 128 ]; then killed=${killed:-$late}; fi
   if [ -n "$crash" ]; then
     ended_by $crash
@@ -163,9 +187,6 @@ judge() {
     ended_by $killed
   elif [ -n "$aborted" ]; then
     return "$aborted"
-  elif [ "$code" = 137 ] && [ -n "$overdue" ]; then
-    say "a host does not answer. Start the job again: what is sealed is kept"
-    return 75
   elif [ "$code" -gt 128 ]; then
     ended_by "${from:-a rank}" '' "$((code - 128)) ($(kill -l $((code - 128))))"
   elif [ "$code" = 14 ]; then

@@ -7,22 +7,12 @@
 #
 # The first of these signals goes on as STOP_SIGNAL (the configuration's stop_signal, USR2): the ranks save their state and end with 85. Launchers would
 # take TERM as an order to kill them. A second INT or TERM, or QUIT, calls $hard. The script that sources this has a function `say`.
+# Traps must not fork: bash's `wait` may then lose the job's end, and wait for ever or return -1. What has to happen later is left to the clock of said.bash.
 stop_signal=${STOP_SIGNAL:-USR2}
-job='' stopping='' interrupted='' timers=()
+job='' stopping='' interrupted='' clock=''
 hand_on() { interrupted=yes; [ -z "$job" ] || kill -"$1" "$job" 2>/dev/null; }
-
-# later SECONDS COMMAND...: runs it then, unless the job has ended before.
-later() {
-  { sleep "$1"; shift; "$@"; } >/dev/null 2>&1 &
-  timers+=($!)
-  disown
-}
-
-# Again and again: 4.1.4's mpirun and Slurm 22.05's srun lose a signal that comes in their first 0.2 s. Ranks take a second one for the same request.
-ask_to_stop() {
-  hand_on "$stop_signal"
-  [ -z "$job" ] || later 3 eval 'while kill -"$stop_signal" "$job"; do sleep 3; done'
-}
+order() { [ -z "$clock" ] || echo "$@" >&"$clock"; }
+ask_to_stop() { hand_on "$stop_signal"; order stop; }
 
 on_stop_signal() {
   if [ -n "$hard" ] && { [ "$1" = QUIT ] || [[ "$stopping $1" =~ ^(INT|TERM)" "(INT|TERM)$ ]]; }; then
@@ -47,20 +37,18 @@ start() {
   for name in $stop_on ${hard:+QUIT}; do trap "on_stop_signal $name" "$name"; done
   # If this script is killed, the command is asked to end.
   ! command -v setpriv >/dev/null || guard=(setpriv --pdeathsig TERM)
-  # A process group of its own: a terminal's Ctrl-C comes to this script alone, which hands it on once (twice would mean: now). The same ends a timer with its sleep.
+  # A process group of its own: a terminal's Ctrl-C comes to this script alone, which hands it on once (twice would mean: now).
   set -m
-  "${guard[@]}" "$@" <&0 &
+  if [ -n "$clock" ]; then "${guard[@]}" "$@" <&0 {clock}>&- & else "${guard[@]}" "$@" <&0 & fi
   job=$!
+  order job "$job"
   [ -z "$stopping" ] || ask_to_stop
 }
 
 # bash returns from `wait` to run a trap: the job is still there then.
 await() {
-  local timer
   while interrupted=; wait "$job" 2>/dev/null; code=$?; [ -n "$interrupted" ] && [ "$code" -gt 128 ]; do :; done
   job=''
-  for timer in "${timers[@]}"; do kill -- "-$timer" 2>/dev/null; done
-  timers=()
 }
 
 # A rank that was still starting has no handler yet, and the signal ends it: stopped all the same.
