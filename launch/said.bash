@@ -141,8 +141,9 @@ hear() {
 
 # The exit code that CODE, the launcher's own, and the facts come to, with a line of ours where the ranks have not said why themselves.
 judge() {
-  local code=$1 fact rest patience=3 crash='' killed='' late='' exit='' from='' aborted='' lost='' refused='' over=''
-  [ "$code" != 137 ] || patience=0.3  # ended by the clock: it has said all
+  local code=$1 fact rest patience=3 crash='' killed='' late='' exit='' from='' aborted='' gone='' lost='' refused='' over='' after=''
+  # A stray process that holds the launcher's standard error must not hold this up for longer; if the clock has ended the launcher, all has been said.
+  [ "$code" != 137 ] || patience=0.3
   while read -rt "$patience" -u "$facts" fact rest; do
     case $fact in
       signal)
@@ -156,15 +157,17 @@ judge() {
       exit)
         over=yes from=${from:-rank ${rest% *}}
         case ${rest#* } in
-          75) aborted=${aborted:-75} ;;
+          75) aborted=${aborted:-75} gone=yes ;;
           0 | 14 | 85) ;;  # not a cause either: 14 is what MPI 5 itself ends a rank with where another has failed
           *) [ "${rest#* }" -gt 128 ] || exit=${exit:-${rest#* }} ;;
         esac ;;
-      abort) over=yes aborted=${aborted:-$rest} ;;
-      lost) lost=$rest ;;
+      abort) over=yes aborted=${aborted:-$rest} gone=yes ;;
+      lost) [ -n "$over" ] && after=yes || lost=$rest ;;
       *) declare "$fact=yes" ;;
     esac
   done
+  # A host that is lost when the job is over is no cause: mpirun says so of some that have just ended. Nor is 137 one, if it comes of the clock.
+  if { [ -n "$after" ] && [ "$code" -gt 128 ]; } || { [ -n "$gone" ] && [ "$code" = 137 ]; }; then code=75; fi
   if [ "$code" = 14 ] || [ "$code" -gt 128 ]; then killed=${killed:-$late}; fi
   if [ -n "$crash" ]; then
     ended_by $crash

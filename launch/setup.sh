@@ -10,12 +10,14 @@ usage: launch/setup.sh [--print] [--tests] [--no-packages]
   --tests         also install what only the tests need (timm, torchvision, h5py; SLURM, whose daemons the tests start themselves)
   --no-packages   leave the system's packages alone (they come from modules, Spack, ...)
 
-LibTorch: TORCH_DIR (a folder with TorchConfig.cmake) or LIBTORCH (an unpacked LibTorch) use your own; otherwise the
+LibTorch: LIBTORCH (an unpacked LibTorch, or site-packages/torch of a wheel) uses your own; otherwise the
 PyPI wheel is installed in a virtual environment under ${SYNCDR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/syncdr}.
 END
 }
 
 TORCH_VERSION=2.11.0
+# LibTorch's CUDA headers include two that no wheel which torch depends on holds: crt/host_defines.h and nv/target. Both are of its CUDA release.
+TORCH_PACKAGES=("torch==$TORCH_VERSION" numpy nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
 TEST_REQUIREMENTS="$(dirname "${BASH_SOURCE[0]}")/../tests/parity/requirements.txt"
 
 print_only=no tests=no packages=yes
@@ -32,11 +34,14 @@ done
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
+# Whether apt could install a package. (`apt-cache show` answers 0 for a name that other packages only mention.)
+available() { [[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[!\(]* ]]; }
+
 # Boost 1.75 is the first with Boost.JSON. Debian 12's plain libboost-dev is 1.74, so there the versioned packages are named.
 boost_packages() {
   local version
   for version in 1.81 1.83 1.88 1.90; do
-    if apt-cache show "libboost-json$version-dev" >/dev/null 2>&1; then
+    if available "libboost-json$version-dev"; then
       printf '%s\n' "libboost$version-dev" "libboost-json$version-dev"
       return
     fi
@@ -50,9 +55,9 @@ wanted_packages() {
     libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libxxhash-dev libfreetype-dev libicu-dev libgtest-dev libgmock-dev \
     libbenchmark-dev fonts-noto-color-emoji fonts-symbola
   boost_packages
-  [ "$tests" = no ] || printf '%s\n' slurm-wlm slurm-wlm-basic-plugins munge
+  [ "$tests" = no ] || printf '%s\n' slurm-wlm slurm-wlm-basic-plugins munge iproute2
   # mold links this project about four times faster than ld; lld is the next best where mold is not packaged.
-  if apt-cache show mold >/dev/null 2>&1; then echo mold; else echo lld; fi
+  if available mold; then echo mold; else echo lld; fi
 }
 
 install_packages() {
@@ -68,35 +73,39 @@ install_packages() {
     as_root=(sudo)
   fi
   say "packages: installing ${missing[*]}"
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  local said
+  said=$("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" 2>&1) || {
+    printf '%s\n' "$said" | tail -n 30 >&2
+    fail "apt-get could not install them (above: the end of what it said)"
+  }
 }
 
 refresh_package_lists() {
   # Without lists apt-cache knows nothing, and every name above would look unavailable.
-  if ! apt-cache show libhdf5-dev >/dev/null 2>&1; then
+  if ! available libhdf5-dev; then
     say "packages: fetching the package lists"
     if [ "$(id -u)" -eq 0 ]; then apt-get update -qq; else sudo apt-get update -qq; fi
   fi
 }
 
 install_torch() {
-  if [ -n "${TORCH_DIR:-${Torch_DIR:-}}" ] || [ -n "${LIBTORCH:-}" ]; then
-    say "LibTorch: your own (${TORCH_DIR:-${Torch_DIR:-$LIBTORCH}})"
+  if [ -n "${LIBTORCH:-${Torch_DIR:-${TORCH_DIR:-}}}" ]; then
+    say "LibTorch: your own (${LIBTORCH:-${Torch_DIR:-$TORCH_DIR}})"
     [ "$tests" = no ] || say "tests: the Python originals still need a wheel; installing it beside"
     [ "$tests" = yes ] || return 0
   fi
   local cache=${SYNCDR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/syncdr}
   local venv=$cache/torch-$TORCH_VERSION
-  if ! [ -f "$venv/complete" ]; then
+  if [ "$(cat "$venv/complete" 2>/dev/null)" != "${TORCH_PACKAGES[*]}" ]; then
     mkdir -p "$cache"
     local room
     room=$(df -Pm "$cache" | awk 'NR == 2 { print $4 }')
     [ "$room" -ge 12000 ] || fail "$cache has $room MB free, the PyTorch wheel needs 12,000. Point SYNCDR_CACHE to a larger disk."
     say "LibTorch: installing torch==$TORCH_VERSION into $venv (about 5 GB, a few minutes)"
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "torch==$TORCH_VERSION" numpy
-    touch "$venv/complete"
+    [ -f "$venv/complete" ] || rm -rf "$venv"
+    [ -d "$venv" ] || python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${TORCH_PACKAGES[@]}"
+    echo "${TORCH_PACKAGES[*]}" >"$venv/complete"
   fi
   if [ "$tests" = yes ] && ! cmp -s "$TEST_REQUIREMENTS" "$venv/tests-complete"; then
     say "tests: installing $(grep -v '^#' "$TEST_REQUIREMENTS" | tr '\n' ' ')"

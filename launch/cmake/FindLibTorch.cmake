@@ -1,96 +1,107 @@
-# Finds LibTorch and makes the imported target LibTorch::LibTorch. Sets LibTorch_HAS_CUDA where it has CUDA,
-# LibTorch_HAS_NCCL where c10d's NCCL backend can be used too.
+# Finds LibTorch by the layout of its folder and makes the imported target LibTorch::LibTorch. Sets LibTorch_ROOT and LibTorch_VERSION, LibTorch_HAS_CUDA
+# where CUDA graphs and c10d's NCCL backend can be used.
 #
-# Looked for, in this order:
-#   1. Torch_DIR, TORCH_DIR or LIBTORCH (CMake variable or environment): a LibTorch of your own, through its own package file
-#   2. SYNCDR_TORCH_WHEEL: the site-packages folder of a PyTorch wheel
-#   3. the wheel that launch/setup.sh installed in the per-user cache
+# Looked for, in this order (CMake variables or the environment):
+#   1. LIBTORCH: an unpacked LibTorch, or site-packages/torch of a PyTorch wheel
+#   2. Torch_DIR or TORCH_DIR: the folder share/cmake/Torch of one
+#   3. the wheel that launch/setup.sh installed in the per-user cache, in the virtual environment LibTorch_VENV
 #
-# The wheel's own package file wants a CUDA toolkit even where nothing is compiled for GPUs. Here imported targets are made from the wheel's
-# folders, which needs none: CUDA's and NCCL's headers and libraries come inside the wheel's dependencies.
+# LibTorch's own package file is not used: it wants a CUDA toolkit, and a CMake that knows its dialect, even where nothing is compiled for GPUs. Here
+# only CUDA's headers are needed: a wheel's dependencies bring them (launch/setup.sh adds the two that are missing), else a toolkit's are taken.
 
-foreach(name Torch_DIR TORCH_DIR LIBTORCH)
-  if(NOT DEFINED ${name} AND DEFINED ENV{${name}})
+set(_oldest 2.11.0)  # c10d's interface moves between releases
+set(_newest 2.15.0)  # the newest it was tried with
+
+foreach(name LIBTORCH Torch_DIR TORCH_DIR SYNCDR_CACHE XDG_CACHE_HOME CUDA_HOME)
+  if(NOT ${name} AND DEFINED ENV{${name}})
     set(${name} "$ENV{${name}}")
   endif()
 endforeach()
-
-if(NOT Torch_DIR AND TORCH_DIR)
-  set(Torch_DIR "${TORCH_DIR}")
-elseif(NOT Torch_DIR AND LIBTORCH)
-  set(Torch_DIR "${LIBTORCH}/share/cmake/Torch")
+if(NOT XDG_CACHE_HOME)
+  set(XDG_CACHE_HOME "$ENV{HOME}/.cache")
+endif()
+if(NOT SYNCDR_CACHE)
+  set(SYNCDR_CACHE "${XDG_CACHE_HOME}/syncdr")
 endif()
 
-if(Torch_DIR AND NOT TARGET LibTorch::LibTorch)
-  find_package(Torch REQUIRED CONFIG PATHS "${Torch_DIR}" NO_DEFAULT_PATH)
+set(LibTorch_VENV "${SYNCDR_CACHE}/torch-${_oldest}")
+
+if(LIBTORCH)
+  set(LibTorch_ROOT "${LIBTORCH}")
+elseif(Torch_DIR OR TORCH_DIR)
+  get_filename_component(LibTorch_ROOT "${Torch_DIR}${TORCH_DIR}/../../.." ABSOLUTE)
+else()
+  file(GLOB LibTorch_ROOT "${LibTorch_VENV}/lib/python3*/site-packages/torch")
+endif()
+set(_hint "Run launch/setup.sh, or point LIBTORCH to the folder of your own that holds include/ and lib/.")
+if(NOT EXISTS "${LibTorch_ROOT}/lib/libtorch_cpu.so" OR NOT EXISTS "${LibTorch_ROOT}/include/ATen/ATen.h")
+  message(FATAL_ERROR "No LibTorch in \"${LibTorch_ROOT}\". ${_hint}")
+endif()
+
+set(LibTorch_VERSION 0)  # of one from before this header
+if(EXISTS "${LibTorch_ROOT}/include/torch/headeronly/version.h")
+  file(STRINGS "${LibTorch_ROOT}/include/torch/headeronly/version.h" _version REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) [0-9]+")
+  string(REGEX MATCHALL "[0-9]+" _version "${_version}")
+  list(JOIN _version "." LibTorch_VERSION)
+endif()
+if(LibTorch_VERSION VERSION_LESS _oldest)
+  message(FATAL_ERROR "LibTorch in ${LibTorch_ROOT} is older than ${_oldest}. ${_hint}")
+elseif(LibTorch_VERSION VERSION_GREATER _newest)
+  message(STATUS "LibTorch ${LibTorch_VERSION} is newer than ${_newest}, the newest that was tried")
+endif()
+
+if(NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
-  target_link_libraries(LibTorch::LibTorch INTERFACE ${TORCH_LIBRARIES})
-  get_filename_component(LibTorch_ROOT "${TORCH_INSTALL_PREFIX}" ABSOLUTE)
-  set(LibTorch_HAS_CUDA FALSE)
-  set(LibTorch_HAS_NCCL FALSE)
-  if(TARGET torch_cuda OR EXISTS "${LibTorch_ROOT}/lib/libtorch_cuda.so")
-    set(LibTorch_HAS_CUDA TRUE)
-    set(LibTorch_HAS_NCCL TRUE)
-    # c10d's NCCL header includes <nccl.h>: beside the library in a wheel, from the system otherwise.
-    find_path(LibTorch_NCCL_INCLUDE nccl.h HINTS "${LibTorch_ROOT}/../nvidia/nccl/include" "${LibTorch_ROOT}/include")
-    if(LibTorch_NCCL_INCLUDE)
-      target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE "${LibTorch_NCCL_INCLUDE}")
-    else()
-      message(WARNING "This LibTorch has CUDA, but nccl.h was not found: GPUs of several ranks will not be used. Set LibTorch_NCCL_INCLUDE to its folder.")
-      set(LibTorch_HAS_NCCL FALSE)
-    endif()
-  endif()
-elseif(NOT TARGET LibTorch::LibTorch)
-  set(_versions 2.11.0)
-  if(DEFINED ENV{SYNCDR_CACHE})
-    set(_cache "$ENV{SYNCDR_CACHE}")
-  elseif(DEFINED ENV{XDG_CACHE_HOME})
-    set(_cache "$ENV{XDG_CACHE_HOME}/syncdr")
-  else()
-    set(_cache "$ENV{HOME}/.cache/syncdr")
-  endif()
-  if(NOT SYNCDR_TORCH_WHEEL)
-    file(GLOB SYNCDR_TORCH_WHEEL "${_cache}/torch-${_versions}/lib/python3*/site-packages")
-  endif()
-  set(LibTorch_ROOT "${SYNCDR_TORCH_WHEEL}/torch")
-  if(EXISTS "${LibTorch_ROOT}/lib/libtorch_cpu.so")
-    add_library(LibTorch::LibTorch INTERFACE IMPORTED)
-    target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE
-      "${LibTorch_ROOT}/include" "${LibTorch_ROOT}/include/torch/csrc/api/include")
-    target_link_directories(LibTorch::LibTorch INTERFACE "${LibTorch_ROOT}/lib")
-    target_link_options(LibTorch::LibTorch INTERFACE "-Wl,-rpath,${LibTorch_ROOT}/lib" "-Wl,--allow-shlib-undefined")
-    set(LibTorch_HAS_CUDA FALSE)
-    set(LibTorch_HAS_NCCL FALSE)
-    set(_libraries torch torch_cpu c10)
-    if(EXISTS "${LibTorch_ROOT}/lib/libtorch_cuda.so")
-      set(LibTorch_HAS_CUDA TRUE)
-      set(LibTorch_HAS_NCCL TRUE)
-      list(APPEND _libraries torch_cuda c10_cuda)
-      file(GLOB _nvidia "${SYNCDR_TORCH_WHEEL}/nvidia/cu*/include" "${SYNCDR_TORCH_WHEEL}/nvidia/*/include")
-      target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE ${_nvidia})
-    endif()
-    # torch_cuda registers its kernels when it is loaded and no symbol of it is called by name, so it must not be dropped as unneeded.
-    # The wheel's libtorch exports a partial std::filesystem of its own (remove_all there jumps to address 0): libstdc++ must be looked up first.
-    list(JOIN _libraries " -l" _flags)
-    target_link_libraries(LibTorch::LibTorch INTERFACE "-Wl,--no-as-needed -lstdc++ -l${_flags} -Wl,--as-needed")
-  endif()
-endif()
+  target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE "${LibTorch_ROOT}/include" "${LibTorch_ROOT}/include/torch/csrc/api/include")
+  target_link_options(LibTorch::LibTorch INTERFACE "-L${LibTorch_ROOT}/lib" "-Wl,-rpath,${LibTorch_ROOT}/lib" "-Wl,--allow-shlib-undefined")
 
-# LibTorch's include folder holds a copy of fmt of another version than the system's, which spdlog was built with. The system's must win,
-# and its own folder (/usr/include) cannot be moved forward, so a folder with one link in it is.
-if(TARGET LibTorch::LibTorch AND EXISTS "${LibTorch_ROOT}/include/fmt")
+  # LibTorch's include folder holds a copy of fmt of another version than the system's, which spdlog was built with. The system's must win,
+  # and its own folder (/usr/include) cannot be moved forward, so a folder with one link in it is.
   find_path(LibTorch_FMT_INCLUDE fmt/core.h NO_CACHE)
-  if(LibTorch_FMT_INCLUDE)
+  if(EXISTS "${LibTorch_ROOT}/include/fmt" AND LibTorch_FMT_INCLUDE)
     file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/system-fmt")
     file(CREATE_LINK "${LibTorch_FMT_INCLUDE}/fmt" "${CMAKE_BINARY_DIR}/system-fmt/fmt" SYMBOLIC)
     target_include_directories(LibTorch::LibTorch SYSTEM BEFORE INTERFACE "${CMAKE_BINARY_DIR}/system-fmt")
   endif()
+
+  set(LibTorch_HAS_CUDA FALSE)
+  set(_libraries torch_cpu c10)
+  if(EXISTS "${LibTorch_ROOT}/lib/libtorch_cuda.so")
+    list(APPEND _libraries torch_cuda c10_cuda)
+    file(GLOB _cuda LIST_DIRECTORIES TRUE "${LibTorch_ROOT}/../nvidia/*/include" "${LibTorch_ROOT}/../nvidia/*/include/cccl")
+    foreach(folder "${CUDA_HOME}" /usr/local/cuda)
+      if(NOT _cuda AND EXISTS "${folder}/include/cuda_runtime_api.h")
+        set(_cuda "${folder}/include" "${folder}/include/cccl")
+      endif()
+    endforeach()
+    target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE ${_cuda})
+
+    # What compiles decides, not what lies where. Asked anew when the folder is another one.
+    if(NOT LibTorch_ASKED STREQUAL LibTorch_ROOT)
+      unset(LibTorch_CUDA_COMPILES CACHE)
+      set(LibTorch_ASKED "${LibTorch_ROOT}" CACHE INTERNAL "")
+    endif()
+    include(CheckCXXSourceCompiles)
+    set(CMAKE_REQUIRED_LIBRARIES LibTorch::LibTorch)
+    set(CMAKE_REQUIRED_FLAGS "-std=c++20")
+    set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)  # nothing is linked
+    check_cxx_source_compiles("#define USE_C10D_NCCL\n#include <ATen/cuda/CUDAGraph.h>\n#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>"
+      LibTorch_CUDA_COMPILES)
+    unset(CMAKE_TRY_COMPILE_TARGET_TYPE)
+    unset(CMAKE_REQUIRED_LIBRARIES)
+    unset(CMAKE_REQUIRED_FLAGS)
+    set(LibTorch_HAS_CUDA ${LibTorch_CUDA_COMPILES})
+    if(NOT LibTorch_HAS_CUDA)
+      message(WARNING "LibTorch in ${LibTorch_ROOT} has CUDA, but headers of CUDA or NCCL are missing (the newest log in ${CMAKE_BINARY_DIR}/CMakeFiles "
+        "names the first): the programs will have neither NCCL nor CUDA graphs. Beside a wheel: pip install nvidia-cuda-crt nvidia-cuda-cccl, of its CUDA "
+        "release. Otherwise point CUDA_HOME to a toolkit of that release. Then build in a fresh folder.")
+    endif()
+  endif()
+  # torch_cuda registers its kernels when it is loaded and no symbol of it is called by name, so it must not be dropped as unneeded.
+  # The wheel's libtorch exports a partial std::filesystem of its own (remove_all there jumps to address 0): libstdc++ must be looked up first.
+  list(JOIN _libraries " -l" _flags)
+  target_link_libraries(LibTorch::LibTorch INTERFACE "-Wl,--no-as-needed -lstdc++ -l${_flags} -Wl,--as-needed")
 endif()
 
 include(FindPackageHandleStandardArgs)
-find_package_handle_standard_args(LibTorch
-  REQUIRED_VARS LibTorch_ROOT
-  REASON_FAILURE_MESSAGE "No LibTorch. Run launch/setup.sh, or point Torch_DIR or LIBTORCH to your own.")
-if(NOT TARGET LibTorch::LibTorch)
-  message(FATAL_ERROR "No LibTorch in '${LibTorch_ROOT}'. Run launch/setup.sh, or point Torch_DIR or LIBTORCH to your own.")
-endif()
+find_package_handle_standard_args(LibTorch REQUIRED_VARS LibTorch_ROOT VERSION_VAR LibTorch_VERSION)

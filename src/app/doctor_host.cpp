@@ -1,5 +1,6 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
@@ -248,12 +249,13 @@ Findings look_at_host(const comm::World& world) {
   const std::string reinstall = "the ranks run different builds: use one that all hosts see, or install the same";
   Findings findings{{.what = "syncdr", .found = SYNCDR_VERSION, .if_they_differ = reinstall},
                     look_at_mpi(world),
-                    {.what = "LibTorch", .found = TORCH_VERSION, .if_they_differ = reinstall},
+                    {.what = "LibTorch", .found = fmt::format("{}, {}", TORCH_VERSION, c10::impl::hasDeviceGuardImpl(c10::kCUDA) ? "with CUDA" : "for CPUs"),
+                     .if_they_differ = reinstall},
                     {.what = "HDF5", .found = io::hdf5_version(), .if_they_differ = reinstall},
                     {.what = "processor", .found = at::get_cpu_capability(),
                      .if_they_differ = "hosts with other instructions round differently: translations are equal bit for bit only among hosts of one kind"},
                     {.what = "collectives", .found = fmt::format("{} in use, NCCL {}", world.backend(), comm::has_nccl() ? "built in" : "not built in"),
-                     .mend = comm::has_nccl() ? "" : "for GPUs build against a LibTorch with CUDA", .health = comm::has_nccl() ? Health::good : Health::note}};
+                     .mend = comm::has_nccl() ? "" : "for several GPUs build against a LibTorch with CUDA, and mend what CMake warns of then", .health = comm::has_nccl() ? Health::good : Health::note}};
   if (world.local_rank() != 0) return findings;  // what follows is the host's
   for (auto& finding : {look_at_devices(world), look_at_links(world), look_at_memory(world), look_at_shared_memory(world), look_at_limits()})
     findings.push_back(finding);

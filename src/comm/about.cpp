@@ -16,7 +16,7 @@ std::string mpi_version() {
 }
 
 bool has_nccl() {
-#ifdef SYNCDR_HAS_NCCL
+#ifdef SYNCDR_HAS_CUDA
   return true;
 #else
   return false;

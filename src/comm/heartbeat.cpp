@@ -7,9 +7,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// A collective that misses the silent rank says more (who waited for what), so it may speak first.
-constexpr auto grace = 1000ms;
-
 std::string beats_key(int rank) { return fmt::format("alive/{}", rank); }
 std::string activity_key(int rank) { return fmt::format("activity/{}", rank); }
 
@@ -20,6 +17,8 @@ Heartbeat::Heartbeat(MpiThread& thread, c10::intrusive_ptr<c10d::Store> store, M
       store_(std::move(store)),
       deadline_(deadline),
       interval_(std::min<Milliseconds>(deadline / 10, 500ms)),
+      // Counted from the last answer, which came an interval before: the rank is gone before others may call it so, and the time to end included.
+      answer_within_(deadline - interval_ - stand_by(deadline)),
       fatal_(std::move(fatal)),
       peers_(static_cast<size_t>(thread.job().rank == 0 ? thread.job().size : 0)),
       thread_([this] { run(); }) {}
@@ -41,7 +40,7 @@ void Heartbeat::run() {
       beat();
       if (!peers_.empty()) look_at_peers();
     } catch (const std::exception&) {
-      return;  // rank 0 is gone: whoever ends the job, or waits for rank 0, says so
+      fatal_("rank 0 is gone");  // as others say, too
     }
     lock.lock();
   }
@@ -49,7 +48,7 @@ void Heartbeat::run() {
 
 void Heartbeat::beat() {
   const auto rank = mpi_.job().rank;
-  const WatchedCall watched(mpi_, "a sign of life", grace);
+  const WatchedCall watched(mpi_, "a sign of life", answer_within_);
   store_->add(beats_key(rank), 1);
   if (const auto activity = mpi_.activity(); activity != posted_) {
     store_->set(activity_key(rank), std::vector<uint8_t>(activity.begin(), activity.end()));
@@ -65,7 +64,8 @@ void Heartbeat::look_at_peers() {
     auto& peer = peers_[static_cast<size_t>(rank)];
     const auto beats = store_->add(beats_key(rank), 0);
     if (beats != peer.beats || slept) peer = {.beats = beats, .since = now};
-    if (now - peer.since <= deadline_ + mpi_.notice() + grace) continue;
+    // A collective that misses the silent rank says more (who waited for what), so it may speak first.
+    if (now - peer.since <= (mpi_.in_collective() ? mpi_.patience() + 500ms : deadline_)) continue;
     std::string activity = "starting";
     if (store_->check({activity_key(rank)})) {
       const auto bytes = store_->get(activity_key(rank));

@@ -5,9 +5,13 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <sched.h>
+#include <spawn.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <fstream>
+#include <sstream>
 
 #include "syncdr/core/error.h"
 
@@ -45,6 +49,22 @@ std::string address_of_interface() {
   return text;
 }
 
+/// The daemon that has started this process on behalf of an mpirun elsewhere; 0 if there is none.
+pid_t daemon_of_mpirun() {
+  for (pid_t pid = ::getppid(); pid > 1;) {
+    std::ifstream file(fmt::format("/proc/{}/stat", pid));
+    std::string line;
+    std::getline(file, line);
+    const auto begin = line.find('('), end = line.rfind(')');
+    if (begin == std::string::npos || end == std::string::npos) return 0;
+    const auto name = line.substr(begin + 1, end - begin - 1);
+    if (name == "orted" || name == "prted") return pid;
+    char state = 0;
+    std::istringstream(line.substr(end + 1)) >> state >> pid;
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::string reachable_address() {
@@ -62,6 +82,32 @@ int share_of_cores(int sharers) {
   CPU_ZERO(&mask);
   const int cores = sched_getaffinity(getpid(), sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
   return std::max(1, cores / std::max(1, sharers));
+}
+
+void end_daemon_later(int code) {
+  static std::atomic<bool> called{false};
+  const auto daemon = daemon_of_mpirun();
+  if (daemon == 0 || called.exchange(true)) return;
+  const int tenths = code == static_cast<int>(core::ExitCode::try_again) ? 35 : 200;
+  // By its name, too: its id may be another's by then.
+  const auto script = fmt::format("i=0; while read name </proc/{0}/comm && case $name in orted | prted) ;; *) false ;; esac; do\n"
+                                  "[ $i -lt {1} ] || kill -KILL {0}; i=$((i + 1)); sleep 0.1; done",
+                                  daemon, tenths);
+  const char* const words[] = {"sh", "-c", script.c_str(), nullptr};
+  // Not of this process's group, which the daemon may end, and with none of its files, whose end the daemon waits for.
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_t files;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addclosefrom_np(&files, 0);
+  pid_t child = 0;
+  posix_spawn(&child, "/bin/sh", &files, &attributes, const_cast<char* const*>(words), environ);
+}
+
+void leave(int code) {
+  end_daemon_later(code);
+  std::_Exit(code);
 }
 
 }  // namespace syncdr::comm

@@ -1,5 +1,7 @@
 #include "mpi_thread.h"
 
+#include "host.h"
+
 #include <sched.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -118,7 +120,7 @@ void MpiWork::complete(std::exception_ptr error) {
 }
 
 MpiThread::MpiThread(Milliseconds deadline, std::function<void(const std::string&)> fatal)
-    : deadline_(deadline), notice_(std::min(deadline / 4, Milliseconds(1000))), fatal_(std::move(fatal)) {
+    : deadline_(deadline), notice_(std::min(deadline / 4, Milliseconds(500))), fatal_(std::move(fatal)) {
   std::promise<void> started;
   thread_ = std::thread([this, &started] {
     try {
@@ -133,7 +135,7 @@ MpiThread::MpiThread(Milliseconds deadline, std::function<void(const std::string
   auto outcome = started.get_future();
   if (outcome.wait_for(deadline_) != std::future_status::ready) {
     core::error("MPI did not start within {} s on this rank: a peer may not have started, or its host is out of reach", std::chrono::duration<double>(deadline_).count());
-    std::_Exit(static_cast<int>(core::ExitCode::try_again));  // nothing can interrupt MPI_Init
+    leave(static_cast<int>(core::ExitCode::try_again));  // nothing can interrupt MPI_Init
   }
   try {
     outcome.get();
@@ -203,6 +205,7 @@ void MpiThread::start(c10::intrusive_ptr<MpiWork> work) {
 
 void MpiThread::begin(const c10::intrusive_ptr<MpiWork>& work) {
   work->awaited_.sequence = ++sequences_[work->awaited_.series];
+  work->awaited_.limit = patience();
   set_activity(work->awaited_.name);
   if (!error_) try {
       work->start_(comm_, work->requests_);
@@ -219,9 +222,10 @@ void MpiThread::set_store(c10::intrusive_ptr<c10d::Store> store) {
   call([&](MPI_Comm) { store_ = std::move(store); });
 }
 
-void MpiThread::watch(std::string series, std::string name, std::function<bool()> done, Milliseconds grace) {
-  if (grace == Milliseconds(0)) set_activity(name);
-  post([this, awaited = Awaited{.name = std::move(name), .series = std::move(series), .grace = grace}, done = std::move(done)]() mutable {
+void MpiThread::watch(std::string series, std::string name, std::function<bool()> done, std::optional<Milliseconds> sign_of_life) {
+  if (!sign_of_life) set_activity(name);
+  Awaited awaited{.name = std::move(name), .series = std::move(series), .limit = sign_of_life.value_or(patience()), .sign_of_life = sign_of_life.has_value()};
+  post([this, awaited = std::move(awaited), done = std::move(done)]() mutable {
     awaited.sequence = ++sequences_[awaited.series];
     watched_.push_back({std::move(awaited), std::move(done)});
   });
@@ -244,6 +248,7 @@ void MpiThread::run() {
     lock.unlock();
     poll();
     check_deadlines();
+    in_collective_ = !running_.empty();
     lock.lock();
     if (tasks_.empty()) rest(lock);
   }
@@ -300,8 +305,7 @@ bool MpiThread::too_late(Awaited& awaited) {
     awaited.posted = true;
     store_->set(key_of(awaited, job_.rank), fmt::format("{} {}", awaited.sequence, awaited.name));  // sends, waits for no answer
   }
-  // Who came just before the deadline has posted only a notice later; it must not be named as missing.
-  return waited > deadline_ + notice_ + 500ms + awaited.grace;
+  return waited > awaited.limit;
 }
 
 void MpiThread::check_deadlines() {
@@ -317,13 +321,13 @@ void MpiThread::check_deadlines() {
     if (too_late(watched.awaited)) fatal_(explain(watched.awaited));
 }
 
-std::string MpiThread::explain(const Awaited& awaited) const {
+std::string MpiThread::explain(const Awaited& awaited) {
   const auto place = [&](int rank) { return fmt::format("rank {} ({})", rank, job_.hosts[static_cast<size_t>(rank)]); };
   const auto seconds = std::chrono::duration<double>(deadline_).count();
   // A sign of life that gets no answer says nothing; what this rank is at does.
-  const auto head = fmt::format("\"{}\" missed its deadline of {} s on {}: ", awaited.grace.count() > 0 ? activity() : awaited.name, seconds, place(job_.rank));
-  if (awaited.series == store_series) return head + fmt::format("{} does not answer", place(0));
-  const auto posted = store_ ? read_posted(store_, awaited, job_.size) : std::nullopt;
+  const auto head = fmt::format("\"{}\" missed its deadline of {} s on {}: ", awaited.sign_of_life ? activity() : awaited.name, seconds, place(job_.rank));
+  const auto posted = store_ && awaited.series != store_series ? read_posted(store_, awaited, job_.size) : std::nullopt;
+  store_is_silent_ = !posted;
   if (!posted) return head + fmt::format("{} does not answer", place(0));
   std::vector<std::string> missing;
   for (int rank = 0; rank < job_.size; ++rank) {
@@ -350,7 +354,12 @@ void MpiThread::finish() {
   thread_.join();
 }
 
-void MpiThread::abort(int code) {
+void MpiThread::abort(int code, Milliseconds limit) {
+  end_daemon_later(code);
+  std::thread([code, limit] {
+    std::this_thread::sleep_for(limit);
+    std::_Exit(code);
+  }).detach();
   if (std::this_thread::get_id() != thread_.get_id() && thread_.joinable()) {
     post([code] { MPI_Abort(MPI_COMM_WORLD, code); });
     std::this_thread::sleep_for(500ms);  // enough unless that thread is stuck inside MPI

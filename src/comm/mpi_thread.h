@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -54,7 +55,8 @@ struct Awaited {
   std::string name;
   std::string series;    ///< sequence numbers are compared within a series: "mpi", "nccl", "store"
   int64_t sequence = 0;  ///< the same on every rank for the same operation of a series
-  Milliseconds grace{0};  ///< on top of the deadline: for what should speak only if nothing else does
+  Milliseconds limit{0};      ///< how long it may last
+  bool sign_of_life = false;  ///< says nothing of what this rank is at
   Clock::time_point begun = Clock::now();
   bool posted = false;
 };
@@ -101,17 +103,22 @@ class MpiThread {
   /// Through the store ranks tell each other what they wait for. Null: drops it.
   void set_store(c10::intrusive_ptr<c10d::Store> store);
   /// Ends the job through `fatal` if done() (polled on the MPI thread) is not true before the deadline: for waits that nothing can interrupt.
-  void watch(std::string series, std::string name, std::function<bool()> done, Milliseconds grace = {});
+  /// sign_of_life: it is one, and may last so long.
+  void watch(std::string series, std::string name, std::function<bool()> done, std::optional<Milliseconds> sign_of_life = {});
 
-  /// How long a wait may last before others are told of it.
-  Milliseconds notice() const { return notice_; }
+  /// After which a wait ends the job. Somewhat more than the deadline: who comes just before that must not be named as missing.
+  Milliseconds patience() const { return deadline_ + notice_ + Milliseconds(500); }
+  /// Whether this rank waits for others in a collective, which will say more of a missing one than anything else.
+  bool in_collective() const { return in_collective_; }
+  /// Whether a call to rank 0's store has missed its deadline.
+  bool store_is_silent() const { return store_is_silent_; }
   /// What this rank began last, by name.
   std::string activity() const;
 
   /// MPI_Finalize, and the end of the thread. Called once; without it the destructor does it.
   void finish();
-  /// MPI_Abort with this code, from whichever thread. Does not return.
-  [[noreturn]] void abort(int code);
+  /// MPI_Abort with this code, from whichever thread; this process alone ends if that takes longer than `limit`, as where the link is cut. Does not return.
+  [[noreturn]] void abort(int code, Milliseconds limit);
 
  private:
   struct Watched {
@@ -125,11 +132,12 @@ class MpiThread {
   void rest(std::unique_lock<std::mutex>& lock);
   void check_deadlines();
   bool too_late(Awaited& awaited);
-  std::string explain(const Awaited& awaited) const;
+  std::string explain(const Awaited& awaited);
   void post(std::function<void()> task);
   void set_activity(const std::string& name);
 
-  const Milliseconds deadline_, notice_;
+  const Milliseconds deadline_;
+  const Milliseconds notice_;  ///< how long a wait may last before others are told of it
   const std::function<void(const std::string&)> fatal_;
   Job job_;
   MPI_Comm comm_ = MPI_COMM_NULL;
@@ -139,6 +147,7 @@ class MpiThread {
   std::deque<std::function<void()>> tasks_;
   mutable std::mutex activity_mutex_;
   std::string activity_ = "starting";
+  std::atomic<bool> in_collective_{false}, store_is_silent_{false};
 
   // Touched by the MPI thread alone.
   std::list<c10::intrusive_ptr<MpiWork>> running_;
@@ -156,8 +165,8 @@ class MpiThread {
 /// While it lives, a call that only rank 0's store can answer is watched.
 class WatchedCall {
  public:
-  WatchedCall(MpiThread& thread, const char* what, Milliseconds grace = {}) {
-    thread.watch(store_series, what, [done = done_] { return done->load(); }, grace);
+  WatchedCall(MpiThread& thread, const char* what, std::optional<Milliseconds> sign_of_life = {}) {
+    thread.watch(store_series, what, [done = done_] { return done->load(); }, sign_of_life);
   }
   ~WatchedCall() { *done_ = true; }
   WatchedCall(const WatchedCall&) = delete;

@@ -1,7 +1,7 @@
 // Compiled without the precompiled header: c10d's NCCL headers want USE_C10D_NCCL defined before any of its others is read.
 #include "nccl_backend.h"
 
-#ifdef SYNCDR_HAS_NCCL
+#ifdef SYNCDR_HAS_CUDA
 
 #include <ATen/cuda/CUDAContext.h>
 
@@ -20,6 +20,7 @@ using Nccl = c10d::ProcessGroupNCCL;
 
 /// ProcessGroupNCCL whose operations the MPI thread watches. Waiting for one only orders CUDA streams, so a lost peer shows as a host thread stuck in
 /// some later synchronisation; only another thread can end the job then, with the rank's name and the exit code of a lost peer.
+/// The flat forms have the names of c10d 2.11, by which World calls them; 2.15 forwards these to its new ones (all_gather_single).
 class WatchedNccl : public Nccl {
  public:
   WatchedNccl(MpiThread& thread, const c10::intrusive_ptr<c10d::Store>& store, c10::intrusive_ptr<Options> options)

@@ -24,6 +24,7 @@
 namespace syncdr::comm {
 namespace {
 
+using namespace std::chrono_literals;
 using c10d::ProcessGroup;
 
 Milliseconds milliseconds(double seconds) { return Milliseconds(static_cast<int64_t>(seconds * 1000)); }
@@ -96,6 +97,9 @@ c10::Device choose_device(MpiThread& thread, const std::string& wanted) {
 
 }  // namespace
 
+/// Who says why the job ends: this rank, another, or nobody knows because rank 0 does not answer.
+enum class Voice { own, other, unknown };
+
 struct World::State {
   Milliseconds deadline;
   std::unique_ptr<MpiThread> thread;
@@ -116,35 +120,41 @@ struct World::State {
   }
   c10::intrusive_ptr<c10d::Backend> backend_of(const at::Tensor& tensor) const { return group->getBackend(tensor.device().type()); }
 
-  bool first_to_fail();
+  Voice voice();
   [[noreturn]] void end_job(core::ExitCode code, const std::string& message);
 };
 
-/// True if no other rank has failed before, as far as the store can tell in 0.3 s (its calls block for ever when rank 0 is stopped).
-bool World::State::first_to_fail() {
-  if (!store) return true;
+/// The first rank that fails speaks. Rank 0's store counts them, if it answers within a second (its calls block for ever when rank 0 is stopped).
+Voice World::State::voice() {
+  if (!store) return Voice::own;
+  if (thread->store_is_silent()) return Voice::unknown;
   auto answer = std::make_shared<std::promise<bool>>();
   auto first = answer->get_future();
   std::thread([answer, shared = store] {
     try {
       answer->set_value(shared->add("failed", 1) == 1);
     } catch (const std::exception&) {
-      answer->set_value(true);
+      answer->set_value(false);  // rank 0 has ended: it has spoken, or was killed, which the launcher says
     }
   }).detach();
-  return first.wait_for(std::chrono::milliseconds(300)) != std::future_status::ready || first.get();
+  if (first.wait_for(1s) != std::future_status::ready) return Voice::unknown;
+  return first.get() ? Voice::own : Voice::other;
 }
 
 void World::State::end_job(core::ExitCode code, const std::string& message) {
   static std::atomic<bool> ending{false};
-  if (!ending.exchange(true) && first_to_fail()) {
+  const auto speaks = ending.exchange(true) ? Voice::other : voice();
+  // Where rank 0 does not answer, the first other rank of each host speaks.
+  const bool first_here = job().local_rank == (job().hosts[0] == job().hosts[static_cast<size_t>(job().rank)] ? 1 : 0);
+  if (speaks == Voice::own || (speaks == Voice::unknown && first_here)) {
     core::error("{}", message);
   } else {
-    std::this_thread::sleep_for(std::chrono::seconds(10));  // the first ends the job; this rank only stands by in case it cannot
+    std::this_thread::sleep_for(speaks == Voice::unknown ? stand_by(deadline) : 4s);  // who has spoken ends the job; this rank only in case it cannot
+    if (code == core::ExitCode::bug) code = core::ExitCode::try_again;                // what a lost store throws looks like one
   }
   std::fflush(nullptr);
   if (job().size == 1) std::_Exit(static_cast<int>(code));
-  thread->abort(static_cast<int>(code));
+  thread->abort(static_cast<int>(code), speaks == Voice::unknown ? 700ms : 2s);
 }
 
 World::World(const CommConfig& config) : state_(std::make_unique<State>()) {
@@ -298,7 +308,7 @@ core::ExitCode World::finish(core::ExitCode code) {
   state.finished = true;
   const Watchdog watchdog(state.deadline, [place = fmt::format("rank {} ({})", rank(), host()), seconds = state.deadline.count() / 1000.0] {
     core::error("{}: the job was done, but did not end within {} s: a peer has stopped or died in its last steps", place, seconds);
-    std::_Exit(static_cast<int>(core::ExitCode::try_again));
+    leave(static_cast<int>(core::ExitCode::try_again));
   });
   state.heartbeat.reset();
   if (state.nccl) state.group->getBackend(c10::kCUDA)->shutdown();

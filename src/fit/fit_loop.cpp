@@ -144,9 +144,13 @@ void FitRun::save_checkpoint() {
 void FitRun::finish() {
   checkpoints_.finish();
   world_.root_only("saving what was trained", [this] {
+    const auto& writer = checkpoints_.folder().writer();
+    const fs::path result = writer.desk() / "result";
     boost::json::object files;
-    for (const fs::path& file : model_.save(plan_.out)) files[file.generic_string()] = io::hash_file(plan_.out / file);
-    io::write_json(plan_.out / "done.json", {{"identity", plan_.identity}, {"steps", plan_.steps}, {"files", files}});
+    for (const fs::path& file : model_.save(result)) files[file.generic_string()] = io::hash_file(result / file);
+    writer.seal_files("result", plan_.out);
+    io::write_json(writer.desk() / "done.json", {{"identity", plan_.identity}, {"steps", plan_.steps}, {"files", files}});
+    writer.seal("done.json", plan_.out / "done.json");
   });
 }
 

@@ -64,8 +64,12 @@ void AtomicFile::commit() {
 }
 
 bool AtomicFile::commit_unless_there() {
-  if (!fs::exists(temporary_)) return false;
-  sync();
+  try {
+    sync();
+  } catch (const core::IoError&) {
+    if (!fs::exists(temporary_)) return false;
+    throw;
+  }
   // A rename would replace what another process has finished meanwhile; a link does not, on NFS neither.
   if (::link(temporary_.c_str(), path_.c_str()) != 0) {
     if (errno == EEXIST || errno == ENOENT) return false;

@@ -214,9 +214,9 @@ ClaimedFolder::View ClaimedFolder::look() {
       gone.push_back(file);  // of no process that shares its work
       continue;
     }
-    // Only of who has certainly ended, or of what is sealed: another's that does not change may be held up by a slow disk.
-    const bool sealed = view.files.contains(file.substr(0, file.size() - token.size() - std::strlen(".") - std::strlen(".tmp")));
-    if (has_ended(token).value_or(false) || (sealed && is_dead(file, token))) gone.push_back(file);
+    // Only of who has certainly ended, or of what is sealed and no longer claimed: another's that does not change may be held up by a slow disk.
+    const auto name = file.substr(0, file.size() - token.size() - std::strlen(".") - std::strlen(".tmp"));
+    if (has_ended(token).value_or(false) || (view.files.contains(name) && (!view.claims.contains(name) || is_dead(file, token)))) gone.push_back(file);
   }
   for (auto claim = view.claims.begin(); claim != view.claims.end();) {
     auto& [name, state] = *claim;

@@ -103,7 +103,7 @@ void print(std::string& out, const json::value& value, size_t indent) {
   }
 }
 
-const json::value& member(const json::object& object, const char* name, const std::string& where) {
+const json::value& member(const json::object& object, const char* name, std::string_view where) {
   const json::value* found = object.if_contains(name);
   if (!found) throw core::DataError("{}: \"{}\" is missing", where, name);
   return *found;
@@ -111,7 +111,7 @@ const json::value& member(const json::object& object, const char* name, const st
 
 }  // namespace
 
-json::value parse_json(std::string_view text, const std::string& where) {
+json::value parse_json(std::string_view text, std::string_view where) {
   json::parse_options options;
   options.max_depth = max_depth;
   json::basic_parser<Builder> parser(options);
@@ -135,37 +135,37 @@ std::string pretty_json(const json::value& value) {
   return out + "\n";
 }
 
-std::string json_string(const json::object& object, const char* name, const std::string& where) {
+std::string json_string(const json::object& object, const char* name, std::string_view where) {
   const json::string* text = member(object, name, where).if_string();
   if (!text) throw core::DataError("{}: \"{}\" is not a string", where, name);
   return std::string(text->begin(), text->end());
 }
 
-int64_t json_int(const json::object& object, const char* name, const std::string& where) {
+int64_t json_int(const json::object& object, const char* name, std::string_view where) {
   const int64_t* number = member(object, name, where).if_int64();
   if (!number) throw core::DataError("{}: \"{}\" is not an integer of 64 bits", where, name);
   return *number;
 }
 
-double json_double(const json::object& object, const char* name, const std::string& where) {
+double json_double(const json::object& object, const char* name, std::string_view where) {
   const json::value& value = member(object, name, where);
   if (!value.is_number()) throw core::DataError("{}: \"{}\" is not a number", where, name);
   return value.to_number<double>();
 }
 
-const json::array& json_array(const json::object& object, const char* name, const std::string& where) {
+const json::array& json_array(const json::object& object, const char* name, std::string_view where) {
   const json::array* array = member(object, name, where).if_array();
   if (!array) throw core::DataError("{}: \"{}\" is not an array", where, name);
   return *array;
 }
 
-const json::object& json_object(const json::object& object, const char* name, const std::string& where) {
+const json::object& json_object(const json::object& object, const char* name, std::string_view where) {
   const json::object* found = member(object, name, where).if_object();
   if (!found) throw core::DataError("{}: \"{}\" is not an object", where, name);
   return *found;
 }
 
-const json::object& as_object(const json::value& value, const std::string& where) {
+const json::object& as_object(const json::value& value, std::string_view where) {
   const json::object* object = value.if_object();
   if (!object) throw core::DataError("{}: is not a JSON object", where);
   return *object;

@@ -159,12 +159,12 @@ std::string make_header(const std::vector<const NamedTensors::value_type*>& orde
 
 Safetensors read_safetensors(const std::filesystem::path& path) {
   const InputFile file(path);
-  const std::string where = path.string();
+  const std::string where = path.string(), in_header = where + ": header";
   const std::string text = read_header(file, where);
-  const boost::json::value header = parse_json(text, where + ": header");
+  const boost::json::value header = parse_json(text, in_header);
   Safetensors result;
   std::vector<Entry> entries;
-  for (const auto& item : as_object(header, where + ": header")) {
+  for (const auto& item : as_object(header, in_header)) {
     const std::string name(item.key());
     if (name == "__metadata__") {
       result.metadata = read_metadata(item.value(), where + ": __metadata__");

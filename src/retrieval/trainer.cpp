@@ -226,8 +226,11 @@ void Training::validate(int64_t epoch) {
 void Training::finish(const TrainResult& result) {
   checkpoints_.finish();
   world_.root_only("saving the trained encoder", [&] {
-    save_encoder(out_ / "encoder.safetensors", best_, config_.encoder);
-    write_done(out_, identity_, result);
+    const auto& writer = checkpoints_.folder().writer();
+    save_encoder(writer.desk() / "result" / "encoder.safetensors", best_, config_.encoder);
+    writer.seal_files("result", out_);
+    write_done(writer.desk(), identity_, result);
+    writer.seal("done.json", out_ / "done.json");
   });
 }
 

@@ -51,32 +51,9 @@ std::map<int64_t, fs::path, std::greater<>> checkpoints_in(const fs::path& folde
   return found;
 }
 
-void rename_folder(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::rename(from, to, error);
-  if (error) throw core::IoError("{}: cannot be renamed to {}: {}", from.string(), to.string(), error.message());
-  io::sync_folder(to.parent_path());
-}
-
-void remove_folder(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  if (error) throw core::IoError("{}: cannot be removed: {}", path.string(), error.message());
-}
-
-// First out of sight, then gone: a kill in between leaves a left-over, not half a checkpoint.
-void retire(const fs::path& checkpoint) {
+void retire(const io::SoleWriter& writer, const fs::path& checkpoint) {
   core::fault_point("checkpoint.before_remove", checkpoint.native());
-  const fs::path hidden = checkpoint.string() + ".old.tmp";
-  rename_folder(checkpoint, hidden);
-  remove_folder(hidden);
-}
-
-void remove_left_overs(const fs::path& folder) {
-  for (const fs::path& path : entries_of(folder)) {
-    const std::string name = path.filename().string();
-    if (name.starts_with("step-") && name.ends_with(".tmp")) remove_folder(path);
-  }
+  writer.remove(checkpoint);
 }
 
 json::object manifest_of(const fs::path& folder, int64_t step) {
@@ -88,9 +65,6 @@ json::object manifest_of(const fs::path& folder, int64_t step) {
 }
 
 void write_checkpoint(const fs::path& folder, const Checkpoint& checkpoint) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw core::IoError("{}: the folder cannot be made: {}", folder.string(), error.message());
   io::write_safetensors(folder / "tensors.safetensors", checkpoint.tensors);
   io::write_json(folder / "state.json", checkpoint.state);
   core::fault_point("checkpoint.before_fsync", folder.native());
@@ -133,14 +107,21 @@ CheckpointFolder::CheckpointFolder(fs::path folder, int64_t keep) : folder_(std:
   if (keep < 2) throw core::UsageError("{} checkpoints kept: at least 2 are needed, the newest may be damaged", keep);
 }
 
+void CheckpointFolder::open() { writer_ = std::make_unique<io::SoleWriter>(folder_); }
+
+const io::SoleWriter& CheckpointFolder::writer() {
+  if (!writer_) open();
+  return *writer_;
+}
+
 void CheckpointFolder::save(const Checkpoint& checkpoint) {
   SYNCDR_ASSERT(checkpoint.step >= 0, "a checkpoint of step {}", checkpoint.step);
-  remove_left_overs(folder_);
-  const fs::path path = folder_ / fmt::format("step-{}", checkpoint.step), temporary = path.string() + ".tmp";
-  write_checkpoint(temporary, checkpoint);
+  const std::string name = fmt::format("step-{}", checkpoint.step);
+  const fs::path path = folder_ / name;
+  write_checkpoint(writer().desk() / name, checkpoint);
   core::fault_point("checkpoint.before_rename", path.native());
-  if (fs::exists(path)) retire(path);
-  rename_folder(temporary, path);
+  if (fs::exists(path)) retire(writer(), path);
+  writer().seal(name, path);
   core::fault_point("checkpoint.after_rename", path.native());
 
   int64_t kept = 0;
@@ -149,7 +130,7 @@ void CheckpointFolder::save(const Checkpoint& checkpoint) {
     const bool later = step > checkpoint.step;
     if (later) core::warn("{}: removed, the run went on from an earlier step", other.string());
     if (later || kept == keep_) {
-      retire(other);
+      retire(writer(), other);
     } else {
       ++kept;
     }

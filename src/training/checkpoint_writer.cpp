@@ -14,7 +14,9 @@ void copy_tensors(Checkpoint& checkpoint) {
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(comm::World& world, std::filesystem::path folder, int64_t keep) : world_(world), folder_(std::move(folder), keep) {}
+CheckpointWriter::CheckpointWriter(comm::World& world, std::filesystem::path folder, int64_t keep) : world_(world), folder_(std::move(folder), keep) {
+  world_.root_only("opening the folder of checkpoints", [&] { folder_.open(); });
+}
 
 CheckpointWriter::~CheckpointWriter() = default;  // a future of std::async waits for its thread
 

@@ -105,7 +105,7 @@ class Rounds {
   const UnitTable& table() const { return table_; }
   int64_t skipped() const { return skipped_; }
   const Share& share() const { return share_; }
-  io::Claims& claims() { return claims_; }
+  void tidy() { surveyor_.tidy(); }
 
  private:
   io::Milliseconds claim_timeout() const { return io::Milliseconds(static_cast<int64_t>(config_.claim_timeout * 1000)); }
@@ -243,7 +243,9 @@ void Rounds::run(const std::string& what) {
 void write_manifest(const Plan& plan, const UnitTable& table) {
   data::Manifest manifest{.kind = "translation", .name = plan.folder.filename().string(), .settings = plan.header.provenance};
   for (int64_t unit = 0; unit < plan.units(); ++unit) manifest.entries.push_back(table.entry(plan, unit));
-  io::write_file(plan.folder / manifest_name, manifest.text(), io::process_token());
+  // One that says the same stays as it is: another job may have written it long ago.
+  if (!io::write_new_file(plan.folder / manifest_name, manifest.text(), io::process_token()) && io::read_file(plan.folder / manifest_name) != manifest.text())
+    io::write_file(plan.folder / manifest_name, manifest.text(), io::process_token());
 }
 
 }  // namespace
@@ -270,7 +272,10 @@ TranslateResult translate_split(comm::World& world, const data::Dataset& dataset
   rounds->run(what);
   if (const auto left = rounds->table().missing().size(); left > 0)
     throw core::StopRequested("{}: stopped with {} of {} units to go; the others are sealed. Run it again to go on", what, left, plan.units());
-  world.root_only("writing a translation's manifest", [&] { write_manifest(plan, rounds->table()); });
+  world.root_only("writing a translation's manifest", [&] {
+    rounds->tidy();
+    write_manifest(plan, rounds->table());
+  });
 
   TranslateResult result{.skipped = rounds->skipped(), .redrawn = rounds->table().redrawn(), .quarantined = rounds->table().quarantined()};
   const auto shares = world.all_gather_rows(at::tensor({static_cast<double>(rounds->share().images), rounds->share().seconds}, at::kDouble).view({1, 2}), "what each rank did");

@@ -26,6 +26,8 @@ class Surveyor {
   Surveyor(comm::World& world, const Plan& plan, io::Milliseconds timeout) : world_(world), plan_(plan), folder_(plan.folder, timeout) {}
   /// A collective. idle: the round before found nothing to do, so rank 0 waits a little first.
   Survey look(const UnitTable& table, bool idle);
+  /// Removes what the dead have left. On rank 0, when every unit is sealed.
+  void tidy() { folder_.look(); }
 
  private:
   Survey look_here(const UnitTable& table);

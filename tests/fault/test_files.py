@@ -163,7 +163,7 @@ class Files(unittest.TestCase):
 
     def test_temporary_files_of_an_earlier_run_are_removed(self):
         for name, stale in (("translate", ["photo-to-sketch/run-cut/unit-00001.h5.tmp", "photo-to-sketch/run-cut/run.json.tmp", "sketch-to-photo/run-cut/translation.json.tmp"]),
-                            ("train", ["cds/checkpoints/step-1.tmp/tensors.safetensors.tmp", "cds/checkpoints/step-999.tmp/state.json", "cds/encoder.safetensors.tmp"]),
+                            ("train", ["cds/checkpoints/0123-4-5-1.tmp/step-1/tensors.safetensors.tmp", "cds/checkpoints/step-999.tmp/state.json"]),
                             ("pack", ["real/photo/train-00000-of-00007.h5.tmp", "dataset.json.tmp"])):
             task = self.workshop.task(name)
             place = task.fresh("stale")

@@ -15,13 +15,18 @@ def file_points(text, passing=1, rank=""):
 CHECKPOINT = [("checkpoint.before_fsync", 2, "", ""), ("checkpoint.before_rename", 1, "", ""), ("checkpoint.after_rename", 1, "", ""),
               ("checkpoint.before_remove", 1, "", "")]
 
+def result(weights):
+    """Made aside, then given their places, done.json last."""
+    return [(f"seal.{moment}", 1, "", text) for text in (weights, "done.json") for moment in ("before_rename", "after_rename")]
+
+
 # POINT, the N-th passing, rank (any if empty), text in the path. A folder goes through a row of them: each kill finds what those before it have left.
 # Rows are short where ranks work alone: the other one gets on, and may make all that is left, until the job is ended.
 POINTS = {
     "translate": [file_points("run.json") + [("claim.created", 2, 0, "unit-"), ("claim.before_release", 1, 1, "unit-")],
                   *([point] for point in file_points("unit-", 2, 1) + file_points("unit-", 1, 0)), file_points("translation.json")],
-    "fit": [[("metric_log.before_append", 2, "", "")] + CHECKPOINT + file_points("generator.safetensors") + file_points("done.json")],
-    "train": [[("metric_log.before_append", 2, "", "")] + CHECKPOINT + file_points("encoder.safetensors") + file_points("done.json")],
+    "fit": [[("metric_log.before_append", 2, "", "")] + CHECKPOINT + result("generator.safetensors")],
+    "train": [[("metric_log.before_append", 2, "", "")] + CHECKPOINT + result("encoder.safetensors")],
     "pack": [file_points("packing.json") + file_points("train-", 3) + file_points("dataset.json")],
 }
 
@@ -34,9 +39,13 @@ def leaves(point, text, folder):
     if point == "claim.before_release":
         return any(".claim-" in name and name.partition(".claim-")[0] in files for name in files)
     if point in ("checkpoint.before_fsync", "checkpoint.before_rename"):
-        return any(name.endswith(".tmp") and "checkpoints/step-" in name for name in files)
+        return any(".tmp/step-" in name for name in files)
     if point in ("file.before_fsync", "file.before_rename"):
         return any(name.endswith(".tmp") and text in name for name in files)
+    if point == "seal.before_rename":
+        return any(name.endswith((f".tmp/{text}", f".tmp/result/{text}")) for name in files)
+    if point == "seal.after_rename":
+        return any(name.endswith(text) and ".tmp/" not in name for name in files)
     if point == "file.after_rename":
         return any(text in name and not name.endswith(".tmp") for name in files)
     return True

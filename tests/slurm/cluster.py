@@ -70,11 +70,6 @@ class Cluster:
     def start(self):
         for name in ("munge", "state", "log", "n1/tmp", "n2/tmp"):
             (self.folder / name).mkdir(parents=True)
-        self.folder.chmod(0o755)
-        (self.folder / "munge").chmod(0o700)
-        key = self.folder / "munge" / "key"
-        key.write_bytes(os.urandom(128))
-        key.chmod(0o400)
         holders = [socket.socket() for _ in range(3)]
         for holder in holders:
             holder.bind(("127.0.0.1", 0))
@@ -85,18 +80,27 @@ class Cluster:
         (self.folder / "slurm.conf").write_text(CONF.format(host=host, user=user, folder=self.folder, ports=ports))
         for gpu in range(2):  # any device will do: what is tested is which of them a rank is shown
             (self.folder / f"gpu{gpu}").symlink_to("/dev/null")
-        self.version = re.search(r"\d+\.\d+\.\d+", self.run("sinfo", "--version"))[0]
-        if tuple(map(int, self.version.split("."))) >= (23, 2):  # newer versions want cgroups where they are not told otherwise; older ones know no such word
-            (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
         (self.folder / "gres.conf").write_text(f"NodeName=n[1-2] Name=gpu File={self.folder}/gpu[0-1] Flags=nvidia_gpu_env\n")
-        munge = self.folder / "munge"
-        self.daemon("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}/socket", f"--pid-file={munge}/pid", f"--seed-file={munge}/seed",
-                    f"--log-file={munge}/log", "--num-threads=2")
-        self.wait_for(lambda: (munge / "socket").exists(), 20, "munged's socket")
+        self.prepare()
         self.daemon("slurmctld", "-D", "-f", self.env["SLURM_CONF"])
         for node in ("n1", "n2"):
             self.daemon("slurmd", "-D", "-N", node, "-f", self.env["SLURM_CONF"])
         self.wait_for(lambda: self.run("sinfo", "-h", "-N", "-o", "%t", "-p", "low", check=False).split() == ["idle", "idle"], 60, "two idle nodes")
+
+    def prepare(self):
+        """What the daemons need beside slurm.conf and gres.conf."""
+        self.version = re.search(r"\d+\.\d+\.\d+", self.run("sinfo", "--version"))[0]
+        if tuple(map(int, self.version.split("."))) >= (23, 2):  # newer versions want cgroups where they are not told otherwise; older ones know no such word
+            (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+        munge = self.folder / "munge"
+        self.folder.chmod(0o755)
+        munge.chmod(0o700)
+        key = munge / "key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        self.daemon("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}/socket", f"--pid-file={munge}/pid", f"--seed-file={munge}/seed",
+                    f"--log-file={munge}/log", "--num-threads=2")
+        self.wait_for(lambda: (munge / "socket").exists(), 20, "munged's socket")
 
     def daemon(self, *command):
         log = open(self.folder / "log" / f"{len(self.daemons)}-{command[0]}", "w")

@@ -72,7 +72,8 @@ class ClaimedFolder {
     std::set<std::string> files;          ///< neither claims nor temporaries
     std::map<std::string, Claim> claims;  ///< by the name claimed
   };
-  /// Removes what the dead have left: temporaries, and claims on files that are there. Throws IoError if the folder cannot be listed.
+  /// Removes what the dead have left: temporaries, and claims on files that are there; and temporaries of files that are there and claimed by nobody.
+  /// Throws IoError if the folder cannot be listed.
   View look();
   /// What a claim says of its owner.
   std::string owner_of(const std::string& name, const Claim& claim) const;

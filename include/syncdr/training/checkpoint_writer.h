@@ -11,11 +11,12 @@ namespace syncdr::training {
 /// All functions are collectives.
 class CheckpointWriter {
  public:
+  /// Opens the folder on rank 0: other jobs can no longer change it.
   CheckpointWriter(comm::World& world, std::filesystem::path folder, int64_t keep = 2);
   /// Waits for what is being written; what goes wrong with it then is lost, so call finish() before.
   ~CheckpointWriter();
 
-  const CheckpointFolder& folder() const { return folder_; }
+  CheckpointFolder& folder() { return folder_; }
   /// make() is called on rank 0; its tensors may change after this returns. Waits for the checkpoint before, and throws what went wrong with it, on every
   /// rank.
   void save(const std::function<Checkpoint()>& make);

@@ -161,12 +161,18 @@ TEST(ClaimedFolder, RemovesWhatTheDeadHaveLeftAndNothingElse) {
   const std::string foreign = "foreign.0123456789ab-77-88.tmp";
   write(folder / own, "being written");
   write(folder / foreign, "being written elsewhere");
+  write(folder / "done", "content");
+  write(folder / "done.0123456789ab-77-88.tmp", "of a process whose claim is gone");
+  write(folder / "held", "damaged");
+  foreign_claim(folder / "held.claim-0");
+  const std::string again = "held.0123456789ab-77-88.tmp";
+  write(folder / again, "being made again elsewhere");
   const auto view = io::ClaimedFolder(folder.path(), 60s).look();
-  EXPECT_EQ(view.files, std::set<std::string>{"sealed"});
-  EXPECT_TRUE(view.claims.empty()) << "killed between sealing and releasing";
+  EXPECT_EQ(view.files, (std::set<std::string>{"done", "held", "sealed"}));
+  EXPECT_FALSE(view.claims.contains("sealed")) << "killed between sealing and releasing";
   std::set<std::string> left;
   for (const auto& file : fs::directory_iterator(folder.path())) left.insert(file.path().filename());
-  EXPECT_EQ(left, (std::set<std::string>{"sealed", own, foreign}));
+  EXPECT_EQ(left, (std::set<std::string>{"done", "held", "held.claim-0", "sealed", again, foreign, own}));
 }
 
 TEST(ProcessToken, TellsWhetherAProcessOfThisMachineHasEnded) {

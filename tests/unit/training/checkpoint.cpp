@@ -41,6 +41,10 @@ int rename(const char* from, const char* to) noexcept {
   if (dies_now()) die();
   return static_cast<int>(syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
 }
+int renameat(int from_folder, const char* from, int to_folder, const char* to) noexcept {
+  if (dies_now()) die();
+  return static_cast<int>(syscall(SYS_renameat2, from_folder, from, to_folder, to, 0));
+}
 int unlinkat(int folder, const char* name, int flags) noexcept {
   if (dies_now()) die();
   return static_cast<int>(syscall(SYS_unlinkat, folder, name, flags));
@@ -62,9 +66,11 @@ Checkpoint make_checkpoint(int64_t step) {
   return checkpoint;
 }
 
+// Without what somebody writes there.
 std::vector<std::string> names_in(const fs::path& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() != ".tmp") names.push_back(entry.path().filename());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -77,6 +83,13 @@ bool is_exactly(const std::optional<Checkpoint>& checkpoint, int64_t step) {
     if (!checkpoint->tensors.contains(name) || !checkpoint->tensors.at(name).equal(tensor)) return false;
   }
   return true;
+}
+
+void save_two(const fs::path& folder) {
+  fs::remove_all(folder);
+  CheckpointFolder checkpoints(folder);
+  checkpoints.save(make_checkpoint(1));
+  checkpoints.save(make_checkpoint(2));
 }
 
 // Saves in a child that dies at the given call. True if the child lived to its end.
@@ -136,26 +149,20 @@ TEST(CheckpointFolder, ReplacesACheckpointOfTheSameStep) {
 
 TEST(CheckpointFolder, KilledAtAnyCallThePreviousOneOrTheNewOneIsWhole) {
   const TemporaryFolder folder;
-  CheckpointFolder checkpoints(folder.path());
-  checkpoints.save(make_checkpoint(1));
-  checkpoints.save(make_checkpoint(2));
+  save_two(folder.path());
   bool finished = false, seen_old = false, seen_new = false;
   int calls = 0;
   for (; !finished; ++calls) {
     ASSERT_LT(calls, 200) << "the child never got to its end";
     finished = save_and_die(folder.path(), 3, calls);
-    const auto latest = checkpoints.latest();
+    const auto latest = CheckpointFolder(folder.path()).latest();
     const bool is_old = is_exactly(latest, 2), is_new = is_exactly(latest, 3);
     EXPECT_TRUE(is_old || is_new) << "killed at call " << calls;
     EXPECT_TRUE(is_new || !finished);
     seen_old |= is_old;
     seen_new |= is_new && !finished;
     // Back to the state before, unless that is what the kill left.
-    if (is_new) {
-      fs::remove_all(folder.path());
-      checkpoints.save(make_checkpoint(1));
-      checkpoints.save(make_checkpoint(2));
-    }
+    if (is_new) save_two(folder.path());
   }
   EXPECT_TRUE(seen_old && seen_new) << "kills before and after the rename";
   EXPECT_GT(calls, 15) << "three files: each written, synced, renamed, its folder synced";
@@ -163,15 +170,12 @@ TEST(CheckpointFolder, KilledAtAnyCallThePreviousOneOrTheNewOneIsWhole) {
 
 TEST(CheckpointFolder, KilledWhileItReplacesTheSameStepAnOlderOneIsLeft) {
   const TemporaryFolder folder;
-  CheckpointFolder checkpoints(folder.path());
   bool finished = false;
   for (int calls = 0; !finished; ++calls) {
     ASSERT_LT(calls, 200);
-    fs::remove_all(folder.path());
-    checkpoints.save(make_checkpoint(1));
-    checkpoints.save(make_checkpoint(2));
+    save_two(folder.path());
     finished = save_and_die(folder.path(), 2, calls);
-    const auto latest = checkpoints.latest();
+    const auto latest = CheckpointFolder(folder.path()).latest();
     EXPECT_TRUE(is_exactly(latest, 1) || is_exactly(latest, 2)) << "killed at call " << calls;
   }
 }
@@ -181,11 +185,25 @@ TEST(CheckpointFolder, LeftOversOfKilledRunsGoWithTheNextSave) {
   fs::create_directories(folder.path() / "step-7.tmp");
   io::write_file(folder.path() / "step-7.tmp" / "tensors.safetensors", "half");
   fs::create_directories(folder.path() / "step-3.old.tmp");
-  fs::create_directories(folder.path() / "notes.tmp");
-  CheckpointFolder checkpoints(folder.path());
-  EXPECT_FALSE(checkpoints.latest()) << "a temporary folder is no checkpoint";
-  checkpoints.save(make_checkpoint(9));
-  EXPECT_THAT(names_in(folder.path()), testing::ElementsAre("notes.tmp", "step-9"));
+  EXPECT_FALSE(CheckpointFolder(folder.path()).latest()) << "a temporary folder is no checkpoint";
+  CheckpointFolder(folder.path()).save(make_checkpoint(9));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(CheckpointFolder, AWriterThatCameBeforeAnotherNeitherReplacesNorRemovesAnything) {
+  const TemporaryFolder folder;
+  CheckpointFolder late(folder.path()), other(folder.path());
+  late.save(make_checkpoint(1));
+  other.open();
+  other.save(make_checkpoint(2));
+  other.save(make_checkpoint(3));
+  Checkpoint changed = make_checkpoint(3);
+  changed.state["best"] = 7;
+  for (const auto& checkpoint : {make_checkpoint(1), changed, make_checkpoint(4)}) EXPECT_THROW(late.save(checkpoint), core::UsageError);
+  EXPECT_THAT(names_in(folder.path()), testing::ElementsAre("step-2", "step-3"));
+  EXPECT_TRUE(is_exactly(other.latest(), 3));
+  other.save(make_checkpoint(5));
+  EXPECT_TRUE(is_exactly(late.latest(), 5));
 }
 
 TEST(CheckpointFolder, AnyFlippedBitOfTheContentIsNoticedAndTheOlderOneTaken) {
