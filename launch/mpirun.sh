@@ -9,7 +9,7 @@
 # STOP_SIGNAL, TERM, INT or HUP sent to this script make the ranks save their state and end with 85. A second INT or TERM, or QUIT, ends them at once.
 # Exit code: the ranks'. Where a signal ended a rank, one line names it and its host, and the code is 70 for a crash (a bug), 75 for any other signal (out of
 # memory, say); 75 too where a host was lost, 2 where mpirun could not start the ranks. After 75 another try is worth it. Of a rank that dies in its first
-# moments mpirun tells the code alone (128 + the signal), not which it was. OpenMPI 4.1 and 5.0: README.md has what differs.
+# moments mpirun tells the code alone (128 + the signal), not which it was. launch/README.md has the contract and what differs between versions.
 set -uo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 . "$here/signals.bash" && . "$here/said.bash" || exit

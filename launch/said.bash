@@ -48,7 +48,7 @@ hear_block() {
   elif [[ $words =~ "lost communication with a remote daemon".*"Remote daemon: "[^\ ]*" on node "([^ ]+) ]]; then
     echo "lost ${BASH_REMATCH[1]}"
     the_job_is_over
-  elif [[ $words != *" returned a non-zero exit code"* &&
+  elif [[ $words != *" returned a non-zero exit code"* && $words != *"MPI communication peer process has unexpectedly disconnected"* &&
           $words != *"has exited due to process rank "*" calling \"abort\""* ]]; then  # the last names the rank that reports, not the one at fault
     printf '%s\n' "$rule" "$@" "$rule" >&2
     case $words in
@@ -88,41 +88,9 @@ hear_line() {
 the_job_is_over() { order kill 2; }
 end_launcher() { hand_on TERM; order kill 5; }
 
-# What has to happen in time, by orders on standard input: `job PID`; `stop`, repeat the stop signal, since 4.1.4's mpirun and Slurm 22.05's srun lose one that
-# comes in their first 0.2 s (ranks take a second one for the same request); `kill SECONDS`, end the launcher then.
-run_clock() {
-  local order value launcher=$1 job='' now stop_at='' kill_at='' look_at=0 had='' ranks_at
-  while read -rt 0.5 order value || { [ $? -gt 128 ] && order=''; }; do
-    now=${EPOCHREALTIME/./}
-    case $order in
-      job) job=$value ranks_at=$now ;;
-      stop) stop_at=$((now + 3000000)) ;;
-      kill) kill_at=${kill_at:-$((now + value * 1000000))} ;;
-    esac
-    [ -n "$job" ] || continue
-    if [ -n "$stop_at" ] && [ "$now" -ge "$stop_at" ]; then kill -"$stop_signal" "$job"; stop_at=$((now + 3000000)); fi
-    # Ranks may also end without MPI_Abort (by a watchdog, say), and 5.0.7 says nothing then while it waits. Those of this host are gone for 8 s.
-    if [ "$launcher" = mpirun ] && [ "$now" -ge "$look_at" ]; then
-      look_at=$((now + 2000000))
-      if ranks_here; then had=yes ranks_at=$now; fi
-      [ -z "$had" ] || [ $((now - ranks_at)) -lt 8000000 ] || kill_at=$now
-    fi
-    # Not by TERM: in this state 4.1.4 crashes at it, and 5.0.7 takes no notice. What it has started here goes too: ranks, and the ssh that leads to an
-    # unreachable host. Daemons that can be reached end when mpirun is gone, the ranks of srun with the job of Slurm.
-    if [ -n "$kill_at" ] && [ "$now" -ge "$kill_at" ]; then echo >"$2"; kill -KILL $(children) "$job"; fi
-  done 2>/dev/null
-}
-children() { cat /proc/"$job"/task/*/children; }
-ranks_here() {
-  local process
-  for process in $(children); do grep -qz ^OMPI_COMM_WORLD_RANK= "/proc/$process/environ" && return; done
-  return 1
-}
-
 hear() {
-  local launcher=$1 facts errors ear overdue
-  overdue=$(mktemp)  # not empty when the clock has ended the launcher
-  exec {clock}> >(trap '' HUP INT QUIT TERM USR1 USR2; run_clock "$launcher" "$overdue" >/dev/null)
+  local launcher=$1 facts errors ear
+  start_clock "$launcher"
   coproc listener { trap '' HUP INT QUIT TERM USR1 USR2; listen; }  # a signal for the job must not end the listener before the job
   ear=$!
   disown "$ear"  # or bash would tell of its end
@@ -131,20 +99,18 @@ hear() {
   start "$@" 2>&"$errors" {errors}>&- {facts}<&-
   exec {errors}>&-
   await
-  order job  # there is none any more
   judge "$code"
   code=$(stopped $?)
-  rm -f "$overdue"
   kill -KILL "$ear" 2>/dev/null  # a stray process of the job may hold the launcher's standard error
-  exec {clock}>&- {facts}<&-
-  clock=''
+  exec {facts}<&-
   return "$code"
 }
 
 # The exit code that CODE, the launcher's own, and the facts come to, with a line of ours where the ranks have not said why themselves.
 judge() {
-  local code=$1 fact rest patience=3 crash='' killed='' late='' exit='' from='' aborted='' lost='' refused='' over='' after=''
-  [ ! -s "$overdue" ] || patience=0.3  # it has said all
+  local code=$1 fact rest patience=3 crash='' killed='' late='' exit='' from='' aborted='' gone='' lost='' refused='' over='' after=''
+  # A stray process that holds the launcher's standard error must not hold this up for longer; if the clock has ended the launcher, all has been said.
+  [ "$code" != 137 ] || patience=1
   while read -rt "$patience" -u "$facts" fact rest; do
     case $fact in
       signal)
@@ -158,17 +124,17 @@ judge() {
       exit)
         over=yes from=${from:-rank ${rest% *}}
         case ${rest#* } in
-          75) aborted=${aborted:-75} ;;
+          75) aborted=${aborted:-75} gone=yes ;;
           0 | 14 | 85) ;;  # not a cause either: 14 is what MPI 5 itself ends a rank with where another has failed
           *) [ "${rest#* }" -gt 128 ] || exit=${exit:-${rest#* }} ;;
         esac ;;
-      abort) over=yes aborted=${aborted:-$rest} ;;
+      abort) over=yes aborted=${aborted:-$rest} gone=yes ;;
       lost) [ -n "$over" ] && after=yes || lost=$rest ;;
       *) declare "$fact=yes" ;;
     esac
   done
   # A host that is lost when the job is over is no cause: mpirun says so of some that have just ended. Nor is 137 one, if it comes of the clock.
-  if [ -n "$after" ] && [ "$code" -gt 128 ] || [ -s "$overdue" ] && [ "$code" = 137 ]; then code=75; fi
+  if { [ -n "$after" ] && [ "$code" -gt 128 ]; } || { [ -n "$gone" ] && [ "$code" = 137 ]; }; then code=75; fi
   if [ "$code" = 14 ] || [ "$code" -gt 128 ]; then killed=${killed:-$late}; fi
   if [ -n "$crash" ]; then
     ended_by $crash
@@ -177,7 +143,8 @@ judge() {
     return 75
   elif [ "$code" = 0 ]; then
     return 0
-  elif { [ -n "$refused" ] && [[ $exit =~ ^(2|13|)$ && ! $code =~ ^(65|70|74|75|85)$ ]]; } || { [ "$code" -gt 159 ] && [ -z "$exit$killed$aborted" ]; }; then
+  elif [ -z "$killed$aborted" ] && { { [ -n "$refused" ] && [[ $exit =~ ^(2|13|)$ && ! $code =~ ^(65|70|74|75|85)$ ]]; } ||
+                                     { [ "$code" -gt 159 ] && [ -z "$exit" ]; }; }; then
     [ -z "$stopping" ] || return 75  # a stop that came while it started the ranks
     say "$launcher did not start the job (exit code $code)${refused:+, for the reason above}. The same line would fail again"
     return 2
@@ -188,6 +155,7 @@ judge() {
   elif [ -n "$aborted" ]; then
     return "$aborted"
   elif [ "$code" -gt 128 ]; then
+    [ "$code$from" != 137 ] || from="a rank, or ${launcher} because a host does not answer,"
     ended_by "${from:-a rank}" '' "$((code - 128)) ($(kill -l $((code - 128))))"
   elif [ "$code" = 14 ]; then
     say "the ranks have lost another rank, or $launcher. Start the job again: what is sealed is kept"

@@ -46,11 +46,11 @@ def run(*command, ranks=None, env=None, timeout=240):
 
 
 def ranks_of(process):
-    """Process ids of the ranks of a job that launch/mpirun.sh started: children of mpirun, which is a child of the script."""
+    """Process ids of the ranks of a job that launch/mpirun.sh started: children of mpirun (5.0: prterun), which is a child of the script."""
     def children(pid, *more):
         return subprocess.run(["pgrep", "-P", str(pid), *more], capture_output=True, text=True).stdout.split()
 
-    return [rank for mpirun in children(process.pid, "-x", "mpirun") for rank in children(mpirun)]
+    return [rank for mpirun in children(process.pid, "-x", "mpirun|prterun") for rank in children(mpirun)]
 
 
 def expect(process, code, *texts):
