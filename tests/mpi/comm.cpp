@@ -259,6 +259,31 @@ TEST(GradientReducer, StepsEqualStepsWithHandAveragedGradients) {
   }
 }
 
+/// A resumed training begins with a first step: were its buckets others than those of later steps, its sums would have other bits.
+TEST(GradientReducer, TheFirstStepHasTheBitsOfLaterOnes) {
+  torch::nn::Sequential net(torch::nn::Linear(300, 700), torch::nn::Linear(700, 500), torch::nn::Linear(500, 3));
+  for (auto& parameter : net->parameters()) {
+    const torch::NoGradGuard no_grad;
+    parameter.copy_(rough(parameter.numel(), at::kFloat).view(parameter.sizes()) * 0.01);
+    world().broadcast(parameter, 0, "equal weights");
+  }
+  GradientReducer reducer(world(), net->parameters());
+  const auto input = rough(8 * 300, at::kFloat).view({8, 300});
+  std::vector<at::Tensor> first;
+  for (int step = 0; step < 3; ++step) {
+    net->zero_grad();
+    reducer.before_forward();
+    const auto loss = net->forward(input).square().sum();
+    reducer.before_backward();
+    loss.backward();
+    for (size_t i = 0; i < net->parameters().size(); ++i) {
+      const auto gradient = net->parameters()[i].grad();
+      if (step == 0) first.push_back(gradient.clone());
+      else EXPECT_TRUE(gradient.equal(first[i])) << "step " << step << ", parameter " << i;
+    }
+  }
+}
+
 TEST(GradientReducer, FrozenParametersAreLeftAlone) {
   auto net = make_net();
   net[0]->as<torch::nn::Linear>()->weight.set_requires_grad(false);
