@@ -73,5 +73,9 @@ elif [ "${last[map-by]:-}" = "$placed" ]; then
 fi
 for name in "${!last[@]}"; do [ -z "${last[$name]}" ] || options+=("--$name" "${last[$name]}"); done
 
+# A killed mpirun of version 5 leaves a folder with its process id in /tmp, and another that has this id does not start.
+scratch=$(mktemp -d) && default PRTE_MCA_prte_local_tmpdir_base "$scratch"
 stop_on="HUP INT TERM $stop_signal" hard=end_launcher silent_on=$stop_signal
 hear mpirun "${options[@]}" "${program[@]}"
+rm -rf "$scratch"
+exit "$code"

@@ -189,6 +189,14 @@ class Launch(unittest.TestCase):
         self.assertEqual(code, 2, errors)
         self.assertNotIn("try", errors)
 
+    def test_what_a_killed_mpirun_has_left_is_in_nobodys_way(self):
+        temporary = self.folder / "temporary"
+        temporary.mkdir()
+        self.assertEqual(self.run_through(MPIRUN, "-np", "2", "true", TMPDIR=str(temporary))[0], 0)
+        environment = self.launcher('mkdir -p $TMPDIR/prterun.$(hostname -s).$$.$(id -u); rm -r ${0%/*}; exec mpirun "$@"')
+        code, out, errors = self.run_through(MPIRUN, "-np", "2", "true", TMPDIR=str(temporary), **environment)
+        self.assertEqual((code, errors), (0, ""))
+
     def test_standard_input_and_output_are_left_as_they_are(self):
         done = subprocess.run([MPIRUN, "-np", "1", "cat"], input=b"one\0two\rthree", capture_output=True, timeout=30)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"one\0two\rthree", b""))
@@ -322,7 +330,7 @@ class Launch(unittest.TestCase):
         rule = "-" * 74
         environment = self.launcher(f"""trap '' TERM
             echo rank 1 on n2 is gone >&2; printf '%s\\n' {rule} 'MPI_ABORT was invoked on rank 0 in communicator MPI_COMM_WORLD' 'with errorcode 75.' {rule} >&2
-            (trap '' TERM; while :; do sleep 0.1; done)""")
+            (while :; do sleep 0.1; done) & exec sleep 60""")
         start = time.monotonic()
         code, out, errors = self.run_through(MPIRUN, "-np", "2", "true", **environment)  # nobody holds the pipes any more: what it had started has ended too
         self.assertEqual((code, errors), (75, "rank 1 on n2 is gone\n"))
