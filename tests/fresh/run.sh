@@ -37,7 +37,7 @@ step() {  # NAME COMMAND...
 }
 make_root() {
   local certificate
-  debootstrap --variant=minbase --include=ca-certificates,python3,git "$suite" "$root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+  debootstrap --variant=minbase --include=ca-certificates,python3,git "$suite" "$root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"}
   for certificate in /usr/local/share/ca-certificates/*.crt; do
     [ ! -e "$certificate" ] || cp "$certificate" "$root/usr/local/share/ca-certificates/"
   done
