@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, torch.distributed.checkpoint (DCP) on two ranks.
+# torch 2.15.0, torch.distributed.checkpoint (DCP) on two ranks. Seen on 2026-11-29.
 # Expected: dcp.save of a key whose value differs by rank keeps both values, or refuses, or takes all from one rank.
 # Happens: one value per key is kept without a word, and tensors and other objects come from different ranks: here the generator's state is rank 0's and the step is rank 1's.
 #   Of several tensors, some are rank 0's and some rank 1's: the work of writing is spread over ranks, by size.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, c10d with gloo.
+# torch 2.15.0, c10d with gloo. Seen on 2026-11-29.
 # Expected: where each rank's tensor holds one value in all its elements, all elements of the sum are equal. Rounding depends on the order of ranks, but the order is one.
 # Happens: each part of the tensor starts at another rank, so equal columns give different sums, in float32 as in bfloat16; what is added changes with the tensor's length.
 # Matters: the same gradient gets another value when it is packed into another bucket, or next to other tensors: two runs that differ only in bucket size differ in bits.

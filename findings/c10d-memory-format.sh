@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, c10d with gloo.
+# torch 2.15.0, c10d with gloo. Seen on 2026-11-29.
 # Expected: all_reduce of two tensors of one shape and one dtype adds equal indices, or refuses tensors that are laid out differently.
 # Happens: storages are added in the order of memory. Where one rank's tensor is contiguous and another's is channels_last, or its transpose, each rank gets another
 #   wrong sum, without an error; so does broadcast. Nor is the dtype compared: float bits arrive in an int32 tensor as they are.

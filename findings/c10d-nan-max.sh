@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, c10d with gloo.
+# torch 2.15.0, c10d with gloo. Seen on 2026-11-29.
 # Expected: all_reduce(MAX) or (MIN) with a NaN on one rank gives NaN, as torch.max does.
 # Happens: it depends on the rank that holds the NaN, and on the element's place in the tensor: some elements keep it, others lose it, and all ranks agree on that.
 # Matters: "is any loss NaN?" asked by a MAX over ranks is answered no, and an overflow is not skipped. Sum, or reduce isnan() as integers.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0 beside 2.11.0, c10d with a process group written in Python.
+# torch 2.15.0 beside 2.11.0, c10d with a process group written in Python. Seen on 2026-11-29.
 # Expected: a subclass of ProcessGroup that overrides _allgather_base and _reduce_scatter_base, as all had to, works on: 2.15 keeps both names, marked "deprecated".
 # Happens: 2.15 calls all_gather_single and reduce_scatter_single instead, and the old names are no longer asked for when Python overrides them: all_gather_into_tensor,
 #   reduce_scatter_tensor and even all_gather_object end in "No backend type associated with device type cpu". all_to_all_single still calls its old name.

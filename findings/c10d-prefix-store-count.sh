@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, c10d: PrefixStore over TCPStore and HashStore.
+# torch 2.15.0, c10d: PrefixStore over TCPStore and HashStore. Seen on 2026-11-29.
 # Expected: a PrefixStore shows its own keys only, whatever is asked; a queue and a value under one name are either one thing or two, on every store.
 # Happens: list_keys() is limited to the prefix, num_keys() counts the whole store. After queue_push, check() of that name says yes on both stores;
 #   then TCPStore's get() returns b"" at once, and HashStore's waits and raises.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, c10d with gloo.
+# torch 2.15.0, c10d with gloo. Seen on 2026-11-29.
 # Expected: recv into a tensor of another size than the one sent raises, on both sides or on one.
 # Happens: where the receiver's tensor is longer, recv fills its beginning, leaves the rest as it was and returns the sender's rank as ever. Nothing tells how much arrived.
 # Matters: the last batch of an epoch is shorter; a receiver with a buffer of full size goes on with the previous batch's rows at its end.

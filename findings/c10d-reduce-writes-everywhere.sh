@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, c10d with gloo.
+# torch 2.15.0, c10d with gloo. Seen on 2026-11-29.
 # Expected: dist.reduce(tensor, dst=0) leaves the tensors of ranks 1 to 3 as they were: "only the process with rank dst is going to receive the final result".
 # Happens: they are used as scratch space: afterwards they hold partial sums, which differ by element.
 # Matters: a rank that goes on with its local value (its own loss for a log line, its own gradient) has something else, on gloo only.

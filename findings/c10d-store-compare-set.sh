@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, c10d: TCPStore, FileStore, HashStore.
+# torch 2.15.0, c10d: TCPStore, FileStore, HashStore. Seen on 2026-11-29.
 # Expected: compare_set(key, expected, desired) on a key that is not there stores nothing, returns something that cannot be taken for success, such as b"", and nobody notices.
 # Happens: it returns `expected`. A holder that renews its own mark (expected == desired) gets its mark back, as on success, while nothing is stored.
 #   On TCPStore it also wakes those who wait for the key: their get() returns b"" for a key that was never set.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, c10d with gloo.
+# torch 2.15.0, c10d with gloo. Seen on 2026-11-29.
 # Expected: Work.wait(timeout) that raised "Operation timed out!" has given the operation up: the tensor keeps its value, or the group can no longer be used.
 # Happens: the all_reduce goes on. It changes the tensor later, while the caller believes it failed, and the group works: the same call again adds the sum once more.
 #   For irecv the same expired wait does end the connection: the peer's send fails, for good.

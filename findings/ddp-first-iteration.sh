@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, DistributedDataParallel with gloo on three ranks.
+# torch 2.15.0, DistributedDataParallel with gloo on three ranks. Seen on 2026-11-29.
 # Expected: the same weights and the same input give the same gradients, bit for bit, in the first iteration and in the second.
 # Happens: a fifth of the elements differ: after the first backward DDP packs the gradients into its buckets in another order, so each element is summed over ranks in another order.
 #   On two ranks nothing is seen: a + b = b + a.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, DistributedDataParallel with gloo.
+# torch 2.15.0, DistributedDataParallel with gloo. Seen on 2026-11-29.
 # Expected: a hook that runs after a gradient was accumulated (register_post_accumulate_grad_hook) sees what backward leaves in .grad: the mean over ranks.
 # Happens: it sees the rank's own gradient. DDP averages later, in the same backward.
 # Matters: clipping, logging or an optimizer step within the hook, the usual way to free gradients early, works on local gradients: replicas drift apart without an error.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, DistributedDataParallel with gloo.
+# torch 2.15.0, DistributedDataParallel with gloo. Seen on 2026-11-29.
 # Expected: a parameter that was frozen when the model was wrapped, and is unfrozen later, is averaged like the others, or the next backward raises.
 # Happens: it gets gradients, and they stay each rank's own. The other direction does raise: a parameter that is frozen after wrapping ends the second iteration
 #   with an error about unused parameters.

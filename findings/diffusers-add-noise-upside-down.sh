@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# diffusers 0.42.1, torch 2.15.0.
+# diffusers 0.42.1, torch 2.15.0. Seen on 2026-11-29.
 # Expected: scheduler.add_noise(x, noise, t) with a training timestep t depends on t alone, and grows with t, before and after set_timesteps.
 # Happens: on a fresh DPMSolverMultistep, UniPC or DEIS scheduler the noise is upside down: t = 100 gets that of 899. After set_timesteps(7) every t that is not in the
 #   schedule gets the noise of the schedule's last timestep. No error in both cases; Euler raises an IndexError in the second, DDIM is right.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# diffusers 0.42.1, torch 2.15.0.
+# diffusers 0.42.1, torch 2.15.0. Seen on 2026-11-29.
 # Expected: EMAModel(decay=0.9999), whose use_ema_warmup is False, averages with 0.9999 from its first step.
 # Happens: the decay is capped at (1 + n) / (10 + n) all the same: 0.92 after 100 steps, 0.9911 after 1000. 0.9999 is reached after 89,990 steps. use_ema_warmup chooses
 #   another curve, not whether there is one; only min_decay overrules it.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# diffusers 0.42.1, torch 2.15.0.
+# diffusers 0.42.1, torch 2.15.0. Seen on 2026-11-29.
 # Expected: timestep_spacing means the same for all schedulers that take it, and use_karras_sigmas, which sets how sigmas are spread, leaves or overrules it in all alike.
 # Happens: with use_karras_sigmas=True, DPMSolverMultistep, UniPC and DEIS ignore timestep_spacing without a word and end at timestep 0; Euler, Heun and LMS honour it.
 # Matters: "the same settings with another sampler" is not: after a change from Euler to DPM++ the noise levels differ from the first step on (800 against 999).

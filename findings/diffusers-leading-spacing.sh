@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# diffusers 0.42.1, torch 2.15.0.
+# diffusers 0.42.1, torch 2.15.0. Seen on 2026-11-29.
 # Expected: with timestep_spacing="leading" any number of steps spans the 1000 training timesteps: more steps, finer ones.
 # Happens: the stride is 1000 // steps, so the first timestep moves down: with 400 steps sampling starts at 798, with 501 at 500, although its input is pure noise.
 #   DPMSolverMultistepScheduler and UniPCMultistepScheduler divide by steps + 1: with all 1000 steps each timestep is 0.

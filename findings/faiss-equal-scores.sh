@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# faiss-cpu 1.15.1.
+# faiss-cpu 1.15.1. Seen on 2026-11-29.
 # Expected: among equal scores IndexFlat puts ids in one order, the same for L2 and inner product, and the best of 5 is what a search for 1 finds.
 # Happens: L2 gives the lowest ids, first id first. Inner product gives the lowest ids too, but the last of them first, so that the first of 5 is another document than
 #   the first of 1. And range_search leaves out what lies exactly at the radius: radius 0 finds no duplicate, not even the vector itself.

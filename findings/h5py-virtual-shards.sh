@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# h5py 3.16.0 (its wheel's HDF5).
+# h5py 3.16.0 (its wheel's HDF5). Seen on 2026-11-29.
 # Expected: reading a virtual dataset over several shards raises when a shard is gone, or when it no longer holds its dataset.
 # Happens: the shard's part reads as zeros, without an error, and its labels as class 0. A shard that is there but is no HDF5 file does raise.
 # Matters: a failed copy or a renamed shard becomes black images of class 0 in training. Whoever opens such a file must check its virtual_sources() first.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13), mpirun.
+# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13), mpirun. Seen on 2026-11-29.
 # Expected: MPI_Abort with an error code that is not 0 makes mpirun fail, with that code or with 1 where the code does not fit.
 # Happens: the code is cut to eight bits: 256 and 512 end in 0, success, although the message says "with errorcode 256"; 300 becomes 44. MPI_Abort(0) is success, too.
 # Matters: codes made of a module's number times 256, or an errno shifted like a wait status, tell the batch system that all is well.

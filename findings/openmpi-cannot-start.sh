@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13), mpirun.
+# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13), mpirun. Seen on 2026-11-29.
 # Expected: a program that cannot be started gives 127 or 126, as in a shell, or 1; codes above 128 mean that a signal ended a rank; --timeout gives 124, as timeout does.
 # Happens: nearly all codes lie above 128 and differ between the versions: 132 (SIGILL?) and 134 (SIGABRT?) in 4.1, 183 in 5.0. For a folder in place of a program 5.0
 #   reports "signal 13 (Broken pipe)", and for a working directory that is not there "system limit exceeded on number of files that can be open".

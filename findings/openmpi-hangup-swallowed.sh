@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13) with UCX 1.18.1, which 5.0.7 loads.
+# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13) with UCX 1.18.1, which 5.0.7 loads. Seen on 2026-11-29.
 # Expected: HUP ends a program that does not handle it, with 129, MPI or not.
 # Happens: once MPI_Init has loaded UCX, HUP is handled by UCX: it raises its log level to TRACE, the rank goes on, and mpirun ends with 0. Under 4.1 the rank ends.
 # Matters: ranks survive the end of a terminal, and fill their output; a launcher that ends ranks by HUP waits; a program that means "reload" by HUP loses or takes it.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13).
+# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13). Seen on 2026-11-29.
 # Expected: MPI_Reduce to rank 0 and MPI_Allreduce of the same floats over the same four ranks give rank 0 the same bits.
 # Happens: they add in another order: for 2^24 + 1 + 1 + 1 Allreduce gives 16777218 and Reduce 16777220. With two ranks they agree.
 # Matters: a log line reduced to rank 0 does not match the value that all ranks used; a check "reduced gradients equal" between two code paths fails from three ranks on.

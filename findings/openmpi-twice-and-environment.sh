@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13), mpirun.
+# OpenMPI 4.1.4 (Debian 12) and 5.0.7 (Debian 13), mpirun. Seen on 2026-11-29.
 # Expected: where an option stands twice, the last one counts, as with most tools; OMPI_MCA_NAME in the environment is the same as --mca NAME on the command line, in both.
 # Happens: of two -np 4.1 takes the last, 5.0 the first. What belongs to the launcher is read from OMPI_MCA_ by 4.1 only: 5.0 ignores an interface that does not exist, and
 #   a permission to oversubscribe, without a word. On the command line it takes the same names, and in the environment as PRTE_MCA_.

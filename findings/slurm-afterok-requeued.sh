@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Slurm 24.11.5 (Debian 13), sbatch --dependency.
+# Slurm 24.11.5 (Debian 13), sbatch --dependency. Seen on 2026-11-29.
 # Expected: a job that depends on another with afterok runs once that other job has succeeded, be it in its second life; or it is cancelled when the first life fails.
 # Happens: after the first life fails the dependent job waits with DependencyNeverSatisfied, and it goes on waiting when the job is requeued and succeeds.
 #   A job that requeues itself before it ends keeps its dependents: they run after its last life.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Slurm 24.11.5 (Debian 13), PreemptMode=REQUEUE with a GraceTime.
+# Slurm 24.11.5 (Debian 13), PreemptMode=REQUEUE with a GraceTime. Seen on 2026-11-29.
 # Expected: a job that is selected for preemption gets TERM at once, as documented, and has its grace time to end; if it ends with 0 within that time, it is done.
 # Happens: a batch shell gets no TERM at the start of the grace time (steps of srun do), and a job that ends with 0 within it is requeued all the same and does everything again.
 # Matters: the last minutes of a training, and what follows it (upload, evaluation, a mail), are done twice: whatever the job does must bear repetition, and a job under

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Slurm 24.11.5 (Debian 13), requeued jobs.
+# Slurm 24.11.5 (Debian 13), requeued jobs. Seen on 2026-11-29.
 # Expected: the log of a job that is requeued holds what each of its lives wrote; the first life has SLURM_RESTART_COUNT=0.
 # Happens: each life truncates the file, so the reason for the requeue is gone, unless --open-mode=append is given. SLURM_RESTART_COUNT is not set in the first life.
 # Matters: a job that fails, requeues itself and fails again leaves only the last life's messages; `[ "$SLURM_RESTART_COUNT" -gt 3 ]`, meant to end that, is an error at first.

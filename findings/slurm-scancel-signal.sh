@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Slurm 24.11.5 (Debian 13), scancel --signal.
+# Slurm 24.11.5 (Debian 13), scancel --signal. Seen on 2026-11-29.
 # Expected: scancel --signal=USR2 JOB signals the job's processes, or says that nobody got the signal.
 # Happens: it signals the steps only. A job that runs its program without srun, with mpirun or plainly, gets nothing, and scancel ends with 0 and without a word.
 #   --batch reaches the batch shell alone, --full both.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Slurm 24.11.5 (Debian 13), srun.
+# Slurm 24.11.5 (Debian 13), srun. Seen on 2026-11-29.
 # Expected: with --kill-on-bad-exit srun ends with the code of the task that failed; a working directory that is not there is an error; a program that is not there gives 127.
 # Happens: srun ends with the highest code of all tasks, and those that it killed itself count, as 143: the failed task's 3 or 85 is lost. The program runs in /tmp instead
 #   of a --chdir that is not there, with a line on standard error and 0. A program that is not there gives 2, one that may not be executed 13.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Slurm 24.11.5 (Debian 13), sbatch --wait.
+# Slurm 24.11.5 (Debian 13), sbatch --wait. Seen on 2026-11-29.
 # Expected: a job that did not run to its end makes sbatch --wait fail; one that a signal killed gives 128 + signal, as srun does.
 # Happens: a job that is cancelled while it waits for its turn makes it succeed, with 0. A job killed by KILL, or cancelled while it runs, gives 1.
 # Matters: "sbatch --wait train && sbatch evaluate" goes on without a model after an administrator, or a user, has cancelled a waiting job.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torchmetrics 1.9.0 (torch 2.15.0) beside ir-measures 0.4.3 (pytrec_eval).
+# torchmetrics 1.9.0 (torch 2.15.0) beside ir-measures 0.4.3 (pytrec_eval). Seen on 2026-11-29.
 # Expected: RetrievalMAP(top_k=k) is AP@k: divided by the number of relevant documents, or by the smaller of that and k. Finding one more relevant document cannot lower it.
 # Happens: it is divided by the number of hits within the first k. One hit at rank 1 and none besides is a perfect 1, and another hit further down lowers it.
 # Matters: with several relevant images per query, as in category retrieval, a worse model gets a higher MAP@k, and figures cannot be compared with other libraries'.

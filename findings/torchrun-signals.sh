@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, torchrun.
+# torch 2.15.0, torchrun. Seen on 2026-11-29.
 # Expected: torchrun ends with its workers' exit code when all have the same, hands USR2 on to them as mpirun and srun do, and leaves none behind when a signal ends it.
 # Happens: 85 from all workers becomes 1, whether they end by themselves or after a TERM that torchrun did hand on. USR2 ends torchrun itself, and its workers live on.
 # Matters: a batch script that requeues on its own exit code (or on SLURM's --signal=B:USR2) sees a failure, and leaves orphans that still write checkpoints.

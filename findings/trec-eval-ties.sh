@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ir-measures 0.4.3 with pytrec_eval-terrier 0.5.11.
+# ir-measures 0.4.3 with pytrec_eval-terrier 0.5.11. Seen on 2026-11-29.
 # Expected: documents are ranked by the scores given, Python floats; documents of equal scores stay in the order given, or get the mean of their ranks.
 # Happens: scores are rounded to float32 first, so that scores which differ in the eighth digit are ties, and ties are ranked by name, the last name first: a document
 #   called "z" stands before "a", and of 40 equal scores in the order d00 to d39 the last comes first.
