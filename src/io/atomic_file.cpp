@@ -1,6 +1,7 @@
 #include "syncdr/io/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -70,17 +71,26 @@ bool AtomicFile::commit_unless_there() {
     if (!fs::exists(temporary_)) return false;
     throw;
   }
-  // A rename would replace what another process has finished meanwhile; a link does not, on NFS neither.
-  if (::link(temporary_.c_str(), path_.c_str()) != 0) {
-    if (errno == EEXIST || errno == ENOENT) return false;
-    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw core::IoError("{}: cannot be linked to {}: {}", temporary_.string(), path_.string(), reason());
-    if (fs::exists(path_)) return false;  // a file system without links: as near as it can be had
-    commit();
-    return true;
-  }
+  if (!link_unless_there(temporary_, path_)) return false;
   core::fault_point("file.after_rename", path_.native());
   sync_folder(folder_of(path_));
   return true;  // the destructor removes the temporary name
+}
+
+bool link_unless_there(const fs::path& temporary, const fs::path& path) {
+  // A rename would replace what another process has finished meanwhile; a link does not, on NFS neither.
+  if (::link(temporary.c_str(), path.c_str()) == 0) return true;
+  if (errno == EEXIST || errno == ENOENT) {
+    // NFS may carry out a request whose answer is lost, and answer "exists" to its repetition.
+    struct stat status {};
+    return ::stat(temporary.c_str(), &status) == 0 && status.st_nlink == 2;
+  }
+  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw core::IoError("{}: cannot be linked to {}: {}", temporary.string(), path.string(), reason());
+  if (fs::exists(path)) return false;  // a file system without links: as near as it can be had
+  std::error_code error;
+  fs::rename(temporary, path, error);
+  if (error) throw core::IoError("{}: cannot be renamed to {}: {}", temporary.string(), path.string(), error.message());
+  return true;
 }
 
 void write_file(const fs::path& path, std::string_view content, const std::string& token) {

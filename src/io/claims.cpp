@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/fault.h"
 #include "syncdr/core/log.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/file.h"
 #include "syncdr/io/hash.h"
 #include "system_error.h"
@@ -131,20 +133,26 @@ fs::path Claims::path_of(const std::string& name, int64_t generation) const { re
 
 bool Claims::take(const std::string& name, int64_t generation) {
   const auto path = path_of(name, generation);
-  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (descriptor < 0 && errno == EEXIST) return false;
-  if (descriptor < 0) throw core::IoError("{}: cannot be created: {}", path.string(), reason());
+  static std::atomic<int64_t> count{0};
+  auto temporary = path;
+  temporary += fmt::format(".{}.{}.tmp", count++, process_token());
+  bool taken = false;
+  try {
+    // Written aside, then linked: a claim that is there says whose it is, at whatever moment its owner is killed.
+    OutputFile file(temporary);
+    file.write(fmt::format("{}\n{}\n", process_token(), owner_));
+    file.close();
+    core::fault_point("claim.before_link", path.native());
+    taken = link_unless_there(temporary, path);
+  } catch (...) {
+    remove_quietly(temporary);
+    throw;
+  }
+  remove_quietly(temporary);
+  if (!taken) return false;
   {
     const std::lock_guard lock(mutex_);
     held_[name] = generation;
-  }
-  const auto text = fmt::format("{}\n{}\n", process_token(), owner_);
-  const bool written = ::write(descriptor, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  const auto why = written ? "" : reason();
-  ::close(descriptor);
-  if (!written) {
-    release(name);
-    throw core::IoError("{}: writing failed: {}", path.string(), why);
   }
   core::fault_point("claim.created", path.native());
   return true;
@@ -216,7 +224,10 @@ ClaimedFolder::View ClaimedFolder::look() {
     }
     // Only of who has certainly ended, or of what is sealed and no longer claimed: another's that does not change may be held up by a slow disk.
     const auto name = file.substr(0, file.size() - token.size() - std::strlen(".") - std::strlen(".tmp"));
-    if (has_ended(token).value_or(false) || (view.files.contains(name) && (!view.claims.contains(name) || is_dead(file, token)))) gone.push_back(file);
+    const bool of_a_claim = name.find(mark) != std::string::npos;  // written in an instant, so one that does not change is nobody's
+    const bool of_a_sealed_file = view.files.contains(name) && !view.claims.contains(name);
+    const bool perhaps_in_the_way = of_a_claim || view.files.contains(name);
+    if (has_ended(token).value_or(false) || of_a_sealed_file || (perhaps_in_the_way && is_dead(file, token))) gone.push_back(file);
   }
   for (auto claim = view.claims.begin(); claim != view.claims.end();) {
     auto& [name, state] = *claim;

@@ -23,7 +23,7 @@ def result(weights):
 # POINT, the N-th passing, rank (any if empty), text in the path. A folder goes through a row of them: each kill finds what those before it have left.
 # Rows are short where ranks work alone: the other one gets on, and may make all that is left, until the job is ended.
 POINTS = {
-    "translate": [file_points("run.json") + [("claim.created", 2, 0, "unit-"), ("claim.before_release", 1, 1, "unit-")],
+    "translate": [file_points("run.json") + [("claim.before_link", 2, 0, "unit-"), ("claim.created", 2, 0, "unit-"), ("claim.before_release", 1, 1, "unit-")],
                   *([point] for point in file_points("unit-", 2, 1) + file_points("unit-", 1, 0)), file_points("translation.json")],
     "fit": [[("metric_log.before_append", 2, "", "")] + CHECKPOINT + result("generator.safetensors")],
     "train": [[("metric_log.before_append", 2, "", "")] + CHECKPOINT + result("encoder.safetensors")],
@@ -34,6 +34,8 @@ POINTS = {
 def leaves(point, text, folder):
     """What the point's name says about the folder."""
     files = [str(path.relative_to(folder)) for path in folder.rglob("*")]
+    if point == "claim.before_link":
+        return any(".claim-" in name and name.endswith(".tmp") for name in files)
     if point == "claim.created":
         return any(".claim-" in name for name in files)
     if point == "claim.before_release":

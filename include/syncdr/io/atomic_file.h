@@ -34,6 +34,9 @@ class AtomicFile {
   bool committed_ = false;
 };
 
+/// Gives a finished file its name, unless one of that name is there: false. So it is among processes of all hosts, but on file systems without links,
+/// where two in the same instant may both succeed. The temporary name may stay.
+bool link_unless_there(const std::filesystem::path& temporary, const std::filesystem::path& path);
 /// The whole content, atomically.
 void write_file(const std::filesystem::path& path, std::string_view content, const std::string& token = {});
 /// The same, unless the file is there: false.

@@ -12,8 +12,8 @@
 
 /// Claims on files of a shared folder, for processes that share nothing else: jobs that do not know each other, on several hosts, on NFS.
 ///
-/// A claim on NAME is the file NAME.claim-G beside it; G = 0, 1, ... is its generation, and the highest one counts. It is taken by creating that
-/// file exclusively, which is atomic on NFS too. Its owner touches it while it lives. A claim whose file does not change during `timeout` of the
+/// A claim on NAME is the file NAME.claim-G beside it; G = 0, 1, ... is its generation, and the highest one counts. It is taken by linking a
+/// finished file to that name, which is atomic on NFS too. Its owner touches it while it lives. A claim whose file does not change during `timeout` of the
 /// watcher's own clock is dead; so is, at once, that of a process of this machine that no longer runs. A dead claim is taken over by creating the
 /// next generation, which only one process can do. Time stamps are compared with themselves alone, so no two clocks need to agree.
 ///

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <functional>
 #include <thread>
@@ -68,6 +69,29 @@ TEST(Claims, OfAProcessOfThisMachineThatIsGoneAreDeadAtOnce) {
   EXPECT_FALSE(view.look().claims.at("unit").dead);
   claims.release("unit");
   EXPECT_TRUE(fs::is_empty(folder.path())) << "the dead one's claim goes too";
+}
+
+TEST(Claims, ThatAreThereAlwaysSayWhoseTheyAre) {
+  const TemporaryFolder folder;
+  std::atomic<bool> over{false};
+  std::jthread owner([&] {
+    io::Claims claims(folder.path(), "me", 60s);
+    for (int i = 0; i < 5'000; ++i) {
+      claims.take("unit");
+      claims.release("unit");
+    }
+    over = true;
+  });
+  int seen = 0;
+  while (!over) {
+    std::ifstream claim(folder / "unit.claim-0");
+    if (!claim.is_open()) continue;
+    std::string token;
+    std::getline(claim, token);
+    ASSERT_EQ(token, io::process_token()) << "after " << seen << " that were whole";
+    ++seen;
+  }
+  EXPECT_GT(seen, 0);
 }
 
 TEST(Claims, ALivingOneIsNotDeadWhateverItsTimeStampSays) {
@@ -173,6 +197,23 @@ TEST(ClaimedFolder, RemovesWhatTheDeadHaveLeftAndNothingElse) {
   std::set<std::string> left;
   for (const auto& file : fs::directory_iterator(folder.path())) left.insert(file.path().filename());
   EXPECT_EQ(left, (std::set<std::string>{"done", "held", "held.claim-0", "sealed", again, foreign, own}));
+}
+
+TEST(ClaimedFolder, RemovesClaimsThatWereNeverFinished) {
+  const TemporaryFolder folder;
+  in_killed_child([&] { write(folder / ("unit.claim-0.0." + io::process_token() + ".tmp"), ""); });
+  const auto own = "unit.claim-0.0." + io::process_token() + ".tmp";
+  const std::string foreign = "unit.claim-0.0.0123456789ab-77-88.tmp";
+  write(folder / own, "being written");
+  write(folder / foreign, "being written elsewhere");
+  io::ClaimedFolder view(folder.path(), 100ms);
+  EXPECT_TRUE(view.look().claims.empty()) << "none of them is a claim yet";
+  std::set<std::string> left;
+  for (const auto& file : fs::directory_iterator(folder.path())) left.insert(file.path().filename());
+  EXPECT_EQ(left, (std::set<std::string>{own, foreign}));
+  std::this_thread::sleep_for(150ms);
+  view.look();
+  EXPECT_FALSE(fs::exists(folder / foreign)) << "its host is gone";
 }
 
 TEST(ProcessToken, TellsWhetherAProcessOfThisMachineHasEnded) {
