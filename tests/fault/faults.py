@@ -1,4 +1,5 @@
 """What the fault tests share: jobs whose ranks can be found and ended one by one, the four commands that must survive it, comparison of what they leave."""
+import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -400,3 +401,23 @@ class Workshop:
 
     def train_keys(self, domain):
         return [key for shard in sorted((self.data / "real" / domain).glob("train-*.h5")) for key in keys_in(shard, domain)]
+
+
+def run_cases(check, names, tasks):
+    """check(workshop, name) for each name, two at a time since most of it is waiting; the tasks' undisturbed runs are made first. Returns whether a case
+    failed, after all have had their turn."""
+    workshop, start, failed = Workshop(), time.monotonic(), 0
+    try:
+        for task in tasks:
+            workshop.task(task)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for case in [pool.submit(check, workshop, name) for name in names]:
+                try:
+                    case.result()
+                except Exception as error:  # whatever it is, the other cases still count
+                    failed += 1
+                    say(f"FAILED {type(error).__name__} {error}")
+    finally:
+        workshop.close()
+    say(f"{len(names) - failed} of {len(names)} cases, {time.monotonic() - start:.0f} s")
+    return failed > 0

@@ -1,16 +1,14 @@
 """A rank that is stopped (SIGSTOP) and does not end: the job is over within the deadline and five seconds, the rank is named, a rerun completes."""
-import concurrent.futures
 import random
 import re
 import signal
 import sys
 import time
 
-from faults import Workshop, say, seed, wait_for
+from faults import run_cases, say, seed, wait_for
 
 DEADLINE = 4  # the shortest with all the waits of a long one
 PATIENCE = 5  # seconds in which the rank is named and the job ended, after the deadline
-AT_A_TIME = 2  # most of it is waiting
 
 # name -> command, ranks, the rank that is stopped, where: a fault point, or settings of a job too long to end by itself, stopped a random moment after
 # its first checkpoint.
@@ -68,24 +66,6 @@ def check(workshop, name):
         task.finish(place)
 
 
-def main():
-    workshop, start, failed = Workshop(), time.monotonic(), 0
-    seed()
-    try:
-        for command in ("translate", "train", "fit"):
-            workshop.task(command)
-        with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
-            for case in [pool.submit(check, workshop, name) for name in CASES]:
-                try:
-                    case.result()
-                except AssertionError as error:
-                    failed += 1
-                    say(f"FAILED {error}")
-    finally:
-        workshop.close()
-    say(f"{len(CASES) - failed} of {len(CASES)} cases, {time.monotonic() - start:.0f} s")
-    return failed > 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    seed()
+    sys.exit(run_cases(check, list(CASES), ("translate", "train", "fit")))

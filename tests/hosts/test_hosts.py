@@ -1,6 +1,5 @@
 """Hosts that vanish. test_hosts.py [WORD...]: the cases whose name holds one of the words, or all. A rank on another host is killed; a host's link is cut and mended; what the job says, when it is over, what is left, and that a rerun
 has the bytes of an undisturbed run on one host."""
-import concurrent.futures
 import contextlib
 import os
 import re
@@ -11,11 +10,10 @@ import time
 from hosts import Hosts, enter_own_namespaces
 enter_own_namespaces()
 from jobs import Job, Mpirun, Srun  # noqa: E402
-from faults import Workshop, contents, say, wait_for  # noqa: E402
+from faults import contents, run_cases, say, wait_for  # noqa: E402
 
 DEADLINE = 8
 PATIENCE = 5   # seconds in which the job is ended on every host, after the deadline
-AT_A_TIME = 2  # most of it is waiting
 OUTAGE = 3     # of a link that comes back in time
 
 CASES = {}
@@ -207,24 +205,7 @@ def srun_cut_in_train(workshop, name):
     cut_in(workshop, name, Srun, "train", SAVED, 0, again=("h1", "h2"), mend=True)
 
 
-def main(names):
-    assert names, f"no such case; there are {', '.join(CASES)}"
-    workshop, start, failed = Workshop(), time.monotonic(), 0
-    try:
-        for task in ("translate", "train"):
-            workshop.task(task)
-        with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
-            for future in [pool.submit(CASES[name], workshop, name) for name in names]:
-                try:
-                    future.result()
-                except Exception as error:  # whatever it is, the other cases still count
-                    failed += 1
-                    say(f"FAILED {type(error).__name__} {error}")
-    finally:
-        workshop.close()
-    say(f"{len(names) - failed} of {len(names)} cases, {time.monotonic() - start:.0f} s")
-    return failed > 0
-
-
 if __name__ == "__main__":
-    sys.exit(main([name for name in CASES if not sys.argv[1:] or any(word in name for word in sys.argv[1:])]))
+    chosen = [name for name in CASES if not sys.argv[1:] or any(word in name for word in sys.argv[1:])]
+    assert chosen, f"no such case; there are {', '.join(CASES)}"
+    sys.exit(run_cases(lambda workshop, name: CASES[name](workshop, name), chosen, ("translate", "train")))
