@@ -12,6 +12,9 @@ LAUNCHERS = ("srun", "mpirun")
 OTHERS_WAIT = f"[ {RANK} = 0 ] && exec sleep 30; sleep 0.5"
 # The nodes are one host, and mpirun's daemons would tie their ranks to the same core.
 UNTIED = {"srun": "--wait=5", "mpirun": "--bind-to none"}
+# The program takes longer to load its libraries. Where the ranks of two daemons on one host are over at once, mpirun 5.0.7 may wait for ever
+# (launch/README.md).
+LOADS = "sleep 0.4"
 
 
 class Jobs(ClusterTest):
@@ -22,7 +25,7 @@ class Jobs(ClusterTest):
 
     def job(self, launcher, text, *arguments, tries=1, options=None):
         """A job of two nodes with a stand-in for the program, which finds its folder in $folder."""
-        program = text if "/" in text and "\n" not in text and " " not in text else self.program(f"folder=$(dirname $0)\n{text}")
+        program = text if "/" in text and "\n" not in text and " " not in text else self.program(f"{LOADS}\nfolder=$(dirname $0)\n{text}")
         return self.submit("-N2", *arguments, "translate.sbatch", "none.toml",
                            env={"LAUNCHER": launcher, "TRIES": str(tries), "SYNCDR_BIN": str(program),
                                 "LAUNCH_OPTIONS": UNTIED[launcher] if options is None else options})
