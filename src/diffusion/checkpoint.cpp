@@ -1,8 +1,10 @@
 #include "syncdr/diffusion/checkpoint.h"
 
 #include <boost/json.hpp>
+#include <regex>
 
 #include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::diffusion {
@@ -70,17 +72,52 @@ io::NamedTensors read_shards(const fs::path& folder, const fs::path& index) {
   return all;
 }
 
-/// What the user may have downloaded in place of the weights that are wanted.
+/// What the user may have downloaded in place of the weights that are wanted: three names, safetensors first, all shards of a kind as one.
 std::string weights_present(const fs::path& folder) {
-  std::set<std::string> names;
+  static const std::regex shard("-[0-9]+-of-");
+  std::set<std::pair<bool, std::string>> found;  // others than safetensors are true and come last
   std::error_code ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
     const std::string suffix = entry.path().extension().string();
-    if (suffix == ".safetensors" || suffix == ".bin" || suffix == ".ckpt" || suffix == ".msgpack")
-      names.insert(entry.path().filename().string());
+    for (const char* known : {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".gguf"}) {
+      if (suffix == known) found.emplace(suffix != ".safetensors", std::regex_replace(entry.path().filename().string(), shard, "-*-of-"));
+    }
   }
-  if (names.empty()) return "The folder holds no weights.";
-  return fmt::format("The folder holds {}; only safetensors are read, and of a variant only if it is named.", fmt::join(names, ", "));
+  if (found.empty()) return "The folder holds no weights.";
+  std::vector<std::string> names;
+  for (const auto& [other, name] : found) {
+    if (names.size() < 3) names.push_back(name);
+  }
+  const size_t more = found.size() - names.size();
+  return fmt::format("The folder holds {}{}; only safetensors are read, shards with their index, and of a variant only if it is named.",
+                     fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+}
+
+/// The single file of a component's weights, and the index that lists them where they are shards.
+struct WeightFiles {
+  WeightFiles(const fs::path& folder, const std::string& stem, const std::string& variant) {
+    const std::string infix = variant.empty() ? "" : "." + variant;
+    whole = folder / (stem + infix + ".safetensors");
+    index = folder / (stem + ".safetensors.index" + infix + ".json");
+  }
+  bool are_there() const { return fs::exists(whole) || fs::exists(index); }
+
+  fs::path whole, index;
+};
+
+/// The variants of which a component has weights: "fp16" of unet/X.fp16.safetensors, or of unet/X.safetensors.index.fp16.json.
+std::set<std::string> variants_in(const fs::path& root, const std::map<std::string, std::string>& components) {
+  static const std::regex pattern(R"([^.]+\.(?:([^.]+)\.safetensors|safetensors\.index\.([^.]+)\.json))"), shard("[0-9]+-of-[0-9]+");
+  std::set<std::string> variants;
+  for (const auto& [component, name] : components) {
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator(root / component, ignored)) {
+      const std::string file = entry.path().filename().string();
+      std::smatch match;
+      if (std::regex_match(file, match, pattern) && !std::regex_search(file, shard)) variants.insert(match[1].matched ? match[1] : match[2]);
+    }
+  }
+  return variants;
 }
 
 }  // namespace
@@ -195,6 +232,11 @@ CheckpointFolder::CheckpointFolder(fs::path root, std::string variant) : root_(s
     if (pair && pair->size() == 2 && (*pair)[0].is_string() && (*pair)[1].is_string())
       classes_.emplace(item.key(), (*pair)[1].get_string());
   }
+  if (variant_.empty()) return;
+  if (const auto variants = variants_in(root_, classes_); !variants.contains(variant_)) {
+    throw core::DataError("{}: no component has safetensors of the variant \"{}\". {}", root_.string(), variant_,
+                          variants.empty() ? "There are no variants here: name none." : fmt::format("There are {}; or name none.", fmt::join(variants, ", ")));
+  }
 }
 
 bool CheckpointFolder::has(const std::string& component) const { return classes_.contains(component); }
@@ -217,16 +259,18 @@ fs::path CheckpointFolder::component(const std::string& name, const std::string&
 }
 
 io::NamedTensors CheckpointFolder::weights(const std::string& component_name, const std::string& stem) const {
-  return read_weights(component(component_name, class_of(component_name)), stem, variant_);
+  const fs::path folder = component(component_name, class_of(component_name));
+  const bool falls_back = !WeightFiles(folder, stem, variant_).are_there() && WeightFiles(folder, stem, "").are_there();
+  if (falls_back && core::log_rank() == 0)  // all ranks read the same folder: one line is enough
+    core::warn("{}: has no weights of the variant \"{}\"; those without a variant are taken, as diffusers does", folder.string(), variant_);
+  return read_weights(folder, stem, falls_back ? "" : variant_);
 }
 
 io::NamedTensors read_weights(const fs::path& folder, const std::string& stem, const std::string& variant) {
-  const std::string infix = variant.empty() ? "" : "." + variant;
-  const fs::path file = folder / (stem + infix + ".safetensors");
-  const fs::path index = folder / (stem + ".safetensors.index" + infix + ".json");
-  if (fs::exists(file)) return io::read_safetensors(file).tensors;
-  if (fs::exists(index)) return read_shards(folder, index);
-  throw core::DataError("{}: neither {} nor {} is there. {}", folder.string(), file.filename().string(), index.filename().string(),
+  const WeightFiles files(folder, stem, variant);
+  if (fs::exists(files.whole)) return io::read_safetensors(files.whole).tensors;
+  if (fs::exists(files.index)) return read_shards(folder, files.index);
+  throw core::DataError("{}: neither {} nor {} is there. {}", folder.string(), files.whole.filename().string(), files.index.filename().string(),
                         weights_present(folder));
 }
 

@@ -10,6 +10,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
+#include "syncdr/io/foreign.h"
 
 namespace syncdr::io {
 namespace json = boost::json;
@@ -120,7 +121,11 @@ json::value parse_json(std::string_view text, std::string_view where) {
   if (!parser.handler().duplicate().empty()) {
     throw core::DataError("{}: byte {}: the name \"{}\" occurs twice in one object", where, used, parser.handler().duplicate());
   }
-  if (error) throw core::DataError("{}: byte {}: no valid JSON: {}", where, used, error.message());
+  if (error) {
+    if (const std::string foreign = foreign_content(text, text.size()); !foreign.empty()) throw core::DataError("{}: {}", where, foreign);
+    if (error == json::error::incomplete) throw core::DataError("{}: byte {}: the JSON ends in its middle. It was cut short: get it again.", where, used);
+    throw core::DataError("{}: byte {}: no valid JSON: {}", where, used, error.message());
+  }
   if (used < text.size()) throw core::DataError("{}: byte {}: something follows the end of the JSON value", where, used);
   return parser.handler().release();
 }

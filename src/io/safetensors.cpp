@@ -5,11 +5,14 @@
 #include <bit>
 #include <boost/json.hpp>
 #include <cstring>
+#include <optional>
 
 #include "syncdr/core/checked.h"
 #include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/file.h"
+#include "syncdr/io/foreign.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::io {
@@ -17,19 +20,23 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "tensors are little-endian in the file and are read as they are");
 
-constexpr uint64_t max_header = uint64_t{100} << 20;  // the original's limit
-constexpr size_t max_dimensions = 64;                 // LibTorch's limit for operations
+constexpr uint64_t max_header = 100'000'000;  // the original's limit
+constexpr size_t max_dimensions = 64;         // LibTorch's limit for operations
+constexpr const char* cut_short = "It was cut short: get it again.";
 
 struct Dtype {
   const char* name;
-  at::ScalarType type;
+  uint64_t bits;
+  std::optional<at::ScalarType> type;  // none: the format's, but not read here
 };
-constexpr Dtype dtypes[] = {{"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16}, {"I64", at::kLong},
-                            {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},   {"U8", at::kByte},       {"BOOL", at::kBool}};
+constexpr Dtype dtypes[] = {{"F64", 64, at::kDouble}, {"F32", 32, at::kFloat}, {"F16", 16, at::kHalf}, {"BF16", 16, at::kBFloat16}, {"I64", 64, at::kLong},
+                            {"I32", 32, at::kInt}, {"I16", 16, at::kShort}, {"I8", 8, at::kChar}, {"U8", 8, at::kByte}, {"BOOL", 8, at::kBool},
+                            {"U64", 64, {}}, {"U32", 32, {}}, {"U16", 16, {}}, {"C64", 64, {}}, {"F8_E5M2", 8, {}}, {"F8_E4M3", 8, {}}, {"F8_E8M0", 8, {}},
+                            {"F8_E5M2FNUZ", 8, {}}, {"F8_E4M3FNUZ", 8, {}}, {"F6_E2M3", 6, {}}, {"F6_E3M2", 6, {}}, {"F4", 4, {}}};
 
-at::ScalarType type_from_name(const std::string& name, const std::string& where) {
+const Dtype& dtype_from_name(const std::string& name, const std::string& where) {
   for (const Dtype& dtype : dtypes) {
-    if (name == dtype.name) return dtype.type;
+    if (name == dtype.name) return dtype;
   }
   throw core::DataError("{}: unknown dtype \"{}\"", where, name);
 }
@@ -44,7 +51,7 @@ const char* name_of_type(at::ScalarType type, const std::string& tensor) {
 /// One tensor of the header; [begin, end) counts from the start of the data.
 struct Entry {
   std::string name;
-  at::ScalarType type;
+  Dtype dtype;
   std::vector<int64_t> shape;
   uint64_t begin, end;
 };
@@ -60,22 +67,24 @@ std::vector<uint64_t> naturals(const boost::json::array& array, const char* what
 }
 
 Entry read_entry(const std::string& name, const boost::json::value& value, const std::string& where) {
-  const boost::json::object& object = as_object(value, where);
-  if (object.size() != 3) throw core::DataError("{}: has other members than dtype, shape and data_offsets", where);
-  Entry entry{.name = name, .type = type_from_name(json_string(object, "dtype", where), where)};
+  const boost::json::object& object = as_object(value, where);  // members that are not known pass, as in the original
+  Entry entry{.name = name, .dtype = dtype_from_name(json_string(object, "dtype", where), where)};
   const auto shape = naturals(json_array(object, "shape", where), "shape", where);
   const auto offsets = naturals(json_array(object, "data_offsets", where), "data_offsets", where);
   if (shape.size() > max_dimensions) throw core::DataError("{}: has {} dimensions, at most {} are possible", where, shape.size(), max_dimensions);
   if (offsets.size() != 2 || offsets[0] > offsets[1]) throw core::DataError("{}: data_offsets are not [begin, end]", where);
-  uint64_t bytes = c10::elementSize(entry.type);
+  uint64_t bits = entry.dtype.bits;
+  int64_t stride = 1;  // LibTorch computes it for empty tensors too
   for (uint64_t side : shape) {
-    bytes = core::checked_mul(bytes, side, where.c_str());
+    bits = core::checked_mul(bits, side, where.c_str());
     entry.shape.push_back(static_cast<int64_t>(side));
+    stride = core::checked_mul(stride, std::max<int64_t>(entry.shape.back(), 1), where.c_str());
   }
   entry.begin = offsets[0];
   entry.end = offsets[1];
-  if (entry.end - entry.begin != bytes) {
-    throw core::DataError("{}: shape and dtype need {} bytes, data_offsets give {}", where, bytes, entry.end - entry.begin);
+  if (bits % 8 != 0) throw core::DataError("{}: shape and dtype need {} bits, no whole number of bytes", where, bits);
+  if (entry.end - entry.begin != bits / 8) {
+    throw core::DataError("{}: shape and dtype need {} bytes, data_offsets give {}", where, bits / 8, entry.end - entry.begin);
   }
   return entry;
 }
@@ -91,16 +100,33 @@ void check_tiling(std::vector<Entry>& entries, uint64_t data_bytes, const std::s
     }
     expected = entry.end;
   }
-  if (expected > data_bytes) throw core::DataError("{}: the tensors need {} bytes, the file holds {}. It was cut short.", file, expected, data_bytes);
+  if (expected > data_bytes) throw core::DataError("{}: the tensors need {} bytes, the file holds {}. {}", file, expected, data_bytes, cut_short);
   if (expected < data_bytes) throw core::DataError("{}: {} bytes follow the last tensor", file, data_bytes - expected);
+}
+
+/// The first bytes for a message.
+std::string printable(std::string_view bytes) {
+  std::string text;
+  for (const char byte : bytes.substr(0, 40)) text += byte >= ' ' && byte <= '~' ? std::string(1, byte) : fmt::format("\\x{:02x}", static_cast<uint8_t>(byte));
+  return text;
 }
 
 std::string read_header(const InputFile& file, const std::string& where) {
   uint64_t length = 0;
-  if (file.size() < sizeof(length)) throw core::DataError("{}: has {} bytes, a safetensors file has at least 8", where, file.size());
-  file.read_at(0, {reinterpret_cast<uint8_t*>(&length), sizeof(length)});
-  if (length > max_header) throw core::DataError("{}: the header is said to have {} bytes, at most {} are read. Is it a safetensors file?", where, length, max_header);
-  if (length > file.size() - sizeof(length)) throw core::DataError("{}: the header needs {} bytes, the file ends before. It was cut short.", where, length);
+  std::string start(std::min<uint64_t>(file.size(), 256), '\0');
+  file.read_at(0, {reinterpret_cast<uint8_t*>(start.data()), start.size()});
+  if (start.size() >= sizeof(length)) std::memcpy(&length, start.data(), sizeof(length));
+  // The length alone does not tell: that of a header of 640 bytes begins as a pickle does.
+  const bool may_be_header =
+      length <= max_header && start.size() > sizeof(length) && std::string_view("{ \t\r\n").find(start[sizeof(length)]) != std::string_view::npos;
+  if (const std::string foreign = foreign_content(start, file.size()); !may_be_header && !foreign.empty()) throw core::DataError("{}: {}", where, foreign);
+  if (file.size() < sizeof(length)) throw core::DataError("{}: has {} bytes, a safetensors file has at least 8. {}", where, file.size(), cut_short);
+  if (length == 0) throw core::DataError("{}: begins with zeros where a header's length should be, as a download that was broken off. Get it again.", where);
+  if (length > max_header) {
+    throw core::DataError("{}: is no safetensors file: it would have a header of {} bytes, at most {} are read. It begins with \"{}\".", where, length,
+                          max_header, printable(start));
+  }
+  if (length > file.size() - sizeof(length)) throw core::DataError("{}: the header needs {} bytes, the file ends before. {}", where, length, cut_short);
   std::string header(length, '\0');
   file.read_at(sizeof(length), {reinterpret_cast<uint8_t*>(header.data()), header.size()});
   return header;
@@ -108,11 +134,20 @@ std::string read_header(const InputFile& file, const std::string& where) {
 
 std::map<std::string, std::string> read_metadata(const boost::json::value& value, const std::string& where) {
   std::map<std::string, std::string> metadata;
+  if (value.is_null()) return metadata;  // what the original takes for none
   for (const auto& item : as_object(value, where)) {
     if (!item.value().is_string()) throw core::DataError("{}: \"{}\" is not a string", where, std::string(item.key()));
     metadata.emplace(item.key(), item.value().as_string());
   }
   return metadata;
+}
+
+/// One line for a file, which all ranks read: the first three and how many more.
+void warn_of_unread(const std::vector<std::string>& unread, const std::string& file) {
+  if (unread.empty() || core::log_rank() != 0) return;
+  const auto shown = std::min<std::ptrdiff_t>(std::ssize(unread), 3);
+  core::warn("{}: passes over {}{}: these types are not read. A model that needs them has to have them as F32, F16 or BF16.", file,
+             fmt::join(unread.begin(), unread.begin() + shown, ", "), std::ssize(unread) > shown ? fmt::format(" and {} more", std::ssize(unread) - shown) : "");
 }
 
 /// On the CPU, contiguous: the bytes are the file's.
@@ -174,12 +209,18 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
   }
   const uint64_t data = sizeof(uint64_t) + text.size();
   check_tiling(entries, file.size() - data, where);
+  std::vector<std::string> unread;
   for (const Entry& entry : entries) {
-    at::Tensor tensor = at::empty(entry.shape, at::TensorOptions(entry.type));
+    if (!entry.dtype.type) {
+      unread.push_back(fmt::format("\"{}\" ({})", entry.name, entry.dtype.name));
+      continue;
+    }
+    at::Tensor tensor = at::empty(entry.shape, at::TensorOptions(*entry.dtype.type));
     file.read_at(data + entry.begin, bytes_of(tensor));
     check_bools(tensor, entry.name, where);
     result.tensors.emplace(entry.name, std::move(tensor));
   }
+  warn_of_unread(unread, where);
   return result;
 }
 

@@ -25,7 +25,7 @@ std::string names_missing_in(const io::NamedTensors& named, const io::NamedTenso
 void check_names(const io::NamedTensors& state, const io::NamedTensors& tensors, const std::string& where) {
   const std::string missing = names_missing_in(state, tensors), left_over = names_missing_in(tensors, state);
   if (missing.empty() && left_over.empty()) return;
-  const char* hint = "These are weights of another model or of another configuration of it.";
+  const char* hint = "These are weights of another model, of another configuration of it, or in types that are not read, as quantised ones.";
   if (left_over.empty()) throw core::DataError("{}: {} missing. {}", where, missing, hint);
   if (missing.empty()) throw core::DataError("{}: {} not known to the model. {}", where, left_over, hint);
   throw core::DataError("{}: {} missing, {} not known to the model. {}", where, missing, left_over, hint);

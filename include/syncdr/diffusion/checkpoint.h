@@ -56,7 +56,8 @@ class ConfigReader {
 /// A checkpoint: the folder that holds model_index.json.
 class CheckpointFolder {
  public:
-  /// variant: "fp16" for weights named *.fp16.safetensors; empty: without. Throws DataError if there is no readable model_index.json.
+  /// variant: "fp16" for weights named *.fp16.safetensors; empty: without. Throws DataError if there is no readable model_index.json, or if no component
+  /// has weights of the variant.
   explicit CheckpointFolder(std::filesystem::path root, std::string variant = "");
 
   const std::filesystem::path& root() const { return root_; }
@@ -67,8 +68,9 @@ class CheckpointFolder {
   const std::string& class_of(const std::string& component) const;
   /// The component's folder, after checking that its class is the expected one. Throws DataError naming both classes, or the missing folder.
   std::filesystem::path component(const std::string& name, const std::string& expected_class) const;
-  /// The component's weights: STEM[.variant].safetensors, or the shards that STEM.safetensors.index[.variant].json lists.
-  /// dtypes as stored. Throws DataError: neither is there, a shard is missing or holds other tensors than the index says.
+  /// The component's weights: STEM[.variant].safetensors, or the shards that STEM.safetensors.index[.variant].json lists. A component that lacks the
+  /// variant gives its plain weights, with a warning. dtypes as stored. Throws DataError: neither is there, a shard is missing or holds other tensors
+  /// than the index says.
   io::NamedTensors weights(const std::string& component, const std::string& stem) const;
 
  private:
@@ -77,7 +79,7 @@ class CheckpointFolder {
   std::map<std::string, std::string> classes_;  // by component
 };
 
-/// The weights in a component's folder alone, for programs that load one component.
+/// The weights in a component's folder alone, for programs that load one component: those of the variant or none, as with the original's models.
 io::NamedTensors read_weights(const std::filesystem::path& folder, const std::string& stem, const std::string& variant = "");
 
 }  // namespace syncdr::diffusion

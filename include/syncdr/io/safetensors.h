@@ -5,7 +5,8 @@
 #include <map>
 #include <string>
 
-/// The safetensors format (an 8-byte little-endian header length, a JSON header, raw tensors), read strictly.
+/// The safetensors format (an 8-byte little-endian header length, a JSON header, raw tensors). What its authors' reader (0.8) takes is taken, but for
+/// names that occur twice, entries that are lists, more than 64 levels, shapes that LibTorch cannot have, and a BOOL that is neither 0 nor 1.
 namespace syncdr::io {
 
 using NamedTensors = std::map<std::string, at::Tensor>;
@@ -15,9 +16,10 @@ struct Safetensors {
   std::map<std::string, std::string> metadata;  ///< the header's "__metadata__"
 };
 
-/// Reads a whole file. dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL.
-/// Throws DataError naming file and tensor: truncated file, header over 100 MiB or no JSON, unknown dtype, a size that does not match shape and
-/// dtype, offsets that overlap, leave holes or pass the end, duplicate names, a shape whose product overflows.
+/// Reads a whole file. dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL. Tensors of the format's other dtypes (U16, F8_E4M3, ...) are checked and passed
+/// over with a warning: whoever needs one finds it missing.
+/// Throws DataError naming file and tensor: truncated file, another kind of file (which it names), header over 100 MB or no JSON, unknown dtype, a size
+/// that does not match shape and dtype, offsets that overlap, leave holes or pass the end, duplicate names, a shape whose product overflows.
 Safetensors read_safetensors(const std::filesystem::path& path);
 
 /// Writes atomically: the header padded so that data begins 8-byte aligned, tensors by falling element size and then by name, so that each is aligned

@@ -124,14 +124,47 @@ TEST_F(Checkpoint, ReadsTheVariantThatIsAskedFor) {
   write("unet/model.fp16.safetensors", {{"a", 2}});
   EXPECT_EQ(load().at("a")[0].item<float>(), 1);
   EXPECT_EQ(load("fp16").at("a")[0].item<float>(), 2);
-  EXPECT_ERROR(load("bf16"), core::DataError, "neither model.bf16.safetensors nor model.safetensors.index.bf16.json is there");
+  EXPECT_ERROR(load("bf16"), core::DataError, "no component has safetensors of the variant \"bf16\". There are fp16; or name none");
   EXPECT_ERROR(load("../x"), core::DataError, "not the plain name");
+}
+
+TEST_F(Checkpoint, TakesPlainWeightsOfAComponentWithoutTheVariantWithALine) {
+  write("unet/model.safetensors", {{"a", 1}});
+  EXPECT_ERROR(load("fp16"), core::DataError, "There are no variants here: name none");
+  std::filesystem::create_directory(folder_ / "vae");
+  write("vae/model.fp16.safetensors", {{"a", 2}});
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(load("fp16").at("a")[0].item<float>(), 1);
+  const std::string line = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(line, testing::HasSubstr("unet: has no weights of the variant \"fp16\"; those without a variant are taken"));
+  EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
+  EXPECT_ERROR(read_weights(folder_ / "unet", "model", "fp16"), core::DataError, "neither model.fp16.safetensors nor");  // one component alone, as diffusers
+}
+
+TEST_F(Checkpoint, AVariantMayBeInShardsAndAShardIsNoVariant) {
+  write_shards();
+  std::filesystem::create_directory(folder_ / "vae");
+  test::put(folder_ / "vae/model.safetensors.index.fp16.json", R"({"weight_map": {"a": "model.fp16-00001-of-00001.safetensors"}})");
+  write("vae/model.fp16-00001-of-00001.safetensors", {{"a", 5}});
+  EXPECT_EQ(CheckpointFolder(folder_.path(), "fp16").weights("vae", "model").at("a")[0].item<float>(), 5);
+  EXPECT_EQ(load("fp16").size(), 2u);
+  EXPECT_ERROR(load("fp16-00001-of-00001"), core::DataError, "There are fp16; or name none");
+}
+
+TEST_F(Checkpoint, SaysWhatLiesInPlaceOfAConfigurationOrAnIndex) {
+  test::put(folder_ / "model_index.json", "<!DOCTYPE html><html>Sign in</html>");
+  EXPECT_ERROR(load(), core::DataError, "model_index.json: is a page of HTML");
+  test::put(folder_ / "unet/config.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12\n");
+  EXPECT_ERROR(ConfigReader(folder_ / "unet/config.json"), core::DataError, "config.json: is a Git LFS pointer");
 }
 
 TEST_F(Checkpoint, SaysWhatIsThereInPlaceOfTheWeights) {
   EXPECT_ERROR(load(), core::DataError, "The folder holds no weights");
   test::put(folder_ / "unet/model.bin", "pickle");
   EXPECT_ERROR(load(), core::DataError, "The folder holds model.bin; only safetensors are read");
+  for (int i = 1; i <= 26; ++i) test::put(folder_ / fmt::format("unet/model-{:05}-of-00026.safetensors", i), "");
+  for (const char* name : {"other.bin", "more.ckpt", "model.fp16.safetensors"}) test::put(folder_ / "unet" / name, "");
+  EXPECT_ERROR(load(), core::DataError, "The folder holds model-*-of-00026.safetensors, model.fp16.safetensors, model.bin and 2 more; only");
 }
 
 TEST_F(Checkpoint, JoinsShards) {

@@ -39,7 +39,8 @@ TEST(Json, FileKeepsOrderTextAndIntegers) {
 TEST(Json, NotANumberIsWrittenAsNull) { EXPECT_EQ(io::pretty_json({std::nan(""), INFINITY}), "[\n  null,\n  null\n]\n"); }
 
 TEST(Json, BrokenTextIsRefusedWithItsPlace) {
-  EXPECT_ERROR(io::parse_json("", "f"), core::DataError, "f: byte 0");
+  EXPECT_ERROR(io::parse_json("", "f"), core::DataError, "f: is empty");
+  EXPECT_ERROR(io::parse_json("{\"a\": [1, ", "f"), core::DataError, "f: byte 10: the JSON ends in its middle. It was cut short");
   EXPECT_ERROR(io::parse_json("{\"a\": 1,}", "f"), core::DataError, "f: byte 8: no valid JSON");
   EXPECT_ERROR(io::parse_json("{} x", "f"), core::DataError, "byte 3");
   EXPECT_ERROR(io::parse_json("[1e999]", "f"), core::DataError, "f: byte");
@@ -47,6 +48,13 @@ TEST(Json, BrokenTextIsRefusedWithItsPlace) {
   EXPECT_ERROR(io::parse_json(std::string(100000, '['), "f"), core::DataError, "f: byte");
   EXPECT_ERROR(io::parse_json("\"\xff\"", "f"), core::DataError, "f: byte");
   EXPECT_NO_THROW(io::parse_json("{\"a\": {\"b\": 1}, \"c\": {\"b\": 1}}", "f"));
+}
+
+TEST(Json, WhatADownloadLeftInPlaceOfJsonIsCalledWhatItIs) {
+  EXPECT_ERROR(io::parse_json("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 961143\n", "f"), core::DataError, "f: is a Git LFS pointer");
+  EXPECT_ERROR(io::parse_json("<html>", "f"), core::DataError, "f: is a page of HTML");
+  EXPECT_ERROR(io::parse_json("\xef\xbb\xbf\r\n<!doctype html>", "f"), core::DataError, "f: is a page of HTML");
+  EXPECT_ERROR(io::parse_json("<", "f"), core::DataError, "f: byte 0: no valid JSON");
 }
 
 TEST(Json, MembersOfTheWrongKindAreNamed) {

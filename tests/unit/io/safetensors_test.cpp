@@ -86,11 +86,13 @@ TEST_F(SafetensorsFile, EveryTruncationIsRefused) {
 }
 
 TEST_F(SafetensorsFile, HeaderLengthsThatLieAreRefusedBeforeAllocating) {
-  EXPECT_ERROR(io::read_safetensors(file(good, 8, uint64_t{1} << 62)), core::DataError, "at most 104857600 are read");
+  EXPECT_ERROR(io::read_safetensors(file(good, 8, uint64_t{1} << 62)), core::DataError, "at most 100000000 are read");
+  EXPECT_ERROR(io::read_safetensors(file(good, 8, 100'000'001)), core::DataError, "at most 100000000 are read");
+  EXPECT_ERROR(io::read_safetensors(file(good, 8, 100'000'000)), core::DataError, "cut short");
   EXPECT_ERROR(io::read_safetensors(file(good, 8, ~uint64_t{0} - 1)), core::DataError, "at most");
   EXPECT_ERROR(io::read_safetensors(file(good, 8, good.size() + 9)), core::DataError, "cut short");
   EXPECT_ERROR(io::read_safetensors(file(good, 8, good.size() - 1)), core::DataError, "JSON");
-  EXPECT_ERROR(io::read_safetensors(file(good, 8, 0)), core::DataError, "JSON");
+  EXPECT_ERROR(io::read_safetensors(file(good, 8, 0)), core::DataError, "begins with zeros");
 }
 
 TEST_F(SafetensorsFile, SizesThatDoNotFitAreRefused) {
@@ -98,6 +100,7 @@ TEST_F(SafetensorsFile, SizesThatDoNotFitAreRefused) {
   refused(R"({"a":{"dtype":"F64","shape":[2],"data_offsets":[0,8]}})", 8, "need 16 bytes");
   refused(R"({"a":{"dtype":"F32","shape":[4611686018427387904,8],"data_offsets":[0,8]}})", 8, "too large");
   refused(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0, "too large");
+  refused(R"({"a":{"dtype":"F32","shape":[0,1099511627776,1099511627776],"data_offsets":[0,0]}})", 0, "too large");
   refused(R"({"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}})", 8, "cut short");
   refused(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8, "whole numbers");
   refused(R"({"a":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}})", 8, "whole numbers");
@@ -120,18 +123,71 @@ TEST_F(SafetensorsFile, OverlapsHolesAndDuplicatesAreRefused) {
 
 TEST_F(SafetensorsFile, WrongKindsInTheHeaderAreRefused) {
   refused("[]", 0, "not a JSON object");
-  refused("{\"a\":", 0, "no valid JSON");
+  refused("{\"a\":", 0, "the JSON ends in its middle");
   refused(R"({"a":3})", 0, "not a JSON object");
-  refused(R"({"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}})", 8, "unknown dtype \"F8_E4M3\"");
+  refused(R"({"a":{"dtype":"F8_E4M3FN","shape":[8],"data_offsets":[0,8]}})", 8, "unknown dtype \"F8_E4M3FN\"");
   refused(R"({"a":{"dtype":32,"shape":[2],"data_offsets":[0,8]}})", 8, "not a string");
   refused(R"({"a":{"dtype":"F32","shape":[2],"offsets":[0,8]}})", 8, "\"data_offsets\" is missing");
-  refused(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":1}})", 8, "other members");
   refused(R"({"__metadata__":{"x":1}})", 0, "\"x\" is not a string");
   EXPECT_NO_THROW(io::read_safetensors(file(R"({"a":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]}})", 2)));
   std::string content = io::read_file(folder / "x.safetensors");
   content.back() = 7;
   put(folder / "bool", content);
   EXPECT_ERROR(io::read_safetensors(folder / "bool"), core::DataError, "a BOOL is 7");
+}
+
+TEST_F(SafetensorsFile, NullMetadataUnknownMembersAndWhiteSpaceAroundTheHeaderAreTaken) {
+  const io::Safetensors content =
+      io::read_safetensors(file("\n\t " R"({"__metadata__":null,"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":{"x":[1]}}})" " \r\n", 8));
+  EXPECT_TRUE(content.metadata.empty());
+  EXPECT_EQ(content.tensors.at("a").numel(), 2);
+  refused(good + std::string("\0\0", 2), 8, "something follows the end");
+  refused(std::string("\0", 1) + good, 8, "no valid JSON");
+}
+
+TEST_F(SafetensorsFile, TensorsOfTypesThatAreNotReadArePassedOverWithALine) {
+  const std::string path = file(R"({"a":{"dtype":"U16","shape":[3],"data_offsets":[0,6]},"b":{"dtype":"F4","shape":[4],"data_offsets":[6,8]},
+      "c":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},"d":{"dtype":"C64","shape":[1],"data_offsets":[12,20]},
+      "e":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[20,20]}})", 20);
+  testing::internal::CaptureStderr();
+  const io::NamedTensors tensors = io::read_safetensors(path).tensors;
+  EXPECT_NE(testing::internal::GetCapturedStderr().find(path + R"(: passes over "a" (U16), "b" (F4), "d" (C64) and 1 more: these types are not read)"),
+            std::string::npos);
+  ASSERT_EQ(tensors.size(), 1u);
+  EXPECT_EQ(tensors.count("c"), 1u);
+}
+
+TEST_F(SafetensorsFile, SizesOfTypesThatAreNotReadAreCheckedAllTheSame) {
+  refused(R"({"a":{"dtype":"U16","shape":[4],"data_offsets":[0,7]}})", 7, "need 8 bytes");
+  refused(R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}})", 2, "need 12 bits, no whole number of bytes");
+  refused(R"({"a":{"dtype":"U32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"U32","shape":[1],"data_offsets":[6,10]}})", 10, "leave a hole");
+}
+
+TEST_F(SafetensorsFile, WhatIsNoSafetensorsFileIsCalledWhatItIs) {
+  const auto called = [&](const std::string& content, const std::string& message) {
+    put(folder / "x", content);
+    EXPECT_ERROR(io::read_safetensors(folder / "x"), core::DataError, message);
+  };
+  called("", "is empty");
+  called("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 3438167540\n", "is a Git LFS pointer");
+  called("\n <!DOCTYPE html><html>", "is a page of HTML");
+  called("<?xml version=\"1.0\"?><Error/>", "is a page of HTML or XML");
+  called(std::string("GGUF\3\0\0\0\1\0\0\0", 12), "is a GGUF file");
+  called(std::string("PK\3\4\0\0\10\10\0\0", 10) + "archive/data.pkl", "is a pickle");
+  called(std::string("PK\3\4\0\0\0\0\0\0", 10), "is a pickle");  // would be a header of less than the limit
+  called("\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.", "is a pickle");
+  called("\x80\x02}q.", "is a pickle");
+  called("Entry not found", R"(is no safetensors file: it would have a header of 8029390891631537733 bytes, at most 100000000 are read. It begins with "Entry not found")");
+  called("\x89HDF\r\n\x1a\n", R"(It begins with "\x89HDF\x0d\x0a\x1a\x0a")");
+  called(std::string(4096, '\0'), "a download that was broken off");
+  called("1234", "has 4 bytes, a safetensors file has at least 8. It was cut short");
+}
+
+TEST_F(SafetensorsFile, AHeaderWhoseLengthLooksLikeAPickleIsRead) {
+  const std::string path = file(good + std::string(640 - good.size(), ' '), 8);  // 640 is "\x80\x02"
+  EXPECT_EQ(io::read_safetensors(path).tensors.size(), 1u);
+  put(folder / "cut", io::read_file(path).substr(0, 100));
+  EXPECT_ERROR(io::read_safetensors(folder / "cut"), core::DataError, "cut short");
 }
 
 }  // namespace
