@@ -3,29 +3,10 @@
 #include <algorithm>
 #include <limits>
 
-#include "syncdr/core/error.h"
-#include "syncdr/io/atomic_file.h"
-
 namespace syncdr::diffusion {
 namespace {
 
-constexpr int64_t max_merges = 49152 - 256 - 2;  // the original reads no more: its vocabulary less the bytes and two special tokens
 constexpr size_t max_remembered = 65536;
-constexpr const char* white_space = " \t\r\n";
-
-std::string_view next_line(std::string_view& text) {
-  const size_t end = std::min(text.find('\n'), text.size());
-  const std::string_view line = text.substr(0, end);
-  text.remove_prefix(std::min(end + 1, text.size()));
-  return line;
-}
-
-std::string_view next_part(std::string_view& line) {
-  line.remove_prefix(std::min(line.find_first_not_of(white_space), line.size()));
-  const std::string_view part = line.substr(0, line.find_first_of(white_space));
-  line.remove_prefix(part.size());
-  return part;
-}
 
 }  // namespace
 
@@ -40,30 +21,33 @@ std::vector<std::string> byte_letters() {
   return letters;
 }
 
+std::string bytes_of(std::string_view letters) {
+  static const std::vector<std::string> all = byte_letters();
+  std::string bytes;
+  while (!letters.empty()) {
+    const auto found = std::find_if(all.begin(), all.end(), [&](const std::string& letter) { return letters.starts_with(letter); });
+    bytes += found == all.end() ? letters[0] : char(found - all.begin());
+    letters.remove_prefix(found == all.end() ? 1 : found->size());
+  }
+  return bytes;
+}
+
 int BytePairs::symbol(const std::string& text) {
   const auto [place, is_new] = symbols_.emplace(text, int(texts_.size()));
   if (is_new) texts_.push_back(text);
   return place->second;
 }
 
-void BytePairs::add_merge(std::string_view line, int64_t rank, const std::string& where) {
-  const std::string left(next_part(line)), right(next_part(line));
-  if (right.empty() || !next_part(line).empty()) throw core::DataError("{}: line {} is not \"LEFT RIGHT\"", where, rank + 2);
-  const uint64_t key = key_of(symbol(left), symbol(right));
-  merges_[key] = {rank, symbol(left + right)};  // the last one counts, as in the original
-}
-
-BytePairs::BytePairs(const std::filesystem::path& merges) {
+BytePairs::BytePairs(const Merges& merges) {
   for (const std::string& letter : byte_letters()) {
     bytes_.push_back(symbol(letter));
     last_bytes_.push_back(symbol(letter + "</w>"));
   }
-  const std::string content = io::read_file(merges, uint64_t{64} << 20);
-  std::string_view rest = content;
-  rest.remove_prefix(std::min(rest.find_first_not_of(white_space), rest.size()));
-  rest = rest.substr(0, rest.find_last_not_of(white_space) + 1);
-  next_line(rest);  // "#version: 0.2"
-  for (int64_t rank = 0; rank < max_merges && !rest.empty(); ++rank) add_merge(next_line(rest), rank, merges.string());
+  int64_t rank = 0;
+  for (const auto& [left, right] : merges) {
+    const uint64_t key = key_of(symbol(left), symbol(right));
+    merges_[key] = {rank++, symbol(left + right)};  // the last one counts, as in the original
+  }
 }
 
 void BytePairs::merge_all(std::vector<int>& word) const {

@@ -1,22 +1,26 @@
 #pragma once
 #include <cstdint>
-#include <filesystem>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace syncdr::diffusion {
 
 /// Each byte's letter: its own code point where that is visible, else the next free one from 256 on. All lie below U+0800: two bytes of UTF-8.
 std::vector<std::string> byte_letters();
+/// The bytes that letters stand for.
+std::string bytes_of(std::string_view letters);
+
+/// Left and right symbol of each merge, the most frequent first.
+using Merges = std::vector<std::pair<std::string, std::string>>;
 
 /// Byte-pair encoding over bytes (Sennrich et al., ACL 2016; the alphabet of GPT-2), CLIP's variant: a word's last symbol ends in "</w>".
 class BytePairs {
  public:
-  /// merges.txt: a line of heading, then one "LEFT RIGHT" a line, the most frequent first. Throws DataError naming file and line.
-  explicit BytePairs(const std::filesystem::path& merges);
+  explicit BytePairs(const Merges& merges);
 
   /// The word's symbols as the vocabulary spells them ("cat</w>"). Words are remembered. Safe to call from several threads.
   std::vector<std::string> split(const std::string& word) const;
@@ -28,7 +32,6 @@ class BytePairs {
   };
   static uint64_t key_of(int left, int right) { return uint64_t(uint32_t(left)) << 32 | uint32_t(right); }
   int symbol(const std::string& text);
-  void add_merge(std::string_view line, int64_t rank, const std::string& where);
   void merge_all(std::vector<int>& word) const;
 
   std::vector<std::string> texts_;                // of each symbol

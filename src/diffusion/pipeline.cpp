@@ -86,6 +86,8 @@ TextContext StableDiffusion::encode_text(const std::vector<std::string>& texts) 
   return networks_->unet->prepare(networks_->text_encoder->forward(networks_->tokenizer.encode(texts).to(device_)));
 }
 
+std::string StableDiffusion::cut_from(const std::string& text) const { return networks_->tokenizer.cut_from(text); }
+
 at::Tensor StableDiffusion::encode_image(const at::Tensor& images, const at::Tensor& noise) {
   const torch::NoGradGuard no_grad;
   const LatentDistribution latents = latents_of(networks_->autoencoder, images, dtype_);

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
+
 #include "clip_layers.h"
 #include "layers.h"
 #include "syncdr/core/error.h"
@@ -88,12 +90,25 @@ int64_t TextEncoderImpl::add_tokens(const at::Tensor& vectors) {
   return first;
 }
 
+namespace {
+
+/// transformers 5 leaves the prefix out of what it saves, unless it has read it from an older file.
+io::NamedTensors with_prefix(io::NamedTensors weights) {
+  constexpr std::string_view prefix = "text_model.";
+  if (std::any_of(weights.begin(), weights.end(), [&](const auto& item) { return item.first.starts_with(prefix); })) return weights;
+  io::NamedTensors named;
+  for (auto& [name, tensor] : weights) named.emplace(std::string(prefix) + name, std::move(tensor));
+  return named;
+}
+
+}  // namespace
+
 TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, const std::string& component) {
   const std::filesystem::path folder = checkpoint.component(component, "CLIPTextModel");
   auto encoder = made_for_loading<TextEncoder>(read_text_encoder_config(folder / "config.json"));
-  io::NamedTensors weights = checkpoint.weights(component, "model");
-  weights.erase(
-      "text_model.embeddings.position_ids");  // 0, 1, 2, ...: files of older versions hold the counter, the original passes over it
+  io::NamedTensors weights = with_prefix(checkpoint.weights(component, "model"));
+  // 0, 1, 2, ...: files of older versions hold the counter, the original passes over it
+  weights.erase("text_model.embeddings.position_ids");
   nn::load_state(*encoder, weights, folder.string());
   encoder->eval();
   return encoder;

@@ -13,43 +13,79 @@ namespace syncdr::diffusion {
 namespace {
 
 constexpr size_t max_text = 65536;
+constexpr const char* reads_the_same = "is in lower case the same as another added token, and the original takes either of them by chance";
 
-/// The longest first, so that the first that fits is the one.
-void insert_by_length(std::vector<std::string>& tokens, const std::string& token) {
-  if (std::find(tokens.begin(), tokens.end(), token) != tokens.end()) return;
-  tokens.insert(std::find_if(tokens.begin(), tokens.end(), [&](const std::string& other) { return other.size() < token.size(); }), token);
+using TokenIds = std::vector<std::pair<std::string, int64_t>>;
+
+/// The longest first, so that the first that fits is the one. False: the text is there already.
+bool insert_by_length(TokenIds& tokens, const std::string& text, int64_t id) {
+  if (std::any_of(tokens.begin(), tokens.end(), [&](const auto& other) { return other.first == text; })) return false;
+  tokens.emplace(std::find_if(tokens.begin(), tokens.end(), [&](const auto& other) { return other.first.size() < text.size(); }), text, id);
+  return true;
+}
+
+/// The ids of the tokens that text holds; what lies between them goes to `between`.
+template <class Between>
+void cut_out(const TokenIds& tokens, std::string_view text, std::vector<int64_t>& ids, const Between& between) {
+  size_t plain = 0;  // bytes before the next token
+  while (plain < text.size()) {
+    const auto found =
+        std::find_if(tokens.begin(), tokens.end(), [&](const auto& token) { return text.substr(plain).starts_with(token.first); });
+    if (found == tokens.end()) {
+      ++plain;
+      continue;
+    }
+    between(text.substr(0, plain));
+    ids.push_back(found->second);
+    text.remove_prefix(plain + found->first.size());
+    plain = 0;
+  }
+  between(text);
 }
 
 }  // namespace
 
 Tokenizer::Tokenizer(const std::filesystem::path& folder) {
   TokenizerFiles files = read_tokenizer_files(folder);
+  rules_ = files.rules;
   ids_ = std::move(files.vocabulary);
   length_ = files.length;
-  for (const auto& [token, id] : files.added) {
-    ids_.emplace(token, id);
-    insert_by_length(added_, token);
+  std::vector<AddedToken> added = std::move(files.added);
+  added.insert(added.end(), {files.start, files.end, files.unknown, files.pad});
+  added.insert(added.end(), files.others.begin(), files.others.end());
+  for (const AddedToken& token : added) {
+    ids_.emplace(token.text, size());  // if it has no id yet
+    if (!seek(token.text, token.normalized))
+      throw core::DataError("{}: the added token \"{}\" {}. Remove one of them", folder.string(), token.text, reads_the_same);
   }
-  std::vector<std::string> special{files.start, files.end, files.unknown, files.pad};
-  special.insert(special.end(), files.others.begin(), files.others.end());
-  for (const std::string& token : special) {
-    ids_.emplace(token, size());  // if it has no id yet
-    insert_by_length(added_, token);
+  std::vector<bool> taken(static_cast<size_t>(size()));
+  for (const auto& [token, id] : ids_) {
+    if (id >= size() || taken[static_cast<size_t>(id)])
+      throw core::DataError("{}: \"{}\" has id {}; the ids of vocabulary and added tokens are not 0 to {}, each once", folder.string(), token, id, size() - 1);
+    taken[static_cast<size_t>(id)] = true;
   }
-  if (std::any_of(ids_.begin(), ids_.end(), [&](const auto& item) { return item.second >= size(); }))
-    throw core::DataError("{}: the ids of vocabulary and added tokens are not 0 to {}", folder.string(), size() - 1);
-  start_ = ids_.at(files.start);
-  end_ = ids_.at(files.end);
-  pad_ = ids_.at(files.pad);
-  unknown_ = ids_.at(files.unknown);
-  pairs_ = std::make_shared<const BytePairs>(folder / "merges.txt");
+  start_ = ids_.at(files.start.text);
+  end_ = ids_.at(files.end.text);
+  pad_ = ids_.at(files.pad.text);
+  unknown_ = ids_.at(files.unknown.text);
+  pairs_ = std::make_shared<const BytePairs>(files.merges);
+}
+
+/// From now on the token is cut out of texts. False: in cleaned text it cannot be told from another one.
+bool Tokenizer::seek(const std::string& token, bool normalized) {
+  const int64_t id = ids_.at(token);
+  if (!added_.insert(id).second) return true;
+  return normalized && rules_ != WordRules::python ? insert_by_length(sought_clean_, clean_text(token, rules_), id) : insert_by_length(sought_raw_, token, id);
 }
 
 int64_t Tokenizer::add_token(const std::string& token) {
   if (token.empty()) throw core::UsageError("a token to add is empty");
   if (!ids_.emplace(token, size()).second) throw core::UsageError("\"{}\" is a token already; choose another word for the new one", token);
-  insert_by_length(added_, token);
-  return ids_.at(token);
+  const int64_t id = ids_.at(token);
+  if (seek(token, /*normalized=*/true)) return id;
+  ids_.erase(token);
+  added_.erase(id);
+  throw core::UsageError("\"{}\" {}; choose another word for the new one", token, reads_the_same);
 }
 
 int64_t Tokenizer::id_of(const std::string& token) const {
@@ -58,20 +94,12 @@ int64_t Tokenizer::id_of(const std::string& token) const {
   return found->second;
 }
 
-/// The added token that text begins with; empty if none.
-std::string_view Tokenizer::added_at(std::string_view text) const {
-  for (const std::string& token : added_) {
-    if (text.starts_with(token)) return token;
-  }
-  return {};
-}
-
-void Tokenizer::append_words(std::vector<int64_t>& ids, std::string_view text) const {
+void Tokenizer::append_words(std::vector<int64_t>& ids, std::string_view cleaned) const {
   const auto id = [&](const std::string& symbol) {
     const auto found = ids_.find(symbol);
     return found == ids_.end() ? unknown_ : found->second;
   };
-  for (const std::string& word : split_words(clean_text(text))) {
+  for (const std::string& word : split_words(cleaned, rules_)) {
     // They get here where they were written in upper case; the original keeps them whole whatever the special tokens are.
     if (word == "<|startoftext|>" || word == "<|endoftext|>") {
       ids.push_back(id(word));
@@ -85,21 +113,32 @@ std::vector<int64_t> Tokenizer::ids(const std::string& text) const {
   if (text.size() > max_text)
     throw core::UsageError("a text of {} bytes is longer than any prompt; at most {} are read", text.size(), max_text);
   std::vector<int64_t> ids;
-  std::string_view rest = text;
-  size_t plain = 0;  // bytes before the next added token
-  while (plain < rest.size()) {
-    const std::string_view token = added_at(rest.substr(plain));
-    if (token.empty()) {
-      ++plain;
-      continue;
-    }
-    append_words(ids, rest.substr(0, plain));
-    ids.push_back(ids_.at(std::string(token)));
-    rest.remove_prefix(plain + token.size());
-    plain = 0;
-  }
-  append_words(ids, rest);
+  cut_out(sought_raw_, text, ids, [&](std::string_view raw) {
+    cut_out(sought_clean_, clean_text(raw, rules_), ids, [&](std::string_view cleaned) { append_words(ids, cleaned); });
+  });
   return ids;
+}
+
+/// The text that ids stand for, as far as they tell: lower case, a space behind each word.
+std::string Tokenizer::spelled(std::span<const int64_t> ids) const {
+  constexpr std::string_view word_end = "</w>";
+  std::vector<std::string_view> tokens(static_cast<size_t>(size()));
+  for (const auto& [token, id] : ids_) tokens[static_cast<size_t>(id)] = token;
+  std::string text;
+  for (const int64_t id : ids) {
+    std::string_view token = tokens[static_cast<size_t>(id)];
+    const bool whole = added_.contains(id), ends = whole || token.ends_with(word_end);
+    if (ends && !whole) token.remove_suffix(word_end.size());
+    text += whole ? std::string(token) : bytes_of(token);
+    if (ends) text += ' ';
+  }
+  if (text.ends_with(' ')) text.pop_back();
+  return whole_characters(text);
+}
+
+std::string Tokenizer::cut_from(const std::string& text) const {
+  const std::vector<int64_t> all = ids(text);
+  return spelled(std::span(all).subspan(std::min(all.size(), static_cast<size_t>(length_ - 2))));
 }
 
 at::Tensor Tokenizer::encode(const std::vector<std::string>& texts) const {

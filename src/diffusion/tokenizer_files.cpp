@@ -6,6 +6,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/checkpoint.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::diffusion {
@@ -14,56 +15,86 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t max_ids = int64_t{1} << 24, max_length = 65536;
+constexpr size_t max_merges = 49152 - 256 - 2;  // python's reads no more: its vocabulary less the bytes and two special tokens
+constexpr const char* white_space = " \t\r\n";
 
-std::unordered_map<std::string, int64_t> read_vocabulary(const fs::path& file) {
-  const std::string where = file.string();
-  const json::value content = io::read_json(file);
-  const json::object& object = io::as_object(content, where);
-  std::unordered_map<std::string, int64_t> vocabulary;
-  std::vector<bool> taken(object.size());
-  for (const auto& item : object) {
-    const int64_t* id = item.value().if_int64();
-    if (!id || *id < 0 || *id >= int64_t(taken.size()) || taken[size_t(*id)])
-      throw core::DataError("{}: \"{}\": the ids are not 0 to {}, each once", where, std::string(item.key()), int64_t(taken.size()) - 1);
-    taken[size_t(*id)] = true;
-    vocabulary.emplace(item.key(), *id);
-  }
-  if (vocabulary.empty()) throw core::DataError("{}: holds no tokens", where);
-  return vocabulary;
+std::string_view next_line(std::string_view& text) {
+  const size_t end = std::min(text.find('\n'), text.size());
+  const std::string_view line = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return line;
 }
 
-/// A token's text; it is a string or an object (transformers' AddedToken). The options that would move the text around it are not
-/// supported.
-std::string token_text(const json::value& value, const std::string& where) {
-  if (value.is_string()) return std::string(value.get_string());
-  ConfigReader token(io::as_object(value, where), where);
-  for (const char* option : {"lstrip", "rstrip", "single_word"}) token.only(option, false);
-  for (const char* note : {"normalized", "special", "id"})
-    token.ignore(note);  // normalized would matter to a tokenizer that keeps upper case
-  const std::string text = token.text("content", "");
-  token.finish();
-  if (text.empty()) token.refuse("content", "is empty");
-  return text;
+std::string_view next_part(std::string_view& line) {
+  line.remove_prefix(std::min(line.find_first_not_of(white_space), line.size()));
+  const std::string_view part = line.substr(0, line.find_first_of(white_space));
+  line.remove_prefix(part.size());
+  return part;
+}
+
+/// merges.txt: a line of heading, then one "LEFT RIGHT" a line, the most frequent first.
+Merges read_merges(const fs::path& file) {
+  const std::string content = io::read_file(file, uint64_t{64} << 20);
+  std::string_view rest = content;
+  rest.remove_prefix(std::min(rest.find_first_not_of(white_space), rest.size()));
+  rest = rest.substr(0, rest.find_last_not_of(white_space) + 1);
+  next_line(rest);  // "#version: 0.2"
+  Merges merges;
+  while (merges.size() < max_merges && !rest.empty()) {
+    std::string_view line = next_line(rest);
+    const std::string left(next_part(line)), right(next_part(line));
+    if (right.empty() || !next_part(line).empty())
+      throw core::DataError("{}: line {} is not \"LEFT RIGHT\"", file.string(), merges.size() + 2);
+    merges.emplace_back(left, right);
+  }
+  return merges;
+}
+
+/// A token is a string or an object (transformers' AddedToken). The options that would move the text around it are not supported.
+AddedToken token_of(const json::value& value, const std::string& where) {
+  if (value.is_string()) return {std::string(value.get_string())};
+  ConfigReader reader(io::as_object(value, where), where);
+  for (const char* option : {"lstrip", "rstrip", "single_word"}) reader.only(option, false);
+  for (const char* note : {"special", "id"}) reader.ignore(note);
+  const AddedToken token{reader.text("content", ""), reader.boolean("normalized", false)};
+  reader.finish();
+  if (token.text.empty()) reader.refuse("content", "is empty");
+  return token;
+}
+
+AddedToken token_of(const json::value& value, const std::string& where, int64_t id) {
+  AddedToken token = token_of(value, where);
+  token.id = id;
+  return token;
+}
+
+void read_others(ConfigReader& reader, const char* name, TokenizerFiles& files) {
+  reader.ignore(name);
+  if (!reader.has(name)) return;
+  for (const json::value& token : io::json_array(reader.fields(), name, reader.where()))
+    files.others.push_back(token_of(token, fmt::format("{}: \"{}\"", reader.where(), name)));
 }
 
 /// Overwrites the special tokens that this file names.
 void read_special_tokens(ConfigReader& reader, TokenizerFiles& files) {
-  const std::pair<const char*, std::string*> parts[] = {
+  const std::pair<const char*, AddedToken*> parts[] = {
       {"bos_token", &files.start}, {"eos_token", &files.end}, {"unk_token", &files.unknown}, {"pad_token", &files.pad}};
   const auto where = [&](const char* name) { return fmt::format("{}: \"{}\"", reader.where(), name); };
   for (const auto& [name, token] : parts) {
     reader.ignore(name);
-    if (reader.has(name)) *token = token_text(reader.fields().at(name), where(name));
+    if (reader.has(name)) *token = token_of(reader.fields().at(name), where(name));
   }
   for (const char* name : {"sep_token", "cls_token", "mask_token"}) {
     reader.ignore(name);
-    if (reader.has(name)) files.others.push_back(token_text(reader.fields().at(name), where(name)));
+    if (reader.has(name)) files.others.push_back(token_of(reader.fields().at(name), where(name)));
   }
-  const char* const more = "additional_special_tokens";
-  reader.ignore(more);
-  if (!reader.has(more)) return;
-  for (const json::value& token : io::json_array(reader.fields(), more, reader.where()))
-    files.others.push_back(token_text(token, where(more)));
+  read_others(reader, "additional_special_tokens", files);
+  // A list in transformers 5; in 4 an object with a name for each, of which CLIP's has none.
+  const char* const extra = "extra_special_tokens";
+  if (reader.has(extra) && reader.fields().at(extra).is_array())
+    read_others(reader, extra, files);
+  else
+    reader.only(extra, json::object());
 }
 
 void read_length(ConfigReader& reader, TokenizerFiles& files) {
@@ -81,32 +112,37 @@ void read_added_decoder(const json::value& value, const std::string& where, Toke
     const std::string key(item.key());
     if (std::from_chars(key.data(), key.data() + key.size(), id).ptr != key.data() + key.size())
       throw core::DataError("{}: \"{}\" is no id", where, key);
-    files.added.emplace_back(token_text(item.value(), where), id);
+    files.added.push_back(token_of(item.value(), where, id));
   }
 }
 
-/// Returns true if the file lists all added tokens, which makes the older files void.
-bool read_configuration(const fs::path& file, TokenizerFiles& files) {
-  if (!fs::exists(file)) return false;
+struct Configuration {
+  bool lists_added = false;  ///< all added tokens, which makes the older files void
+  bool of_library = false;   ///< the library wrote the folder
+};
+
+Configuration read_configuration(const fs::path& file, TokenizerFiles& files) {
+  if (!fs::exists(file)) return {};
   ConfigReader reader(file);
   read_special_tokens(reader, files);
   read_length(reader, files);
   reader.only("padding_side", "right");
   reader.only("truncation_side", "right");
   reader.only("split_special_tokens", false);
-  reader.only("extra_special_tokens", json::object());
   if (reader.has("tokenizer_class") && reader.text("tokenizer_class", "") != "CLIPTokenizerFast")
     reader.only("tokenizer_class", "CLIPTokenizer");
-  // do_lower_case and add_prefix_space have no effect in the original's CLIPTokenizer either; the others concern decoding or are notes.
+  // do_lower_case and add_prefix_space have no effect in the original's CLIPTokenizer either; the others concern decoding, batches or are notes.
   for (const char* name :
        {"do_lower_case", "add_prefix_space", "errors", "clean_up_tokenization_spaces", "name_or_path", "special_tokens_map_file",
-        "tokenizer_file", "processor_class", "use_fast", "auto_map", "model_input_names", "chat_template", "tokenizer_class"})
+        "tokenizer_file", "processor_class", "use_fast", "auto_map", "model_input_names", "chat_template", "tokenizer_class", "is_local",
+        "local_files_only", "max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "pad_token_type_id"})
     reader.ignore(name);
   const char* const decoder = "added_tokens_decoder";
   reader.ignore(decoder);
   if (reader.has(decoder)) read_added_decoder(reader.fields().at(decoder), fmt::format("{}: \"{}\"", reader.where(), decoder), files);
+  const Configuration found{.lists_added = reader.fields().contains(decoder), .of_library = reader.text("backend", "") == "tokenizers"};
   reader.finish();
-  return reader.fields().contains(decoder);
+  return found;
 }
 
 /// The files of older versions, in the original's order of precedence.
@@ -120,32 +156,61 @@ void read_older_files(const fs::path& folder, TokenizerFiles& files) {
     const json::value content = io::read_json(file);
     const json::object& tokens = io::as_object(content, file.string());
     for (const auto& item : tokens)
-      files.added.emplace_back(item.key(), io::json_int(tokens, std::string(item.key()).c_str(), file.string()));
-  }
-  if (const fs::path file = folder / "tokenizer.json"; fs::exists(file)) {
-    const json::value content = io::read_json(file);
-    const std::string where = file.string() + ": added_tokens";
-    for (const json::value& token : io::json_array(io::as_object(content, file.string()), "added_tokens", file.string()))
-      files.added.emplace_back(token_text(token, where), io::json_int(io::as_object(token, where), "id", where));
+      files.added.push_back({std::string(item.key()), /*normalized=*/true, io::json_int(tokens, std::string(item.key()).c_str(), file.string())});
   }
 }
 
-void check_added(const TokenizerFiles& files, const std::string& where) {
-  for (const auto& [token, id] : files.added) {
-    const auto known = files.vocabulary.find(token);
-    if (id < 0 || id >= max_ids || (known != files.vocabulary.end() && known->second != id))
-      throw core::DataError("{}: the added token \"{}\" has id {}{}", where, token, id,
-                            known == files.vocabulary.end() ? "" : fmt::format(", vocab.json gives it {}", known->second));
+/// Gives the vocabulary the added tokens that have ids.
+void join_added(TokenizerFiles& files, const std::string& where) {
+  for (const AddedToken& token : files.added) {
+    if (token.id < 0 || token.id >= max_ids) throw core::DataError("{}: the added token \"{}\" has id {}", where, token.text, token.id);
+    const auto known = files.vocabulary.emplace(token.text, token.id).first;
+    if (known->second != token.id)
+      throw core::DataError("{}: the added token \"{}\" has id {}; elsewhere in this folder it has {}", where, token.text, token.id, known->second);
   }
 }
 
 }  // namespace
 
+std::unordered_map<std::string, int64_t> read_vocabulary(const json::object& ids, const std::string& where) {
+  std::unordered_map<std::string, int64_t> vocabulary;
+  std::vector<bool> taken(ids.size());
+  for (const auto& item : ids) {
+    const int64_t* id = item.value().if_int64();
+    if (!id || *id < 0 || *id >= int64_t(taken.size()) || taken[size_t(*id)])
+      throw core::DataError("{}: \"{}\": the ids are not 0 to {}, each once", where, std::string(item.key()), int64_t(taken.size()) - 1);
+    taken[size_t(*id)] = true;
+    vocabulary.emplace(item.key(), *id);
+  }
+  if (vocabulary.empty()) throw core::DataError("{}: holds no tokens", where);
+  return vocabulary;
+}
+
+void read_added_tokens(const json::object& tokenizer, const std::string& where, TokenizerFiles& files) {
+  const std::string place = where + ": added_tokens";
+  for (const json::value& token : io::json_array(tokenizer, "added_tokens", where))
+    files.added.push_back(token_of(token, place, io::json_int(io::as_object(token, place), "id", place)));
+}
+
 TokenizerFiles read_tokenizer_files(const fs::path& folder) {
   TokenizerFiles files;
-  files.vocabulary = read_vocabulary(folder / "vocab.json");
-  if (!read_configuration(folder / "tokenizer_config.json", files)) read_older_files(folder, files);
-  check_added(files, folder.string());
+  const Configuration configuration = read_configuration(folder / "tokenizer_config.json", files);
+  if (!configuration.lists_added) read_older_files(folder, files);
+  const fs::path one = folder / "tokenizer.json", vocabulary = folder / "vocab.json";
+  if (fs::exists(one) && (configuration.of_library || !fs::exists(vocabulary))) {
+    read_tokenizer_json(one, files);
+  } else {
+    if (!fs::exists(vocabulary))
+      throw core::DataError("{}: is not there, and tokenizer.json is not either. Download the tokenizer's folder again", vocabulary.string());
+    const json::value content = io::read_json(vocabulary);
+    files.vocabulary = read_vocabulary(io::as_object(content, vocabulary.string()), vocabulary.string());
+    files.merges = read_merges(folder / "merges.txt");
+    if (fs::exists(one) && !configuration.lists_added) {
+      const json::value added = io::read_json(one);
+      read_added_tokens(io::as_object(added, one.string()), one.string(), files);
+    }
+  }
+  join_added(files, folder.string());
   return files;
 }
 

@@ -12,7 +12,13 @@ namespace {
 namespace fs = std::filesystem;
 
 at::Tensor tokens_of(const fs::path& tokenizer, const std::vector<std::string>& prompts) {
-  const at::Tensor tokens = diffusion::Tokenizer(tokenizer).encode({prompts[0], prompts[1], ""});
+  const diffusion::Tokenizer encoder(tokenizer);
+  for (const std::string& prompt : prompts) {
+    const std::string cut = encoder.cut_from(prompt);
+    if (!cut.empty() && core::log_rank() == 0)
+      core::warn("fit.diffusion.prompts: there is no room for all of \"{}\": the model does not see its end, \"{}\"", prompt, cut);
+  }
+  const at::Tensor tokens = encoder.encode({prompts[0], prompts[1], ""});
   if (tokens[0].equal(tokens[1]))
     throw core::UsageError("fit.diffusion.prompts: \"{}\" and \"{}\" are the same {} tokens. Choose prompts that differ earlier", prompts[0], prompts[1],
                            tokens.size(1));

@@ -20,6 +20,7 @@ DdibTranslator::DdibTranslator(const TranslateConfig& config, const std::string&
   if (model().condition_channels() != 0)
     throw core::UsageError("{}: its network takes an image beside the noise, which ddib has none for. Use the translator instruct or structure",
                            config.diffusion.checkpoint);
+  say_cut(source_prompt_, cut_from(source_prompt_));
 }
 
 at::Tensor DdibTranslator::paint(const at::Tensor& images, std::span<const Request> requests) {
@@ -30,10 +31,12 @@ at::Tensor DdibTranslator::paint(const at::Tensor& images, std::span<const Reque
 }
 
 std::map<std::string, std::string> DdibTranslator::own_settings() const {
-  return {{"depth", fmt::format("{}", config().ddib.depth)},
-          {"source_guidance", fmt::format("{}", config().ddib.source_guidance)},
-          {"guidance", fmt::format("{}", config().ddib.guidance)},
-          {"source_prompt", source_prompt_}};
+  std::map<std::string, std::string> settings{{"depth", fmt::format("{}", config().ddib.depth)},
+                                              {"source_guidance", fmt::format("{}", config().ddib.source_guidance)},
+                                              {"guidance", fmt::format("{}", config().ddib.guidance)},
+                                              {"source_prompt", source_prompt_}};
+  if (const auto cut = cut_from(source_prompt_); !cut.empty()) settings.emplace("source_prompt_cut", cut);
+  return settings;
 }
 
 }  // namespace syncdr::translate

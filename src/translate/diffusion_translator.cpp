@@ -36,6 +36,7 @@ DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Dev
     : config_(config), model_(checkpoint_of(config), precision_of(config.diffusion.precision), device), hash_(model_.hash()) {
   if (config.size % model_.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, model_.factor());
+  say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
   pin_algorithms();
   model_.record_steps(config.diffusion.cuda_graph);
   make_scheduler();  // refuses settings now, not after the first images
@@ -94,6 +95,7 @@ diffusion::PipelineNoise DiffusionTranslator::noise_for(std::span<const Request>
 std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   const DiffusionConfig& diffusion = config_.diffusion;
   auto settings = own_settings();
+  if (const auto cut = cut_from(diffusion.negative_prompt); !cut.empty()) settings.emplace("negative_prompt_cut", cut);
   if (diffusion.cuda_graph) settings.emplace("cuda_graph", "true");
   settings.merge(std::map<std::string, std::string>{{"translator", config_.translator},
                                                     {"model", hash_},

@@ -15,6 +15,7 @@ class DiffusionTranslator : public Translator {
   int64_t batch() const override { return config_.batch; }
   int64_t size() const override { return config_.size; }
   bool is_random() const override { return true; }
+  std::string cut_from(const std::string& text) const override { return model_.cut_from(text); }
   Translated translate(const at::Tensor& images, std::span<const Request> requests) override;
   std::map<std::string, std::string> provenance() const override;
 

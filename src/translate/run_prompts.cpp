@@ -1,6 +1,7 @@
 #include "run_prompts.h"
 
 #include <unordered_map>
+#include <unordered_set>
 
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
@@ -35,7 +36,7 @@ Texts read_lines(const std::string& file) {
   return texts;
 }
 
-RunPrompts prompts_of_images(const std::string& file, const data::ShardList& rows) {
+std::vector<std::string> texts_of_images(const std::string& file, const data::ShardList& rows) {
   const Texts texts = read_lines(file);
   std::vector<std::string> of_rows;
   for (int64_t row = 0; row < rows.rows(); ++row) {
@@ -43,17 +44,34 @@ RunPrompts prompts_of_images(const std::string& file, const data::ShardList& row
     if (found == texts.end()) throw core::DataError("{}: has no line for \"{}\"", file, rows.key(row));
     of_rows.push_back(found->second);
   }
-  return RunPrompts(std::move(of_rows));
+  return of_rows;
 }
 
 }  // namespace
 
+RunPrompts::RunPrompts(std::vector<std::string> texts, const Translator& translator) : texts_(std::move(texts)) {
+  std::unordered_set<std::string_view> seen;
+  for (const std::string& text : texts_) {
+    if (!seen.insert(text).second) continue;
+    const std::string cut = translator.cut_from(text);
+    say_cut(text, cut);
+    if (!cut.empty()) cuts_.push_back(cut);
+  }
+}
+
 std::map<std::string, std::string> RunPrompts::provenance() const {
   if (texts_.empty()) return {};
-  if (texts_.size() == 1) return {{"prompt", texts_[0]}};
+  std::map<std::string, std::string> settings;
+  if (texts_.size() == 1) {
+    settings.emplace("prompt", texts_[0]);
+    if (!cuts_.empty()) settings.emplace("prompt_cut", cuts_[0]);
+    return settings;
+  }
   std::string all;
   for (const std::string& text : texts_) all += text + '\n';
-  return {{"image_prompts", fmt::format("{:016x}", io::hash64(all))}};
+  settings.emplace("image_prompts", fmt::format("{:016x}", io::hash64(all)));
+  if (!cuts_.empty()) settings.emplace("image_prompts_cut", std::to_string(cuts_.size()));
+  return settings;
 }
 
 RunPrompts read_run_prompts(const TranslateConfig& config, const Translator& translator, const std::string& target, const data::ShardList& rows) {
@@ -63,8 +81,8 @@ RunPrompts read_run_prompts(const TranslateConfig& config, const Translator& tra
       throw core::UsageError("translate.image_prompts is set, but the translator \"{}\" takes no text. Leave it empty", config.translator);
     return {};
   }
-  if (!config.image_prompts.empty()) return prompts_of_images(config.image_prompts, rows);
-  return RunPrompts(domain_prompt(config, target, *kind));
+  if (!config.image_prompts.empty()) return {texts_of_images(config.image_prompts, rows), translator};
+  return {{domain_prompt(config, target, *kind)}, translator};
 }
 
 }  // namespace syncdr::translate

@@ -13,16 +13,17 @@ namespace syncdr::translate {
 class RunPrompts {
  public:
   RunPrompts() = default;
-  explicit RunPrompts(std::string text) : texts_{std::move(text)} {}
-  explicit RunPrompts(std::vector<std::string> of_rows) : texts_(std::move(of_rows)) {}
+  /// One text for all rows, or one for each. Says each that the translator cuts, once.
+  RunPrompts(std::vector<std::string> texts, const Translator& translator);
 
   /// Empty: the translator takes no text.
   const std::string& of(int64_t row) const { return texts_.size() == 1 ? texts_[0] : texts_.empty() ? none_ : texts_.at(static_cast<size_t>(row)); }
-  /// The text, or a hash of all texts in the rows' order.
+  /// The text and what is cut from it, or a hash of all texts in the rows' order and how many are cut.
   std::map<std::string, std::string> provenance() const;
 
  private:
   std::vector<std::string> texts_;
+  std::vector<std::string> cuts_;
   std::string none_;
 };
 

@@ -4,6 +4,7 @@
 #include "diffusion_translators.h"
 #include "filter_translator.h"
 #include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
 
 namespace syncdr::translate {
 namespace {
@@ -23,6 +24,11 @@ std::string domain_prompt(const TranslateConfig& config, const std::string& doma
     throw core::UsageError("the translator \"{}\" needs texts: set translate.prompts to a prompt file with a table [{}] (see configs/prompts/)", config.translator,
                            domain);
   return diffusion::read_prompt(config.prompts, domain, kind);
+}
+
+void say_cut(const std::string& text, const std::string& cut) {
+  if (cut.empty() || core::log_rank() != 0) return;
+  core::warn("the model has no room for all of the text \"{}\": it does not see its end, \"{}\". Say the same in fewer words", text, cut);
 }
 
 at::Tensor from_bytes(const at::Tensor& images, c10::Device device) { return images.to(device).to(at::kFloat).div_(127.5).sub_(1); }

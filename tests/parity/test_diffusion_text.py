@@ -1,22 +1,20 @@
-"""CLIP's tokenizer and text encoder against transformers: the same ids, hidden states to 1e-5."""
+"""CLIP's tokenizer and text encoder against both generations of transformers, 4.57 (this Python's) and 5.23: the same ids, hidden states to 1e-5,
+whichever of the two wrote the folder; and what we write, read by both."""
 import collections
 import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
-import sys
 import tempfile
 import unicodedata
 import unittest
 
 import torch
+from generations import next_generation, this_generation
 from safetensors.torch import load_file, save_file
-
-sys.modules["ftfy"] = None  # the original cleans text in another way where ftfy is installed
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E402
-from transformers.models.clip.tokenization_clip import bytes_to_unicode  # noqa: E402
-from transformers.utils import logging  # noqa: E402
+from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
 PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -35,7 +33,15 @@ ODD = [
     "😀", "👩\u200d👩\u200d👧", "🇩🇪", "👍🏽", "❤️", "☃", "½", "²", "Ⅷ", "ⅷ", "①", "٣", "๓", "\u0345", "\u1fbe", "A\u0345",
     "\u0000", "\u0007", "\u001b", "\u007f", "\u0085", "\u00a0", "\u00ad", "\u200b", "\u2028", "\u2029", "\u3000", "\ufeff", "\ufffd",
     "\ue000", "\u0378", "\t", "\n", "\r\n", "\v", "\f", "\x1c", "'s", "'S", "'LL", "'Re", "''", "!", "!!", "a!", "!'s", "<", "|>",
-    START, END, START.upper(), END.title(), "<|ſtartoftext|>", "<|endoftext", "$€", "a_b", "1,000.5", "www.x-y.org/?q=1"]
+    START, END, START.upper(), END.title(), "!" + END.upper() + "!", "a" + START.upper() + "!!", "<|ſtartoftext|>", "<|endoftext", "$€", "a_b",
+    "1,000.5", "www.x-y.org/?q=1"]
+
+
+GENERATIONS = {"4.57": this_generation, "5.23": next_generation}
+
+
+def original(generation, function, **arguments):
+    return GENERATIONS[generation]("originals_text", function, **arguments)
 
 
 def trained_merges(count):
@@ -91,11 +97,11 @@ def random_texts(count):
     return texts
 
 
-def all_characters():
-    """Every character of Unicode 3.2 but the long lists of ideographs and Hangul, sixteen to a text."""
-    codes = [*range(0x3400), *range(0xF900, 0x20000), *range(0xE0000, 0xF0000)]
-    kept = [chr(code) for code in codes if unicodedata.ucd_3_2_0.category(chr(code)) != "Cn"]
-    return ["x".join(f"{c} {c}{c}" for c in kept[i:i + 16]) for i in range(0, len(kept), 16)]
+def between_letters():
+    """Every code point that this Python's Unicode assigns, each between two letters, 64 to a text."""
+    codes = [*range(0xD800), *range(0xE000, 0x110000)]  # all but surrogates
+    kept = [chr(code) for code in codes if unicodedata.category(chr(code)) != "Cn"]
+    return [" ".join(f"a{c}b" for c in kept[i:i + 64]) for i in range(0, len(kept), 64)]
 
 
 class Folder(unittest.TestCase):
@@ -103,7 +109,6 @@ class Folder(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix="syncdr-parity-")
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
-        logging.set_verbosity_error()
 
     def probe(self, what, tensors, folder, **more):
         source, result = self.folder / "in.safetensors", self.folder / "out.safetensors"
@@ -112,87 +117,158 @@ class Folder(unittest.TestCase):
         subprocess.run([PROBE, what, "--model", folder, "--in", source, "--out", result, "--config", config], check=True, timeout=120)
         return load_file(result)
 
+    def written(self):
+        """A checkpoint that we write."""
+        given = {"sample": torch.zeros(1, 8, 8, 8), "times": torch.tensor([0]), "ids": torch.zeros(1, 32, dtype=torch.int64),
+                 "latents": torch.zeros(1, 8, 8, 8)}
+        self.probe("write-checkpoint", given, self.folder / "written", pipeline="StableDiffusionPipeline", texts=["a"], condition_channels=0)
+        return self.folder / "written"
+
 
 class Tokenizer(Folder):
     LONG = ["a" * 3000, "the cat " * 2000, "👩\u200d👩\u200d👧" * 500, "Alarm Clock 😀" * 1000, "é" * 700]
     TEXTS = ODD + WORDS + random_texts(400) + ["", " "] + LONG
+    PSEUDO_TEXTS = ["a photo of <emoji-style>", "<Toy><Toy> <toy>", "my<Toy>s", "<emoji-style-2> and <emoji-style>-2", "sksword SKS sks", "a<Toy",
+                    "<EMOJI-STYLE>!", "<TOY>"] + TEXTS[:50]
+    PSEUDO_WORDS = ["<emoji-style>", "<Toy>", "<emoji-style-2>", "sks"]
 
-    def compare(self, tokenizer, folder, texts=TEXTS, add=()):
+    def setUp(self):
+        super().setUp()
+        self.older = self.folder / "older"
+        self.older.mkdir()
+        write_vocabulary(self.older)
+
+    def configure(self, **fields):
+        """tokenizer_config.json of the older files."""
+        (self.older / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 77, **fields}))
+
+    def compare(self, generation, folder, texts=TEXTS, add=(), **more):
+        """The ids of an original that reads the folder, and ours."""
+        theirs = original(generation, "tokenize", folder=folder, texts=texts, add=list(add), **more)
         encoded = [text.encode() for text in texts]
         data = torch.frombuffer(bytearray(b"".join(encoded)), dtype=torch.uint8)
         ends = torch.tensor([len(text) for text in encoded]).cumsum(0)
         ours = self.probe("tokenize", {"bytes": data, "ends": ends}, folder, add=list(add))
-        if add:
-            self.assertEqual(tokenizer.add_tokens(list(add)), len(add))
-            self.assertEqual(ours["added"].tolist(), tokenizer.convert_tokens_to_ids(list(add)))
-        start = 0
-        for text, end in zip(texts, ours["whole_ends"].tolist()):
-            theirs = tokenizer(text, add_special_tokens=False)["input_ids"]
-            mine = ours["whole"][start:end].tolist()
-            self.assertEqual(tokenizer.convert_ids_to_tokens(mine), tokenizer.convert_ids_to_tokens(theirs), repr(text[:200]))
-            self.assertEqual(mine, theirs)
+        whole, start, different = ours["whole"].tolist(), 0, []
+        for text, end, ids in zip(texts, ours["whole_ends"].tolist(), theirs["whole"]):
+            if whole[start:end] != ids:
+                different.append((text[:200], whole[start:end][:100], ids[:100]))
             start = end
-        frame = {"padding": "max_length", "max_length": tokenizer.model_max_length, "truncation": True, "return_tensors": "pt"}
-        theirs = tokenizer(texts, **frame)["input_ids"]
-        self.assertTrue(torch.equal(ours["encoded"], theirs))
-        print(f"ok   tokenize: the ids of {len(texts)} texts, {len(ours['whole'])} in all")
+        self.assertEqual(different[:5], [], f"{len(different)} of {len(texts)} texts differ")
+        self.assertEqual(ours["encoded"].tolist(), theirs["encoded"])
+        self.assertEqual(ours["added"].tolist(), theirs["added"])
+        print(f"ok   tokenize, {generation}: the ids of {len(texts)} texts, {len(whole)} in all")
 
-    def test_as_transformers_saves_it(self):
-        write_vocabulary(self.folder)
-        saved = self.folder / "tokenizer"
-        CLIPTokenizer(self.folder / "vocab.json", self.folder / "merges.txt", model_max_length=77).save_pretrained(saved)
+    def compare_saved(self, generation, texts=TEXTS, **more):
+        """An original reads the older files and saves what it read; the ids of what it saved. Returns that folder."""
+        saved = self.folder / f"saved{len(os.listdir(self.folder))}"
+        self.compare(generation, saved, texts, source=self.older, **more)
+        return saved
+
+    # Folders with vocab.json: what transformers 4's CLIPTokenizer, which is in Python, makes of them.
+
+    def test_as_transformers_4_saves_it(self):
+        self.configure()
         self.assertGreaterEqual(len(self.TEXTS), 500)
-        self.compare(CLIPTokenizer.from_pretrained(saved), saved)
+        self.compare_saved("4.57")
 
-    def test_every_character(self):
-        write_vocabulary(self.folder)
-        (self.folder / "tokenizer_config.json").write_text('{"model_max_length": 77}')
-        self.compare(CLIPTokenizer.from_pretrained(self.folder), self.folder, all_characters())
+    def test_every_character_of_older_files(self):
+        self.configure()
+        self.compare("4.57", self.older, between_letters())
 
     def test_older_files_with_the_padding_of_stable_diffusion_2(self):
-        write_vocabulary(self.folder)
+        self.put_stable_diffusion_2()
+        self.compare("4.57", self.older)
+
+    def put_stable_diffusion_2(self):
         options = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
         parts = {name: {"content": content, **options} for name, content in (("bos_token", START), ("eos_token", END), ("unk_token", END))}
-        (self.folder / "tokenizer_config.json").write_text(json.dumps({
-            **{name: {"__type": "AddedToken", **part} for name, part in parts.items()}, "pad_token": END,
-            "add_prefix_space": False, "do_lower_case": True, "errors": "replace", "model_max_length": 77, "name_or_path": "x",
-            "special_tokens_map_file": "./special_tokens_map.json", "tokenizer_class": "CLIPTokenizer"}))
-        (self.folder / "special_tokens_map.json").write_text(json.dumps({**parts, "pad_token": "!"}))
-        tokenizer = CLIPTokenizer.from_pretrained(self.folder)
-        self.assertEqual(tokenizer.pad_token_id, 0)
-        self.compare(tokenizer, self.folder)
+        self.configure(**{name: {"__type": "AddedToken", **part} for name, part in parts.items()}, pad_token=END, add_prefix_space=False,
+                       do_lower_case=True, errors="replace", name_or_path="x", special_tokens_map_file="./special_tokens_map.json",
+                       tokenizer_class="CLIPTokenizer")
+        (self.older / "special_tokens_map.json").write_text(json.dumps({**parts, "pad_token": "!"}))
 
     def test_pseudo_words(self):
-        texts = ["a photo of <emoji-style>", "<Toy><Toy> <toy>", "my<Toy>s", "<emoji-style-2> and <emoji-style>-2", "sksword SKS sks"]
-        texts += ["a<Toy"] + self.TEXTS[:50]
-        write_vocabulary(self.folder)
-        saved = self.folder / "tokenizer"
-        tokenizer = CLIPTokenizer(self.folder / "vocab.json", self.folder / "merges.txt", model_max_length=20)
-        tokenizer.save_pretrained(saved)
-        words = ["<emoji-style>", "<Toy>", "<emoji-style-2>", "sks"]
-        self.compare(tokenizer, saved, texts, words)
-        tokenizer.save_pretrained(saved)
-        self.compare(CLIPTokenizer.from_pretrained(saved), saved, texts)
+        self.configure(model_max_length=20)
+        self.compare("4.57", self.older, self.PSEUDO_TEXTS, self.PSEUDO_WORDS)
+        self.compare_saved("4.57", self.PSEUDO_TEXTS, added_before=self.PSEUDO_WORDS)
+
+    # Folders with tokenizer.json alone: what the tokenizers library makes of them.
+
+    def test_as_transformers_5_saves_it(self):
+        self.configure()
+        saved = self.compare_saved("5.23")
+        self.assertEqual(sorted(os.listdir(saved)), ["tokenizer.json", "tokenizer_config.json"])
+
+    def test_every_character_of_tokenizer_json(self):
+        self.configure()
+        self.compare_saved("5.23", between_letters())
+
+    def test_transformers_5_with_special_tokens_that_are_normalized(self):
+        self.configure()
+        shutil.copytree(self.compare_saved("4.57", ["a"]), self.older, dirs_exist_ok=True)
+        self.assertIn('"normalized": true', (self.older / "tokenizer_config.json").read_text())
+        self.compare_saved("5.23")
+
+    def test_transformers_5_with_the_padding_of_stable_diffusion_2(self):
+        self.put_stable_diffusion_2()
+        self.compare_saved("5.23")
+
+    def test_pseudo_words_of_transformers_5(self):
+        self.configure(model_max_length=20)
+        self.compare_saved("5.23", self.PSEUDO_TEXTS, add=self.PSEUDO_WORDS)
+        self.compare_saved("5.23", self.PSEUDO_TEXTS, added_before=self.PSEUDO_WORDS)
+
+    def test_transformers_5_saved_over_older_files(self):
+        self.configure()
+        shutil.copytree(self.compare_saved("4.57", ["a"]), self.older, dirs_exist_ok=True)
+        shutil.copytree(self.compare_saved("5.23", ["a"]), self.older, dirs_exist_ok=True)
+        self.assertTrue((self.older / "vocab.json").exists())
+        self.compare("5.23", self.older)
+
+    def test_the_fast_class_of_transformers_4(self):
+        self.configure()
+        saved = self.folder / "saved"
+        original("4.57", "tokenize", folder=saved, source=self.older, texts=["a"], cls="CLIPTokenizerFast")
+        self.compare("4.57", saved)  # the folder has vocab.json too, which CLIPTokenizer reads
+        for name in ("vocab.json", "merges.txt"):
+            (saved / name).unlink()
+        self.compare("4.57", saved, cls="CLIPTokenizerFast")
+        for path in saved.iterdir():  # now start and end in upper case are words for the pattern, which is not transformers 5's
+            path.write_text(path.read_text().replace('"normalized": true', '"normalized": false'))
+        self.compare("4.57", saved, cls="CLIPTokenizerFast")
+
+    def test_what_we_write_is_read_by_both(self):
+        folder = self.written() / "tokenizer"
+        self.compare("4.57", folder)
+        self.compare("5.23", folder, ["A photo of it's 42!", "naïve"])  # other alphabets: transformers 5 has no longer the rules of these files
+        self.compare("5.23", self.folder / "again", source=folder)
 
 
 class TextEncoder(Folder):
-    def compare(self, length, cast=torch.float32, saving={}, edit=lambda folder: None, **config):
-        torch.manual_seed(length)
-        model = CLIPTextModel(CLIPTextConfig(vocab_size=99, **config)).eval()
-        for name, parameter in model.named_parameters():
-            mean = 1.0 if "norm" in name and "weight" in name else 0.0
-            parameter.data = torch.randn_like(parameter) * (0.1 if parameter.dim() == 1 else 0.3) + mean
-        model.to(cast).save_pretrained(self.folder / "text_encoder", **saving)
+    def close(self, what, ids, theirs):
         index = {"_class_name": "StableDiffusionPipeline", "text_encoder": ["transformers", "CLIPTextModel"]}
         (self.folder / "model_index.json").write_text(json.dumps(index))
-        edit(self.folder / "text_encoder")
-        ids = torch.randint(0, 99, (3, length))
-        with torch.no_grad():
-            theirs = model.float()(ids).last_hidden_state
-        ours = self.probe("text", {"ids": ids}, self.folder)["hidden"]
+        ours = self.probe("text", {"ids": torch.tensor(ids)}, self.folder)["hidden"]
         error = float((ours - theirs).norm() / theirs.norm())
-        print(f"{'ok  ' if error <= 1e-5 else 'FAIL'} text {config}: {error:.1e} (at most 1e-5)")
+        print(f"{'ok  ' if error <= 1e-5 else 'FAIL'} text, {what}: {error:.1e} (at most 1e-5)")
         self.assertLessEqual(error, 1e-5)
+
+    def encoded_by(self, generation, ids, save=None):
+        result = self.folder / "theirs.safetensors"
+        original(generation, "encode", folder=self.folder / "text_encoder", ids=ids, result=result, save=save)
+        return load_file(result)["hidden"]
+
+    def compare(self, length, edit=lambda folder: None, dtype="float32", saving={}, **config):
+        torch.manual_seed(length)
+        ids = torch.randint(0, 99, (3, length)).tolist()
+        for generation in GENERATIONS:
+            shutil.rmtree(self.folder / "text_encoder", ignore_errors=True)
+            result = self.folder / "theirs.safetensors"
+            original(generation, "make_text_encoder", folder=self.folder / "text_encoder", config={"vocab_size": 99, **config}, seed=length, ids=ids,
+                     result=result, dtype=dtype, **saving)
+            edit(self.folder / "text_encoder")
+            self.close(f"{generation}, {config}", ids, load_file(result)["hidden"])
 
     def test_as_in_stable_diffusion_1(self):
         self.compare(77, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, eos_token_id=2)
@@ -209,13 +285,31 @@ class TextEncoder(Folder):
         def add_buffer(folder):
             index = json.loads((folder / "model.safetensors.index.json").read_text())
             self.assertGreater(len(set(index["weight_map"].values())), 1)
-            name = "text_model.embeddings.position_ids"
+            prefix = "" if "final_layer_norm.bias" in index["weight_map"] else "text_model."
+            name = prefix + "embeddings.position_ids"
             index["weight_map"][name] = "model-with-buffer.safetensors"
             save_file({name: torch.arange(77)[None]}, folder / "model-with-buffer.safetensors")
             (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
-        self.compare(30, cast=torch.float16, saving={"max_shard_size": "20KB"}, edit=add_buffer, hidden_size=32, intermediate_size=64,
+        self.compare(30, edit=add_buffer, dtype="float16", saving={"max_shard_size": "20KB"}, hidden_size=32, intermediate_size=64,
                      num_hidden_layers=2, num_attention_heads=2)
+
+    def test_an_older_one_that_transformers_5_saves_again(self):
+        folder = self.folder / "text_encoder"
+        config = {"vocab_size": 99, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        ids = torch.randint(0, 99, (2, 20)).tolist()
+        original("4.57", "make_text_encoder", folder=folder, config=config, seed=1, ids=ids, result=self.folder / "unused")
+        theirs = self.encoded_by("5.23", ids, save=self.folder / "again")
+        self.assertTrue(all(name.startswith("text_model.") for name in load_file(self.folder / "again" / "model.safetensors")))
+        shutil.rmtree(folder)
+        (self.folder / "again").rename(folder)
+        self.close("4.57, saved again by 5.23", ids, theirs)
+
+    def test_what_we_write_is_read_by_both(self):
+        (self.written() / "text_encoder").rename(self.folder / "text_encoder")
+        ids = torch.randint(0, 514, (2, 32)).tolist()
+        for generation in GENERATIONS:
+            self.close(f"ours, read by {generation}", ids, self.encoded_by(generation, ids))
 
 
 if __name__ == "__main__":

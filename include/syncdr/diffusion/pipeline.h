@@ -22,6 +22,8 @@ class StableDiffusion {
 
   /// [N, L, D] in the networks' dtype: tokenized, cut to the tokenizer's length, encoded. Keys and values of the UNet are prepared.
   TextContext encode_text(const std::vector<std::string>& texts);
+  /// The end of a text that encode_text() has no room for; empty: there is room for all.
+  std::string cut_from(const std::string& text) const;
   /// Scaled latents, sampled with noise [B, C, h, w], or the mode where it is undefined.
   at::Tensor encode_image(const at::Tensor& images, const at::Tensor& noise = {});
   /// Scaled latents -> images, not cut to [-1, 1].

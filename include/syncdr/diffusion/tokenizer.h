@@ -4,22 +4,29 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace syncdr::diffusion {
 
 class BytePairs;
 
-/// CLIP's tokenizer (Radford et al., ICML 2021), with the ids of transformers' CLIPTokenizer where ftfy is not installed: text is cleaned,
-/// lower-cased and split into words, words into bytes, and bytes are merged to symbols of the vocabulary. Special and added tokens are cut
-/// out of the raw text first and never split; where several fit, the leftmost and of those the longest counts.
+enum class WordRules;
+
+/// CLIP's tokenizer (Radford et al., ICML 2021), with the ids of transformers: text is cleaned, lower-cased and split into words, words into bytes, and
+/// bytes are merged to symbols of the vocabulary. Special and added tokens are cut out first and never split; where several fit, the leftmost and of those
+/// the longest counts. Of a folder with vocab.json the rules are those of transformers 4's CLIPTokenizer where ftfy is not installed; of one with
+/// tokenizer.json alone, or saved by transformers 5, they are those of the library tokenizers, which differ in characters that are not Latin
+/// (clip_words.h) and seek added tokens in cleaned text.
 class Tokenizer {
  public:
-  /// folder: vocab.json and merges.txt; tokenizer_config.json, special_tokens_map.json, added_tokens.json and tokenizer.json where they are
-  /// there. Throws DataError naming file and field: a file is missing or broken, ids that are not 0 to N-1, an option that would change ids
+  /// folder: vocab.json and merges.txt, or tokenizer.json; tokenizer_config.json, special_tokens_map.json and added_tokens.json where they are there.
+  /// Throws DataError naming file and field: a file is missing or broken, ids that are not 0 to N-1, an option or a kind of rules that would change ids
   /// and is not supported.
   explicit Tokenizer(const std::filesystem::path& folder);
 
@@ -27,9 +34,11 @@ class Tokenizer {
   std::vector<int64_t> ids(const std::string& text) const;
   /// The text encoder's input, [texts, length()] int64: start, at most length() - 2 ids, end, padding.
   at::Tensor encode(const std::vector<std::string>& texts) const;
+  /// The end of a text that encode() has no room for, as its tokens spell it; empty: there is room for all.
+  std::string cut_from(const std::string& text) const;
 
   /// A token of its own for a pseudo-word ("<emoji-style>"); returns its id, the first free one, for which the text encoder needs a row.
-  /// Throws UsageError if it is empty or already a token.
+  /// Throws UsageError if it is empty, already a token, or sought in cleaned text and the same as another one there.
   int64_t add_token(const std::string& token);
   /// The id of a token as the vocabulary spells it ("cat</w>"). Throws UsageError if there is none.
   int64_t id_of(const std::string& token) const;
@@ -41,11 +50,15 @@ class Tokenizer {
   int64_t pad() const { return pad_; }  ///< the end token in Stable Diffusion 1, "!" in 2
 
  private:
-  std::string_view added_at(std::string_view text) const;
-  void append_words(std::vector<int64_t>& ids, std::string_view text) const;
+  bool seek(const std::string& token, bool normalized);
+  void append_words(std::vector<int64_t>& ids, std::string_view cleaned) const;
+  std::string spelled(std::span<const int64_t> ids) const;
 
-  std::unordered_map<std::string, int64_t> ids_;  // vocabulary and added tokens
-  std::vector<std::string> added_;                // cut out of the raw text; the longest first
+  WordRules rules_{};
+  std::unordered_map<std::string, int64_t> ids_;                  // vocabulary and added tokens
+  std::unordered_set<int64_t> added_;                             // special and added tokens
+  std::vector<std::pair<std::string, int64_t>> sought_raw_;       // the added ones that are cut out of the raw text; the longest first
+  std::vector<std::pair<std::string, int64_t>> sought_clean_;     // and out of cleaned text
   std::shared_ptr<const BytePairs> pairs_;
   int64_t length_ = 0, start_ = 0, end_ = 0, pad_ = 0, unknown_ = 0;
 };

@@ -40,6 +40,8 @@ class Translator {
   virtual bool is_random() const = 0;
   /// Which of the target domain's texts its requests carry, if any.
   virtual std::optional<diffusion::PromptKind> prompt_kind() const { return std::nullopt; }
+  /// The end of a text that the model has no room for; empty: there is room for all.
+  virtual std::string cut_from(const std::string& /*text*/) const { return {}; }
   /// images [batch, 3, size, size] uint8 on the CPU, requests [batch].
   virtual Translated translate(const at::Tensor& images, std::span<const Request> requests) = 0;
   /// What made the output: translator, model hash, all settings. Written into every shard; another value never mixes with it in one run.
@@ -48,6 +50,9 @@ class Translator {
 
 /// A domain's text in config.prompts. Throws UsageError if that is not set, DataError naming file, domain and key.
 std::string domain_prompt(const TranslateConfig& config, const std::string& domain, diffusion::PromptKind kind);
+
+/// Says, on rank 0, that the model has no room for the end of a text, if there is one.
+void say_cut(const std::string& text, const std::string& cut);
 
 /// What translators share. [B, 3, H, W] uint8 -> float32 in [-1, 1] on the device.
 at::Tensor from_bytes(const at::Tensor& images, c10::Device device);

@@ -48,6 +48,14 @@ TEST_F(TextEncoderTest, LoadsWithAndWithoutTheBufferOfPositions) {
   }
 }
 
+TEST_F(TextEncoderTest, LoadsTheLayoutWithoutPrefix) {
+  io::NamedTensors weights;
+  for (const auto& [name, tensor] : nn::state_of(*encoder_)) weights.emplace(name.substr(std::string("text_model.").size()), tensor);
+  weights["embeddings.position_ids"] = at::arange(6).unsqueeze(0);
+  io::write_safetensors(folder_ / "text_encoder/model.safetensors", weights);
+  EXPECT_EQ(nn::state_hash(*load_text_encoder(CheckpointFolder(folder_.path()))), nn::state_hash(*encoder_));
+}
+
 TEST_F(TextEncoderTest, SeesNoLaterPositions) {
   const at::Tensor ids = at::arange(6).unsqueeze(0), all = encoder_->forward(ids);
   EXPECT_EQ(all.sizes(), (std::vector<int64_t>{1, 6, 8}));

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "diffusion/tiny_checkpoint.h"
+#include "run_prompts.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 #include "syncdr/translate/translator.h"
@@ -108,6 +109,31 @@ TEST_F(DiffusionTranslators, SayWhatMadeTheOutput) {
   auto other = config("instruct");
   other.diffusion.scheduler = "EulerAncestralDiscreteScheduler";
   EXPECT_EQ(make(other)->provenance().at("scheduler"), "EulerAncestralDiscreteScheduler");
+}
+
+// The checkpoint's texts have 8 tokens: start, six and end.
+TEST_F(DiffusionTranslators, WhatIsCutFromATextIsSaidOnceAndKept) {
+  auto settings = config("ddib");
+  settings.diffusion.negative_prompt = "b b b b b b a";
+  test::put(folder / "prompts.toml", "[ink]\ndescription = \"a\"\n[colour]\ndescription = \"a a a a a a b a\"\n");
+  testing::internal::CaptureStderr();
+  const auto translator = make(settings);
+  const auto provenance = translator->provenance();
+  const RunPrompts one({"A b a b a b a b"}, *translator), several({"a", "a a a a a a a", "a", "a a a a a a a"}, *translator), fits({"b b a a b b"}, *translator);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(provenance.at("negative_prompt"), "b b b b b b a");
+  EXPECT_EQ(provenance.at("negative_prompt_cut"), "a");
+  EXPECT_EQ(provenance.at("source_prompt_cut"), "b a");
+  EXPECT_EQ(one.provenance(), (std::map<std::string, std::string>{{"prompt", "A b a b a b a b"}, {"prompt_cut", "a b"}}));
+  EXPECT_EQ(several.provenance().at("image_prompts_cut"), "1");
+  EXPECT_EQ(fits.provenance(), (std::map<std::string, std::string>{{"prompt", "b b a a b b"}}));
+  for (const char* text : {"\"b b b b b b a\": it does not see its end, \"a\"", "\"a a a a a a b a\": it does not see its end, \"b a\"",
+                           "\"A b a b a b a b\": it does not see its end, \"a b\"", "\"a a a a a a a\": it does not see its end, \"a\""}) {
+    const auto first = said.find(text);
+    EXPECT_NE(first, std::string::npos) << text << " in\n" << said;
+    EXPECT_EQ(said.find(text, first + 1), std::string::npos) << text << " twice in\n" << said;
+  }
+  EXPECT_EQ(said.find("b b a a b b"), std::string::npos) << said;
 }
 
 TEST_F(DiffusionTranslators, NaNIsToldByImage) {
