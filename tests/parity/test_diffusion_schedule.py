@@ -65,7 +65,8 @@ def relatives(cases):
                 config = {**STABLE, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
                 for more in ({}, {"use_karras_sigmas": True}, {"rescale_betas_zero_snr": True}):
                     if set(more) <= set(takes):
-                        cases.add(relative, {**config, **more}, 10, 1.0 if cls == "DDIMInverseScheduler" else 0.5, swap=cls)
+                        # The inverse has no start in the middle, and PNDM none by its class's defaults.
+                        cases.add(relative, {**config, **more}, 10, 1.0 if cls in ("DDIMInverseScheduler", "PNDMScheduler") else 0.5, swap=cls)
     for cls in PREDICTIONS:
         fields = {"_class_name": "DPMSolverSDEScheduler", **STABLE, "prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 0,
                   "noise_sampler_seed": 3, "use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False, "trained_betas": None}
@@ -148,7 +149,9 @@ def theirs(case, given):
     else:
         scheduler = getattr(diffusers, case["cls"]).from_pretrained(folder)
         if case["name"]:
-            scheduler = getattr(diffusers, case["name"]).from_config(scheduler.config)
+            # The original takes DEIS's algorithm for its own, but only after it has refused it.
+            more = {"algorithm_type": "dpmsolver++"} if (case["cls"], case["name"]) == ("DEISMultistepScheduler", "DPMSolverMultistepScheduler") else {}
+            scheduler = getattr(diffusers, case["name"]).from_config(scheduler.config, **more)
     name = type(scheduler).__name__
     full = getattr(diffusers, name).from_config(scheduler.config)  # before set_timesteps: training
     scheduler.set_timesteps(case["steps"])
