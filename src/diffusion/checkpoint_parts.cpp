@@ -73,7 +73,7 @@ void save_model_index(const fs::path& root, const std::string& pipeline) {
                                              {"feature_extractor", {nullptr, nullptr}},
                                              {"requires_safety_checker", false},
                                              {"safety_checker", {nullptr, nullptr}},
-                                             {"scheduler", part("diffusers", load_scheduler(root / "scheduler")->name().c_str())},
+                                             {"scheduler", part("diffusers", scheduler_class(root / "scheduler").c_str())},
                                              {"text_encoder", part("transformers", "CLIPTextModel")},
                                              {"tokenizer", part("transformers", "CLIPTokenizer")},
                                              {"unet", part("diffusers", "UNet2DConditionModel")},

@@ -76,9 +76,7 @@ struct StableDiffusion::Networks {
 };
 
 StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device)
-    : root_(checkpoint.root()), networks_(std::make_shared<Networks>(checkpoint, dtype, device)), dtype_(dtype), device_(device) {
-  make_scheduler();  // its file is read now rather than after an hour
-}
+    : root_(checkpoint.root()), networks_(std::make_shared<Networks>(checkpoint, dtype, device)), dtype_(dtype), device_(device) {}
 
 TextContext StableDiffusion::encode_text(const std::vector<std::string>& texts) {
   const torch::NoGradGuard no_grad;

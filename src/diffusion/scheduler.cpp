@@ -40,6 +40,7 @@ constexpr const char* family_fields[] = {"algorithm_type",
                                          "sample_max_value",
                                          "set_alpha_to_one",
                                          "set_alpha_to_zero",
+                                         "shift_terminal",
                                          "sigma_data",
                                          "sigma_max",
                                          "sigma_min",
@@ -61,6 +62,16 @@ constexpr const char* family_fields[] = {"algorithm_type",
                                          "use_karras_sigmas",
                                          "use_lu_lambdas",
                                          "variance_type"};
+
+/// Classes of the family that are not here. Their configurations hold a training schedule, of which others can be made.
+constexpr const char* relatives[] = {"DDPMScheduler",
+                                     "DEISMultistepScheduler",
+                                     "DPMSolverSDEScheduler",
+                                     "DPMSolverSinglestepScheduler",
+                                     "HeunDiscreteScheduler",
+                                     "KDPM2AncestralDiscreteScheduler",
+                                     "KDPM2DiscreteScheduler",
+                                     "UniPCMultistepScheduler"};
 
 using Maker = std::unique_ptr<Scheduler> (*)(ConfigReader& config);
 
@@ -88,8 +99,15 @@ std::unique_ptr<Scheduler> make_class(const std::string& name, ConfigReader& con
   throw core::UsageError("no scheduler \"{}\"; there are {}", name, fmt::join(scheduler_names(), ", "));
 }
 
-bool is_known(const std::string& name) {
-  return std::find(scheduler_names().begin(), scheduler_names().end(), name) != scheduler_names().end();
+bool is_one_of(const auto& names, const std::string& name) { return std::find(std::begin(names), std::end(names), name) != std::end(names); }
+
+/// Empty where the configuration names none. Throws DataError if its class has another kind of training schedule than this family.
+std::string class_of(ConfigReader& config) {
+  const std::string name = config.text("_class_name", "");
+  if (!name.empty() && !is_one_of(scheduler_names(), name) && !is_one_of(relatives, name))
+    config.refuse("_class_name", fmt::format("is \"{}\". Samplers are made of configurations of {} and {}", name,
+                                             fmt::join(scheduler_names(), ", "), fmt::join(relatives, ", ")));
+  return name;
 }
 
 /// [2, T] on the CPU: signal and std of every training time.
@@ -120,6 +138,14 @@ const at::Tensor& on_device(at::Tensor& table, const at::Tensor& like) {
 
 constexpr size_t max_config_bytes = 1 << 20;
 
+ConfigReader read_folder(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "scheduler_config.json";
+  // Python's json writes the default of this field so. null stands for the default too.
+  static const std::regex infinite("(\"lambda_min_clipped\"\\s*:\\s*)-Infinity\\b");
+  const boost::json::value fields = io::parse_json(std::regex_replace(io::read_file(file, max_config_bytes), infinite, "$1null"), file.string());
+  return {io::as_object(fields, file.string()), file.string()};
+}
+
 }  // namespace
 
 Scheduler::~Scheduler() = default;
@@ -144,8 +170,11 @@ int64_t Scheduler::start_index(double strength) const {
   if (!(strength > 0 && strength <= 1)) throw core::UsageError("strength = {} is not above 0 to 1", strength);
   const int64_t start = steps_ - std::min(int64_t(double(steps_) * strength), steps_);
   if (start >= int64_t(timesteps_.size())) throw core::UsageError("strength = {} of {} steps leaves no step", strength, steps_);
+  if (start > 0) check_late_start(start);
   return start;
 }
+
+void Scheduler::check_late_start(int64_t) const {}
 
 at::Tensor Scheduler::scale_model_input(const at::Tensor& sample, int64_t) const { return sample; }
 
@@ -182,12 +211,17 @@ Scheduler::Level Scheduler::level_of_time(int64_t time) const {
 }
 
 std::unique_ptr<Scheduler> make_scheduler(ConfigReader& config, const SamplerOptions& options) {
-  const std::string name = config.text("_class_name", "");
-  if (!is_known(name)) config.refuse("_class_name", fmt::format("is \"{}\", not one of {}", name, fmt::join(scheduler_names(), ", ")));
+  const std::string name = class_of(config);
+  if (!is_one_of(scheduler_names(), name))
+    config.refuse("_class_name", fmt::format("is {}. Another sampler can be made of this configuration: set "
+                                             "translate.diffusion.scheduler=DDIMScheduler, or one of {}",
+                                             name.empty() ? "missing" : fmt::format("\"{}\", which is not here", name),
+                                             fmt::join(sampler_names(), ", ")));
   return make_scheduler(name, config, options);
 }
 
 std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader& config, const SamplerOptions& options) {
+  class_of(config);
   std::unique_ptr<Scheduler> scheduler = make_class(name, config, options);
   for (const char* field : family_fields) config.ignore(field);
   config.finish();
@@ -195,18 +229,25 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader&
 }
 
 std::unique_ptr<Scheduler> load_scheduler(const std::filesystem::path& folder, const std::string& name, const SamplerOptions& options) {
-  const std::filesystem::path file = folder / "scheduler_config.json";
-  // Python's json writes the default of this field so. null stands for the default too.
-  static const std::regex infinite("(\"lambda_min_clipped\"\\s*:\\s*)-Infinity\\b");
-  const boost::json::value fields = io::parse_json(std::regex_replace(io::read_file(file, max_config_bytes), infinite, "$1null"), file.string());
-  ConfigReader config(io::as_object(fields, file.string()), file.string());
+  ConfigReader config = read_folder(folder);
   return name.empty() ? make_scheduler(config, options) : make_scheduler(name, config, options);
 }
+
+std::string scheduler_class(const std::filesystem::path& folder) { return read_folder(folder).text("_class_name", ""); }
 
 const std::vector<std::string>& scheduler_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all{"DDIMScheduler"};
     for (const Entry& entry : makers_without_eta()) all.push_back(entry.name);
+    return all;
+  }();
+  return names;
+}
+
+const std::vector<std::string>& sampler_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = scheduler_names();
+    std::erase(all, "DDIMInverseScheduler");
     return all;
   }();
   return names;

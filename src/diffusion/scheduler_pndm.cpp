@@ -55,6 +55,13 @@ class Pndm : public Scheduler {
     return calls;
   }
 
+  void check_late_start(int64_t start) const override {
+    if (!runge_kutta_) return;
+    throw core::UsageError("{}: with \"skip_prk_steps\": false, its class's default, it cannot begin at call {} of {}: the Runge-Kutta calls are of other "
+                           "times then. Take all steps (strength 1), set \"skip_prk_steps\": true in the checkpoint's scheduler_config.json, or set "
+                           "translate.diffusion.scheduler=DDIMScheduler, or one of {}", name(), start, timesteps().size(), fmt::join(sampler_names(), ", "));
+  }
+
   at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor&) override {
     // What a call does depends on how many there were, not on i: image to image begins in the middle.
     const bool in_runge_kutta = runge_kutta_ && calls_ < runge_kutta_calls;

@@ -16,7 +16,7 @@ TranslateConfig with_ddim(TranslateConfig config) {
 }  // namespace
 
 DdibTranslator::DdibTranslator(const TranslateConfig& config, const std::string& source, c10::Device device)
-    : DiffusionTranslator(with_ddim(config), device), source_prompt_(domain_prompt(config, source, diffusion::PromptKind::description)) {
+    : DiffusionTranslator(with_ddim(config), device, config.ddib.depth), source_prompt_(domain_prompt(config, source, diffusion::PromptKind::description)) {
   if (model().condition_channels() != 0)
     throw core::UsageError("{}: its network takes an image beside the noise, which ddib has none for. Use the translator instruct or structure",
                            config.diffusion.checkpoint);

@@ -3,8 +3,11 @@
 #include <ATen/ops/empty.h>
 #include <torch/version.h>
 
+#include <algorithm>
+
 #include "each_image.h"
 #include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
 #include "syncdr/core/philox.h"
 
 namespace syncdr::translate {
@@ -23,23 +26,43 @@ c10::ScalarType precision_of(const std::string& name) {
   throw core::UsageError("unknown precision \"{}\". Use one of fp32, bf16, fp16.", name);
 }
 
-diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config) {
+std::unique_ptr<diffusion::Scheduler> planned(const DiffusionConfig& config, const std::string& name, double eta) {
+  auto scheduler = diffusion::load_scheduler(std::filesystem::path(config.checkpoint) / "scheduler", name, {.eta = eta});
+  scheduler->set_steps(config.steps);
+  return scheduler;
+}
+
+/// Refuses the sampler's settings, and says where it begins.
+void check_sampler(const DiffusionConfig& config, double share) {
+  const auto& names = diffusion::sampler_names();
+  if (!config.scheduler.empty() && std::find(names.begin(), names.end(), config.scheduler) == names.end())
+    throw core::UsageError("translate.diffusion.scheduler = \"{}\" is not one of {}", config.scheduler, fmt::join(names, ", "));
+  const auto scheduler = planned(config, config.scheduler, config.eta);
+  const auto start = static_cast<size_t>(scheduler->start_index(share));
+  const std::vector<double>& times = scheduler->timesteps();
+  core::info("sampler {}: {} of {} calls of the UNet, the first at timestep {:.6g} ({} spacing)", scheduler->name(), times.size() - start, times.size(),
+             times[start], scheduler->spacing());
+}
+
+/// The checkpoint, its sampler checked: that takes no time, while the networks may take minutes.
+diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double share) {
   if (config.diffusion.checkpoint.empty())
     throw core::DataError("the translator \"{}\" has no model. Train one with `syncdr fit diffusion`, or name a checkpoint folder with "
                           "translate.diffusion.checkpoint", config.translator);
-  return diffusion::CheckpointFolder(config.diffusion.checkpoint, config.diffusion.variant);
+  diffusion::CheckpointFolder checkpoint(config.diffusion.checkpoint, config.diffusion.variant);
+  check_sampler(config.diffusion, share);
+  return checkpoint;
 }
 
 }  // namespace
 
-DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device)
-    : config_(config), model_(checkpoint_of(config), precision_of(config.diffusion.precision), device), hash_(model_.hash()) {
+DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share)
+    : config_(config), model_(checkpoint_of(config, share), precision_of(config.diffusion.precision), device), hash_(model_.hash()) {
   if (config.size % model_.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, model_.factor());
   say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
   pin_algorithms();
   model_.record_steps(config.diffusion.cuda_graph);
-  make_scheduler();  // refuses settings now, not after the first images
 }
 
 Translated DiffusionTranslator::translate(const at::Tensor& images, std::span<const Request> requests) {
@@ -50,9 +73,7 @@ Translated DiffusionTranslator::translate(const at::Tensor& images, std::span<co
 }
 
 std::unique_ptr<diffusion::Scheduler> DiffusionTranslator::make_scheduler(const std::string& name, double eta) const {
-  auto scheduler = model_.make_scheduler(name, {.eta = eta});
-  scheduler->set_steps(config_.diffusion.steps);
-  return scheduler;
+  return planned(config_.diffusion, name, eta);
 }
 
 diffusion::TextContext DiffusionTranslator::encoded(const std::string& text) {

@@ -10,8 +10,9 @@ namespace syncdr::translate {
 /// What the translators share that sample from a diffusion model: the model, texts encoded once, noise by request, provenance.
 class DiffusionTranslator : public Translator {
  public:
-  /// Throws DataError if the checkpoint is missing or does not fit, UsageError on a size that the model cannot take.
-  DiffusionTranslator(const TranslateConfig& config, c10::Device device);
+  /// share: of the sampler's steps that are taken. Throws DataError if the checkpoint is missing or does not fit, UsageError on a size that the model
+  /// cannot take or a sampler that cannot do this.
+  DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share = 1);
   int64_t batch() const override { return config_.batch; }
   int64_t size() const override { return config_.size; }
   bool is_random() const override { return true; }

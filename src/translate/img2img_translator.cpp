@@ -3,11 +3,10 @@
 
 namespace syncdr::translate {
 
-Img2ImgTranslator::Img2ImgTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device) {
+Img2ImgTranslator::Img2ImgTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device, config.img2img.strength) {
   if (model().condition_channels() != 0)
     throw core::UsageError("{}: its network takes an image beside the noise, which img2img has none for. Use the translator instruct or structure",
                            config.diffusion.checkpoint);
-  make_scheduler()->start_index(config.img2img.strength);  // refuses a strength that leaves no step
 }
 
 at::Tensor Img2ImgTranslator::paint(const at::Tensor& images, std::span<const Request> requests) {

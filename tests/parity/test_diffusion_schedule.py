@@ -1,7 +1,11 @@
-"""Schedulers against diffusers: timesteps exactly, whole trajectories of fixed network outputs to 1e-5 at every step, training noise."""
+"""Schedulers against diffusers: timesteps exactly, whole trajectories of fixed network outputs to 1e-5 at every step, training noise. First with the
+Python that this is called with, then with the one that SYNCDR_PYTHON_NEXT names, which has a newer diffusers."""
+import inspect
 import json
+import math
 import os
 import subprocess
+import sys
 import tempfile
 
 import diffusers
@@ -17,6 +21,11 @@ ALL = ["epsilon", "v_prediction", "sample"]
 PREDICTIONS = {"DDIMScheduler": ALL, "DDIMInverseScheduler": ALL, "PNDMScheduler": ALL[:2], "LMSDiscreteScheduler": ALL,
                "EulerDiscreteScheduler": ALL, "EulerAncestralDiscreteScheduler": ALL[:2], "DPMSolverMultistepScheduler": ALL}
 WITH_ZERO_SNR = [name for name in PREDICTIONS if name not in ("PNDMScheduler", "LMSDiscreteScheduler")]
+# Classes that are not here, whose configurations are. DPMSolverSDE needs a package of its own in diffusers; its fields are KDPM2's and one more.
+RELATIVES = ["DDPM", "DEISMultistep", "DPMSolverSinglestep", "HeunDiscrete", "KDPM2Discrete", "KDPM2AncestralDiscrete", "UniPCMultistep"]
+# The file of Stable Diffusion 1.5 as it is downloaded: it leaves the spacing to the class.
+PUBLISHED = {"_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", **STABLE, "num_train_timesteps": 1000, "set_alpha_to_one": False,
+             "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None, "clip_sample": False}
 FOLDER = tempfile.TemporaryDirectory()
 FAILURES = []
 WORST = {}
@@ -35,6 +44,35 @@ class Cases:
             getattr(diffusers, cls)(**config).save_pretrained(os.path.join(FOLDER.name, self.folders[key]))
         self.cases.append({"cls": cls, "config": config, "folder": self.folders[key], "name": swap, "steps": steps, "strength": strength,
                            "eta": eta})
+
+    def add_file(self, fields, steps, swap, strength=1.0):
+        """A configuration that is not written by this diffusers."""
+        folder = str(len(self.folders))
+        self.folders["file", json.dumps(fields), folder] = folder
+        os.mkdir(os.path.join(FOLDER.name, folder))
+        with open(os.path.join(FOLDER.name, folder, "scheduler_config.json"), "w") as file:
+            json.dump(fields, file)
+        self.cases.append({"cls": fields["_class_name"], "config": fields, "folder": folder, "name": swap, "steps": steps, "strength": strength, "eta": 0.0})
+
+
+def relatives(cases):
+    """Every sampler made of the configuration of every class that is not here."""
+    for relative in (name + "Scheduler" for name in RELATIVES):
+        takes = inspect.signature(getattr(diffusers, relative)).parameters
+        for cls in PREDICTIONS:
+            cases.add(relative, {**STABLE, "steps_offset": 1, "timestep_spacing": "leading"} if "steps_offset" in takes else STABLE, 10, swap=cls)
+            if "timestep_spacing" in takes:
+                config = {**STABLE, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+                for more in ({}, {"use_karras_sigmas": True}, {"rescale_betas_zero_snr": True}):
+                    if set(more) <= set(takes):
+                        # The inverse has no start in the middle, and PNDM none by its class's defaults.
+                        cases.add(relative, {**config, **more}, 10, 1.0 if cls in ("DDIMInverseScheduler", "PNDMScheduler") else 0.5, swap=cls)
+    for cls in PREDICTIONS:
+        fields = {"_class_name": "DPMSolverSDEScheduler", **STABLE, "prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 0,
+                  "noise_sampler_seed": 3, "use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False, "trained_betas": None}
+        cases.add_file(fields, 10, cls)
+        cases.add_file({**fields, "_class_name": "DEISMultistepScheduler", "algorithm_type": "deis", "solver_type": "logrho", "lambda_min_clipped": -math.inf,
+                        "clip_sample": False}, 10, cls)
 
 
 def all_cases():
@@ -96,14 +134,24 @@ def all_cases():
         cases.add("PNDMScheduler", {**STABLE, "skip_prk_steps": True, "steps_offset": 1}, 10, swap=cls)
         if cls != "DDIMInverseScheduler":
             cases.add("DDIMScheduler", {**STABLE, "clip_sample": False, "steps_offset": 1, "timestep_spacing": "trailing"}, 10, swap=cls)
+        if cls != "DDIMInverseScheduler":
+            for strength in (1.0, 0.3):
+                cases.add_file(PUBLISHED, 50, cls, strength)
+    relatives(cases)
     return cases.cases
 
 
 def theirs(case, given):
     """What diffusers computes; the noise of step i is the i-th given."""
-    scheduler = getattr(diffusers, case["cls"]).from_pretrained(os.path.join(FOLDER.name, case["folder"]))
-    if case["name"]:
-        scheduler = getattr(diffusers, case["name"]).from_config(scheduler.config)
+    folder = os.path.join(FOLDER.name, case["folder"])
+    if case["cls"] == "DPMSolverSDEScheduler":
+        scheduler = getattr(diffusers, case["name"]).from_pretrained(folder)
+    else:
+        scheduler = getattr(diffusers, case["cls"]).from_pretrained(folder)
+        if case["name"]:
+            # The original takes DEIS's algorithm for its own, but only after it has refused it.
+            more = {"algorithm_type": "dpmsolver++"} if (case["cls"], case["name"]) == ("DEISMultistepScheduler", "DPMSolverMultistepScheduler") else {}
+            scheduler = getattr(diffusers, case["name"]).from_config(scheduler.config, **more)
     name = type(scheduler).__name__
     full = getattr(diffusers, name).from_config(scheduler.config)  # before set_timesteps: training
     scheduler.set_timesteps(case["steps"])
@@ -184,6 +232,7 @@ def run(cases, given):
             compare(case, ours, original)
 
 
+print(f"diffusers {diffusers.__version__}")
 torch.manual_seed(1)
 torch.set_num_threads(1)
 given = {"sample": torch.randn(SHAPE), "outputs": torch.randn(64, *SHAPE), "noises": torch.randn(64, *SHAPE),
@@ -198,3 +247,7 @@ for (name, key), error in sorted(WORST.items()):
 print(f"{len(cases)} trajectories")
 if FAILURES:
     raise SystemExit(f"{len(FAILURES)} comparisons failed")
+if "--this-alone" not in sys.argv:
+    if not os.environ.get("SYNCDR_PYTHON_NEXT"):
+        raise SystemExit("SYNCDR_PYTHON_NEXT is not set: it names a Python with a newer diffusers. `launch/setup.sh --tests` makes one, ctest sets it")
+    subprocess.run([os.environ["SYNCDR_PYTHON_NEXT"], __file__, "--this-alone"], check=True)

@@ -47,6 +47,7 @@ class Scheduler {
 
   const std::string& name() const { return config_.name; }
   Prediction prediction() const { return config_.prediction; }
+  const std::string& spacing() const { return config_.spacing; }
   int64_t train_steps() const { return config_.train_steps(); }
   /// The training's noise schedule, [T] float32 on the CPU.
   const std::vector<float>& alphas_cumprod() const { return config_.alphas_cumprod; }
@@ -58,7 +59,7 @@ class Scheduler {
   /// more than the steps asked for, since it repeats one or more.
   const std::vector<double>& timesteps() const { return timesteps_; }
   /// Image to image: the first call's index if `strength` of the steps are to be taken; 1: all. Throws UsageError unless 0 < strength <= 1,
-  /// or if no step is left.
+  /// if no step is left, or if this class can only begin with the first.
   int64_t start_index(double strength) const;
 
   /// The standard deviation of the noise from which sampling begins.
@@ -89,6 +90,8 @@ class Scheduler {
   explicit Scheduler(ScheduleConfig config) : config_(std::move(config)) {}
   /// The timesteps of `count` steps; keeps what the class computes beside them.
   virtual std::vector<double> plan(int64_t count) = 0;
+  /// Throws UsageError if a trajectory cannot begin at call `start`, which is not the first.
+  virtual void check_late_start(int64_t start) const;
   virtual at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor& noise) = 0;
   /// Of call i, and of a training time.
   virtual Level level_of_step(int64_t i) const = 0;
@@ -110,16 +113,22 @@ struct SamplerOptions {
 
 /// The class that the configuration's "_class_name" names. Fields of other classes of the family are passed over, as the original does,
 /// which keeps them for a later change of class. Throws DataError on any other unknown field, a value out of its range or one that is not
-/// supported; UsageError on an eta that the class has no use for.
+/// supported, and on a class that is not here: where another can be made of its configuration the message says how. UsageError on an eta that
+/// the class has no use for.
 std::unique_ptr<Scheduler> make_scheduler(ConfigReader& config, const SamplerOptions& options = {});
-/// Another class with the same training schedule (diffusers' from_config): what its configuration lacks has the class's defaults. Throws
-/// UsageError on an unknown name, listing those that are known.
+/// Another class with the same training schedule (diffusers' from_config): what its configuration lacks has the class's defaults. The
+/// configuration may be of a class that is not here, as long as it is of the family (UniPC, DEIS, Heun, DDPM, KDPM2, ...). Throws UsageError
+/// on an unknown name, listing those that are known.
 std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader& config, const SamplerOptions& options = {});
 /// From a folder's scheduler_config.json; an empty name: the class it names. Reads "-Infinity" too, which diffusers writes though JSON has
 /// it not.
 std::unique_ptr<Scheduler> load_scheduler(const std::filesystem::path& folder, const std::string& name = "",
                                           const SamplerOptions& options = {});
+/// The class that a folder's scheduler_config.json names, whether it is here or not.
+std::string scheduler_class(const std::filesystem::path& folder);
 
 const std::vector<std::string>& scheduler_names();
+/// Those that lead from noise to images: all but DDIM's inverse.
+const std::vector<std::string>& sampler_names();
 
 }  // namespace syncdr::diffusion

@@ -198,6 +198,9 @@ TEST(CheckpointWriter, TheIndexNamesTheSchedulersOwnClass) {
   test::put(written.folder / "scheduler/scheduler_config.json", R"({"_class_name": "PNDMScheduler", "skip_prk_steps": true})");
   save_model_index(written.folder.path(), "StableDiffusionPipeline");
   EXPECT_EQ(CheckpointFolder(written.folder.path()).class_of("scheduler"), "PNDMScheduler");
+  test::put(written.folder / "scheduler/scheduler_config.json", R"({"_class_name": "DEISMultistepScheduler", "lambda_min_clipped": -Infinity})");
+  save_model_index(written.folder.path(), "StableDiffusionPipeline");
+  EXPECT_EQ(CheckpointFolder(written.folder.path()).class_of("scheduler"), "DEISMultistepScheduler");
 }
 
 TEST(CheckpointWriter, AnIndexOfPartsThatAreNotThereIsABug) {

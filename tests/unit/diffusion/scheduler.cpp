@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "scheduler_grid.h"
+#include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::diffusion::scheduler_tests {
@@ -63,9 +64,33 @@ TEST(Scheduler, TakesTheClassThatTheConfigurationNames) {
   EXPECT_EQ(make_scheduler(config)->name(), "EulerDiscreteScheduler");
 }
 
-TEST(Scheduler, RefusesAClassItDoesNotKnow) {
-  ConfigReader config = scheduler_config(R"("_class_name": "UniPCMultistepScheduler")");
-  EXPECT_THROW(make_scheduler(config), core::DataError);
+TEST(Scheduler, SaysWhichKeyReplacesAClassThatIsNotHere) {
+  for (const char* name : {"UniPCMultistepScheduler", "DEISMultistepScheduler", "HeunDiscreteScheduler", "DDPMScheduler", "KDPM2DiscreteScheduler",
+                           "KDPM2AncestralDiscreteScheduler", "DPMSolverSinglestepScheduler", "DPMSolverSDEScheduler"}) {
+    ConfigReader config = scheduler_config(fmt::format(R"("_class_name": "{}")", name));
+    EXPECT_ERROR(make_scheduler(config), core::DataError, fmt::format("\"_class_name\" is \"{}\"", name));
+    EXPECT_ERROR(make_scheduler(config), core::DataError,
+                 "translate.diffusion.scheduler=DDIMScheduler, or one of DDIMScheduler, DPMSolverMultistepScheduler, Euler");
+    EXPECT_EQ(make_scheduler("EulerDiscreteScheduler", config)->name(), "EulerDiscreteScheduler");
+  }
+  ConfigReader nameless = scheduler_config("");
+  EXPECT_ERROR(make_scheduler(nameless), core::DataError, "\"_class_name\" is missing");
+}
+
+TEST(Scheduler, TakesOverWhatAConfigurationOfAnotherClassSays) {
+  ConfigReader config = scheduler_config(R"("_class_name": "UniPCMultistepScheduler", "prediction_type": "v_prediction", "timestep_spacing": "leading",
+      "steps_offset": 1, "num_train_timesteps": 400, "solver_type": "bh2", "shift_terminal": null, "sigma_min": null)");
+  const auto ddim = make_scheduler("DDIMScheduler", config);
+  ddim->set_steps(4);
+  EXPECT_EQ(ddim->prediction(), Prediction::v_prediction);
+  EXPECT_THAT(ddim->timesteps(), ElementsAre(301, 201, 101, 1));
+}
+
+TEST(Scheduler, RefusesAClassWithAnotherKindOfTraining) {
+  ConfigReader flow = scheduler_config(R"("_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000)");
+  EXPECT_ERROR(make_scheduler("DDIMScheduler", flow), core::DataError, "FlowMatchEulerDiscreteScheduler");
+  ConfigReader edm = scheduler_config(R"("_class_name": "EDMEulerScheduler", "sigma_data": 0.5, "rho": 7.0)");
+  EXPECT_ERROR(make_scheduler("DDIMScheduler", edm), core::DataError, "EDMEulerScheduler");
   EXPECT_THAT(scheduler_error<core::UsageError>("ddim", ""),
               AllOf(HasSubstr("\"ddim\""), HasSubstr("DDIMScheduler"), HasSubstr("PNDMScheduler")));
 }
@@ -133,6 +158,17 @@ TEST(Scheduler, BeginsImageToImageWhereStrengthSays) {
   const auto ddim = scheduler("DDIMScheduler", stable);
   ddim->set_steps(50);
   EXPECT_THROW(ddim->start_index(0.01), core::UsageError);
+}
+
+// Its class's default: the Runge-Kutta calls are told apart by their count, and would be of other times than they are for.
+TEST(Scheduler, RungeKuttaStepsBeginWithTheFirst) {
+  const auto pndm = scheduler("PNDMScheduler");
+  pndm->set_steps(50);
+  EXPECT_EQ(pndm->start_index(1), 0);
+  for (const double strength : {0.02, 0.3, 0.99}) {
+    EXPECT_ERROR(pndm->start_index(strength), core::UsageError, "set \"skip_prk_steps\": true");
+    EXPECT_ERROR(pndm->start_index(strength), core::UsageError, "translate.diffusion.scheduler=DDIMScheduler");
+  }
 }
 
 TEST(Scheduler, ReadsTheInfinityThatDiffusersWrites) {

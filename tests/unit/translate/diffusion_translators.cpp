@@ -143,6 +143,39 @@ TEST_F(DiffusionTranslators, NaNIsToldByImage) {
   EXPECT_FALSE(output.finite.any().item<bool>());
 }
 
+TEST_F(DiffusionTranslators, TakeAnotherSamplerThanTheFolderHas) {
+  const auto deis = folder / "deis";
+  std::filesystem::create_directory(deis);
+  diffusion::TinyCheckpoint{.scheduler = R"("_class_name": "DEISMultistepScheduler", "clip_sample": false, "algorithm_type": "deis")"}.put(deis);
+  for (const char* name : {"img2img", "ddib"}) {
+    auto settings = config(name);
+    settings.diffusion.checkpoint = deis.string();
+    if (settings.translator == "img2img") {
+      EXPECT_ERROR(make(settings), core::DataError, "translate.diffusion.scheduler=DDIMScheduler");
+      settings.diffusion.scheduler = "DDIMScheduler";
+    }
+    const auto translator = make(settings);
+    EXPECT_EQ(translator->provenance().at("scheduler"), "DDIMScheduler");
+    const auto same = make(config(name));  // whose folder says DDIM
+    EXPECT_TRUE(at::equal(translator->translate(images, requests()).images, same->translate(images, requests()).images)) << name;
+  }
+}
+
+TEST_F(DiffusionTranslators, RefuseASamplerBeforeTheNetworksAreRead) {
+  const auto broken = folder / "broken";
+  std::filesystem::create_directory(broken);
+  diffusion::TinyCheckpoint{.scheduler = R"("_class_name": "PNDMScheduler", "skip_prk_steps": false)"}.put(broken);
+  std::filesystem::remove(broken / "unet/diffusion_pytorch_model.safetensors");
+  auto settings = config("img2img");
+  settings.diffusion.checkpoint = broken.string();
+  EXPECT_ERROR(make(settings), core::UsageError, "set \"skip_prk_steps\": true");
+  settings.diffusion.scheduler = "DDIMScheduler";
+  settings.img2img.strength = 0.1;
+  EXPECT_ERROR(make(settings), core::UsageError, "leaves no step");
+  settings.img2img.strength = 1;
+  EXPECT_ERROR(make(settings), core::DataError, "unet");
+}
+
 TEST_F(DiffusionTranslators, RefuseWhatTheyCannotServe) {
   const auto refusal = [&](const std::string& name, auto change, const char* text) {
     auto settings = config(name);
@@ -160,6 +193,7 @@ TEST_F(DiffusionTranslators, RefuseWhatTheyCannotServe) {
   refusal("ddib", [](TranslateConfig& c) { c.diffusion.eta = 0.5; }, "Set it to 0");
   refusal("structure", [](TranslateConfig& c) { c.structure.sigma = {2, 1}; }, "smallest, largest");
   refusal("instruct", [](TranslateConfig& c) { c.diffusion.scheduler = "Magic"; }, "Magic");
+  refusal("img2img", [](TranslateConfig& c) { c.diffusion.scheduler = "DDIMInverseScheduler"; }, "not one of DDIMScheduler");
   auto settings = config("img2img");
   settings.diffusion.checkpoint.clear();
   EXPECT_ERROR(make(settings), core::DataError, "syncdr fit diffusion");
