@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what syncdr needs: Debian or Ubuntu packages, LibTorch (the PyPI wheel), and with --tests the Python originals that the parity
-# tests compare against. Safe to run again: what is there is checked and kept.
+# tests compare against, in two generations. Safe to run again: what is there is checked and kept.
 set -euo pipefail
 
 usage() {
   cat <<'END'
 usage: launch/setup.sh [--print] [--tests] [--no-packages]
   --print         list the Debian packages, a line each, and install nothing
-  --tests         also install what only the tests need (timm, torchvision, h5py; SLURM, whose daemons the tests start themselves)
+  --tests         also install what only the tests need (timm, torchvision, h5py, two generations of diffusers and transformers;
+                  SLURM, whose daemons the tests start themselves)
   --no-packages   leave the system's packages alone (they come from modules, Spack, ...)
 
 LibTorch: LIBTORCH (an unpacked LibTorch, or site-packages/torch of a wheel) uses your own; otherwise the
@@ -19,6 +20,7 @@ TORCH_VERSION=2.11.0
 # LibTorch's CUDA headers include two that no wheel which torch depends on holds: crt/host_defines.h and nv/target. Both are of its CUDA release.
 TORCH_PACKAGES=("torch==$TORCH_VERSION" numpy nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
 TEST_REQUIREMENTS="$(dirname "${BASH_SOURCE[0]}")/../tests/parity/requirements.txt"
+NEXT_REQUIREMENTS="$(dirname "${BASH_SOURCE[0]}")/../tests/parity/requirements-next.txt"
 
 print_only=no tests=no packages=yes
 for argument in "$@"; do
@@ -111,6 +113,15 @@ install_torch() {
     say "tests: installing $(grep -v '^#' "$TEST_REQUIREMENTS" | tr '\n' ' ')"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$TEST_REQUIREMENTS"
     cp "$TEST_REQUIREMENTS" "$venv/tests-complete"
+  fi
+  if [ "$tests" = yes ] && ! cmp -s "$NEXT_REQUIREMENTS" "$venv-next/complete"; then
+    say "tests: installing $(grep -v '^#' "$NEXT_REQUIREMENTS" | tr '\n' ' ')into $venv-next (300 MB)"
+    # It finds its own packages first and then those of the other, so that there is one torch.
+    "$venv/bin/python" -m venv --clear "$venv-next"
+    local site='import sysconfig; print(sysconfig.get_path("purelib"))'
+    "$venv/bin/python" -c "$site" >"$("$venv-next/bin/python" -c "$site")/first.pth"
+    "$venv-next/bin/python" -m pip install --quiet --disable-pip-version-check -r "$NEXT_REQUIREMENTS"
+    cp "$NEXT_REQUIREMENTS" "$venv-next/complete"
   fi
   local found
   found=$("$venv/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))') || fail "$venv is broken. Remove it and run again."

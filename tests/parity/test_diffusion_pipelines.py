@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 
 sys.modules["ftfy"] = None  # the original cleans text in another way where ftfy is installed
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E402
-from transformers.models.clip.tokenization_clip import bytes_to_unicode  # noqa: E402
 
 PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
+EMOJI_TOKENIZER = os.path.join(os.path.dirname(__file__), "..", "..", "configs", "models", "emoji", "tokenizer")
 TOLERANCE, INVERSION_TOLERANCE = 1e-4, 1e-3  # inversion begins where there is least noise, which enlarges rounding most
 STEPS = 10
 FOLDER = tempfile.TemporaryDirectory()
@@ -54,12 +54,7 @@ def write_json(folder, name, value):
 
 def write_tokenizer(folder):
     """CLIP's bytes, alone and at a word's end, without merges."""
-    letters = list(bytes_to_unicode().values())
-    tokens = letters + [letter + "</w>" for letter in letters] + ["<|startoftext|>", "<|endoftext|>"]
-    write_json(folder, "vocab.json", {token: index for index, token in enumerate(tokens)})
-    with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as file:
-        file.write("#version: 0.2\n")
-    CLIPTokenizer(os.path.join(folder, "vocab.json"), os.path.join(folder, "merges.txt"), model_max_length=20).save_pretrained(folder)
+    CLIPTokenizer.from_pretrained(EMOJI_TOKENIZER, model_max_length=20).save_pretrained(folder)
 
 
 def randomise(model):
