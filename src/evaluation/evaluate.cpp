@@ -2,7 +2,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/data/loader.h"
-#include "syncdr/retrieval/encoder.h"
+#include "syncdr/retrieval/features.h"
 #include "syncdr/training/part.h"
 
 namespace syncdr::evaluation {
@@ -23,34 +23,22 @@ class EvaluationMode {
   bool was_training_;
 };
 
-// images [n, 3, S, S], n <= batch -> [batch, 3, S, S] in the same memory format. A shorter last batch may take other kernels and round
-// otherwise, so that figures would depend on the number of ranks.
-at::Tensor padded(const at::Tensor& images, int64_t batch) {
-  if (images.size(0) == batch) return images;
-  auto shape = images.sizes().vec();
-  shape[0] = batch;
-  const auto full = at::empty(shape, images.options().memory_format(images.suggest_memory_format())).zero_();
-  full.narrow(0, 0, images.size(0)).copy_(images);
-  return full;
-}
-
 // This rank's rows of the features: [n, D] on the CPU, undefined if it has none.
 at::Tensor embed_part(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views,
                       int64_t batch) {
-  const auto part = training::part_of(list.rows(), world.rank(), world.size());
-  const int64_t steps = (part.size() + batch - 1) / batch;
+  // Ranks share whole calls: an image has the same place and neighbours in its call whatever their number.
+  const int64_t call = retrieval::images_a_call(world.device(), batch);
+  const auto part = training::part_of((list.rows() + call - 1) / call, world.rank(), world.size());
+  const int64_t step_calls = world.device().is_cpu() ? at::get_num_threads() : 1;
+  const int64_t steps = (part.size() + step_calls - 1) / step_calls;
   data::Prefetcher<at::Tensor> loader(
       [&](int64_t step) {
-        const int64_t first = part.first + step * batch;
-        return data::load_evaluation(list, first, std::min(first + batch, part.last), views);
+        const int64_t first = part.first + step * step_calls, last = std::min(first + step_calls, part.last);
+        return data::load_evaluation(list, first * call, std::min(last * call, list.rows()), views);
       },
       0, steps, /*threads=*/1);
   std::vector<at::Tensor> features;
-  while (!loader.done()) {
-    const auto images = loader.next();
-    const auto rows = encoder->forward(retrieval::normalise_images(padded(images, batch), world.device()));
-    features.push_back(rows.narrow(0, 0, images.size(0)).to(at::kCPU, at::kFloat));
-  }
+  while (!loader.done()) features.push_back(retrieval::features_of(encoder, loader.next(), world.device(), call).to(at::kCPU, at::kFloat));
   return features.empty() ? at::Tensor() : at::cat(features);
 }
 
@@ -107,7 +95,7 @@ at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::Sh
                  int64_t batch) {
   const EvaluationMode mode(*encoder);
   const at::NoGradGuard no_grad;
-  auto part = embed_part(world, encoder, list, views, std::min(batch, std::max<int64_t>(list.rows(), 1)));
+  auto part = embed_part(world, encoder, list, views, batch);
   // A rank without rows does not know the width that the others gather.
   const int64_t width = world.all_reduce_max(part.defined() ? part.size(1) : 0, "agreeing on the width of the features");
   if (!part.defined()) part = at::empty({0, width});

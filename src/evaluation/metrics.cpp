@@ -7,6 +7,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/philox.h"
+#include "syncdr/nn/one_thread.h"
 
 namespace syncdr::evaluation {
 namespace {
@@ -129,11 +130,17 @@ double mean_average_precision(const at::Tensor& queries, const at::Tensor& galle
   const at::NoGradGuard no_grad;
   const Counts in_gallery = count_labels(gallery_labels);
   const auto labels = query_labels.accessor<int64_t, 1>(), rows = gallery_labels.accessor<int64_t, 1>();
-  constexpr int64_t tile = 256;
+  // Every tile has the same shape and one thread: see search.h.
+  const int64_t tile = std::min<int64_t>(256, queries.size(0));
+  const auto scores_of = [&](int64_t first) {
+    const nn::OneThread one_thread;
+    const int64_t row = std::min(first, queries.size(0) - tile);
+    return at::mm(queries.narrow(0, row, tile), gallery.t()).slice(0, first - row);
+  };
   double sum = 0;
   int64_t counted = 0;
   for (int64_t first = 0; first < queries.size(0); first += tile) {
-    const auto scores = at::mm(queries.narrow(0, first, std::min(tile, queries.size(0) - first)), gallery.t());
+    const auto scores = scores_of(first);
     // Stable: equal scores keep the order of the gallery, as in top_k.
     const auto order = std::get<1>(at::sort(scores, /*stable=*/true, /*dim=*/1, /*descending=*/true)).to(at::kCPU);
     const auto ranked = order.accessor<int64_t, 2>();

@@ -10,24 +10,42 @@
 
 #include "running_best.h"
 #include "syncdr/core/error.h"
+#include "syncdr/nn/one_thread.h"
 
 namespace syncdr::evaluation {
 namespace {
 
-// Rows of the similarity tile: 16 MiB of scores at 8192 columns, which stay in a CPU's last cache between the product and the search.
-constexpr int64_t query_rows = 512;
+// Rows of a tile of scores. On a CPU each thread has one: 4 MiB at 8192 columns, which stay in its cache between the product and the search.
+int64_t rows_of_tile(c10::Device device) { return device.is_cpu() ? 128 : 512; }
 
-// queries [q, D] -> the best keys [q, k]. room: for a tile of scores, used again and again: fresh pages cost more than the search.
-at::Tensor search_rows(const at::Tensor& queries, const at::Tensor& gallery, int64_t k, int64_t tile, const at::Tensor& room) {
-  auto best = no_candidates(queries.size(0), k, queries.device());
-  for (int64_t first = 0; first < gallery.size(0); first += tile) {
-    const int64_t columns = std::min(tile, gallery.size(0) - first);
-    auto scores = room.narrow(0, 0, queries.size(0) * columns).view({queries.size(0), columns});
-    at::mm_out(scores, queries, gallery.narrow(0, first, columns).t());
-    (scores.is_cpu() ? offer_by_heap : offer_by_topk)(best, scores, first);
-  }
-  return best;
+// The shortest length of which no more pieces are needed than of `longest`.
+int64_t even_length(int64_t count, int64_t longest) {
+  const int64_t pieces = (count + longest - 1) / longest;
+  return (count + pieces - 1) / pieces;
 }
+
+// Exact search in tiles that all have one shape: kernels for few rows or columns round otherwise, and equal features would not score alike. So the
+// last tile of a side reaches back over what the one before it has offered.
+struct Tiles {
+  const at::Tensor &queries, &gallery;
+  int64_t k, rows, columns;
+
+  int64_t count() const { return (queries.size(0) + rows - 1) / rows; }
+
+  // The best keys of the queries that are tile number `index`'s own. room [rows, columns]: used again and again, fresh pages cost more than the search.
+  at::Tensor search(int64_t index, const at::Tensor& room) const {
+    const int64_t row = std::min(index * rows, queries.size(0) - rows), seen_rows = index * rows - row;
+    auto best = no_candidates(rows - seen_rows, k, queries.device());
+    for (int64_t first = 0; first < gallery.size(0); first += columns) {
+      const int64_t column = std::min(first, gallery.size(0) - columns), seen = first - column;
+      auto scores = room;
+      at::mm_out(scores, queries.narrow(0, row, rows), gallery.narrow(0, column, columns).t());
+      const auto fresh = room.narrow(0, seen_rows, rows - seen_rows).narrow(1, seen, columns - seen);
+      (fresh.is_cpu() ? offer_by_heap : offer_by_topk)(best, fresh, first);
+    }
+    return best;
+  }
+};
 
 // The largest magnitude of a feature. aminmax passes NaN on and needs no memory, unlike isfinite and abs.
 double largest(const at::Tensor& features, const char* what) {
@@ -57,12 +75,20 @@ Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k
   SYNCDR_ASSERT(gallery.size(0) <= max_gallery_rows, "a gallery of {} rows does not fit 32 bits", gallery.size(0));
   const at::NoGradGuard no_grad;
   k = std::min(k, gallery.size(0));
-  tile = std::min(tile, gallery.size(0));
   if (queries.size(0) == 0 || k == 0) return in_order(no_candidates(queries.size(0), k, queries.device()));
-  const auto room = at::empty({std::min(query_rows, queries.size(0)) * tile}, queries.options());
-  std::vector<at::Tensor> parts;
-  for (int64_t first = 0; first < queries.size(0); first += query_rows)
-    parts.push_back(search_rows(queries.narrow(0, first, std::min(query_rows, queries.size(0) - first)), gallery, k, tile, room));
+  const Tiles tiles{queries, gallery, k, even_length(queries.size(0), rows_of_tile(queries.device())), even_length(gallery.size(0), tile)};
+  std::vector<at::Tensor> parts(static_cast<size_t>(tiles.count()));
+  const int64_t workers = queries.is_cpu() ? std::min<int64_t>(at::get_num_threads(), tiles.count()) : 1;
+  const auto work = [&](int64_t worker) {
+    const auto room = at::empty({tiles.rows, tiles.columns}, queries.options());
+    for (int64_t index = worker; index < tiles.count(); index += workers) parts[static_cast<size_t>(index)] = tiles.search(index, room);
+  };
+  // In one thread each: with more, long products are cut into sums by the number of threads.
+  if (queries.is_cpu()) {
+    nn::each_in_one_thread(workers, work);
+  } else {
+    work(0);
+  }
   return in_order(at::cat(parts));
 }
 

@@ -3,19 +3,19 @@
 #include "syncdr/core/progress.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/retrieval/features.h"
 #include "syncdr/training/data_parallel.h"
 #include "syncdr/training/part.h"
 
 namespace syncdr::retrieval {
 namespace {
 
-constexpr int64_t fill_batch = 128;
-
 /// Both domains' entries as one list, A's first, dealt to batches like cards, so that each batch is a mixture.
 struct Deal {
   std::array<const data::PairSet*, 2> sets;
+  int64_t batch_size;  // of all ranks
   int64_t count() const { return sets[0]->size() + sets[1]->size(); }
-  int64_t batches() const { return (count() + fill_batch - 1) / fill_batch; }
+  int64_t batches() const { return (count() + batch_size - 1) / batch_size; }
   /// This rank's entries of a batch.
   std::vector<int64_t> entries(int64_t batch, int rank, int ranks) const {
     const int64_t size = (count() - batch + batches() - 1) / batches();
@@ -61,8 +61,12 @@ void choose_statistics(comm::World& world, Encoder& encoder, bool pretrained) {
 std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets,
                                      const TrainConfig& config, uint64_t seed) {
   const at::NoGradGuard no_gradient;
-  choose_statistics(world, encoder, !config.encoder.weights.empty());
-  const Deal deal{sets};
+  const bool pretrained = !config.encoder.weights.empty();
+  choose_statistics(world, encoder, pretrained);
+  // Statistics want batches of one size on any number of ranks; without them each rank's threads get a whole call each.
+  const int64_t call = images_a_call(world.device(), 128);
+  const int64_t threads = world.all_reduce_max(world.device().is_cpu() ? at::get_num_threads() : 1, "agreeing on the memory banks' batches");
+  const Deal deal{sets, pretrained ? call * threads * world.size() : 128};
   const auto load = [&](int64_t batch) {
     return evaluation_views(deal, deal.entries(batch, world.rank(), world.size()), config.augment, seed);
   };
@@ -70,7 +74,8 @@ std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const
   core::Progress progress("memory banks", deal.batches(), "batches");
   data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), config.loader_threads);
   while (!views.done()) {
-    own.push_back(encoder->forward(normalise_images(views.next(), world.device())));
+    const at::Tensor images = views.next();
+    own.push_back(pretrained ? features_of(encoder, images, world.device(), call) : encoder->forward(normalise_images(images, world.device())));
     progress.advance(1);
   }
   encoder->set_batch_norm(training::sum_over_ranks(world));

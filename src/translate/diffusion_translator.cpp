@@ -9,6 +9,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/philox.h"
+#include "syncdr/nn/one_thread.h"
 
 namespace syncdr::translate {
 namespace {
@@ -81,7 +82,7 @@ diffusion::TextContext DiffusionTranslator::encoded(const std::string& text) {
   const auto found = encoded_.find(text);
   if (found != encoded_.end()) return found->second;
   if (encoded_.size() >= max_encoded) encoded_.clear();
-  const OneThread one_thread;
+  const nn::OneThread one_thread;
   return encoded_.emplace(text, model_.encode_text({text})).first->second;
 }
 

@@ -4,7 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
-#include "parallel.h"
+#include "syncdr/nn/one_thread.h"
 #include "syncdr/translate/translator.h"
 
 namespace syncdr::translate {
@@ -17,13 +17,8 @@ void pin_algorithms() {
 at::Tensor each_image(const at::Tensor& images, c10::Device device, const ImageCall& call) {
   const at::NoGradGuard no_grad;
   if (!device.is_cpu()) return call(from_bytes(images, device), 0);
-  const OneThread one_thread;
   auto outputs = at::empty(images.sizes(), at::kFloat);
-  parallel_for(images.size(0), one_thread.before(), [&](int64_t i) {
-    at::init_num_threads();  // a new thread takes the number from here, or oneDNN would take all cores
-    const at::NoGradGuard no_grad_here;  // the guard is each thread's own
-    outputs[i].copy_(call(from_bytes(images.narrow(0, i, 1), device), i)[0]);
-  });
+  nn::each_in_one_thread(images.size(0), [&](int64_t i) { outputs[i].copy_(call(from_bytes(images.narrow(0, i, 1), device), i)[0]); });
   return outputs;
 }
 

@@ -1,26 +1,11 @@
 #pragma once
 #include <ATen/core/Tensor.h>
-#include <ATen/Parallel.h>
 #include <c10/core/Device.h>
 
 #include <functional>
 
 /// How a network is called so that an image's result depends on that image alone. Private to translate.
 namespace syncdr::translate {
-
-/// While it lives, LibTorch's operations stay in the thread that calls them: sums within an operation are split by the number of threads, which is
-/// another for each number of ranks on a host.
-class OneThread {
- public:
-  OneThread() { at::set_num_threads(1); }
-  ~OneThread() { at::set_num_threads(before_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-  int before() const { return before_; }
-
- private:
-  const int before_ = at::get_num_threads();
-};
 
 /// Timed or non-deterministic algorithms of CUDA's libraries would let the same image differ between two runs.
 void pin_algorithms();

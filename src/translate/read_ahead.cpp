@@ -2,9 +2,9 @@
 
 #include <ATen/ops/zeros.h>
 
-#include "parallel.h"
 #include "pictures.h"
 #include "syncdr/core/error.h"
+#include "syncdr/core/parallel.h"
 
 namespace syncdr::translate {
 
@@ -35,7 +35,7 @@ SourceBatch ReadAhead::load(int64_t unit, int64_t first) const {
   batch.faults.resize(static_cast<size_t>(batch.count));
   // Variants of a row lie side by side: it is decoded once, then copied.
   const auto first_row = plan_.row_of(unit, first), end_row = plan_.row_of(unit, first + batch.count - 1) + 1;
-  parallel_for(end_row - first_row, plan_.codec_threads, [&](int64_t index) {
+  core::parallel_for(end_row - first_row, plan_.codec_threads, [&](int64_t index) {
     const auto row = first_row + index;
     const auto begin = std::max<int64_t>(0, (row - plan_.first_row_of(unit)) * plan_.variants - first);
     const auto end = std::min(batch.count, (row + 1 - plan_.first_row_of(unit)) * plan_.variants - first);

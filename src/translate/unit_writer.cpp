@@ -1,9 +1,9 @@
 #include "unit_writer.h"
 
-#include "parallel.h"
 #include "pictures.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
+#include "syncdr/core/parallel.h"
 
 namespace syncdr::translate {
 
@@ -34,7 +34,7 @@ void UnitWriter::take(const FinishedBatch& batch) {
     missing_ = images;
   }
   const auto count = static_cast<int64_t>(batch.positions.size());
-  parallel_for(count, plan_.codec_threads, [&](int64_t index) {
+  core::parallel_for(count, plan_.codec_threads, [&](int64_t index) {
     const auto i = static_cast<size_t>(index), position = static_cast<size_t>(batch.positions[i]);
     SYNCDR_ASSERT(rows_.at(position).empty(), "image {} of unit {} has come twice", position, unit_);
     rows_[position] = data::encode(to_image(batch.images[i]), plan_.header.codec);

@@ -1,10 +1,11 @@
+// rooms: evaluation
 #include <limits>
 
 #include "../unit/evaluation/flower_dataset.h"
 #include "mpi_test.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/evaluation/evaluate.h"
-#include "syncdr/retrieval/encoder.h"
+#include "syncdr/retrieval/features.h"
 
 namespace syncdr {
 namespace {
@@ -51,6 +52,31 @@ TEST_F(EvaluationOverRanks, FeaturesAreThoseOfOneRankInTheListsOrder) {
   ASSERT_EQ(features.sizes(), alone.sizes());
   EXPECT_TRUE(at::allclose(features, alone, 1e-5, 1e-6));
   EXPECT_FALSE(features.requires_grad());
+}
+
+// Numbers of images and sizes on both sides of what changes LibTorch's kernels: see retrieval/features.h.
+TEST_F(EvaluationOverRanks, FeaturesHaveTheSameBitsOnAnyNumberOfRanksInBatchesOfAnySize) {
+  flowers_.categories = 7;
+  flowers_.train = 1;
+  for (const int64_t side : {64, 160, 192}) {
+    for (const int64_t renders : {5, 7}) {  // 35 and 49 images: a call of 32 and a rest of 3 or 17
+      flowers_.side = side;
+      flowers_.renders = renders;
+      write(fmt::format("bits-{}-{}", side, renders));
+      auto encoder = small_encoder();
+      const auto list = data::Dataset(root_).real("ink", "test");
+      auto views = this->views();
+      views.resize = views.crop = side;
+      const auto features = evaluation::embed(world(), encoder, list, views, 64), other = evaluation::embed(world(), encoder, list, views, 15);
+      if (!world().is_root()) continue;
+      EXPECT_TRUE(at::equal(features, other)) << side;
+      encoder->eval();
+      for (int64_t row = 0; row < list.rows(); row += 8) {
+        const auto alone = retrieval::features_of(encoder, data::load_evaluation(list, row, row + 1, views), at::kCPU, retrieval::images_a_call(at::kCPU, 1));
+        EXPECT_TRUE(at::equal(features[row], alone[0])) << "row " << row << " of " << list.rows() << ", " << side << " pixels";
+      }
+    }
+  }
 }
 
 TEST_F(EvaluationOverRanks, AnEncoderInEvaluationModeStaysInIt) {

@@ -24,16 +24,16 @@ struct EvaluateConfig {
 
   void visit(core::Fields& field) {
     field(cutoffs, "cutoffs", "the k of Prec@k", core::at_least(1));
-    field(batch, "batch", "images a rank embeds in one call", core::at_least(1));
+    field(batch, "batch", "images a GPU embeds in one call; on a CPU it is 32", core::at_least(1));
     field(resamples, "resamples", "bootstrap resamples of the 95 % intervals", core::at_least(100));
     field(mean_average_precision, "mean_average_precision", "also mAP@All");
   }
 };
 
-/// Features of all images of a list, on the CPU: [N, D] float on rank 0, undefined elsewhere. Ranks share the work in contiguous parts. The
-/// encoder is put into evaluation mode for it and left in the mode it was in; no gradient is kept. batch: images a rank embeds in one call;
-/// every call has this many (the last is padded), so that the number of ranks does not change what a kernel computes. Throws DataError on a
-/// broken image.
+/// Features of all images of a list, on the CPU: [N, D] float on rank 0, undefined elsewhere. The encoder is put into evaluation
+/// mode for it and left in the mode it was in; no gradient is kept. batch: images a GPU embeds in one call. Ranks share whole calls, in contiguous
+/// parts, so that on CPUs of one kind the bits depend on the encoder and the list alone (retrieval/features.h): not on the number of ranks or
+/// threads, and not on where a call ends. Throws DataError on a broken image.
 at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views,
                  int64_t batch);
 

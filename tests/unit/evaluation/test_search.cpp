@@ -69,6 +69,34 @@ TEST(TopKOrder, RealValuedScoresComeBackUnchanged) {
   EXPECT_TRUE(at::equal(found.scores, truth.scores));
 }
 
+// A last tile of one row or column would be another kernel's.
+TEST(TopKOrder, EqualFeaturesScoreAlikeWhereverTheyStand) {
+  at::manual_seed(4);
+  const auto queries = at::randn({129, 512}), gallery = at::randn({193, 512});
+  queries[128].copy_(queries[0]);
+  gallery[192].copy_(gallery[0]);
+  const auto found = top_k(queries, gallery, 193, 64);
+  const auto scores = at::empty_like(found.scores).scatter_(1, found.indices, found.scores);
+  EXPECT_TRUE(at::equal(scores[0], scores[128]));
+  EXPECT_TRUE(at::equal(scores.select(1, 0), scores.select(1, 192)));
+}
+
+// With 2,048 features LibTorch sums in as many parts as there are threads.
+TEST(TopKOrder, ScoresDoNotDependOnTheNumberOfThreads) {
+  at::manual_seed(5);
+  const auto queries = at::randn({140, 2048}), gallery = at::randn({512, 2048});
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto expected = top_k(queries, gallery, 20);
+  for (const int threads : {2, 3}) {
+    at::set_num_threads(threads);
+    const auto found = top_k(queries, gallery, 20);
+    EXPECT_TRUE(at::equal(found.scores, expected.scores)) << threads;
+    EXPECT_TRUE(at::equal(found.indices, expected.indices)) << threads;
+  }
+  at::set_num_threads(before);
+}
+
 TEST(RunningBest, HeapAndTopkKeepTheSameCandidates) {
   at::manual_seed(5);
   const auto scores = at::randint(-9, 10, {40, 500}).to(at::kFloat);

@@ -73,6 +73,26 @@ TEST_F(DiffusionTranslators, GiveTheSameBitsWithAnyNumberOfThreads) {
   at::set_num_threads(before);
 }
 
+// LibTorch takes other kernels for one image of up to 20,480 numbers. At 64 pixels the autoencoder's layers hold more, at 112 the UNet's too; above, none.
+TEST_F(DiffusionTranslators, GiveTheSameBitsAtSizesOnBothSidesOfLibTorchsLimits) {
+  const auto before = at::get_num_threads();
+  const auto expect_equal = [&](const std::string& name, int64_t size) {
+    auto settings = config(name);
+    settings.size = size;
+    settings.batch = settings.diffusion.steps = 2;
+    const auto translator = make(settings);
+    const auto pictures = at::randint(0, 256, {2, 3, size, size}, at::kByte);
+    at::set_num_threads(1);
+    const auto expected = translator->translate(pictures, std::vector{request(11), request(12)}).images;
+    at::set_num_threads(2);
+    const auto swapped = translator->translate(pictures.flip(0), std::vector{request(12), request(11, 0, "b")}).images;
+    EXPECT_TRUE(at::equal(swapped[0], expected[1])) << name << ", " << size << " pixels";
+  };
+  for (const auto& name : sampling_translators) expect_equal(name, 64);
+  expect_equal("img2img", 112);
+  at::set_num_threads(before);
+}
+
 TEST_F(DiffusionTranslators, EveryPartOfTheRequestMatters) {
   for (const auto& name : sampling_translators) {
     const auto translator = make(config(name));

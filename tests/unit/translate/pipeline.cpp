@@ -4,7 +4,6 @@
 #include <thread>
 
 #include "bounded_queue.h"
-#include "parallel.h"
 #include "pictures.h"
 
 namespace syncdr::translate {
@@ -44,21 +43,6 @@ TEST(BoundedQueue, AnErrorReachesBothSidesAndDropsWhatIsWithin) {
   queue.fail(std::make_exception_ptr(std::runtime_error("disk is full")));
   EXPECT_THROW(queue.pop(), std::runtime_error);
   EXPECT_THROW(queue.push(2), std::runtime_error);
-}
-
-TEST(ParallelFor, CallsEachIndexOnceWithAnyNumberOfThreads) {
-  for (const int64_t threads : {1, 3, 64}) {
-    std::vector<std::atomic<int>> calls(37);
-    parallel_for(37, threads, [&](int64_t index) { ++calls[static_cast<size_t>(index)]; });
-    for (const auto& count : calls) EXPECT_EQ(count, 1);
-  }
-}
-
-TEST(ParallelFor, RethrowsAnErrorOfAnyThread) {
-  const auto body = [](int64_t index) {
-    if (index == 5) throw std::runtime_error("image 5");
-  };
-  EXPECT_THROW(parallel_for(8, 3, body), std::runtime_error);
 }
 
 data::Image gradient_image(int64_t height, int64_t width) {

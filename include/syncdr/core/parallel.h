@@ -2,10 +2,10 @@
 #include <cstdint>
 #include <functional>
 
-namespace syncdr::translate {
+namespace syncdr::core {
 
 /// Calls body(0) ... body(count - 1) in up to `threads` threads, this one included, and returns when all are done. The first exception is rethrown.
 /// Threads are made for each call: a batch's images take a hundred times as long to decode as the threads to start.
 void parallel_for(int64_t count, int64_t threads, const std::function<void(int64_t)>& body);
 
-}  // namespace syncdr::translate
+}  // namespace syncdr::core

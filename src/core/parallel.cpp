@@ -1,11 +1,12 @@
-#include "parallel.h"
+#include "syncdr/core/parallel.h"
 
 #include <atomic>
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <vector>
 
-namespace syncdr::translate {
+namespace syncdr::core {
 
 void parallel_for(int64_t count, int64_t threads, const std::function<void(int64_t)>& body) {
   std::atomic<int64_t> next{0};
@@ -28,4 +29,4 @@ void parallel_for(int64_t count, int64_t threads, const std::function<void(int64
   if (error) std::rethrow_exception(error);
 }
 
-}  // namespace syncdr::translate
+}  // namespace syncdr::core

@@ -1,0 +1,28 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <vector>
+
+#include "syncdr/core/parallel.h"
+
+namespace syncdr::core {
+namespace {
+
+TEST(ParallelFor, CallsEachIndexOnceWithAnyNumberOfThreads) {
+  for (const int64_t threads : {1, 3, 64}) {
+    std::vector<std::atomic<int>> calls(37);
+    parallel_for(37, threads, [&](int64_t index) { ++calls[static_cast<size_t>(index)]; });
+    for (const auto& count : calls) EXPECT_EQ(count, 1);
+  }
+}
+
+TEST(ParallelFor, RethrowsAnErrorOfAnyThread) {
+  const auto body = [](int64_t index) {
+    if (index == 5) throw std::runtime_error("image 5");
+  };
+  EXPECT_THROW(parallel_for(8, 3, body), std::runtime_error);
+}
+
+}  // namespace
+}  // namespace syncdr::core
