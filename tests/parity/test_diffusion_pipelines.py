@@ -39,7 +39,7 @@ STABLE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_lin
 MODELS = {
     "SD 1": (THREE, {**STABLE, "skip_prk_steps": True}, "PNDMScheduler", "quick_gelu", 4, (72, 40)),
     "SD 2": ({**THREE, "attention_head_dim": [1, 2, 4], "use_linear_projection": True},
-             {**STABLE, "prediction_type": "v_prediction"}, "DDIMScheduler", "gelu", 3, (36, 60)),
+             {**STABLE, "prediction_type": "v_prediction", "skip_prk_steps": True}, "DDIMScheduler", "gelu", 3, (36, 60)),
     "InstructPix2Pix": ({**TWO, "in_channels": 8}, {**STABLE, "timestep_spacing": "trailing"}, "EulerAncestralDiscreteScheduler", "quick_gelu", 3,
                         (28, 52)),
 }

@@ -1,11 +1,9 @@
-"""Schedulers against diffusers: timesteps exactly, whole trajectories of fixed network outputs to 1e-5 at every step, training noise. First with the
-Python that this is called with, then with the one that SYNCDR_PYTHON_NEXT names, which has a newer diffusers."""
+"""Schedulers against diffusers: timesteps exactly, whole trajectories of fixed network outputs to 1e-5 at every step, training noise."""
 import inspect
 import json
 import math
 import os
 import subprocess
-import sys
 import tempfile
 
 import diffusers
@@ -247,7 +245,3 @@ for (name, key), error in sorted(WORST.items()):
 print(f"{len(cases)} trajectories")
 if FAILURES:
     raise SystemExit(f"{len(FAILURES)} comparisons failed")
-if "--this-alone" not in sys.argv:
-    if not os.environ.get("SYNCDR_PYTHON_NEXT"):
-        raise SystemExit("SYNCDR_PYTHON_NEXT is not set: it names a Python with a newer diffusers. `launch/setup.sh --tests` makes one, ctest sets it")
-    subprocess.run([os.environ["SYNCDR_PYTHON_NEXT"], __file__, "--this-alone"], check=True)
