@@ -123,7 +123,7 @@ json::value parse_json(std::string_view text, std::string_view where) {
   }
   if (error) {
     if (const std::string foreign = foreign_content(text, text.size()); !foreign.empty()) throw core::DataError("{}: {}", where, foreign);
-    if (error == json::error::incomplete) throw core::DataError("{}: byte {}: the JSON ends in its middle. It was cut short: get it again.", where, used);
+    if (error == json::error::incomplete) throw core::DataError("{}: byte {}: no valid JSON: it ends in its middle. It was cut short: get it again.", where, used);
     throw core::DataError("{}: byte {}: no valid JSON: {}", where, used, error.message());
   }
   if (used < text.size()) throw core::DataError("{}: byte {}: something follows the end of the JSON value", where, used);

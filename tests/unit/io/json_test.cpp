@@ -40,7 +40,7 @@ TEST(Json, NotANumberIsWrittenAsNull) { EXPECT_EQ(io::pretty_json({std::nan(""),
 
 TEST(Json, BrokenTextIsRefusedWithItsPlace) {
   EXPECT_ERROR(io::parse_json("", "f"), core::DataError, "f: is empty");
-  EXPECT_ERROR(io::parse_json("{\"a\": [1, ", "f"), core::DataError, "f: byte 10: the JSON ends in its middle. It was cut short");
+  EXPECT_ERROR(io::parse_json("{\"a\": [1, ", "f"), core::DataError, "f: byte 10: no valid JSON: it ends in its middle. It was cut short");
   EXPECT_ERROR(io::parse_json("{\"a\": 1,}", "f"), core::DataError, "f: byte 8: no valid JSON");
   EXPECT_ERROR(io::parse_json("{} x", "f"), core::DataError, "byte 3");
   EXPECT_ERROR(io::parse_json("[1e999]", "f"), core::DataError, "f: byte");

@@ -123,7 +123,7 @@ TEST_F(SafetensorsFile, OverlapsHolesAndDuplicatesAreRefused) {
 
 TEST_F(SafetensorsFile, WrongKindsInTheHeaderAreRefused) {
   refused("[]", 0, "not a JSON object");
-  refused("{\"a\":", 0, "the JSON ends in its middle");
+  refused("{\"a\":", 0, "no valid JSON: it ends in its middle");
   refused(R"({"a":3})", 0, "not a JSON object");
   refused(R"({"a":{"dtype":"F8_E4M3FN","shape":[8],"data_offsets":[0,8]}})", 8, "unknown dtype \"F8_E4M3FN\"");
   refused(R"({"a":{"dtype":32,"shape":[2],"data_offsets":[0,8]}})", 8, "not a string");
