@@ -62,12 +62,12 @@ CHECKPOINTS = {
 }
 
 
-def randomised(model):
+def randomised(model, by=0.1):
     """Norms and biases too, which begin as ones and zeros: a swapped or forgotten one must show."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
-                parameter.add_(0.1 * torch.randn_like(parameter))
+                parameter.add_(by * torch.randn_like(parameter))
     return model.eval()
 
 

@@ -1,26 +1,11 @@
-"""What the originals make of files, in whichever generation this Python has. The tests import it for the generation of their own Python, and run it as a
-program under the other's: `originals_files.py FUNCTION` with the arguments as JSON on standard input, the result as JSON."""
+"""What the originals make of files, in whichever generation this Python has (generations.py calls it)."""
 import json
 import os
 import pathlib
-import subprocess
-import sys
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-
-
-def next_generation(function, **arguments):
-    python = os.environ.get("SYNCDR_PYTHON_NEXT")
-    if not python:
-        raise RuntimeError("SYNCDR_PYTHON_NEXT is not set: it names a Python with the newer originals. `launch/setup.sh --tests` makes one, ctest sets it")
-    done = subprocess.run([python, __file__, function], input=json.dumps(arguments, default=str), stdout=subprocess.PIPE, text=True, check=True, timeout=280)
-    return json.loads(done.stdout)
-
-
-def this_generation(function, **arguments):
-    return json.loads(json.dumps(globals()[function](**json.loads(json.dumps(arguments, default=str)))))
 
 
 def read_safetensors(folder, result):
@@ -93,7 +78,3 @@ def load_pipelines(folders, variant, results):
             continue
         save_file({f"{name}|{tensor}": values.contiguous() for name in ("unet", "vae", "text_encoder")
                    for tensor, values in getattr(pipe, name).state_dict().items()}, result)
-
-
-if __name__ == "__main__":
-    print(json.dumps(this_generation(sys.argv[1], **json.load(sys.stdin))))

@@ -12,6 +12,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.utils import logging
 from safetensors.torch import load_file, save_file
 
+from originals_checkpoints import randomised
+
 PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
 UNET_TOLERANCE, VAE_TOLERANCE = 2e-6, 1e-5
 FOLDER = tempfile.TemporaryDirectory()
@@ -73,15 +75,6 @@ def check(what, ours, theirs, tolerance):
         FAILURES.append(what)
 
 
-def randomise(model):
-    """Norms and biases too, which begin as ones and zeros: a swapped or forgotten one must show."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 1:
-                parameter.add_(0.3 * torch.randn_like(parameter))
-    return model.eval()
-
-
 def with_old_names(folder):
     path = os.path.join(folder, "diffusion_pytorch_model.safetensors")
     weights = {name: tensor.clone() for name, tensor in load_file(path).items()}  # a copy, since the file is overwritten
@@ -92,7 +85,7 @@ def with_old_names(folder):
 
 
 def compare_unet(name, config):
-    model = randomise(UNet2DConditionModel(**config))
+    model = randomised(UNet2DConditionModel(**config), by=0.3)
     folder = os.path.join(FOLDER.name, name)
     model.save_pretrained(folder)
     given, originals = {}, []
@@ -116,7 +109,7 @@ def spread_variances(model):
 
 
 def compare_vae(name, config, sizes):
-    model = randomise(AutoencoderKL(**config))
+    model = randomised(AutoencoderKL(**config), by=0.3)
     spread_variances(model)
     folder = os.path.join(FOLDER.name, "vae " + name)
     model.save_pretrained(folder)

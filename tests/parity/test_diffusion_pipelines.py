@@ -19,6 +19,8 @@ from safetensors.torch import load_file, save_file
 sys.modules["ftfy"] = None  # the original cleans text in another way where ftfy is installed
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E402
 
+from originals_checkpoints import randomised  # noqa: E402
+
 PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
 EMOJI_TOKENIZER = os.path.join(os.path.dirname(__file__), "..", "..", "configs", "models", "emoji", "tokenizer")
 TOLERANCE, INVERSION_TOLERANCE = 1e-4, 1e-3  # inversion begins where there is least noise, which enlarges rounding most
@@ -57,26 +59,17 @@ def write_tokenizer(folder):
     CLIPTokenizer.from_pretrained(EMOJI_TOKENIZER, model_max_length=20).save_pretrained(folder)
 
 
-def randomise(model):
-    """Norms and biases too, which begin as ones and zeros: a swapped or forgotten one must show."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 1:
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.eval()
-
-
 def write_model(name):
     unet, schedule, scheduler, activation, levels, _ = MODELS[name]
     folder = os.path.join(FOLDER.name, name)
     text = CLIPTextConfig(vocab_size=514, hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
                           max_position_embeddings=20, hidden_act=activation, eos_token_id=513)
-    randomise(CLIPTextModel(text)).save_pretrained(os.path.join(folder, "text_encoder"))
+    randomised(CLIPTextModel(text)).save_pretrained(os.path.join(folder, "text_encoder"))
     unet = {"norm_num_groups": 8, "cross_attention_dim": 24, "layers_per_block": 1, "attention_head_dim": 4, "sample_size": 64, **unet}
-    randomise(diffusers.UNet2DConditionModel(**unet)).save_pretrained(os.path.join(folder, "unet"))
+    randomised(diffusers.UNet2DConditionModel(**unet)).save_pretrained(os.path.join(folder, "unet"))
     vae = {"block_out_channels": [8, 16, 16, 16][:levels], "norm_num_groups": 4, "down_block_types": ["DownEncoderBlock2D"] * levels,
            "up_block_types": ["UpDecoderBlock2D"] * levels}
-    randomise(diffusers.AutoencoderKL(**vae)).save_pretrained(os.path.join(folder, "vae"))
+    randomised(diffusers.AutoencoderKL(**vae)).save_pretrained(os.path.join(folder, "vae"))
     write_json(os.path.join(folder, "scheduler"), "scheduler_config.json", {"_class_name": scheduler, **schedule})
     write_tokenizer(os.path.join(folder, "tokenizer"))
     index = {"_class_name": "StableDiffusionInstructPix2PixPipeline" if unet.get("in_channels") == 8 else "StableDiffusionPipeline",

@@ -9,7 +9,7 @@ import unittest
 import torch
 from safetensors.torch import load_file
 
-from originals_files import next_generation, this_generation
+from generations import next_generation, this_generation
 
 PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
 STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
@@ -48,11 +48,11 @@ class Variants(unittest.TestCase):
         folders = []
         for writer, write in generations.items():
             folders += [self.folder / f"{writer} {case}" for case in CASES]
-            for files, variants in zip(write("save_checkpoints", folders=folders[-len(CASES):], cases=list(CASES.values())), CASES.values()):
+            for files, variants in zip(write("originals_files", "save_checkpoints", folders=folders[-len(CASES):], cases=list(CASES.values())), CASES.values()):
                 self.check_files(files, variants)
         results = {reader: [folder.with_name(f"{folder.name} {reader}") for folder in folders] for reader in generations}
         for reader, read in generations.items():
-            read("load_pipelines", folders=folders, variant="fp16", results=results[reader])
+            read("originals_files", "load_pipelines", folders=folders, variant="fp16", results=results[reader])
         for i, (folder, variants) in enumerate(zip(folders, list(CASES.values()) * 2)):
             for component in STEMS:
                 out, done = self.ours(folder, component)

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from originals_files import next_generation
+from generations import next_generation
 
 BIN = pathlib.Path(os.environ["SYNCDR_BIN"])
 
@@ -165,7 +165,7 @@ class Safetensors(Folder):
         files.mkdir()
         for name, content in cases.items():
             (files / name).write_bytes(content)
-        theirs = next_generation("read_safetensors", folder=files, result=self.folder / "theirs.safetensors")
+        theirs = next_generation("originals_files", "read_safetensors", folder=files, result=self.folder / "theirs.safetensors")
         self.assertEqual({name for name, verdict in theirs.items() if verdict is False}, set(REFUSED))
         warnings = run("parity_probe", "read-each", "--model", files, "--out", self.folder / "ours.safetensors")
         ours, values = load_file(self.folder / "ours.safetensors"), load_file(self.folder / "theirs.safetensors")
