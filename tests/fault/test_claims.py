@@ -13,7 +13,9 @@ TWO_HOURS = 7200
 
 
 def claims(folder):
-    return sorted(pathlib.Path(place) / name for place, _, names in os.walk(folder) for name in names if ".claim-" in name)
+    """The claims under a folder; one that is still being written aside is none yet."""
+    names = ((place, name) for place, _, names in os.walk(folder) for name in names)
+    return sorted(pathlib.Path(place) / name for place, name in names if ".claim-" in name and not name.endswith(".tmp"))
 
 
 def make_foreign(claim):
