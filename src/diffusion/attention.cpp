@@ -2,8 +2,8 @@
 
 #include <ATen/ops/scaled_dot_product_attention.h>
 
-#include "flash_attention.h"
 #include "resnet_block.h"
+#include "syncdr/kernels/flash_attention.h"
 
 namespace syncdr::diffusion {
 namespace {
@@ -47,7 +47,7 @@ at::Tensor AttentionImpl::attend(const at::Tensor& x, const KeyValue& keys, cons
   const int64_t batch = x.size(0);
   const auto for_all = [&](const at::Tensor& of_text) { return of_text.size(0) == batch ? of_text : of_text.expand({batch, -1, -1, -1}); };
   const at::Tensor query = split_heads(query_->forward(x)), key = for_all(keys.key), value = for_all(keys.value);
-  if (infers_on_cpu(x) && attention_takes(query, key, value)) return out_->forward(flash_attention(query, key, value), residual);
+  if (infers_on_cpu(x) && kernels::attention_takes(query, key, value)) return out_->forward(kernels::flash_attention(query, key, value), residual);
   return out_->forward(at::scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(x.sizes()), residual);
 }
 

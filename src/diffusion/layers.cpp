@@ -5,8 +5,8 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 
-#include "product.h"
-#include "winograd.h"
+#include "syncdr/kernels/product.h"
+#include "syncdr/kernels/winograd.h"
 
 namespace syncdr::diffusion {
 namespace {
@@ -46,43 +46,43 @@ WithoutInitialValues::~WithoutInitialValues() { draws_values = before_; }
 bool infers_on_cpu(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && !at::GradMode::is_enabled(); }
 
 void Conv3x3Impl::pack() {
-  if (infers_on_cpu(weight) && winograd_takes(weight.size(1), weight.size(0))) packed_ = winograd_weight(weight);
+  if (infers_on_cpu(weight) && kernels::winograd_takes(weight.size(1), weight.size(0))) packed_ = kernels::winograd_weight(weight);
 }
 
 at::Tensor Conv3x3Impl::forward(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& residual) {
-  if (packed_.defined() && infers_on_cpu(x)) return winograd_convolution(x, packed_, shift.defined() ? bias + shift : bias, residual);
+  if (packed_.defined() && infers_on_cpu(x)) return kernels::winograd_convolution(x, packed_, shift.defined() ? bias + shift : bias, residual);
   at::Tensor y = Conv2dImpl::forward(x);
   if (shift.defined()) y = y + shift.unsqueeze(-1).unsqueeze(-1);
   return residual.defined() ? residual + y : y;
 }
 
 void DenseImpl::pack() {
-  if (infers_on_cpu(weight) && product_takes(weight.size(1), weight.size(0))) packed_ = product_weight(weight);
+  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0))) packed_ = kernels::product_weight(weight);
 }
 
 at::Tensor DenseImpl::forward(const at::Tensor& x, const at::Tensor& residual) {
-  if (packed_.defined() && infers_on_cpu(x)) return product(x, packed_, bias, residual);
+  if (packed_.defined() && infers_on_cpu(x)) return kernels::product(x, packed_, bias, residual);
   const at::Tensor y = LinearImpl::forward(x);
   return residual.defined() ? residual + y : y;
 }
 
 at::Tensor DenseImpl::forward_geglu(const at::Tensor& x) {
-  if (packed_.defined() && infers_on_cpu(x) && geglu_takes(weight.size(0))) return geglu_product(x, packed_, bias);
+  if (packed_.defined() && infers_on_cpu(x) && kernels::geglu_takes(weight.size(0))) return kernels::geglu_product(x, packed_, bias);
   const std::vector<at::Tensor> halves = forward(x).chunk(2, -1);
   return halves[0] * at::gelu(halves[1]);
 }
 
 void Conv1x1Impl::pack() {
-  if (infers_on_cpu(weight) && product_takes(weight.size(1), weight.size(0))) packed_ = product_weight(weight.flatten(1));
+  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0))) packed_ = kernels::product_weight(weight.flatten(1));
 }
 
 at::Tensor Conv1x1Impl::forward(const at::Tensor& x) {
-  if (packed_.defined() && infers_on_cpu(x)) return product(x.permute({0, 2, 3, 1}), packed_, bias).permute({0, 3, 1, 2});
+  if (packed_.defined() && infers_on_cpu(x)) return kernels::product(x.permute({0, 2, 3, 1}), packed_, bias).permute({0, 3, 1, 2});
   return Conv2dImpl::forward(x);
 }
 
 at::Tensor Conv1x1Impl::forward_rows(const at::Tensor& rows, const at::Tensor& residual) {
-  if (packed_.defined() && infers_on_cpu(rows)) return product(rows, packed_, bias, residual);
+  if (packed_.defined() && infers_on_cpu(rows)) return kernels::product(rows, packed_, bias, residual);
   const at::Tensor y = at::linear(rows, weight.flatten(1), bias);
   return residual.defined() ? residual + y : y;
 }

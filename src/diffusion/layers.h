@@ -7,8 +7,8 @@
 /// The layers that all networks here are made of.
 namespace syncdr::diffusion {
 
-/// Whether x is the input of an inference on the CPU in float32, for which this room has loops of its own (winograd.h, product.h, flash_attention.h,
-/// fast_norm.h). Elsewhere (gradients, other dtypes and devices) LibTorch's operators are used.
+/// Whether x is the input of an inference on the CPU in float32, for which there are kernels. Elsewhere (gradients, other dtypes and devices) LibTorch's
+/// operators are used.
 bool infers_on_cpu(const at::Tensor& x);
 
 /// A 3x3 convolution of stride 1 and padding 1 that can keep transformed weights.

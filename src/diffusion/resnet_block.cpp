@@ -4,16 +4,16 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
-#include "fast_norm.h"
+#include "syncdr/kernels/fast_norm.h"
 
 namespace syncdr::diffusion {
 
 namespace {
 
-bool takes_fast_norm(const at::Tensor& x) { return infers_on_cpu(x) && fast_norm_takes(x.size(1)); }
+bool takes_fast_norm(const at::Tensor& x) { return infers_on_cpu(x) && kernels::fast_norm_takes(x.size(1)); }
 
 at::Tensor normalized(torch::nn::GroupNorm& norm, const at::Tensor& x, bool with_silu) {
-  return fast_group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, norm->options.eps(), with_silu);
+  return kernels::fast_group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, norm->options.eps(), with_silu);
 }
 
 }  // namespace

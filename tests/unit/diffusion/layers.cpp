@@ -33,5 +33,23 @@ TEST(WithoutInitialValues, EndsWithItsScope) {
   EXPECT_TRUE(draws());
 }
 
+TEST(PackedLayers, ComputeTheSameAndLeaveGradientsAlone) {
+  torch::manual_seed(1);
+  Conv3x3 convolution = packable_conv3x3(32, 64);
+  Dense linear = dense(32, 64);
+  const at::Tensor maps = at::randn({2, 32, 6, 5}), rows = at::randn({2, 9, 32});
+  const auto all = [&] {
+    const torch::NoGradGuard no_grad;
+    return std::vector<at::Tensor>{convolution->forward(maps), linear->forward(rows), linear->forward_geglu(rows)};
+  };
+  const auto plain = all();
+  pack_weights(*convolution);
+  pack_weights(*linear);
+  const auto packed = all();
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_LT(((packed[i] - plain[i]).norm() / plain[i].norm()).item<double>(), 1e-6) << i;
+  (convolution->forward(maps).sum() + linear->forward(rows).sum()).backward();
+  EXPECT_TRUE(convolution->weight.grad().defined() && linear->weight.grad().defined());
+}
+
 }  // namespace
 }  // namespace syncdr::diffusion::layers_tests

@@ -3,7 +3,10 @@
 
 /// 3x3 convolutions of stride 1 and padding 1 with 2.25 times fewer multiplications: F(2x2, 3x3) of Lavin and Gray, "Fast algorithms for convolutional
 /// neural networks", CVPR 2016. Float32 on the CPU; differs from a direct convolution by rounding alone (1e-7 to 1e-6 of the outputs' size).
-namespace syncdr::diffusion {
+///
+/// Why not oneDNN: LibTorch asks it for direct convolutions alone, which take 1.6 to 2.7 times as long, and for none where a small image
+/// comes by itself.
+namespace syncdr::kernels {
 
 /// Whether this processor and these widths have it. A rule of shapes and processor only: results never depend on a timing.
 bool winograd_takes(int64_t in_channels, int64_t out_channels);
@@ -18,4 +21,4 @@ at::Tensor winograd_weight(const at::Tensor& weight);
 /// returns   [B, out, H, W], channels-last. Each output is computed alike whatever the batch and the number of threads.
 at::Tensor winograd_convolution(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& residual = {});
 
-}  // namespace syncdr::diffusion
+}  // namespace syncdr::kernels

@@ -3,7 +3,7 @@
 
 /// Loops for the processor's widest registers, written once for both widths: 16 floats (AVX-512) and 8 (AVX2 with FMA). What is inlined here takes the
 /// instructions of the function that SYNCDR_AVX512 or SYNCDR_AVX2 marks. Sources that include this are compiled with -O3.
-namespace syncdr::diffusion {
+namespace syncdr::kernels {
 
 enum class Registers { none, narrow, wide };
 
@@ -138,4 +138,4 @@ SYNCDR_INLINE typename W::Vector gelu(typename W::Vector x) {
 }
 #endif
 
-}  // namespace syncdr::diffusion
+}  // namespace syncdr::kernels

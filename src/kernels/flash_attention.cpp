@@ -1,4 +1,4 @@
-#include "flash_attention.h"
+#include "syncdr/kernels/flash_attention.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
@@ -7,7 +7,7 @@
 
 #include "vectors.h"
 
-namespace syncdr::diffusion {
+namespace syncdr::kernels {
 namespace {
 
 int64_t rounded_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -163,4 +163,4 @@ at::Tensor flash_attention(const at::Tensor& query, const at::Tensor& key, const
   return output;
 }
 
-}  // namespace syncdr::diffusion
+}  // namespace syncdr::kernels

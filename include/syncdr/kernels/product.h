@@ -2,7 +2,10 @@
 #include <ATen/core/Tensor.h>
 
 /// Linear layers over rows, with what follows them in the same pass. Float32 on the CPU.
-namespace syncdr::diffusion {
+///
+/// Why not oneDNN: in its inner product a row's bits depend on how many rows come with it, and no operation behind it multiplies one half
+/// of the columns by the other's GELU.
+namespace syncdr::kernels {
 
 /// Whether this processor and these widths have it: a rule of shapes and processor only.
 bool product_takes(int64_t in, int64_t out);
@@ -23,4 +26,4 @@ bool geglu_takes(int64_t out);
 /// The first half of the columns times the GELU of the second: x [..., in] -> [..., out / 2].
 at::Tensor geglu_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
-}  // namespace syncdr::diffusion
+}  // namespace syncdr::kernels

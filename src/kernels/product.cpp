@@ -1,4 +1,4 @@
-#include "product.h"
+#include "syncdr/kernels/product.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
@@ -8,7 +8,7 @@
 
 #include "vectors.h"
 
-namespace syncdr::diffusion {
+namespace syncdr::kernels {
 namespace {
 
 constexpr int64_t rows_of_block = 96;  // share a panel of weights while it is in the first-level cache; a multiple of both widths' rows
@@ -112,4 +112,4 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
 
 at::Tensor geglu_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) { return multiplied(x, weight, bias, {}, true); }
 
-}  // namespace syncdr::diffusion
+}  // namespace syncdr::kernels

@@ -1,4 +1,4 @@
-#include "winograd.h"
+#include "syncdr/kernels/winograd.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/einsum.h>
@@ -10,7 +10,7 @@
 
 #include "vectors.h"
 
-namespace syncdr::diffusion {
+namespace syncdr::kernels {
 namespace {
 
 constexpr int64_t positions = 16;  // of a tile: 4x4 pixels overlapping by two, for 2x2 outputs
@@ -177,4 +177,4 @@ at::Tensor winograd_convolution(const at::Tensor& input, const at::Tensor& weigh
   return output;
 }
 
-}  // namespace syncdr::diffusion
+}  // namespace syncdr::kernels

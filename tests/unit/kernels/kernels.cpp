@@ -1,3 +1,4 @@
+#include <ATen/Parallel.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
@@ -8,16 +9,16 @@
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
-#include <cmath>
+#include <array>
+#include <vector>
 
-#include "fast_norm.h"
-#include "flash_attention.h"
-#include "layers.h"
-#include "product.h"
-#include "winograd.h"
+#include "syncdr/kernels/fast_norm.h"
+#include "syncdr/kernels/flash_attention.h"
+#include "syncdr/kernels/product.h"
+#include "syncdr/kernels/winograd.h"
 
-/// The loops for inference against LibTorch's operators in float64.
-namespace syncdr::diffusion::inference_loops_tests {
+/// Each kernel against LibTorch's operators in float64.
+namespace syncdr::kernels {
 namespace {
 
 double distance(const at::Tensor& ours, const at::Tensor& exact) {
@@ -29,12 +30,12 @@ at::Tensor exact(const at::Tensor& values) { return values.to(at::kDouble); }
 
 constexpr double rounding = 1e-6;
 
-struct InferenceLoops : testing::Test {
-  InferenceLoops() { torch::manual_seed(1); }
+struct Kernels : testing::Test {
+  Kernels() { torch::manual_seed(1); }
   torch::NoGradGuard no_grad;
 };
 
-TEST_F(InferenceLoops, WinogradConvolutionEqualsTheDirectOne) {
+TEST_F(Kernels, WinogradConvolutionEqualsTheDirectOne) {
   if (!winograd_takes(16, 32)) GTEST_SKIP() << "not on this processor";
   struct Shape {
     int64_t batch, in, out, height, width;
@@ -50,7 +51,7 @@ TEST_F(InferenceLoops, WinogradConvolutionEqualsTheDirectOne) {
   }
 }
 
-TEST_F(InferenceLoops, ProductEqualsALinearLayer) {
+TEST_F(Kernels, ProductEqualsALinearLayer) {
   if (!product_takes(5, 32)) GTEST_SKIP() << "not on this processor";
   for (const auto& [rows, in, out] : {std::array<int64_t, 3>{1, 5, 32}, {7, 64, 96}, {97, 33, 64}, {250, 128, 128}}) {
     const at::Tensor x = at::randn({2, rows, in}), weight = at::randn({out, in}), bias = at::randn({out}), residual = at::randn({2, rows, out});
@@ -63,7 +64,7 @@ TEST_F(InferenceLoops, ProductEqualsALinearLayer) {
   }
 }
 
-TEST_F(InferenceLoops, AttentionEqualsTheOperatorForAnyWidthAndLength) {
+TEST_F(Kernels, AttentionEqualsTheOperatorForAnyWidthAndLength) {
   struct Shape {
     int64_t batch, heads, queries, keys, width;
   };
@@ -76,14 +77,14 @@ TEST_F(InferenceLoops, AttentionEqualsTheOperatorForAnyWidthAndLength) {
   }
 }
 
-TEST_F(InferenceLoops, AttentionStandsScoresOfAnySize) {
+TEST_F(Kernels, AttentionStandsScoresOfAnySize) {
   const at::Tensor query = 100 * at::randn({1, 1, 64, 8}), value = at::randn({1, 1, 64, 8});
   if (!attention_takes(query, query, value)) GTEST_SKIP() << "not on this processor";
   const at::Tensor plain = at::scaled_dot_product_attention(exact(query), exact(query), exact(value));
   EXPECT_LT(distance(flash_attention(query, query, value), plain.transpose(1, 2).flatten(2)), 1e-3);
 }
 
-TEST_F(InferenceLoops, GroupNormEqualsTheOperator) {
+TEST_F(Kernels, GroupNormEqualsTheOperator) {
   if (!fast_norm_takes(48)) GTEST_SKIP() << "not on this processor";
   for (const int64_t side : {1, 7, 40}) {
     const at::Tensor x = at::randn({3, 48, side, side + 2}) * 30 + 10, weight = at::randn({48}), bias = at::randn({48});
@@ -93,7 +94,7 @@ TEST_F(InferenceLoops, GroupNormEqualsTheOperator) {
   }
 }
 
-TEST_F(InferenceLoops, ASampleDoesNotDependOnItsNeighboursOrOnThreads) {
+TEST_F(Kernels, ASampleDoesNotDependOnItsNeighboursOrOnThreads) {
   const at::Tensor maps = at::randn({3, 32, 34, 37}).contiguous(at::MemoryFormat::ChannelsLast), rows = at::randn({3, 101, 2, 32});
   const at::Tensor weight = at::randn({32, 32, 3, 3}), bias = at::randn({32});
   if (!winograd_takes(32, 32)) GTEST_SKIP() << "not on this processor";
@@ -114,20 +115,5 @@ TEST_F(InferenceLoops, ASampleDoesNotDependOnItsNeighboursOrOnThreads) {
   }
 }
 
-TEST_F(InferenceLoops, PackedLayersComputeTheSameAndLeaveGradientsAlone) {
-  Conv3x3 convolution = packable_conv3x3(32, 64);
-  Dense linear = dense(32, 64);
-  const at::Tensor maps = at::randn({2, 32, 6, 5}), rows = at::randn({2, 9, 32});
-  const at::Tensor before = convolution->forward(maps), rows_before = linear->forward(rows), geglu_before = linear->forward_geglu(rows);
-  pack_weights(*convolution);
-  pack_weights(*linear);
-  EXPECT_LT(distance(convolution->forward(maps), before), rounding);
-  EXPECT_LT(distance(linear->forward(rows), rows_before), rounding);
-  EXPECT_LT(distance(linear->forward_geglu(rows), geglu_before), rounding);
-  const at::AutoGradMode with_gradients(true);
-  (convolution->forward(maps).sum() + linear->forward(rows).sum()).backward();
-  EXPECT_TRUE(convolution->weight.grad().defined() && linear->weight.grad().defined());
-}
-
 }  // namespace
-}  // namespace syncdr::diffusion::inference_loops_tests
+}  // namespace syncdr::kernels

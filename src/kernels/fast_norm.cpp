@@ -1,4 +1,4 @@
-#include "fast_norm.h"
+#include "syncdr/kernels/fast_norm.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
@@ -9,7 +9,7 @@
 
 #include "vectors.h"
 
-namespace syncdr::diffusion {
+namespace syncdr::kernels {
 namespace {
 
 constexpr int64_t pixels_of_chunk = 1024;  // whose sums one thread takes; a constant, so that sums do not depend on the number of threads
@@ -130,4 +130,4 @@ at::Tensor fast_group_norm(const at::Tensor& x, int64_t groups, const at::Tensor
   return output;
 }
 
-}  // namespace syncdr::diffusion
+}  // namespace syncdr::kernels
