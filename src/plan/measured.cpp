@@ -1,4 +1,4 @@
-#include "plan_measured.h"
+#include "measured.h"
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -6,7 +6,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/io/json.h"
 
-namespace syncdr::app {
+namespace syncdr::plan {
 namespace {
 
 bool has_all(const boost::json::object& object, std::initializer_list<const char*> names) {
@@ -99,4 +99,4 @@ void add_measured(Measured& measured, const boost::json::value& document, const 
   collect(measured, document, where);
 }
 
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

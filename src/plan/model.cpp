@@ -1,20 +1,21 @@
-#include "plan_model.h"
+#include "model.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <queue>
 
+#include "syncdr/comm/gradient_reducer.h"
 #include "syncdr/core/error.h"
+#include "syncdr/translate/units.h"
 
-namespace syncdr::app {
+namespace syncdr::plan {
 namespace {
 
 constexpr double infinite = std::numeric_limits<double>::infinity();
 constexpr double store_calls_per_second = 50000;  // what c10d's TCPStore answers while its rank computes: measured, 50,000 to 110,000
-constexpr double first_bucket_bytes = 1 << 20, bucket_bytes = 25 << 20;  // of comm::GradientReducer
-constexpr double backward_share = 2.0 / 3;                               // of forward and backward: it multiplies twice where forward does once
+constexpr double first_bucket_bytes = comm::GradientReducer::first_bucket_bytes, bucket_bytes = comm::GradientReducer::bucket_bytes;
+constexpr double backward_share = 2.0 / 3;  // of forward and backward: it multiplies twice where forward does once
 constexpr int64_t gathers_a_step = 4;  // of the features, and before each the number of rows of every rank, twice
 
 double number(int64_t value) { return static_cast<double>(value); }
@@ -50,7 +51,7 @@ UnitCost cost_of_unit(const TranslatePlan& plan, int64_t rows, int64_t ranks) {
 }
 
 /// When the last rank ends: each claims the next unit when it is through with one. Ranks are equally fast, so full units go in rounds, without a simulation.
-double last_end(const TranslatePlan& plan, const UnitSizes& units, int64_t ranks) {
+double last_end(const TranslatePlan& plan, const translate::UnitSizes& units, int64_t ranks) {
   const double full = cost_of_unit(plan, plan.unit_rows, ranks).period();
   const double rounds = number(units.full / ranks) * full;
   std::priority_queue<double, std::vector<double>, std::greater<>> free;  // when each rank is
@@ -69,20 +70,21 @@ double last_end(const TranslatePlan& plan, const UnitSizes& units, int64_t ranks
 struct Direction {
   double compute = 0, padding = 0, sharing = 0, claims = 0, writing = 0, tail = 0, folder = 0, store = 0, around = 0;
   double seconds() const { return compute + padding + sharing + claims + writing + tail + folder + store + around; }
+  void add(double times, const Direction& other) {
+    compute += times * other.compute, padding += times * other.padding, sharing += times * other.sharing;
+    claims += times * other.claims, writing += times * other.writing, tail += times * other.tail;
+    folder += times * other.folder, store += times * other.store, around += times * other.around;
+  }
 };
 
 Direction plan_direction(const TranslatePlan& plan, int64_t rows, int64_t ranks) {
-  const auto units = unit_sizes(plan, rows);
+  const auto units = translate::unit_sizes(rows, plan.unit_rows, plan.taper, translate::batch_rows(plan.variants, plan.batch));
   Direction sum;
   double batches = 0;
   const auto add = [&](int64_t size, int64_t count) {
     const auto cost = cost_of_unit(plan, size, ranks);
-    const double share = number(count) / number(ranks);
-    sum.compute += share * cost.compute;
-    sum.padding += share * cost.padding;
-    sum.sharing += share * cost.sharing;
-    sum.claims += share * cost.claim;
-    sum.writing += share * cost.writing;
+    sum.add(number(count) / number(ranks), {.compute = cost.compute, .padding = cost.padding, .sharing = cost.sharing, .claims = cost.claim,
+                                            .writing = cost.writing});
     batches += number(count * divide_up(size * plan.variants, plan.batch));
   };
   add(plan.unit_rows, units.full);
@@ -175,32 +177,12 @@ const PlanPart& PlanPoint::largest_loss() const {
   return *std::max_element(parts.begin() + 1, parts.end(), [](const PlanPart& a, const PlanPart& b) { return a.seconds < b.seconds; });
 }
 
-UnitSizes unit_sizes(const TranslatePlan& plan, int64_t rows) {
-  const int64_t most = plan.unit_rows, least = std::max<int64_t>(1, most / 8), grain = plan.batch / std::gcd(plan.batch, plan.variants);
-  UnitSizes sizes;
-  if (plan.taper == 0) sizes.full = rows / most;
-  else if (rows >= plan.taper * most) sizes.full = (rows - plan.taper * most) / most + 1;
-  for (int64_t left = rows - sizes.full * most; left > 0; left -= sizes.tapered.back()) {
-    const int64_t size = plan.taper == 0 ? most : std::clamp(left / plan.taper, least, most), whole = divide_up(size, grain) * grain;
-    sizes.tapered.push_back(std::min(left, whole <= most ? whole : size));
-  }
-  return sizes;
-}
-
 PlanPoint plan_translate(const TranslatePlan& plan, int64_t ranks) {
   SYNCDR_ASSERT(ranks >= 1 && plan.images >= 1, "{} images on {} ranks", plan.images, ranks);
   Direction sum;
-  const auto add = [&](int64_t rows, int64_t count) {
-    if (rows == 0) return;
-    const auto one = plan_direction(plan, rows, ranks);
-    const double times = number(count);
-    sum.compute += times * one.compute, sum.padding += times * one.padding, sum.sharing += times * one.sharing;
-    sum.claims += times * one.claims, sum.writing += times * one.writing, sum.tail += times * one.tail;
-    sum.folder += times * one.folder, sum.store += times * one.store, sum.around += times * one.around;
-  };
-  const int64_t longer = plan.images % plan.directions;
-  add(plan.images / plan.directions + 1, longer);
-  add(plan.images / plan.directions, plan.directions - longer);
+  const int64_t shorter = plan.images / plan.directions, longer = plan.images % plan.directions;
+  sum.add(number(longer), plan_direction(plan, shorter + 1, ranks));
+  if (shorter > 0) sum.add(number(plan.directions - longer), plan_direction(plan, shorter, ranks));
   // A failure ends every rank's unit; sealed ones stay.
   const double segment = std::min(cost_of_unit(plan, plan.unit_rows, ranks).period(), sum.seconds());
   return finish_point(plan.job, ranks, segment,
@@ -334,4 +316,4 @@ void calibrate_with_slowdown(TrainPlan& plan, std::span<const MeasuredTraining> 
   plan = best;
 }
 
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "syncdr/core/config.h"
+#include "syncdr/plan/plan.h"
 
-/// How long translating and training take on R ranks, from figures measured on a few. Arithmetic alone: no MPI, no tensors, no random numbers.
-/// README.md beside this has the formulas and their sources.
-namespace syncdr::app {
+/// How long translating and training take on R ranks. Arithmetic alone: no MPI, no tensors, no random numbers. README.md beside this has the
+/// formulas and their sources.
+namespace syncdr::plan {
 
 /// What a job has besides its work: its start, its failures, its price.
 struct PlannedJob {
@@ -134,14 +134,6 @@ PlanPoint plan_translate(const TranslatePlan& plan, int64_t ranks);
 /// ranks <= images_per_step: a rank without an image is refused by the trainer too.
 PlanPoint plan_train(const TrainPlan& plan, int64_t ranks);
 
-/// The sizes of a translation's units in source rows, in the order in which they are claimed: `full` of unit_rows, then smaller ones. The rule is
-/// translate's (unit_starts): a unit is 1 / taper of what is left, at most unit_rows, at least an eighth of that, and fills whole batches.
-struct UnitSizes {
-  int64_t full = 0;
-  std::vector<int64_t> tapered;
-};
-UnitSizes unit_sizes(const TranslatePlan& plan, int64_t rows);
-
 /// Work of which a failure loses what was done since the last multiple of `segment`, in a job that needs `start` s before it works and `requeue` s before
 /// it starts again. Failures are Poisson with `rate` a second while the ranks are held, also during a start. Exact in the mean.
 struct Expectation {
@@ -153,13 +145,8 @@ Expectation with_failures(double work, double segment, double rate, double start
 /// Systems 22, 2006, eq. 37; its first term is Young's, CACM 17, 1974).
 double best_checkpoint_interval(double cost, double mtbf);
 
-/// s of an all-reduce of `bytes` over ranks, by plan.all_reduce.
+/// s of an all-reduce of `bytes` over ranks, by plan.all_reduce; link_of is its inverse.
 double all_reduce_seconds(const TrainPlan& plan, int64_t ranks, double bytes);
-/// The two measured times of an all-reduce over at least 2 ranks, of nothing and of `bytes`, as the latency and bandwidth that all_reduce_seconds takes.
-struct Link {
-  double latency_us = 0, bandwidth_gb = 0;
-};
-Link link_of(const std::string& all_reduce, int64_t ranks, double empty_seconds, double seconds, double bytes);
 /// s of one step.
 double train_step_seconds(const TrainPlan& plan, int64_t ranks);
 
@@ -185,4 +172,4 @@ void calibrate(TrainPlan& plan, std::span<const MeasuredTraining> measured);
 /// The same with the slowdown, from 1 to 4, that fits best: three unknowns, so at least three measurements, on different numbers of ranks.
 void calibrate_with_slowdown(TrainPlan& plan, std::span<const MeasuredTraining> measured);
 
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

@@ -1,4 +1,4 @@
-#include "plan_plot.h"
+#include "plot.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <array>
 #include <cmath>
 
-namespace syncdr::app {
+namespace syncdr::plan {
 namespace {
 
 constexpr double plot_left = 64, plot_width = 350, plot_top = 60, plot_height = 230, plot_gap = 84;
@@ -150,4 +150,4 @@ std::string plan_plot(const std::string& title, const std::vector<PlanPoint>& al
   return svg + "</svg>\n";
 }
 
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

@@ -14,11 +14,12 @@
 #include <cstring>
 #include <thread>
 
-#include "doctor.h"
-#include "plan_model.h"
+#include "findings.h"
+#include "syncdr/comm/gradient_reducer.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/plan/plan.h"
 
-namespace syncdr::app {
+namespace syncdr::doctor {
 namespace {
 
 using DoctorClock = std::chrono::steady_clock;
@@ -86,7 +87,7 @@ Findings look_at_cores(comm::World& world) {
 
 Findings look_at_messages(comm::World& world) {
   if (world.size() == 1) return {};
-  constexpr int64_t bytes = 25 << 20;  // a bucket of gradients
+  constexpr auto bytes = comm::GradientReducer::bucket_bytes;
   const auto mean_seconds = [&](int64_t elements, int times) {
     auto tensor = at::zeros({elements}, at::TensorOptions(at::kFloat).device(world.device()));
     for (int i = 0; i < 2; ++i) world.all_reduce_sum(tensor, "warming up");
@@ -107,7 +108,7 @@ Findings look_at_messages(comm::World& world) {
   if (!world.is_root()) return {};
 
   const std::string how = world.backend() == "nccl" ? "halving" : "binomial";
-  const auto link = link_of(how, world.size(), empty, full, static_cast<double>(bytes));
+  const auto link = plan::link_of(how, world.size(), empty, full, static_cast<double>(bytes));
   Finding messages{.what = "all-reduce", .found = fmt::format("{} ranks: 4 bytes in {:.3g} us, 25 MiB in {:.3g} ms", world.size(), 1e6 * empty, 1e3 * full)};
   messages.mend = fmt::format("for `syncdr plan train`: --latency-us {:.3g} --bandwidth-gb {:.3g} --all-reduce {}", link.latency_us, link.bandwidth_gb, how);
   messages.figures = {{"latency_us", link.latency_us}, {"bandwidth_gb", link.bandwidth_gb}, {"all_reduce", how},
@@ -138,4 +139,4 @@ Findings look_at_speed(comm::World& world) {
   return {finding};
 }
 
-}  // namespace syncdr::app
+}  // namespace syncdr::doctor

@@ -2,9 +2,9 @@
 #include <string>
 #include <vector>
 
-#include "plan_model.h"
+#include "model.h"
 
-namespace syncdr::app {
+namespace syncdr::plan {
 
 /// "95 s", "12.4 h", "3.2 d", "never": a time in three digits.
 std::string duration_text(double seconds);
@@ -13,4 +13,4 @@ std::string duration_text(double seconds);
 /// efficiency (from 0 to 100 %: on a logarithmic axis a loss of half would look small). Points that never end are left out. At least one point.
 std::string plan_plot(const std::string& title, const std::vector<PlanPoint>& points);
 
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

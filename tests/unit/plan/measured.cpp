@@ -1,4 +1,4 @@
-#include "plan_measured.h"
+#include "measured.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/io/json.h"
 
-namespace syncdr::app {
+namespace syncdr::plan {
 namespace {
 
 Measured read(const std::string& command, const std::string& text, const std::string& of = "") {
@@ -63,4 +63,4 @@ TEST(PlanMeasured, ImpossibleFiguresAreNamed) {
 }
 
 }  // namespace
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

@@ -1,4 +1,4 @@
-#include "plan_model.h"
+#include "model.h"
 
 #include <gtest/gtest.h>
 
@@ -7,10 +7,10 @@
 #include <deque>
 #include <random>
 
-#include "plan.h"  // of translate: the units as they really are
+#include "syncdr/translate/units.h"
 
 // The model is compared with simulations that follow every batch, bucket and failure, and share no code with it.
-namespace syncdr::app {
+namespace syncdr::plan {
 namespace {
 
 double number(int64_t value) { return static_cast<double>(value); }
@@ -61,7 +61,7 @@ struct SimulatedRank {
 };
 
 double simulated_direction(const TranslatePlan& plan, int64_t rows, int64_t ranks) {
-  const auto starts = translate::unit_starts(rows, plan.unit_rows, plan.taper, plan.batch / std::gcd(plan.batch, plan.variants));
+  const auto starts = translate::unit_starts(rows, plan.unit_rows, plan.taper, translate::batch_rows(plan.variants, plan.batch));
   std::vector<SimulatedRank> all(static_cast<size_t>(ranks));
   for (size_t unit = 0; unit + 1 < starts.size(); ++unit)
     std::ranges::min_element(all, {}, &SimulatedRank::painted)->make_unit(plan, starts[unit + 1] - starts[unit]);
@@ -112,22 +112,6 @@ double simulated_failures(int64_t segments, double segment, double rate, double 
     }
   }
   return total / jobs;
-}
-
-TEST(PlanUnits, AreThoseOfTheTranslation) {
-  for (const int64_t rows : {1, 7, 63, 64, 570, 1023, 1024, 1025, 20011})
-    for (const int64_t unit_rows : {1, 3, 16, 64})
-      for (const int64_t taper : {0, 1, 16})
-        for (const int64_t batch : {1, 8, 12}) {
-          TranslatePlan plan;
-          plan.variants = 2, plan.unit_rows = unit_rows, plan.taper = taper, plan.batch = batch;
-          const auto sizes = unit_sizes(plan, rows);
-          std::vector<int64_t> starts{0};
-          for (int64_t unit = 0; unit < sizes.full; ++unit) starts.push_back(starts.back() + unit_rows);
-          for (const auto size : sizes.tapered) starts.push_back(starts.back() + size);
-          ASSERT_EQ(starts, translate::unit_starts(rows, unit_rows, taper, batch / std::gcd(batch, int64_t{2})))
-              << rows << " rows in units of " << unit_rows << ", taper " << taper << ", batch " << batch;
-        }
 }
 
 TEST(PlanTranslate, AgreesWithASimulationOfEveryBatch) {
@@ -386,4 +370,4 @@ TEST(PlanLink, IsWhatTheMeasuredTimesCameFrom) {
 }
 
 }  // namespace
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

@@ -1,18 +1,19 @@
+#include "syncdr/plan/plan.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
 
-#include "commands.h"
-#include "plan_measured.h"
-#include "plan_model.h"
-#include "plan_plot.h"
+#include "measured.h"
+#include "model.h"
+#include "plot.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
 
-namespace syncdr::app {
+namespace syncdr::plan {
 namespace {
 
 constexpr double worth_it = 0.9;  // the efficiency up to which the text below the table calls more ranks worth their price
@@ -26,14 +27,14 @@ struct PlannedCommand {
   std::vector<PlanPoint> points;
 };
 
-Measured read_measured(const PlanOptions& options) {
+Measured read_measured(const Options& options) {
   Measured measured;
   for (const auto& file : options.measured) add_measured(measured, io::read_json(file), options.command, options.of, file);
   return measured;
 }
 
 /// The options that were given, over whatever the plan holds.
-template <class Plan> void apply_options(Plan& plan, const PlanOptions& options) {
+template <class Plan> void apply_options(Plan& plan, const Options& options) {
   std::string text;
   for (const auto& [key, value] : options.values) text += key + " = " + value + "\n";
   core::read_config_text(core::visit_of(plan), text, "syncdr plan " + options.command);
@@ -53,11 +54,11 @@ template <class Figures> bool several_numbers_of_ranks(const Figures& found) {
   return std::any_of(found.begin(), found.end(), [&](const auto& one) { return one.ranks != found.front().ranks; });
 }
 
-[[noreturn]] void missing_option(const PlanOptions& options, const char* option, const char* figures) {
+[[noreturn]] void missing_option(const Options& options, const char* option, const char* figures) {
   throw core::UsageError("syncdr plan {}: {} is missing. Give it, or {} with --measured.", options.command, option, figures);
 }
 
-TranslatePlan resolve_translate(const PlanOptions& options) {
+TranslatePlan resolve_translate(const Options& options) {
   constexpr const char* figures = "the figures of a `syncdr translate --json` that made images";
   const auto measured = read_measured(options);
   const auto& found = measured.translations;
@@ -85,7 +86,7 @@ TranslatePlan resolve_translate(const PlanOptions& options) {
   return plan;
 }
 
-TrainPlan resolve_train(const PlanOptions& options) {
+TrainPlan resolve_train(const Options& options) {
   constexpr const char* figures = "the figures of a `syncdr train --json`";
   const auto measured = read_measured(options);
   const auto& found = measured.trainings;
@@ -115,7 +116,7 @@ TrainPlan resolve_train(const PlanOptions& options) {
   return plan;
 }
 
-PlannedCommand planned_translation(const PlanOptions& options) {
+PlannedCommand planned_translation(const Options& options) {
   auto plan = resolve_translate(options);
   const double amount = static_cast<double>(plan.images) * static_cast<double>(plan.variants);
   PlannedCommand planned{.title = fmt::format("translate {} images x {}, {:.3g} s each", plan.images, plan.variants, plan.seconds_per_image),
@@ -125,7 +126,7 @@ PlannedCommand planned_translation(const PlanOptions& options) {
   return planned;
 }
 
-PlannedCommand planned_training(const PlanOptions& options) {
+PlannedCommand planned_training(const Options& options) {
   auto plan = resolve_train(options);
   PlannedCommand planned{.title = fmt::format("train {} steps of {} images, {:.3g} s each", plan.steps, plan.images_per_step, plan.seconds_per_image),
                          .what = "steps/s", .amount = static_cast<double>(plan.steps), .job = plan.job,
@@ -183,12 +184,12 @@ boost::json::object figures_of(const PlannedCommand& planned, const std::string&
 
 }  // namespace
 
-void visit_plan(const std::string& command, core::Fields& field) {
+void visit_fields(const std::string& command, core::Fields& field) {
   if (command == "translate") TranslatePlan().visit(field);
   else TrainPlan().visit(field);
 }
 
-int plan_command(PlanOptions options) {
+void print_plan(Options options) {
   for (const auto ranks : options.ranks)
     if (ranks < 1 || ranks > 1'000'000) throw core::UsageError("syncdr plan {}: --ranks {}: it must be 1 to 1,000,000.", options.command, ranks);
   std::sort(options.ranks.begin(), options.ranks.end());
@@ -197,7 +198,6 @@ int plan_command(PlanOptions options) {
   fmt::print("{}", table_of(planned));
   if (!options.json.empty()) io::write_json(options.json, figures_of(planned, options.command));
   if (!options.plot.empty()) io::write_file(options.plot, plan_plot(planned.title, planned.points));
-  return 0;
 }
 
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

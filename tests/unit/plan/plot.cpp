@@ -1,10 +1,10 @@
-#include "plan_plot.h"
+#include "plot.h"
 
 #include <gtest/gtest.h>
 
 #include <limits>
 
-namespace syncdr::app {
+namespace syncdr::plan {
 namespace {
 
 std::vector<PlanPoint> some_points() {
@@ -56,4 +56,4 @@ TEST(PlanPlot, TimesAreTextOfThreeDigits) {
 }
 
 }  // namespace
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

@@ -1,4 +1,4 @@
-#include "doctor.h"
+#include "syncdr/doctor/doctor.h"
 
 #include <fmt/format.h>
 
@@ -10,10 +10,10 @@
 #include <map>
 #include <set>
 
-#include "commands.h"
+#include "findings.h"
 #include "syncdr/io/json.h"
 
-namespace syncdr::app {
+namespace syncdr::doctor {
 namespace {
 
 constexpr size_t shown_hosts = 3;
@@ -202,7 +202,7 @@ std::vector<std::string> gather_texts(comm::World& world, const std::string& tex
   return texts;
 }
 
-int doctor_command(const std::string& folder, const std::string& json) {
+int examine(const std::string& folder, const std::string& json) {
   comm::World world(comm::CommConfig{});
   try {
     const auto table = merge(gather(world, look(world, folder)));
@@ -216,4 +216,4 @@ int doctor_command(const std::string& folder, const std::string& json) {
   }
 }
 
-}  // namespace syncdr::app
+}  // namespace syncdr::doctor

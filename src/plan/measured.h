@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "plan_model.h"
+#include "model.h"
 
-namespace syncdr::app {
+namespace syncdr::plan {
 
 /// What earlier commands measured, as their --json files say.
 struct Measured {
@@ -37,4 +37,4 @@ struct Measured {
 /// `of` is not there, or is empty where several members "COMMAND ..." would be mixed; DataError if a figure is no number or makes no sense.
 void add_measured(Measured& measured, const boost::json::value& document, const std::string& command, const std::string& of, const std::string& where);
 
-}  // namespace syncdr::app
+}  // namespace syncdr::plan

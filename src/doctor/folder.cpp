@@ -16,13 +16,13 @@
 #include <numeric>
 #include <thread>
 
-#include "doctor.h"
+#include "findings.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/file.h"
 #include "syncdr/io/hdf5.h"
 
-namespace syncdr::app {
+namespace syncdr::doctor {
 namespace {
 
 namespace fs = std::filesystem;
@@ -380,4 +380,4 @@ Findings look_at_folder(comm::World& world, const fs::path& folder) {
   return findings;
 }
 
-}  // namespace syncdr::app
+}  // namespace syncdr::doctor

@@ -8,8 +8,8 @@
 
 #include "syncdr/comm/world.h"
 
-/// What `syncdr doctor` looks at. Private to it.
-namespace syncdr::app {
+/// What the doctor looks at.
+namespace syncdr::doctor {
 
 enum class Health { good, note, bad };
 
@@ -46,4 +46,4 @@ Findings look_at_folder(comm::World& world, const std::filesystem::path& folder)
 /// Texts of all ranks, in their order; on every rank. A collective.
 std::vector<std::string> gather_texts(comm::World& world, const std::string& text, const char* what);
 
-}  // namespace syncdr::app
+}  // namespace syncdr::doctor

@@ -16,11 +16,11 @@
 #include <optional>
 #include <sstream>
 
-#include "doctor.h"
+#include "findings.h"
 #include "syncdr/comm/about.h"
 #include "syncdr/io/about.h"
 
-namespace syncdr::app {
+namespace syncdr::doctor {
 namespace {
 
 namespace fs = std::filesystem;
@@ -262,4 +262,4 @@ Findings look_at_host(const comm::World& world) {
   return findings;
 }
 
-}  // namespace syncdr::app
+}  // namespace syncdr::doctor
