@@ -2,7 +2,7 @@
 
 #include <torch/utils.h>
 
-#include "layers.h"
+#include "networks/layers.h"
 #include "step_graph.h"
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/autoencoder.h"

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <string>
 
-#include "layers.h"
+#include "networks/layers.h"
 #include "syncdr/diffusion/checkpoint_writer.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/initialise.h"

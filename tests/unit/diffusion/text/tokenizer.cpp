@@ -6,7 +6,7 @@
 #include <boost/json.hpp>
 #include <functional>
 
-#include "clip_words.h"
+#include "text/clip_words.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"

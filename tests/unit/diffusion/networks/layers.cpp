@@ -1,4 +1,4 @@
-#include "layers.h"
+#include "networks/layers.h"
 
 #include <ATen/ops/equal.h>
 #include <ATen/ops/randn.h>

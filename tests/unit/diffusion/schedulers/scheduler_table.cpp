@@ -88,7 +88,7 @@ const std::vector<Row>& rows() {
 
 /// The lines of the README's table of samplers, without its head.
 std::vector<std::string> table() {
-  std::ifstream file(SYNCDR_SOURCE_DIR "/src/diffusion/README.md");
+  std::ifstream file(SYNCDR_SOURCE_DIR "/src/diffusion/schedulers/README.md");
   std::vector<std::string> lines;
   bool inside = false;
   for (std::string line; std::getline(file, line);) {

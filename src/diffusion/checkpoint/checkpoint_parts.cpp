@@ -1,12 +1,12 @@
 #include <boost/json.hpp>
 
-#include "byte_pairs.h"
 #include "checkpoint_version.h"
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/checkpoint_writer.h"
 #include "syncdr/diffusion/scheduler.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
+#include "text/byte_pairs.h"
 
 /// What a checkpoint folder holds besides networks.
 namespace syncdr::diffusion {
