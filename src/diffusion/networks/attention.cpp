@@ -28,10 +28,10 @@ AttentionConfig attention_of(const TransformerConfig& config, bool reads_text) {
 
 AttentionImpl::AttentionImpl(const AttentionConfig& config)
     : config_(config),
-      query_(register_module("to_q", dense(config.width, config.width, config.bias))),
-      key_(register_module("to_k", dense(reads_text() ? config.text_width : config.width, config.width, config.bias))),
-      value_(register_module("to_v", dense(reads_text() ? config.text_width : config.width, config.width, config.bias))) {
-  out_ = dense(config.width, config.width);
+      query_(register_module("to_q", Dense(config.width, config.width, config.bias))),
+      key_(register_module("to_k", Dense(reads_text() ? config.text_width : config.width, config.width, config.bias))),
+      value_(register_module("to_v", Dense(reads_text() ? config.text_width : config.width, config.width, config.bias))) {
+  out_ = Dense(config.width, config.width);
   register_list(*this, "to_out", std::vector<Dense>{out_});  // the original's second entry is dropout
 }
 
@@ -62,7 +62,7 @@ PixelAttentionImpl::PixelAttentionImpl(int64_t channels, int64_t groups, double 
 
 at::Tensor PixelAttentionImpl::forward_pixels(const at::Tensor& x) { return x + map_of(forward(rows_of(norm_pixels(norm_, x))), x); }
 
-GegluImpl::GegluImpl(int64_t width) : in_(dense(width, 8 * width)), out_(dense(4 * width, width)) {
+GegluImpl::GegluImpl(int64_t width) : in_(Dense(width, 8 * width)), out_(Dense(4 * width, width)) {
   const auto net = register_module("net", std::make_shared<torch::nn::Module>());
   net->register_module("0", std::make_shared<torch::nn::Module>())->register_module("proj", in_);
   net->register_module("2", out_);  // 1 is dropout
@@ -91,9 +91,9 @@ at::Tensor TransformerImpl::Projection::operator()(const at::Tensor& rows, const
 TransformerImpl::Projection TransformerImpl::projection(const char* name, const TransformerConfig& config) {
   Projection made;
   if (config.linear_projection)
-    made.linear = register_module(name, dense(config.channels, config.channels));
+    made.linear = register_module(name, Dense(config.channels, config.channels));
   else
-    made.conv = register_module(name, packable_conv1x1(config.channels, config.channels));
+    made.conv = register_module(name, Conv1x1(config.channels, config.channels));
   return made;
 }
 

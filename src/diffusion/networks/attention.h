@@ -1,8 +1,4 @@
 #pragma once
-#include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/linear.h>
-#include <torch/nn/modules/normalization.h>
-
 #include <vector>
 
 #include "layers.h"

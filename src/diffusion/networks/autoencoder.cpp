@@ -50,7 +50,7 @@ class EncoderImpl : public torch::nn::Module {
  public:
   explicit EncoderImpl(const AutoencoderConfig& config) {
     int64_t in = config.channels.front();
-    conv_in_ = register_module("conv_in", conv3x3(config.in_channels, in));
+    conv_in_ = register_module("conv_in", Conv3x3(config.in_channels, in));
     std::vector<std::shared_ptr<torch::nn::Module>> modules;
     for (const int64_t out : config.channels) {
       modules.push_back(std::make_shared<torch::nn::Module>());
@@ -63,7 +63,7 @@ class EncoderImpl : public torch::nn::Module {
     register_list(*this, "down_blocks", modules);
     middle_ = register_module("mid_block", std::make_shared<AutoencoderMiddle>(config));
     norm_ = register_module("conv_norm_out", group_norm(config.norm_groups, in, epsilon));
-    conv_out_ = register_module("conv_out", conv3x3(in, 2 * config.latent_channels));
+    conv_out_ = register_module("conv_out", Conv3x3(in, 2 * config.latent_channels));
   }
 
   at::Tensor forward(const at::Tensor& images) {
@@ -82,7 +82,7 @@ class EncoderImpl : public torch::nn::Module {
   };
   std::vector<Level> levels_;
   std::shared_ptr<AutoencoderMiddle> middle_;
-  torch::nn::Conv2d conv_in_{nullptr}, conv_out_{nullptr};
+  Conv3x3 conv_in_{nullptr}, conv_out_{nullptr};
   torch::nn::GroupNorm norm_{nullptr};
 };
 
@@ -91,7 +91,7 @@ class DecoderImpl : public torch::nn::Module {
  public:
   explicit DecoderImpl(const AutoencoderConfig& config) {
     int64_t in = config.channels.back();
-    conv_in_ = register_module("conv_in", conv3x3(config.latent_channels, in));
+    conv_in_ = register_module("conv_in", Conv3x3(config.latent_channels, in));
     middle_ = register_module("mid_block", std::make_shared<AutoencoderMiddle>(config));
     std::vector<std::shared_ptr<torch::nn::Module>> modules;
     for (size_t i = config.channels.size(); i-- > 0;) {
@@ -105,7 +105,7 @@ class DecoderImpl : public torch::nn::Module {
     }
     register_list(*this, "up_blocks", modules);
     norm_ = register_module("conv_norm_out", group_norm(config.norm_groups, in, epsilon));
-    conv_out_ = register_module("conv_out", conv3x3(in, config.out_channels));
+    conv_out_ = register_module("conv_out", Conv3x3(in, config.out_channels));
   }
 
   at::Tensor forward(const at::Tensor& latents) {
@@ -124,7 +124,7 @@ class DecoderImpl : public torch::nn::Module {
   };
   std::vector<Level> levels_;
   std::shared_ptr<AutoencoderMiddle> middle_;
-  torch::nn::Conv2d conv_in_{nullptr}, conv_out_{nullptr};
+  Conv3x3 conv_in_{nullptr}, conv_out_{nullptr};
   torch::nn::GroupNorm norm_{nullptr};
 };
 
@@ -189,7 +189,7 @@ io::NamedTensors with_new_names(io::NamedTensors weights) {
 
 Autoencoder build(const std::filesystem::path& folder, io::NamedTensors weights) {
   ConfigReader reader(folder / "config.json");
-  auto autoencoder = made_for_loading<Autoencoder>(read_autoencoder_config(reader));
+  Autoencoder autoencoder(read_autoencoder_config(reader));
   nn::load_state(*autoencoder, with_new_names(std::move(weights)), folder.string());
   make_channels_last(*autoencoder);
   autoencoder->eval();
@@ -235,8 +235,8 @@ AutoencoderImpl::AutoencoderImpl(const AutoencoderConfig& config)
       encoder_(register_module("encoder", std::make_shared<EncoderImpl>(config))),
       decoder_(register_module("decoder", std::make_shared<DecoderImpl>(config))) {
   const int64_t latent = config.latent_channels;
-  if (config.quant_conv) quant_ = register_module("quant_conv", conv1x1(2 * latent, 2 * latent));
-  if (config.post_quant_conv) post_quant_ = register_module("post_quant_conv", conv1x1(latent, latent));
+  if (config.quant_conv) quant_ = register_module("quant_conv", std::make_shared<Conv1x1Impl>(2 * latent, 2 * latent));
+  if (config.post_quant_conv) post_quant_ = register_module("post_quant_conv", std::make_shared<Conv1x1Impl>(latent, latent));
 }
 
 LatentDistribution AutoencoderImpl::encode(const at::Tensor& images) {

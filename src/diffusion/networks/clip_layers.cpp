@@ -5,8 +5,6 @@
 #include <ATen/ops/sigmoid.h>
 #include <fmt/format.h>
 
-#include "layers.h"
-
 namespace syncdr::diffusion {
 
 ClipLayersConfig read_clip_layers(ConfigReader& reader, const ClipLayersConfig& defaults) {
@@ -107,10 +105,10 @@ torch::nn::LayerNorm clip_norm(const ClipLayersConfig& config) {
 ClipAttentionImpl::ClipAttentionImpl(const ClipLayersConfig& config)
     : heads_(config.heads),
       dropout_(config.attention_dropout),
-      query_(register_module("q_proj", linear(config.width, config.width))),
-      key_(register_module("k_proj", linear(config.width, config.width))),
-      value_(register_module("v_proj", linear(config.width, config.width))),
-      out_(register_module("out_proj", linear(config.width, config.width))) {}
+      query_(register_module("q_proj", Dense(config.width, config.width))),
+      key_(register_module("k_proj", Dense(config.width, config.width))),
+      value_(register_module("v_proj", Dense(config.width, config.width))),
+      out_(register_module("out_proj", Dense(config.width, config.width))) {}
 
 at::Tensor ClipAttentionImpl::forward(const at::Tensor& input, bool causal) {
   const auto heads = [&](const at::Tensor& rows) { return rows.unflatten(-1, {heads_, -1}).transpose(1, 2); };  // [B, heads, L, D / heads]
@@ -122,8 +120,8 @@ at::Tensor ClipAttentionImpl::forward(const at::Tensor& input, bool causal) {
 
 ClipMlpImpl::ClipMlpImpl(const ClipLayersConfig& config)
     : quick_(config.activation == "quick_gelu"),
-      first_(register_module("fc1", linear(config.width, config.hidden))),
-      second_(register_module("fc2", linear(config.hidden, config.width))) {}
+      first_(register_module("fc1", Dense(config.width, config.hidden))),
+      second_(register_module("fc2", Dense(config.hidden, config.width))) {}
 
 at::Tensor ClipMlpImpl::forward(const at::Tensor& input) {
   const at::Tensor x = first_->forward(input);

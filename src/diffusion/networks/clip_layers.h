@@ -1,10 +1,9 @@
 #pragma once
 #include <torch/nn/modules/container/modulelist.h>
-#include <torch/nn/modules/linear.h>
-#include <torch/nn/modules/normalization.h>
 
 #include <string>
 
+#include "layers.h"
 #include "syncdr/diffusion/checkpoint.h"
 
 /// The transformer that CLIP's text and vision models share (Radford et al., ICML 2021), parameters named as in transformers.
@@ -36,7 +35,7 @@ class ClipAttentionImpl : public torch::nn::Module {
  private:
   int64_t heads_;
   double dropout_;
-  torch::nn::Linear query_, key_, value_, out_;
+  Dense query_, key_, value_, out_;
 };
 TORCH_MODULE(ClipAttention);
 
@@ -48,7 +47,7 @@ class ClipMlpImpl : public torch::nn::Module {
 
  private:
   bool quick_;
-  torch::nn::Linear first_, second_;
+  Dense first_, second_;
 };
 TORCH_MODULE(ClipMlp);
 

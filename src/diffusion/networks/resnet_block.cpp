@@ -32,10 +32,10 @@ ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
     : output_scale_(config.output_scale),
       norm1_(register_module("norm1", group_norm(config.groups, config.in, config.epsilon))),
       norm2_(register_module("norm2", group_norm(config.groups, config.out, config.epsilon))),
-      conv1_(register_module("conv1", packable_conv3x3(config.in, config.out))),
-      conv2_(register_module("conv2", packable_conv3x3(config.out, config.out))) {
-  if (config.time_width > 0) time_ = register_module("time_emb_proj", dense(config.time_width, config.out));
-  if (config.in != config.out) shortcut_ = register_module("conv_shortcut", packable_conv1x1(config.in, config.out));
+      conv1_(register_module("conv1", Conv3x3(config.in, config.out))),
+      conv2_(register_module("conv2", Conv3x3(config.out, config.out))) {
+  if (config.time_width > 0) time_ = register_module("time_emb_proj", Dense(config.time_width, config.out));
+  if (config.in != config.out) shortcut_ = register_module("conv_shortcut", Conv1x1(config.in, config.out));
 }
 
 at::Tensor ResnetBlockImpl::forward(const at::Tensor& x, const at::Tensor& time) {
@@ -45,11 +45,11 @@ at::Tensor ResnetBlockImpl::forward(const at::Tensor& x, const at::Tensor& time)
 }
 
 DownsampleImpl::DownsampleImpl(int64_t channels, int64_t padding)
-    : padding_(padding), conv_(register_module("conv", conv3x3(channels, channels, 2, padding))) {}
+    : padding_(padding), conv_(register_module("conv", Conv3x3(channels, channels, 2, padding))) {}
 
 at::Tensor DownsampleImpl::forward(const at::Tensor& x) { return conv_->forward(padding_ == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x); }
 
-UpsampleImpl::UpsampleImpl(int64_t channels) : conv_(register_module("conv", packable_conv3x3(channels, channels))) {}
+UpsampleImpl::UpsampleImpl(int64_t channels) : conv_(register_module("conv", Conv3x3(channels, channels))) {}
 
 at::Tensor UpsampleImpl::forward(const at::Tensor& x, int64_t height, int64_t width) {
   return conv_->forward(at::upsample_nearest2d(x, {height, width}));

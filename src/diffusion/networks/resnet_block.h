@@ -41,7 +41,7 @@ class DownsampleImpl : public torch::nn::Module {
 
  private:
   int64_t padding_;
-  torch::nn::Conv2d conv_;
+  Conv3x3 conv_;
 };
 TORCH_MODULE(Downsample);
 

@@ -105,7 +105,7 @@ io::NamedTensors with_prefix(io::NamedTensors weights) {
 
 TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, const std::string& component) {
   const std::filesystem::path folder = checkpoint.component(component, "CLIPTextModel");
-  auto encoder = made_for_loading<TextEncoder>(read_text_encoder_config(folder / "config.json"));
+  TextEncoder encoder(read_text_encoder_config(folder / "config.json"));
   io::NamedTensors weights = with_prefix(checkpoint.weights(component, "model"));
   // 0, 1, 2, ...: files of older versions hold the counter, the original passes over it
   weights.erase("text_model.embeddings.position_ids");

@@ -160,7 +160,7 @@ void read_levels(ConfigReader& reader, UNetConfig& config) {
 
 UNet build(const std::filesystem::path& folder, const io::NamedTensors& weights) {
   ConfigReader reader(folder / "config.json");
-  auto unet = made_for_loading<UNet>(read_unet_config(reader));
+  UNet unet(read_unet_config(reader));
   nn::load_state(*unet, weights, folder.string());
   make_channels_last(*unet);
   unet->eval();
@@ -199,10 +199,10 @@ UNetConfig read_unet_config(ConfigReader& reader) {
 
 UNetImpl::UNetImpl(const UNetConfig& config) : config_(config) {
   const int64_t width = time_width(config);
-  conv_in_ = register_module("conv_in", conv3x3(config.in_channels, config.channels.front()));
+  conv_in_ = register_module("conv_in", std::make_shared<Conv3x3Impl>(config.in_channels, config.channels.front()));
   const auto time = register_module("time_embedding", std::make_shared<torch::nn::Module>());
-  time_first_ = time->register_module("linear_1", linear(config.channels.front(), width));
-  time_second_ = time->register_module("linear_2", linear(width, width));
+  time_first_ = time->register_module("linear_1", std::make_shared<DenseImpl>(config.channels.front(), width));
+  time_second_ = time->register_module("linear_2", std::make_shared<DenseImpl>(width, width));
   add_down_blocks();
   // The middle never has only cross-attention, as in the original.
   LevelConfig middle = level_of(config, config.channels.size() - 1, 1, true, false);
@@ -211,7 +211,7 @@ UNetImpl::UNetImpl(const UNetConfig& config) : config_(config) {
   mid_ = register_module("mid_block", std::make_shared<MidBlockImpl>(middle));
   add_up_blocks();
   norm_out_ = register_module("conv_norm_out", group_norm(config.norm_groups, config.channels.front(), config.norm_epsilon));
-  conv_out_ = register_module("conv_out", conv3x3(config.channels.front(), config.out_channels));
+  conv_out_ = register_module("conv_out", std::make_shared<Conv3x3Impl>(config.channels.front(), config.out_channels));
   number_attentions();
 }
 

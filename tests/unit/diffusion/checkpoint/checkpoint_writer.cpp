@@ -10,6 +10,7 @@
 #include "syncdr/diffusion/scheduler.h"
 #include "syncdr/diffusion/tokenizer.h"
 #include "syncdr/io/json.h"
+#include "syncdr/nn/initialise.h"
 #include "syncdr/nn/weights.h"
 
 namespace syncdr::diffusion {
@@ -66,7 +67,7 @@ Config read_back(const Config& config, Config (*read)(ConfigReader&)) {
 
 void expect_same_state(const torch::nn::Module& a, const torch::nn::Module& b) { EXPECT_EQ(nn::state_hash(a), nn::state_hash(b)); }
 
-/// A whole checkpoint of tiny networks with torch's own random weights.
+/// A whole checkpoint of tiny networks with random weights.
 struct WrittenCheckpoint {
   UNet unet{UNetConfig{.sample_height = 8, .sample_width = 8, .channels = {8, 8, 8, 16}, .text_width = 12, .norm_groups = 4}};
   Autoencoder autoencoder{AutoencoderConfig{.channels = {8, 16}, .norm_groups = 4, .scaling_factor = 0.7}};
@@ -74,6 +75,9 @@ struct WrittenCheckpoint {
   TemporaryFolder folder;
 
   WrittenCheckpoint() {
+    nn::initialise(*unet, "unet", 1);
+    nn::initialise(*autoencoder, "vae", 1);
+    nn::initialise(*text_encoder, "text_encoder", 1);
     save_unet(folder / "unet", unet, at::kFloat);
     save_autoencoder(folder / "vae", autoencoder, at::kFloat);
     save_text_encoder(folder / "text_encoder", text_encoder, at::kFloat);
@@ -158,6 +162,7 @@ TEST(CheckpointWriter, NetworksAreReadBackBitForBit) {
 TEST(CheckpointWriter, HalfPrecisionIsRoundedOnceAndSaidSo) {
   TemporaryFolder folder;
   TextEncoder made(written_text_encoder());
+  nn::initialise(*made, "text_encoder", 1);
   save_text_encoder(folder.path(), made, at::kBFloat16);
   const io::NamedTensors weights = read_weights(folder.path(), "model");
   for (const auto& [name, tensor] : nn::state_of(*made)) EXPECT_TRUE(weights.at(name).equal(tensor.to(at::kBFloat16))) << name;

@@ -7,6 +7,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/unet.h"
+#include "syncdr/nn/initialise.h"
 #include "syncdr/nn/weights.h"
 
 using namespace syncdr;
@@ -50,6 +51,14 @@ json::object with(json::object fields, const char* name, json::value value) {
   return fields;
 }
 
+/// With random weights.
+template <class Network, class Config>
+Network random(const Config& config) {
+  Network network(config);
+  nn::initialise(*network, "network", 1);
+  return network;
+}
+
 void put_component(const TemporaryFolder& folder, const json::object& fields, const io::NamedTensors& weights) {
   test::put(folder / "config.json", json::serialize(fields));
   io::write_safetensors(folder / "diffusion_pytorch_model.safetensors", weights);
@@ -85,7 +94,7 @@ TEST(UNetConfig, ImpossibleWidthsAreRefusedByName) {
 
 TEST(UNet, WeightsOfAnotherShapeAreNamed) {
   const TemporaryFolder folder;
-  const UNet eight_channels(unet_config(with(unet_fields(), "in_channels", 8)));
+  const auto eight_channels = random<UNet>(unet_config(with(unet_fields(), "in_channels", 8)));
   put_component(folder, unet_fields(), nn::state_of(*eight_channels));
   EXPECT_ERROR(load_unet(folder.path()), core::DataError, "\"conv_in.weight\" has shape [8, 8, 3, 3], the model needs [8, 4, 3, 3]");
 }
@@ -93,7 +102,7 @@ TEST(UNet, WeightsOfAnotherShapeAreNamed) {
 TEST(UNet, OneTextServesAllSamplesPreparedOrNot) {
   const torch::NoGradGuard no_grad;
   torch::manual_seed(1);
-  UNet unet(unet_config());
+  auto unet = random<UNet>(unet_config());
   const at::Tensor sample = at::randn({3, 4, 6, 5}), text = at::randn({1, 7, 6}), times = at::tensor({1, 500, 999});
   const at::Tensor expected = unet->forward(sample, times, text.expand({3, -1, -1}));
   EXPECT_TRUE(at::allclose(unet->forward(sample, times, text), expected, 1e-4, 1e-5));
@@ -101,17 +110,17 @@ TEST(UNet, OneTextServesAllSamplesPreparedOrNot) {
 }
 
 TEST(UNet, WrongInputsAreUsageErrors) {
-  UNet unet(unet_config());
+  auto unet = random<UNet>(unet_config());
   const at::Tensor sample = at::randn({2, 4, 8, 8}), text = at::randn({2, 7, 6});
   EXPECT_ERROR(unet->forward(at::randn({2, 8, 8, 8}), 1.0, text), core::UsageError, "[2, 8, 8, 8]");
   EXPECT_ERROR(unet->forward(sample, at::zeros({3}), text), core::UsageError, "[3]");
   EXPECT_ERROR(unet->forward(sample, 1.0, at::randn({2, 7, 5})), core::UsageError, "[2, 7, 5]");
-  UNet larger(unet_config(with(unet_fields(), "layers_per_block", 2)));
+  auto larger = random<UNet>(unet_config(with(unet_fields(), "layers_per_block", 2)));
   EXPECT_ERROR(unet->forward(sample, 1.0, larger->prepare(text)), core::UsageError, "another UNet");
 }
 
 TEST(UNet, GradientsReachEveryParameter) {
-  UNet unet(unet_config());
+  auto unet = random<UNet>(unet_config());
   unet->forward(at::randn({1, 4, 6, 5}), 3.0, at::randn({1, 7, 6})).sum().backward();
   for (const auto& item : unet->named_parameters()) EXPECT_TRUE(item.value().grad().defined()) << item.key();
 }
@@ -127,7 +136,7 @@ TEST(AutoencoderConfig, WhatIsNotSupportedIsNamed) {
 
 TEST(Autoencoder, WeightsOfAnotherShapeAreNamed) {
   const TemporaryFolder folder;
-  const Autoencoder sixteen(autoencoder_config(with(autoencoder_fields(), "latent_channels", 16)));
+  const auto sixteen = random<Autoencoder>(autoencoder_config(with(autoencoder_fields(), "latent_channels", 16)));
   put_component(folder, autoencoder_fields(), nn::state_of(*sixteen));
   EXPECT_ERROR(load_autoencoder(folder.path()), core::DataError, "the model needs [");
 }
@@ -135,7 +144,7 @@ TEST(Autoencoder, WeightsOfAnotherShapeAreNamed) {
 TEST(Autoencoder, OldAndNewNamesGiveTheSameNetworkAndBothTogetherAreRefused) {
   const torch::NoGradGuard no_grad;
   const TemporaryFolder folder;
-  Autoencoder autoencoder(autoencoder_config());
+  auto autoencoder = random<Autoencoder>(autoencoder_config());
   io::NamedTensors weights = nn::state_of(*autoencoder);
   const auto rename = [&](const char* from, const char* to) {
     auto node = weights.extract(from);
@@ -159,7 +168,7 @@ TEST(Autoencoder, SampleIsMeanPlusStandardDeviationTimesNoise) {
 
 TEST(Autoencoder, LogVarianceIsClamped) {
   const torch::NoGradGuard no_grad;
-  Autoencoder autoencoder(autoencoder_config());
+  auto autoencoder = random<Autoencoder>(autoencoder_config());
   nn::state_of(*autoencoder).at("quant_conv.bias").fill_(1e3);
   EXPECT_FLOAT_EQ(autoencoder->encode(at::rand({1, 3, 8, 6})).logvar.max().item<float>(), 20.0f);
 }

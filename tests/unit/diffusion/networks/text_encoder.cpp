@@ -10,6 +10,7 @@
 
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
+#include "syncdr/nn/initialise.h"
 #include "syncdr/nn/weights.h"
 
 namespace syncdr::diffusion {
@@ -23,6 +24,7 @@ class TextEncoderTest : public testing::Test {
               R"({"_class_name": "StableDiffusionPipeline", "text_encoder": ["transformers", "CLIPTextModel"]})");
     write_config("");
     encoder_ = TextEncoder(read_text_encoder_config(folder_ / "text_encoder/config.json"));
+    nn::initialise(*encoder_, "text_encoder", 1);
     encoder_->eval();
   }
   void write_config(const std::string& more) {
