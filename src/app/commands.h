@@ -1,10 +1,6 @@
 #pragma once
-#include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
-
-#include "syncdr/core/config.h"
 
 /// The commands of syncdr: each does its work and returns the program's exit code. main.cpp holds the command line.
 namespace syncdr::app {
@@ -24,22 +20,6 @@ int translate_command(const CommonOptions& options);
 int train_command(const CommonOptions& options, const std::string& arm);
 /// arms: empty for all of run.arms.
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split);
-/// folder: where results will be written; json: a file for the findings, or empty.
-int doctor_command(const std::string& folder, const std::string& json);
 int keys_command();
-
-/// What `syncdr plan` is asked.
-struct PlanOptions {
-  std::string command;                        ///< "translate" or "train"
-  std::map<std::string, std::string> values;  ///< key -> value as TOML, of the fields that visit_plan lists
-  std::vector<std::string> measured;          ///< --json files of earlier commands
-  std::string of;                             ///< the member of these files to read; empty: all
-  std::vector<int64_t> ranks = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
-  std::string plot, json;                     ///< files, or empty
-};
-/// Shows the fields of a plan for the command, with their defaults.
-void visit_plan(const std::string& command, core::Fields& field);
-/// Prints how long the command would take on so many ranks, and what it would cost. Throws UsageError, DataError.
-int plan_command(PlanOptions options);
 
 }  // namespace syncdr::app

@@ -10,6 +10,8 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/main.h"
+#include "syncdr/doctor/doctor.h"
+#include "syncdr/plan/plan.h"
 
 namespace syncdr::app {
 namespace {
@@ -72,7 +74,7 @@ class PlanFields : public core::Fields {
   std::map<std::string, std::string>& values_;
 };
 
-void add_plan_command(CLI::App& plan, const char* command, const char* meaning, PlanOptions& options) {
+void add_plan_command(CLI::App& plan, const char* command, const char* meaning, plan::Options& options) {
   auto* sub = plan.add_subcommand(command, meaning);
   sub->callback([&options, command] { options.command = command; });
   sub->add_option("--measured", options.measured, "figures of an earlier call, its --json file (`syncdr doctor`'s too); may be repeated, for other numbers of ranks")
@@ -82,7 +84,7 @@ void add_plan_command(CLI::App& plan, const char* command, const char* meaning, 
   sub->add_option("--plot", options.plot, "also write a plot (SVG)");
   sub->add_option("--json", options.json, "also write the figures");
   PlanFields fields(*sub, options.values);
-  visit_plan(command, fields);
+  plan::visit_fields(command, fields);
 }
 
 /// Parses the command line and does what it asks for. The command runs after parsing, so that an exception of its own is not taken for a wrong option.
@@ -119,12 +121,12 @@ int command_line(int argc, char** argv) {
   evaluate->add_option("--arm", arms, "an arm (may be repeated); without it: all of run.arms")->allow_extra_args(false);
   evaluate->add_option("--split", split, "which images: test or val")->check(CLI::IsMember({"test", "val"}));
 
-  auto* doctor = add("doctor", "what this machine has for syncdr, and what to mend", [&] { return doctor_command(folder, json); });
+  auto* doctor = add("doctor", "what this machine has for syncdr, and what to mend", [&] { return doctor::examine(folder, json); });
   doctor->add_option("--folder", folder, "where results will be written");
   doctor->add_option("--json", json, "also write the findings to a file");
 
-  PlanOptions plan_options;
-  auto* plan = add("plan", "how long translating or training would take on 1 to 1024 ranks, and its cost", [&] { return plan_command(plan_options); });
+  plan::Options plan_options;
+  auto* plan = add("plan", "how long translating or training would take on 1 to 1024 ranks, and its cost", [&] { return plan::print_plan(plan_options), 0; });
   plan->require_subcommand(1);
   add_plan_command(*plan, "translate", "plan a translation", plan_options);
   add_plan_command(*plan, "train", "plan the training of a retrieval model", plan_options);

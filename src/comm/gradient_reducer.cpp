@@ -7,8 +7,7 @@
 namespace syncdr::comm {
 namespace {
 
-constexpr int64_t first_bucket_bytes = int64_t{1} << 20;  // the first bucket starts the overlap early
-constexpr int64_t bucket_bytes = int64_t{25} << 20;
+constexpr auto first_bucket_bytes = GradientReducer::first_bucket_bytes, bucket_bytes = GradientReducer::bucket_bytes;
 
 std::shared_ptr<c10d::Reducer> make_reducer(World& world, std::vector<at::Tensor> parameters) {
   const std::vector<bool> dense(parameters.size(), false);

@@ -2,7 +2,7 @@
 
 #include <torch/utils.h>
 
-#include "layers.h"
+#include "networks/layers.h"
 #include "step_graph.h"
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/autoencoder.h"
@@ -73,6 +73,7 @@ struct StableDiffusion::Networks {
   TextEncoder text_encoder;
   Autoencoder autoencoder;
   UNet unet;
+  std::unique_ptr<StepGraph> graph;  ///< null: calls are not recorded
 };
 
 StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device)
@@ -109,7 +110,12 @@ std::unique_ptr<Scheduler> StableDiffusion::make_scheduler(const std::string& na
   return load_scheduler(root_ / "scheduler", name, options);
 }
 
-void StableDiffusion::record_steps(bool on) { step_graph_ = on ? std::make_shared<StepGraph>() : nullptr; }
+at::Tensor StableDiffusion::denoise(std::span<const Branch> guidance, Scheduler& scheduler, const at::Tensor& sample, int64_t first,
+                                    const StepNoise& noise, int64_t last) {
+  return denoise_recorded(networks_->graph.get(), networks_->unet, guidance, scheduler, sample, first, noise, last);
+}
+
+void StableDiffusion::record_steps(bool on) { networks_->graph = on ? std::make_unique<StepGraph>() : nullptr; }
 
 UNet& StableDiffusion::unet() { return networks_->unet; }
 
@@ -135,19 +141,19 @@ at::Tensor img2img(StableDiffusion& model, Scheduler& scheduler, const at::Tenso
   const at::Tensor latents = model.encode_image(images, noise.encoding);
   check_noise(noise.start, latents.sizes(), "start");
   const at::Tensor noised = scheduler.noise_to_step(latents, noise.start, start);
-  return model.decode_image(denoise(model.unet(), guidance, scheduler, noised, start, noise.step, -1, model.step_graph()));
+  return model.decode_image(model.denoise(guidance, scheduler, noised, start, noise.step));
 }
 
 at::Tensor generate(StableDiffusion& model, Scheduler& scheduler, std::span<const Branch> guidance, const PipelineNoise& noise) {
   const torch::NoGradGuard no_grad;
   const at::Tensor start = noise.start * scheduler.init_noise_sigma();
-  return model.decode_image(denoise(model.unet(), guidance, scheduler, start, 0, noise.step, -1, model.step_graph()));
+  return model.decode_image(model.denoise(guidance, scheduler, start, 0, noise.step));
 }
 
 at::Tensor invert(StableDiffusion& model, Scheduler& inverse, const at::Tensor& images, std::span<const Branch> guidance, double depth) {
   const auto calls = int64_t(inverse.timesteps().size());
   const int64_t last = calls - inverse.start_index(depth);
-  return denoise(model.unet(), guidance, inverse, model.encode_image(images), 0, {}, last, model.step_graph());
+  return model.denoise(guidance, inverse, model.encode_image(images), 0, {}, last);
 }
 
 at::Tensor ddib(StableDiffusion& model, Scheduler& inverse, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> source,
@@ -156,7 +162,7 @@ at::Tensor ddib(StableDiffusion& model, Scheduler& inverse, Scheduler& scheduler
     throw core::UsageError("{} with {} calls cannot follow an inversion of {} calls: a scheduler without noise, of as many steps, is needed",
                            scheduler.name(), scheduler.timesteps().size(), inverse.timesteps().size());
   const at::Tensor noised = invert(model, inverse, images, source, depth);
-  return model.decode_image(denoise(model.unet(), target, scheduler, noised, scheduler.start_index(depth), {}, -1, model.step_graph()));
+  return model.decode_image(model.denoise(target, scheduler, noised, scheduler.start_index(depth)));
 }
 
 }  // namespace syncdr::diffusion

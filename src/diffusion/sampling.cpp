@@ -152,8 +152,13 @@ TextContext join(std::span<const TextContext> texts) {
   return joined;
 }
 
-at::Tensor denoise(UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, at::Tensor sample, int64_t first, const StepNoise& noise,
-                   int64_t last, StepGraph* graph) {
+at::Tensor denoise(UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, const at::Tensor& sample, int64_t first,
+                   const StepNoise& noise, int64_t last) {
+  return denoise_recorded(nullptr, unet, branches, scheduler, sample, first, noise, last);
+}
+
+at::Tensor denoise_recorded(StepGraph* graph, UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, at::Tensor sample,
+                            int64_t first, const StepNoise& noise, int64_t last) {
   const torch::NoGradGuard no_grad;
   const auto calls = int64_t(scheduler.timesteps().size());
   if (last < 0) last = calls;

@@ -1,11 +1,8 @@
 #pragma once
-#include <ATen/core/Tensor.h>
-
-#include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
-#include <vector>
+
+#include "syncdr/diffusion/sampling.h"
 
 namespace syncdr::diffusion {
 
@@ -35,5 +32,9 @@ class StepGraph {
 
   std::map<Key, std::unique_ptr<Recording>> recordings_;
 };
+
+/// denoise() (sampling.h), whose calls of the network go through the graph where there is one.
+at::Tensor denoise_recorded(StepGraph* graph, UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, at::Tensor sample,
+                            int64_t first, const StepNoise& noise, int64_t last);
 
 }  // namespace syncdr::diffusion

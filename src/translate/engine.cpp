@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <numeric>
 #include <thread>
 
 #include "painter.h"
@@ -17,15 +16,13 @@
 #include "syncdr/core/stop.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/translate/units.h"
 #include "tally.h"
 #include "together.h"
 #include "unit_table.h"
 
 namespace syncdr::translate {
 namespace {
-
-/// Rows whose variants fill whole batches.
-int64_t grain_of(int64_t variants, int64_t batch) { return batch / std::gcd(batch, variants); }
 
 /// What the run's bytes depend on, and its identity. Kept in run.json, in every unit, and in the manifest.
 Settings settings_of(const data::Dataset& dataset, const Translator& translator, const std::string& source, const std::string& target,
@@ -40,7 +37,7 @@ Settings settings_of(const data::Dataset& dataset, const Translator& translator,
                      {"variants", std::to_string(config.variants)},
                      {"unit_rows", std::to_string(config.unit_rows)},
                      {"taper", std::to_string(config.taper)},
-                     {"batch_rows", std::to_string(grain_of(config.variants, translator.batch()))},
+                     {"batch_rows", std::to_string(batch_rows(config.variants, translator.batch()))},
                      {"codec", config.codec}};
   for (const auto& [name, value] : own)
     SYNCDR_ASSERT(settings.emplace(name, value).second, "the translator's provenance holds \"{}\", which is the engine's", name);
@@ -69,7 +66,7 @@ Plan make_plan(const comm::World& world, const data::Dataset& dataset, const std
             .batch = translator.batch(),
             .variants = config.variants,
             .codec_threads = threads_for(config, world)};
-  plan.starts = unit_starts(plan.rows.rows(), config.unit_rows, config.taper, grain_of(plan.variants, plan.batch));
+  plan.starts = unit_starts(plan.rows.rows(), config.unit_rows, config.taper, batch_rows(plan.variants, plan.batch));
   plan.header = {.domain = target,
                  .split = split,
                  .codec = data::codec_from_name(config.codec),

@@ -44,11 +44,6 @@ struct Plan {
   }
 };
 
-/// [units + 1] first row of each unit, and `rows`: units of unit_rows rows that shrink, once fewer than `taper` of them are left, down to an eighth,
-/// so that ranks which take them in order finish together (guided self-scheduling, Polychronopoulos and Kuck, 1987). Rounded up to `grain` rows, which fill
-/// the translator's batches, where that stays within unit_rows. taper 0: all alike.
-std::vector<int64_t> unit_starts(int64_t rows, int64_t unit_rows, int64_t taper, int64_t grain);
-
 /// Status of an image in its SourceRow.
 enum Status : int32_t { good = 0, redrawn = 1, quarantined = 2 };
 

@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include "layers.h"
+#include "networks/layers.h"
 #include "probe.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/unet.h"

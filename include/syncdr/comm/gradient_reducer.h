@@ -9,7 +9,7 @@
 namespace syncdr::comm {
 
 /// Averages gradients over ranks while the backward pass still runs: c10d::Reducer (the engine of DistributedDataParallel), behind one file
-/// because its constructor changes between releases. Buckets: 1 MiB first, then 25 MiB. With one rank it does nothing.
+/// because its constructor changes between releases. With one rank it does nothing.
 ///
 ///     reducer.before_forward();  loss = ...;  reducer.before_backward();  loss.backward();   // gradients are now equal on all ranks
 ///
@@ -17,6 +17,9 @@ namespace syncdr::comm {
 /// number or shape.
 class GradientReducer {
  public:
+  /// Of the buckets in which gradients travel; the first one starts the overlap early.
+  static constexpr int64_t first_bucket_bytes = int64_t{1} << 20, bucket_bytes = int64_t{25} << 20;
+
   GradientReducer(World& world, std::vector<at::Tensor> parameters);
   ~GradientReducer();
 

@@ -1,6 +1,5 @@
 #pragma once
 #include <torch/nn/module.h>
-#include <torch/nn/modules/conv.h>
 #include <torch/nn/pimpl.h>
 
 #include <memory>
@@ -11,6 +10,7 @@
 
 namespace syncdr::diffusion {
 
+class Conv1x1Impl;
 class EncoderImpl;
 class DecoderImpl;
 
@@ -38,7 +38,7 @@ struct LatentDistribution {
 };
 
 /// The autoencoder between images in [-1, 1] and latents (Rombach et al., CVPR 2022), equal to diffusers' AutoencoderKL without tiles.
-/// Latents come and go unscaled: scaling_factor is the caller's.
+/// Latents come and go unscaled: scaling_factor is the caller's. Made of a configuration, it has no values yet, as the UNet.
 class AutoencoderImpl : public torch::nn::Module {
  public:
   explicit AutoencoderImpl(const AutoencoderConfig& config);
@@ -55,7 +55,7 @@ class AutoencoderImpl : public torch::nn::Module {
   AutoencoderConfig config_;
   std::shared_ptr<EncoderImpl> encoder_;
   std::shared_ptr<DecoderImpl> decoder_;
-  torch::nn::Conv2d quant_{nullptr}, post_quant_{nullptr};
+  std::shared_ptr<Conv1x1Impl> quant_, post_quant_;
 };
 TORCH_MODULE(Autoencoder);
 

@@ -35,10 +35,12 @@ class StableDiffusion {
   std::unique_ptr<Scheduler> make_scheduler(const std::string& name = "", const SamplerOptions& options = {}) const;
 
   UNet& unet();
-  /// Whether the pipelines below replay the UNet's calls as CUDA graphs, one for each shape of batch, text and image; without effect on a CPU. Then they
-  /// may be called by one thread at a time, and the parameters may not change. Not yet run on a GPU.
+  /// denoise() of sampling.h with this network.
+  at::Tensor denoise(std::span<const Branch> guidance, Scheduler& scheduler, const at::Tensor& sample, int64_t first = 0,
+                     const StepNoise& noise = {}, int64_t last = -1);
+  /// Whether denoise(), and so the pipelines below, replay the UNet's calls as CUDA graphs, one for each shape of batch, text and image; without
+  /// effect on a CPU. Then they may be called by one thread at a time, and the parameters may not change. Not yet run on a GPU.
   void record_steps(bool on);
-  StepGraph* step_graph() const { return step_graph_.get(); }
   /// Image latents' channels that the UNet takes behind the sample's: 0, or InstructPix2Pix's.
   int64_t condition_channels() const;
   /// [C, h, w] of images of this size.
@@ -55,7 +57,6 @@ class StableDiffusion {
 
   std::filesystem::path root_;
   std::shared_ptr<Networks> networks_;
-  std::shared_ptr<StepGraph> step_graph_;  ///< null: calls are not recorded
   c10::ScalarType dtype_;
   c10::Device device_;
 };

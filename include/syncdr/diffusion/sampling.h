@@ -11,7 +11,6 @@
 /// Guided sampling: what lies between noise and latents.
 namespace syncdr::diffusion {
 
-class StepGraph;
 class UNet;
 
 /// One prediction that guidance combines. All forms of classifier-free guidance are sums, e = sum of weight * e_branch.
@@ -35,10 +34,9 @@ using StepNoise = std::function<at::Tensor(int64_t i)>;
 /// Denoises from call `first` of the planned trajectory to its end, or to before call `last`. All branches are one call of the network. What the
 /// scheduler remembers of an earlier trajectory is forgotten first.
 /// sample [B, C, h, w] float32 on the network's device, at the noise level of call `first`; the network's dtype is its own.
-/// graph: the network's calls go through it (src/diffusion/step_graph.h); one graph serves one network and one thread at a time.
 /// Returns [B, C, h, w] float32. Throws UsageError if the branches' shapes do not fit.
-at::Tensor denoise(UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, at::Tensor sample, int64_t first = 0, const StepNoise& noise = {},
-                   int64_t last = -1, StepGraph* graph = nullptr);
+at::Tensor denoise(UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, const at::Tensor& sample, int64_t first = 0,
+                   const StepNoise& noise = {}, int64_t last = -1);
 
 /// The texts of several samples (or branches) as one of their batch, keys and values included where all have them.
 TextContext join(std::span<const TextContext> texts);

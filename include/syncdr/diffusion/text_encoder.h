@@ -28,7 +28,8 @@ struct TextEncoderConfig {
 /// config.json of a CLIPTextModel. Throws DataError naming file and field.
 TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file);
 
-/// CLIP's text model (Radford et al., ICML 2021), equal to transformers' CLIPTextModel: embeddings, causal transformer, final layer norm.
+/// CLIP's text model (Radford et al., ICML 2021), equal to transformers' CLIPTextModel: embeddings, causal transformer, final layer norm. Made
+/// of a configuration, it has no values yet, as the UNet.
 class TextEncoderImpl : public torch::nn::Module {
  public:
   explicit TextEncoderImpl(const TextEncoderConfig& config);

@@ -1,7 +1,5 @@
 #pragma once
 #include <torch/nn/module.h>
-#include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 #include <torch/nn/pimpl.h>
 
@@ -15,6 +13,8 @@
 namespace syncdr::diffusion {
 
 class AttentionImpl;
+class Conv3x3Impl;
+class DenseImpl;
 class DownBlockImpl;
 class MidBlockImpl;
 class UpBlockImpl;
@@ -46,7 +46,8 @@ struct UNetConfig {
 UNetConfig read_unet_config(ConfigReader& reader);
 
 /// The noise predictor of Stable Diffusion (Rombach et al., CVPR 2022), equal to diffusers' UNet2DConditionModel with its block types
-/// DownBlock2D, CrossAttnDownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D and CrossAttnUpBlock2D, and with its parameters' names.
+/// DownBlock2D, CrossAttnDownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D and CrossAttnUpBlock2D, and with its parameters' names. Made of a
+/// configuration, it has no values yet: nn::load_state or nn::initialise gives them.
 class UNetImpl : public torch::nn::Module {
  public:
   explicit UNetImpl(const UNetConfig& config);
@@ -73,8 +74,8 @@ class UNetImpl : public torch::nn::Module {
   at::Tensor embed_time(const at::Tensor& timesteps, const at::Tensor& sample);
 
   UNetConfig config_;
-  torch::nn::Conv2d conv_in_{nullptr}, conv_out_{nullptr};
-  torch::nn::Linear time_first_{nullptr}, time_second_{nullptr};
+  std::shared_ptr<Conv3x3Impl> conv_in_, conv_out_;
+  std::shared_ptr<DenseImpl> time_first_, time_second_;
   std::vector<std::shared_ptr<DownBlockImpl>> down_;
   std::shared_ptr<MidBlockImpl> mid_;
   std::vector<std::shared_ptr<UpBlockImpl>> up_;

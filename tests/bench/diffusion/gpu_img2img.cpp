@@ -162,7 +162,7 @@ class Task {
     watch.mark();
     const at::Tensor noised = scheduler->noise_to_step(model_.encode_image(images_, noise_.encoding), noise_.start, start);
     watch.mark();
-    const at::Tensor latents = diffusion::denoise(model_.unet(), branches, *scheduler, noised, start, {}, -1, model_.step_graph());
+    const at::Tensor latents = model_.denoise(branches, *scheduler, noised, start);
     watch.mark();
     model_.decode_image(latents);
     watch.mark();

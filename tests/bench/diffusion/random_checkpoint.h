@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <string>
 
-#include "layers.h"
 #include "syncdr/diffusion/checkpoint_writer.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/initialise.h"
@@ -60,7 +59,7 @@ inline void write_scheduler(const std::filesystem::path& folder) {
 
 template <class Network, class Config>
 Network random_network(const Config& config, const std::string& name) {
-  auto network = diffusion::made_for_loading<Network>(config);
+  Network network(config);
   nn::initialise(*network, name, /*seed=*/0);
   return network;
 }

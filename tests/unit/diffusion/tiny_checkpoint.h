@@ -5,6 +5,7 @@
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/text_encoder.h"
 #include "syncdr/diffusion/unet.h"
+#include "syncdr/nn/initialise.h"
 #include "syncdr/nn/weights.h"
 
 /// A whole checkpoint with random weights that computes in milliseconds: latents of 4 channels and half the image's side, texts of 8 tokens.
@@ -17,7 +18,6 @@ struct TinyCheckpoint {
 
   /// Writes it. Weights are the same at each call.
   void put(const std::filesystem::path& root) const {
-    torch::manual_seed(1);
     for (const char* part : {"unet", "vae", "text_encoder", "tokenizer", "scheduler"}) std::filesystem::create_directory(root / part);
     ::test::put(root / "model_index.json", R"({"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
@@ -46,6 +46,7 @@ struct TinyCheckpoint {
   static UNet make_unet(int64_t channels = 4) {
     ConfigReader reader(unet_fields(channels), "unet/config.json");
     UNet unet(read_unet_config(reader));
+    nn::initialise(*unet, "unet", 1);
     unet->eval();
     return unet;
   }
@@ -65,12 +66,15 @@ struct TinyCheckpoint {
                                   {"norm_num_groups", 4}};
     ConfigReader reader(vae, "vae/config.json");
     ::test::put(root / "vae/config.json", boost::json::serialize(vae));
-    io::write_safetensors(root / "vae/diffusion_pytorch_model.safetensors", nn::state_of(*Autoencoder(read_autoencoder_config(reader))));
+    Autoencoder autoencoder(read_autoencoder_config(reader));
+    nn::initialise(*autoencoder, "vae", 1);
+    io::write_safetensors(root / "vae/diffusion_pytorch_model.safetensors", nn::state_of(*autoencoder));
     ::test::put(root / "text_encoder/config.json",
                 R"({"model_type": "clip_text_model", "vocab_size": 6, "hidden_size": 6, "intermediate_size": 12, "num_hidden_layers": 1,
                     "num_attention_heads": 2, "max_position_embeddings": 8})");
-    io::write_safetensors(root / "text_encoder/model.safetensors",
-                          nn::state_of(*TextEncoder(read_text_encoder_config(root / "text_encoder/config.json"))));
+    TextEncoder text_encoder(read_text_encoder_config(root / "text_encoder/config.json"));
+    nn::initialise(*text_encoder, "text_encoder", 1);
+    io::write_safetensors(root / "text_encoder/model.safetensors", nn::state_of(*text_encoder));
   }
 };
 

@@ -1,0 +1,262 @@
+#include "syncdr/diffusion/autoencoder.h"
+
+#include <array>
+
+#include "attention.h"
+#include "resnet_block.h"
+#include "syncdr/core/error.h"
+#include "syncdr/nn/weights.h"
+
+namespace syncdr::diffusion {
+namespace {
+
+constexpr double epsilon = 1e-6;
+
+ResnetBlock resnet(const AutoencoderConfig& config, int64_t in, int64_t out) {
+  return ResnetBlock(ResnetBlockConfig{.in = in, .out = out, .groups = config.norm_groups, .epsilon = epsilon});
+}
+
+/// The residual blocks of one level, registered as resnets.0, ... of a module of their own.
+std::vector<ResnetBlock> resnets(torch::nn::Module& level, const AutoencoderConfig& config, int64_t in, int64_t out, int64_t count) {
+  std::vector<ResnetBlock> made;
+  for (int64_t i = 0; i < count; ++i) made.push_back(resnet(config, i == 0 ? in : out, out));
+  register_list(level, "resnets", made);
+  return made;
+}
+
+}  // namespace
+
+/// Residual block, attention, residual block (UNetMidBlock2D).
+class AutoencoderMiddle : public torch::nn::Module {
+ public:
+  explicit AutoencoderMiddle(const AutoencoderConfig& config) : resnets_(resnets(*this, config, config.channels.back(), config.channels.back(), 2)) {
+    if (config.mid_attention) attentions_.emplace_back(config.channels.back(), config.norm_groups, epsilon);
+    register_list(*this, "attentions", attentions_);
+  }
+
+  at::Tensor forward(const at::Tensor& input) {
+    at::Tensor x = resnets_[0]->forward(input);
+    for (PixelAttention& attention : attentions_) x = attention->forward_pixels(x);
+    return resnets_[1]->forward(x);
+  }
+
+ private:
+  std::vector<ResnetBlock> resnets_;
+  std::vector<PixelAttention> attentions_;
+};
+
+/// Levels down, middle, convolution. [B, in, H, W] -> [B, 2 latent, h, w], mean and logvar.
+class EncoderImpl : public torch::nn::Module {
+ public:
+  explicit EncoderImpl(const AutoencoderConfig& config) {
+    int64_t in = config.channels.front();
+    conv_in_ = register_module("conv_in", Conv3x3(config.in_channels, in));
+    std::vector<std::shared_ptr<torch::nn::Module>> modules;
+    for (const int64_t out : config.channels) {
+      modules.push_back(std::make_shared<torch::nn::Module>());
+      levels_.push_back({.resnets = resnets(*modules.back(), config, in, out, config.layers)});
+      in = out;
+      if (levels_.size() == config.channels.size()) continue;
+      levels_.back().downsample = Downsample(out, /*padding=*/0);
+      register_list(*modules.back(), "downsamplers", std::vector<Downsample>{levels_.back().downsample});
+    }
+    register_list(*this, "down_blocks", modules);
+    middle_ = register_module("mid_block", std::make_shared<AutoencoderMiddle>(config));
+    norm_ = register_module("conv_norm_out", group_norm(config.norm_groups, in, epsilon));
+    conv_out_ = register_module("conv_out", Conv3x3(in, 2 * config.latent_channels));
+  }
+
+  at::Tensor forward(const at::Tensor& images) {
+    at::Tensor x = conv_in_->forward(images.contiguous(at::MemoryFormat::ChannelsLast));
+    for (Level& level : levels_) {
+      for (ResnetBlock& block : level.resnets) x = block->forward(x);
+      if (level.downsample) x = level.downsample->forward(x);
+    }
+    return conv_out_->forward(norm_silu(norm_, middle_->forward(x)));
+  }
+
+ private:
+  struct Level {
+    std::vector<ResnetBlock> resnets;
+    Downsample downsample{nullptr};
+  };
+  std::vector<Level> levels_;
+  std::shared_ptr<AutoencoderMiddle> middle_;
+  Conv3x3 conv_in_{nullptr}, conv_out_{nullptr};
+  torch::nn::GroupNorm norm_{nullptr};
+};
+
+/// Middle, levels up, convolution. [B, latent, h, w] -> [B, out, H, W].
+class DecoderImpl : public torch::nn::Module {
+ public:
+  explicit DecoderImpl(const AutoencoderConfig& config) {
+    int64_t in = config.channels.back();
+    conv_in_ = register_module("conv_in", Conv3x3(config.latent_channels, in));
+    middle_ = register_module("mid_block", std::make_shared<AutoencoderMiddle>(config));
+    std::vector<std::shared_ptr<torch::nn::Module>> modules;
+    for (size_t i = config.channels.size(); i-- > 0;) {
+      const int64_t out = config.channels[i];
+      modules.push_back(std::make_shared<torch::nn::Module>());
+      levels_.push_back({.resnets = resnets(*modules.back(), config, in, out, config.layers + 1)});
+      in = out;
+      if (i == 0) continue;
+      levels_.back().upsample = Upsample(out);
+      register_list(*modules.back(), "upsamplers", std::vector<Upsample>{levels_.back().upsample});
+    }
+    register_list(*this, "up_blocks", modules);
+    norm_ = register_module("conv_norm_out", group_norm(config.norm_groups, in, epsilon));
+    conv_out_ = register_module("conv_out", Conv3x3(in, config.out_channels));
+  }
+
+  at::Tensor forward(const at::Tensor& latents) {
+    at::Tensor x = middle_->forward(conv_in_->forward(latents.contiguous(at::MemoryFormat::ChannelsLast)));
+    for (Level& level : levels_) {
+      for (ResnetBlock& block : level.resnets) x = block->forward(x);
+      if (level.upsample) x = level.upsample->forward(x, 2 * x.size(2), 2 * x.size(3));
+    }
+    return conv_out_->forward(norm_silu(norm_, x));
+  }
+
+ private:
+  struct Level {
+    std::vector<ResnetBlock> resnets;
+    Upsample upsample{nullptr};
+  };
+  std::vector<Level> levels_;
+  std::shared_ptr<AutoencoderMiddle> middle_;
+  Conv3x3 conv_in_{nullptr}, conv_out_{nullptr};
+  torch::nn::GroupNorm norm_{nullptr};
+};
+
+namespace {
+
+void check_blocks(ConfigReader& reader, const char* name, const std::string& type, size_t levels) {
+  const std::vector<std::string> types = reader.texts(name, {type});
+  for (const std::string& found : types) {
+    if (found != type) reader.refuse(name, fmt::format("holds \"{}\"; only \"{}\" is supported", found, type));
+  }
+  if (types.size() != levels)
+    reader.refuse(name, fmt::format("has {} blocks for the {} levels of \"block_out_channels\"", types.size(), levels));
+}
+
+void check_range(const ConfigReader& reader, const char* name, int64_t value, int64_t low, int64_t high) {
+  if (value < low || value > high) reader.refuse(name, fmt::format("is {}; it must lie between {} and {}", value, low, high));
+}
+
+void refuse_unsupported(ConfigReader& reader) {
+  reader.only("_class_name", "AutoencoderKL");
+  // Other scalings than by one factor: whoever reads scaling_factor alone would scale wrongly.
+  for (const char* name : {"shift_factor", "latents_mean", "latents_std"}) reader.only(name, nullptr);
+  reader.ignore("force_upcast");  // a request to the pipeline to compute in float32; dtypes are the caller's here
+  reader.ignore("sample_size");   // the original's size of tiles, which are not used unless asked for
+}
+
+void check_config(const ConfigReader& reader, const AutoencoderConfig& config) {
+  check_range(reader, "in_channels", config.in_channels, 1, 8192);
+  check_range(reader, "out_channels", config.out_channels, 1, 8192);
+  check_range(reader, "latent_channels", config.latent_channels, 1, 8192);
+  check_range(reader, "layers_per_block", config.layers, 1, 64);
+  check_range(reader, "norm_num_groups", config.norm_groups, 1, 8192);
+  for (const int64_t channels : config.channels) {
+    check_range(reader, "block_out_channels", channels, 1, 8192);
+    if (channels % config.norm_groups != 0)
+      reader.refuse("norm_num_groups", fmt::format("is {}, which does not divide a level's {} channels", config.norm_groups, channels));
+  }
+  if (!(config.scaling_factor > 0)) reader.refuse("scaling_factor", fmt::format("is {}; it must be above 0", config.scaling_factor));
+}
+
+/// The attention's parameters had other names before diffusers 0.18, and files have not been rewritten.
+io::NamedTensors with_new_names(io::NamedTensors weights) {
+  static constexpr std::array<std::array<const char*, 2>, 4> renamed{
+      {{"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"}, {"proj_attn", "to_out.0"}}};
+  for (const char* part : {"encoder", "decoder"}) {
+    for (const auto& [before, now] : renamed) {
+      for (const char* kind : {"weight", "bias"}) {
+        const std::string prefix = fmt::format("{}.mid_block.attentions.0.", part), name = fmt::format("{}{}.{}", prefix, now, kind);
+        auto node = weights.extract(fmt::format("{}{}.{}", prefix, before, kind));
+        if (node.empty()) continue;
+        if (weights.contains(name)) {  // both: strict loading will refuse the old one
+          weights.insert(std::move(node));
+          continue;
+        }
+        node.key() = name;
+        weights.insert(std::move(node));
+      }
+    }
+  }
+  return weights;
+}
+
+Autoencoder build(const std::filesystem::path& folder, io::NamedTensors weights) {
+  ConfigReader reader(folder / "config.json");
+  Autoencoder autoencoder(read_autoencoder_config(reader));
+  nn::load_state(*autoencoder, with_new_names(std::move(weights)), folder.string());
+  make_channels_last(*autoencoder);
+  autoencoder->eval();
+  return autoencoder;
+}
+
+void check_maps(const at::Tensor& maps, const char* what, int64_t channels, int64_t side) {
+  if (maps.dim() != 4 || maps.size(1) != channels || maps.size(2) < side || maps.size(3) < side)
+    throw core::UsageError("the autoencoder needs {} [B, {}, H, W] with sides of at least {}, got [{}]", what, channels, side,
+                           fmt::join(maps.sizes(), ", "));
+}
+
+}  // namespace
+
+AutoencoderConfig read_autoencoder_config(ConfigReader& reader) {
+  AutoencoderConfig config;
+  refuse_unsupported(reader);
+  config.in_channels = reader.integer("in_channels", config.in_channels);
+  config.out_channels = reader.integer("out_channels", config.out_channels);
+  config.latent_channels = reader.integer("latent_channels", config.latent_channels);
+  config.channels = reader.integers("block_out_channels", config.channels);
+  if (config.channels.empty() || config.channels.size() > 16) reader.refuse("block_out_channels", "must have 1 to 16 levels");
+  check_blocks(reader, "down_block_types", "DownEncoderBlock2D", config.channels.size());
+  check_blocks(reader, "up_block_types", "UpDecoderBlock2D", config.channels.size());
+  config.layers = reader.integer("layers_per_block", config.layers);
+  if (reader.fields().contains("norm_num_groups") && !reader.has("norm_num_groups"))
+    reader.refuse("norm_num_groups", "is null, which is not supported");
+  config.norm_groups = reader.integer("norm_num_groups", config.norm_groups);
+  config.scaling_factor = reader.number("scaling_factor", config.scaling_factor);
+  config.quant_conv = reader.boolean("use_quant_conv", config.quant_conv);
+  config.post_quant_conv = reader.boolean("use_post_quant_conv", config.post_quant_conv);
+  config.mid_attention = reader.boolean("mid_block_add_attention", config.mid_attention);
+  const std::string activation = reader.text("act_fn", "silu");
+  if (activation != "silu" && activation != "swish")
+    reader.refuse("act_fn", fmt::format("is \"{}\"; only \"silu\" is supported", activation));
+  check_config(reader, config);
+  reader.finish();
+  return config;
+}
+
+AutoencoderImpl::AutoencoderImpl(const AutoencoderConfig& config)
+    : config_(config),
+      encoder_(register_module("encoder", std::make_shared<EncoderImpl>(config))),
+      decoder_(register_module("decoder", std::make_shared<DecoderImpl>(config))) {
+  const int64_t latent = config.latent_channels;
+  if (config.quant_conv) quant_ = register_module("quant_conv", std::make_shared<Conv1x1Impl>(2 * latent, 2 * latent));
+  if (config.post_quant_conv) post_quant_ = register_module("post_quant_conv", std::make_shared<Conv1x1Impl>(latent, latent));
+}
+
+LatentDistribution AutoencoderImpl::encode(const at::Tensor& images) {
+  check_maps(images, "images", config_.in_channels, factor());
+  const at::Tensor encoded = encoder_->forward(images);
+  const std::vector<at::Tensor> moments = (quant_ ? quant_->forward(encoded) : encoded).chunk(2, 1);
+  return {.mean = moments[0], .logvar = moments[1].clamp(-30.0, 20.0)};
+}
+
+at::Tensor AutoencoderImpl::decode(const at::Tensor& latents) {
+  check_maps(latents, "latents", config_.latent_channels, 1);
+  return decoder_->forward(post_quant_ ? post_quant_->forward(latents) : latents);
+}
+
+Autoencoder load_autoencoder(const CheckpointFolder& checkpoint, const std::string& component) {
+  return build(checkpoint.component(component, "AutoencoderKL"), checkpoint.weights(component, "diffusion_pytorch_model"));
+}
+
+Autoencoder load_autoencoder(const std::filesystem::path& folder, const std::string& variant) {
+  return build(folder, read_weights(folder, "diffusion_pytorch_model", variant));
+}
+
+}  // namespace syncdr::diffusion

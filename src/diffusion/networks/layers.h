@@ -1,0 +1,72 @@
+#pragma once
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/embedding.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
+
+/// The layers that all networks here are made of. A new one holds whatever is in its memory: its values are read (nn::load_state) or drawn
+/// (nn::initialise) next. LibTorch's would draw some before, which takes seconds for Stable Diffusion's UNet.
+namespace syncdr::diffusion {
+
+/// Whether x is the input of an inference on the CPU in float32, for which there are kernels. Elsewhere (gradients, other dtypes and devices)
+/// LibTorch's operators are used.
+bool infers_on_cpu(const at::Tensor& x);
+
+/// A layer that can keep its weights once more, in the order in which a kernel reads them.
+class Packable {
+ public:
+  virtual ~Packable() = default;
+  /// Keeps them, if a kernel takes this shape on this processor. The parameters may not change from then on; they stay as they are.
+  virtual void pack() = 0;
+
+ protected:
+  /// Whether the kernel is to compute the outputs of x.
+  bool takes(const at::Tensor& x) const { return packed_.defined() && infers_on_cpu(x); }
+  at::Tensor packed_;
+};
+
+/// A 3x3 convolution. With padding 0 or strides there is no kernel.
+class Conv3x3Impl : public torch::nn::Conv2dImpl, public Packable {
+ public:
+  Conv3x3Impl(int64_t in, int64_t out, int64_t stride = 1, int64_t padding = 1);
+  /// x [B, in, H, W]; shift [B or 1, out] for each channel, residual [B, out, h, w]: added where they are defined -> [B, out, h, w]
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& shift = {}, const at::Tensor& residual = {});
+  void pack() override;
+
+ private:
+  bool keeps_size_;
+};
+TORCH_MODULE(Conv3x3);
+
+/// A linear layer.
+class DenseImpl : public torch::nn::LinearImpl, public Packable {
+ public:
+  DenseImpl(int64_t in, int64_t out, bool with_bias = true);
+  /// x [..., in]; residual [..., out]: added where it is defined -> [..., out]
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& residual = {});
+  /// The first half of the outputs times the GELU of the second (Shazeer, 2020): [..., in] -> [..., out / 2]
+  at::Tensor forward_geglu(const at::Tensor& x);
+  void pack() override;
+};
+TORCH_MODULE(Dense);
+
+/// A linear layer over channels, stored as a 1x1 convolution.
+class Conv1x1Impl : public torch::nn::Conv2dImpl, public Packable {
+ public:
+  Conv1x1Impl(int64_t in, int64_t out);
+  /// [B, in, H, W] -> [B, out, H, W]
+  at::Tensor forward(const at::Tensor& x);
+  /// The same of rows: [..., in] -> [..., out]; residual [..., out] is added where it is defined.
+  at::Tensor forward_rows(const at::Tensor& rows, const at::Tensor& residual = {});
+  void pack() override;
+};
+TORCH_MODULE(Conv1x1);
+
+/// Packs the layers of the network's blocks. What lies around them sees a single row (the time), a few channels (images, latents) or one text
+/// for all steps: it stays with LibTorch's operators.
+void pack_weights(torch::nn::Module& network);
+
+torch::nn::Embedding embedding(int64_t rows, int64_t width);
+torch::nn::GroupNorm group_norm(int64_t groups, int64_t channels, double epsilon);
+
+}  // namespace syncdr::diffusion

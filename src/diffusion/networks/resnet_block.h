@@ -1,0 +1,75 @@
+#pragma once
+#include <torch/nn/modules/container/modulelist.h>
+
+#include <memory>
+#include <vector>
+
+#include "layers.h"
+
+/// Convolutional blocks that UNet and autoencoder share. Parameters are named as in diffusers.
+namespace syncdr::diffusion {
+
+struct ResnetBlockConfig {
+  int64_t in = 0, out = 0;
+  int64_t groups = 32;
+  double epsilon = 1e-6;
+  int64_t time_width = 0;   ///< 0: does not depend on a time
+  double output_scale = 1;  ///< what the sum is divided by
+};
+
+/// norm, SiLU, convolution, plus time, norm, SiLU, convolution, plus input (ResnetBlock2D).
+class ResnetBlockImpl : public torch::nn::Module {
+ public:
+  explicit ResnetBlockImpl(const ResnetBlockConfig& config);
+  /// x [B, in, H, W], time [B or 1, time_width] behind its activation, or undefined -> [B, out, H, W]
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& time = {});
+
+ private:
+  double output_scale_;
+  torch::nn::GroupNorm norm1_, norm2_;
+  Conv3x3 conv1_, conv2_;
+  Conv1x1 shortcut_{nullptr};
+  Dense time_{nullptr};
+};
+TORCH_MODULE(ResnetBlock);
+
+/// A 3x3 convolution of stride 2. Padding 0: one row and one column of zeros at the end only (the autoencoder's).
+class DownsampleImpl : public torch::nn::Module {
+ public:
+  DownsampleImpl(int64_t channels, int64_t padding);
+  at::Tensor forward(const at::Tensor& x);
+
+ private:
+  int64_t padding_;
+  Conv3x3 conv_;
+};
+TORCH_MODULE(Downsample);
+
+/// The nearest pixel's value, then a 3x3 convolution.
+class UpsampleImpl : public torch::nn::Module {
+ public:
+  explicit UpsampleImpl(int64_t channels);
+  /// [B, C, h, w] -> [B, C, height, width]
+  at::Tensor forward(const at::Tensor& x, int64_t height, int64_t width);
+
+ private:
+  Conv3x3 conv_;
+};
+TORCH_MODULE(Upsample);
+
+/// A group norm, and SiLU behind it. [B, C, H, W] -> the same
+at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x);
+/// A group norm alone.
+at::Tensor norm_pixels(torch::nn::GroupNorm& norm, const at::Tensor& x);
+
+/// Registers modules (holders or shared pointers) as NAME.0, NAME.1, ... of the parent.
+template <class Modules>
+void register_list(torch::nn::Module& parent, const char* name, const Modules& modules) {
+  const auto list = parent.register_module(name, std::make_shared<torch::nn::Module>());
+  for (size_t i = 0; i < modules.size(); ++i) list->register_module(std::to_string(i), modules[i]);
+}
+
+/// Copies 4-dimensional parameters into channels-last layout, which spares convolutions a copy of theirs at each call.
+void make_channels_last(torch::nn::Module& module);
+
+}  // namespace syncdr::diffusion

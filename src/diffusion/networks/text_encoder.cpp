@@ -1,0 +1,117 @@
+#include "syncdr/diffusion/text_encoder.h"
+
+#include <ATen/ops/cat.h>
+
+#include <algorithm>
+
+#include "clip_layers.h"
+#include "layers.h"
+#include "syncdr/core/error.h"
+#include "syncdr/nn/weights.h"
+
+namespace syncdr::diffusion {
+namespace {
+
+ClipLayersConfig layers_of(const TextEncoderConfig& config) {
+  return {.width = config.width,
+          .hidden = config.hidden,
+          .layers = config.layers,
+          .heads = config.heads,
+          .activation = config.activation,
+          .norm_epsilon = config.norm_epsilon,
+          .attention_dropout = config.attention_dropout};
+}
+
+}  // namespace
+
+TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file) {
+  ConfigReader reader(file);
+  reader.only("model_type", "clip_text_model");
+  const TextEncoderConfig defaults;
+  const ClipLayersConfig layers = read_clip_layers(reader, layers_of(defaults));
+  TextEncoderConfig config{.vocabulary = reader.integer("vocab_size", defaults.vocabulary),
+                           .positions = reader.integer("max_position_embeddings", defaults.positions),
+                           .width = layers.width,
+                           .hidden = layers.hidden,
+                           .layers = layers.layers,
+                           .heads = layers.heads,
+                           .activation = layers.activation,
+                           .norm_epsilon = layers.norm_epsilon,
+                           .attention_dropout = layers.attention_dropout};
+  if (config.vocabulary < 1 || config.vocabulary > (int64_t{1} << 24)) reader.refuse("vocab_size", "must lie between 1 and 2^24");
+  if (config.positions < 1 || config.positions > 65536) reader.refuse("max_position_embeddings", "must lie between 1 and 65536");
+  ignore_common_fields(reader);
+  reader.finish();
+  return config;
+}
+
+TextEncoderImpl::TextEncoderImpl(const TextEncoderConfig& config) : config_(config) {
+  using namespace torch::nn;
+  // The levels exist for the parameters' names alone.
+  const auto model = register_module("text_model", std::make_shared<Module>());
+  const auto embeddings = model->register_module("embeddings", std::make_shared<Module>());
+  tokens_ = embeddings->register_module("token_embedding", embedding(config.vocabulary, config.width));
+  positions_ = embeddings->register_module("position_embedding", embedding(config.positions, config.width));
+  layers_ = model->register_module("encoder", std::make_shared<ClipLayersImpl>(layers_of(config)));
+  final_norm_ = model->register_module("final_layer_norm", clip_norm(layers_of(config)));
+}
+
+at::Tensor TextEncoderImpl::token_vectors(const at::Tensor& ids) {
+  if (ids.dim() != 2 || ids.scalar_type() != at::kLong || ids.size(1) < 1 || ids.size(1) > config_.positions)
+    throw core::UsageError("the text encoder needs ids [B, L] int64 with L from 1 to {}, got {} [{}]", config_.positions,
+                           c10::toString(ids.scalar_type()), fmt::join(ids.sizes(), ", "));
+  if (ids.numel() > 0) {
+    const int64_t lowest = ids.min().item<int64_t>(), highest = ids.max().item<int64_t>();
+    if (lowest < 0 || highest >= config_.vocabulary)
+      throw core::UsageError("the text encoder has rows for ids 0 to {}, got {}", config_.vocabulary - 1, lowest < 0 ? lowest : highest);
+  }
+  return tokens_->forward(ids);
+}
+
+at::Tensor TextEncoderImpl::encode(const at::Tensor& vectors) {
+  if (vectors.dim() != 3 || vectors.size(1) > config_.positions || vectors.size(2) != config_.width)
+    throw core::UsageError("the text encoder needs vectors [B, L, {}] with L up to {}, got [{}]", config_.width, config_.positions,
+                           fmt::join(vectors.sizes(), ", "));
+  const at::Tensor x = vectors + positions_->weight.narrow(0, 0, vectors.size(1));
+  return final_norm_->forward(layers_->forward(x, /*causal=*/true));
+}
+
+at::Tensor TextEncoderImpl::forward(const at::Tensor& ids) { return encode(token_vectors(ids)); }
+
+int64_t TextEncoderImpl::add_tokens(const at::Tensor& vectors) {
+  const at::Tensor rows = vectors.dim() == 1 ? vectors.unsqueeze(0) : vectors;
+  if (rows.dim() != 2 || rows.size(1) != config_.width)
+    throw core::UsageError("a token's vector has {} values, got [{}]", config_.width, fmt::join(vectors.sizes(), ", "));
+  const torch::NoGradGuard no_grad;
+  // set_data keeps the parameter's identity in the modules that hold it.
+  tokens_->weight.set_data(at::cat({tokens_->weight, rows.to(tokens_->weight.options())}));
+  const int64_t first = config_.vocabulary;
+  config_.vocabulary += rows.size(0);
+  return first;
+}
+
+namespace {
+
+/// transformers 5 leaves the prefix out of what it saves, unless it has read it from an older file.
+io::NamedTensors with_prefix(io::NamedTensors weights) {
+  constexpr std::string_view prefix = "text_model.";
+  if (std::any_of(weights.begin(), weights.end(), [&](const auto& item) { return item.first.starts_with(prefix); })) return weights;
+  io::NamedTensors named;
+  for (auto& [name, tensor] : weights) named.emplace(std::string(prefix) + name, std::move(tensor));
+  return named;
+}
+
+}  // namespace
+
+TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, const std::string& component) {
+  const std::filesystem::path folder = checkpoint.component(component, "CLIPTextModel");
+  TextEncoder encoder(read_text_encoder_config(folder / "config.json"));
+  io::NamedTensors weights = with_prefix(checkpoint.weights(component, "model"));
+  // 0, 1, 2, ...: files of older versions hold the counter, the original passes over it
+  weights.erase("text_model.embeddings.position_ids");
+  nn::load_state(*encoder, weights, folder.string());
+  encoder->eval();
+  return encoder;
+}
+
+}  // namespace syncdr::diffusion

@@ -1,0 +1,74 @@
+#include "networks/layers.h"
+
+#include <ATen/ops/equal.h>
+#include <ATen/ops/randn.h>
+#include <torch/utils.h>
+
+#include "diffusion/tiny_checkpoint.h"
+#include "syncdr/kernels/winograd.h"
+
+namespace syncdr::diffusion::layers_tests {
+namespace {
+
+TEST(Layers, HaveTheShapesThatTheyWereAskedFor) {
+  const Dense layer(300, 400), without_bias(3, 4, false);
+  const Conv3x3 convolution(20, 30);
+  const Conv1x1 projection(5, 6);
+  EXPECT_EQ(layer->weight.sizes(), (std::vector<int64_t>{400, 300}));
+  EXPECT_EQ(layer->bias.sizes(), (std::vector<int64_t>{400}));
+  EXPECT_FALSE(without_bias->bias.defined());
+  EXPECT_EQ(convolution->weight.sizes(), (std::vector<int64_t>{30, 20, 3, 3}));
+  EXPECT_EQ(convolution->options.in_channels(), 20);
+  EXPECT_EQ(projection->weight.sizes(), (std::vector<int64_t>{6, 5, 1, 1}));
+  EXPECT_EQ(embedding(5, 2)->weight.sizes(), (std::vector<int64_t>{5, 2}));
+  for (const at::Tensor& parameter : layer->parameters()) EXPECT_TRUE(parameter.requires_grad());
+}
+
+TEST(Layers, ANetworkIsTheSameOnceItsWeightsAreRead) {
+  const torch::NoGradGuard no_grad;
+  UNet drawn = TinyCheckpoint::make_unet(), read(drawn->config());
+  read->eval();
+  nn::load_state(*read, nn::state_of(*drawn), "test");
+  EXPECT_EQ(nn::state_hash(*read), nn::state_hash(*drawn));
+  const at::Tensor sample = at::randn({1, 4, 6, 5}), text = at::randn({1, 7, 6});
+  EXPECT_TRUE(at::equal(read->forward(sample, 3.0, text), drawn->forward(sample, 3.0, text)));
+}
+
+TEST(PackedLayers, ComputeTheSameAndLeaveGradientsAlone) {
+  Conv3x3 convolution(32, 64);
+  Dense layer(32, 64);
+  nn::initialise(*convolution, "convolution", 1);
+  nn::initialise(*layer, "layer", 1);
+  const at::Tensor maps = at::randn({2, 32, 6, 5}), rows = at::randn({2, 9, 32});
+  const auto all = [&] {
+    const torch::NoGradGuard no_grad;
+    return std::vector<at::Tensor>{convolution->forward(maps), layer->forward(rows), layer->forward_geglu(rows)};
+  };
+  const auto plain = all();
+  {
+    const torch::NoGradGuard no_grad;
+    convolution->pack();
+    layer->pack();
+  }
+  const auto packed = all();
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_LT(((packed[i] - plain[i]).norm() / plain[i].norm()).item<double>(), 1e-6) << i;
+  (convolution->forward(maps).sum() + layer->forward(rows).sum()).backward();
+  EXPECT_TRUE(convolution->weight.grad().defined() && layer->weight.grad().defined());
+}
+
+TEST(PackWeights, TakesTheLayersOfBlocksThatHaveAKernel) {
+  if (!kernels::winograd_takes(32, 32)) GTEST_SKIP() << "not on this processor";
+  const torch::NoGradGuard no_grad;
+  const auto network = std::make_shared<torch::nn::Module>();
+  Conv3x3 inside = network->register_module("mid_block", Conv3x3(32, 32)), outside = network->register_module("conv_in", Conv3x3(32, 32)),
+          strided = network->register_module("down_blocks", Conv3x3(32, 32, 2));
+  nn::initialise(*network, "network", 1);
+  const at::Tensor maps = at::randn({2, 32, 6, 5}), a = inside->forward(maps), b = outside->forward(maps), c = strided->forward(maps);
+  pack_weights(*network);
+  EXPECT_FALSE(at::equal(inside->forward(maps), a)) << "other sums, other rounding";
+  EXPECT_TRUE(at::equal(outside->forward(maps), b));
+  EXPECT_TRUE(at::equal(strided->forward(maps), c));
+}
+
+}  // namespace
+}  // namespace syncdr::diffusion::layers_tests
