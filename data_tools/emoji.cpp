@@ -13,6 +13,7 @@
 #include "syncdr/data/dataset.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/io/identity.h"
 
 /// syncdr-data emoji: a complete dataset of two domains from two fonts, for the quickstart and the tests. Each emoji is a category. One
 /// half of them is trained on in colour, the other half in ink, so that no category is common to both training sets; validation and test
@@ -87,12 +88,7 @@ class EmojiSet {
 
   void check_existing(const std::filesystem::path& file) const {
     const auto there = data::Manifest::read(file);
-    for (const auto& [name, value] : manifest_.settings) {
-      const auto found = there.settings.find(name);
-      if (found != there.settings.end() && found->second == value) continue;
-      throw core::UsageError("{}: holds another dataset: its \"{}\" is {}, not \"{}\". Choose another folder or remove this one",
-                             file.string(), name, found == there.settings.end() ? "missing" : '"' + found->second + '"', value);
-    }
+    io::expect_same(there.settings, manifest_.settings, file);
     for (const auto& entry : there.entries) data::check_entry(options_.out, entry, true);
     for (const auto& [source, target] : directions) {
       const auto folder = counterparts_folder(source, target);

@@ -15,6 +15,7 @@
 #include "syncdr/core/progress.h"
 #include "syncdr/data/dataset.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
 
 /// syncdr-data pack: folders or published lists of images become a dataset of shards.
@@ -93,19 +94,11 @@ class Packer {
     return all;
   }
 
-  void expect_same(const data::Manifest& there, const fs::path& file) const {
-    for (const auto& [name, value] : manifest_.settings) {
-      const auto found = there.settings.find(name);
-      if (found != there.settings.end() && found->second == value) continue;
-      throw core::UsageError("{}: a dataset with other {} lies here. Choose another folder or remove this one.", file.string(), name);
-    }
-  }
-
   /// False: the very dataset is there already. Throws UsageError over a folder of something else.
   bool claim_folder() {
     const fs::path finished = options_.out / "dataset.json";
     if (fs::exists(finished)) {
-      expect_same(data::Manifest::read(finished), finished);
+      io::expect_same(data::Manifest::read(finished).settings, manifest_.settings, finished);
       const data::Dataset check(options_.out);
       fs::remove(marker());  // a call that was killed in its last step
       core::info("{} is packed already; \"syncdr-data verify\" checks it", options_.out.string());
@@ -113,7 +106,7 @@ class Packer {
     }
     if (fs::exists(marker())) {
       const auto there = data::Manifest::read(marker());
-      expect_same(there, marker());
+      io::expect_same(there.settings, manifest_.settings, marker());
       for (const auto& entry : there.entries) sealed_.emplace(entry.file, entry);
       read_quarantine();
     } else if (holds_something(options_.out)) {

@@ -67,13 +67,11 @@ void check_resume(Job& job, const std::vector<std::filesystem::path>& marks) {
 
 void fit_cut_phase(Job& job) {
   for (const auto& direction : job.directions())
-    fit::fit_cut(job.world, job.dataset, direction.source, direction.target, job.settings.fit.cut, static_cast<uint64_t>(job.settings.seed),
-                 job.fit_folder("cut", direction));
+    fit::fit_cut(job.task(direction, job.fit_folder("cut", direction)), job.settings.fit.cut);
 }
 
 void fit_diffusion_phase(Job& job) {
-  fit::fit_diffusion(job.world, job.dataset, job.domain_a, job.domain_b, job.settings.fit.diffusion, static_cast<uint64_t>(job.settings.seed),
-                     job.diffusion_folder());
+  fit::fit_diffusion(job.task(job.directions()[0], job.diffusion_folder()), job.settings.fit.diffusion);
 }
 
 boost::json::object translate_phase(Job& job, const std::string& translator) {
@@ -120,13 +118,12 @@ boost::json::object train_phase(Job& job, const Arm& arm) {
     return job.world.is_root() ? result.mean_precision(score_cutoff) : 0.0;
   };
   core::info("train {}: {}", arm.name, title_of(job, arm));
-  const auto result = retrieval::train(job.world, job.dataset, job.domain_a, job.domain_b, job.set_of(arm), config,
-                                       static_cast<uint64_t>(settings.seed), validate, job.train_folder(arm));
+  const auto result = retrieval::train(job.task(job.directions()[0], job.train_folder(arm)), job.set_of(arm), config, validate);
   boost::json::object figures{{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
   if (result.steps_now > 0) {
     figures["steps"] = result.steps_now;
     figures["seconds"] = result.step_seconds;
-    figures["validation_seconds"] = result.seconds - result.step_seconds;
+    figures["validation_seconds"] = result.validation_seconds;
     figures["images_per_step"] = result.images_per_step;
     figures["parameters"] = result.parameters;
     figures["feature_dim"] = config.encoder.dim;

@@ -8,6 +8,7 @@
 #include "syncdr/comm/world.h"
 #include "syncdr/data/dataset.h"
 #include "syncdr/evaluation/report.h"
+#include "syncdr/training/run.h"
 
 /// The phases of a job. Each is called by all ranks, skips what is already sealed, and returns its figures.
 namespace syncdr::app {
@@ -27,6 +28,9 @@ struct Job {
     std::string name() const { return source + "-to-" + target; }
   };
   std::vector<Direction> directions() const { return {{domain_a, domain_b}, {domain_b, domain_a}}; }
+  training::Task task(const Direction& direction, const std::filesystem::path& folder) const {
+    return {world, dataset, direction.source, direction.target, static_cast<uint64_t>(settings.seed), folder};
+  }
   /// The translated set an arm trains on: "" for cds; a translator's is named after the run folder, so that runs do not mix; otherwise the arm itself.
   std::string set_of(const Arm& arm) const;
   std::filesystem::path fit_folder(const std::string& translator, const Direction& direction) const { return out / "fit" / translator / direction.name(); }

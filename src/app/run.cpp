@@ -5,6 +5,7 @@
 #include "with_world.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
+#include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::app {
@@ -12,23 +13,23 @@ namespace {
 
 /// The run folder remembers its configuration: another one must not mix its results with it.
 void claim_folder(Job& job) {
-  Settings copy = job.settings;
-  // Where it runs, on how many ranks, and how it waits may change between calls.
-  copy.comm = {};
-  const Settings defaults;
-  copy.resume = defaults.resume;
-  copy.stop_signal = defaults.stop_signal;
-  copy.translate.claim_timeout = defaults.translate.claim_timeout;
-  copy.translate.patience = defaults.translate.patience;
-  copy.translate.codec_threads = defaults.translate.codec_threads;
-  copy.train.loader_threads = defaults.train.loader_threads;
-  const std::string configuration = core::write_config(core::visit_of(copy));
+  // Where it runs, on how many ranks, and how it waits may change between calls; of how long trainings are, their own folders know whether it may.
+  static const std::set<std::string> free{"resume", "stop_signal", "translate.claim_timeout", "translate.patience", "translate.codec_threads",
+                                          "train.loader_threads", "train.epochs", "train.images", "fit.cut.steps", "fit.diffusion.steps",
+                                          "fit.diffusion.autoencoder.steps"};
+  const auto lasting = [](Settings& settings) {
+    io::Identity identity = io::identity_of(core::visit_of(settings), "");
+    std::erase_if(identity, [](const auto& item) { return item.first.starts_with("comm.") || free.contains(item.first); });
+    return identity;
+  };
   job.world.root_only("claiming the run folder", [&] {
     const auto file = job.out / "config.toml";
-    if (std::filesystem::exists(file) && io::read_file(file) != configuration)
-      throw core::UsageError("{} was made with another configuration (compare config.toml there with --print-config). Choose another run.out, or remove the folder.",
-                             job.out.string());
-    io::write_file(file, configuration);
+    Settings now = job.settings, then;
+    if (std::filesystem::exists(file)) {
+      core::read_config(core::visit_of(then), file, {});
+      io::expect_same(lasting(then), lasting(now), file);
+    }
+    io::write_file(file, core::write_config(core::visit_of(now)));
   });
 }
 

@@ -1,6 +1,7 @@
 #include "syncdr/comm/world.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/util/Logging.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -279,6 +280,57 @@ std::string World::broadcast(const std::string& text, int root, const char* what
   broadcast(bytes, root, what);
   const auto* data = bytes.data_ptr<uint8_t>();
   return std::string(data, data + bytes.numel());
+}
+
+std::vector<int64_t> World::broadcast(const std::vector<int64_t>& values, int root, const char* what) {
+  auto count = at::full({1}, static_cast<int64_t>(values.size()), at::kLong);
+  broadcast(count, root, what);
+  std::vector<int64_t> result(static_cast<size_t>(count.item<int64_t>()));
+  if (rank() == root) result = values;
+  auto view = at::from_blob(result.data(), {static_cast<int64_t>(result.size())}, at::kLong);
+  broadcast(view, root, what);
+  return result;
+}
+
+std::vector<std::string> World::gather(const std::string& text, const char* what) {
+  const auto lengths = all_gather_rows(at::full({1}, static_cast<int64_t>(text.size()), at::kLong), what);
+  auto bytes = at::empty({static_cast<int64_t>(text.size())}, at::kByte);
+  std::copy(text.begin(), text.end(), bytes.data_ptr<uint8_t>());
+  const auto all = all_gather_rows(bytes, what);
+  const auto* next = all.data_ptr<uint8_t>();
+  std::vector<std::string> texts;
+  for (int64_t rank = 0; rank < size(); ++rank) {
+    const auto length = lengths.data_ptr<int64_t>()[rank];
+    texts.emplace_back(next, next + length);
+    next += length;
+  }
+  return texts;
+}
+
+void World::together(const char* what, const std::function<void()>& work) {
+  auto code = core::ExitCode::done;
+  std::string message;
+  try {
+    work();
+  } catch (const core::Error& error) {
+    code = error.code();
+    message = error.what();
+  } catch (const std::bad_alloc&) {
+    code = core::ExitCode::io;
+    message = fmt::format("rank {}: out of memory", rank());
+  } catch (const std::filesystem::filesystem_error& error) {
+    code = core::ExitCode::io;
+    message = error.what();
+  } catch (const std::exception& error) {
+    code = core::ExitCode::bug;
+    message = fmt::format("rank {}: {}", rank(), error.what());
+  }
+  const auto gathered = all_gather_rows(at::full({1}, static_cast<int64_t>(code), at::kLong), what);
+  const auto* codes = gathered.data_ptr<int64_t>();
+  int worst = -1;
+  for (int other = 0; other < size(); ++other)
+    if (codes[other] != 0 && (worst < 0 || codes[other] < codes[worst])) worst = other;
+  if (worst >= 0) throw core::Error(static_cast<core::ExitCode>(codes[worst]), broadcast(message, worst, what));
 }
 
 int64_t World::all_reduce_max(int64_t value, const char* what) {

@@ -247,17 +247,23 @@ std::map<std::string, std::map<std::string, std::string>> read_text_tables(const
   return tables;
 }
 
+std::vector<std::pair<std::string, std::string>> list_config(const Visit& visit) {
+  std::vector<std::pair<std::string, std::string>> fields;
+  Printer printer([&](const std::string& key, const std::string& value, const std::string&, const char*) { fields.emplace_back(key, value); });
+  visit(printer);
+  return fields;
+}
+
 std::string write_config(const Visit& visit) {
   // Plain keys of a table must come before its sub-tables, so lines are gathered by table first.
   std::vector<std::pair<std::string, std::string>> tables{{"", ""}};
-  Printer printer([&](const std::string& key, const std::string& value, const std::string&, const char*) {
+  for (const auto& [key, value] : list_config(visit)) {
     const auto dot = key.rfind('.');
     const std::string table = dot == std::string::npos ? "" : key.substr(0, dot);
     auto found = std::find_if(tables.begin(), tables.end(), [&](const auto& entry) { return entry.first == table; });
     if (found == tables.end()) found = tables.insert(tables.end(), {table, ""});
     found->second += fmt::format("{} = {}\n", dot == std::string::npos ? key : key.substr(dot + 1), value);
-  });
-  visit(printer);
+  }
   std::string text;
   for (const auto& [name, lines] : tables) {
     if (lines.empty()) continue;

@@ -1,26 +1,16 @@
 #include "page_curves.h"
 
-#include <cmath>
-#include <sstream>
-
 #include "html.h"
 #include "svg.h"
 #include "syncdr/core/log.h"
-#include "syncdr/io/atomic_file.h"
-#include "syncdr/io/json.h"
+#include "syncdr/training/metric_log.h"
 
 namespace syncdr::evaluation {
 namespace {
 
-/// A log's figures by name, in the order in which they first occur.
 struct Log {
   std::string title;
   std::vector<Series> figures;
-  std::vector<std::pair<double, double>>& points(std::string_view name) {
-    for (auto& figure : figures)
-      if (figure.title == name) return figure.points;
-    return figures.emplace_back(Series{std::string(name), {}}).points;
-  }
   const Series* find(const std::string& name) const {
     for (const auto& figure : figures)
       if (figure.title == name) return &figure;
@@ -29,7 +19,7 @@ struct Log {
 };
 
 // Rates say how fast the machine was, not how training went.
-bool is_rate(const std::string& name) { return name == "lr" || name == "learning_rate" || name.ends_with("_per_s") || name.ends_with("_per_second"); }
+bool is_rate(const std::string& name) { return name == "learning_rate" || name.ends_with("_per_second"); }
 bool is_validation(const std::string& name) { return name == "val_score"; }
 
 // The names of training logs in words; others stand as they are.
@@ -49,19 +39,8 @@ std::optional<Log> read_log(const std::string& title, const std::filesystem::pat
     return std::nullopt;
   }
   Log log{title, {}};
-  std::istringstream lines(io::read_file(file));
-  std::string line;
-  for (int64_t number = 1; std::getline(lines, line); ++number) {
-    if (lines.eof()) break;  // a line without its end: the run that writes it was killed, or is writing still
-    const auto where = fmt::format("{}: line {}", file.string(), number);
-    const auto value = io::parse_json(line, where);
-    const auto& object = io::as_object(value, where);
-    const auto step = static_cast<double>(io::json_int(object, "step", where));
-    for (const auto& [name, figure] : object)
-      if (figure.is_number() && name != "step")
-        log.points(std::string_view(name.data(), name.size())).emplace_back(step, figure.to_number<double>());
-  }
-  std::erase_if(log.figures, [](const Series& series) { return is_rate(series.title); });
+  for (const auto& [name, curve] : training::read_metrics(file))
+    if (!is_rate(name)) log.figures.push_back({name, {curve.begin(), curve.end()}});
   return log;
 }
 

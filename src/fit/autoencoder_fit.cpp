@@ -9,6 +9,7 @@
 #include "syncdr/io/hash.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/initialise.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/autocast.h"
 
@@ -78,12 +79,6 @@ void check_autoencoder(const AutoencoderFitConfig& config, int ranks) {
   }
 }
 
-FitPlan autoencoder_plan(const data::Dataset& dataset, const std::string& source, const std::string& target, const AutoencoderFitConfig& config,
-                         uint64_t seed, const fs::path& out) {
-  const std::string title = fmt::format("autoencoder of {} and {}", source, target);
-  return fit_plan(title, title, 2 * config.batch, config, seed, dataset, out);
-}
-
 /// Sum and sum of squares of all values.
 struct Moments {
   double sum = 0, squares = 0;
@@ -103,18 +98,17 @@ struct Moments {
 
 }  // namespace
 
-AutoencoderFit::AutoencoderFit(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target,
-                               const AutoencoderFitConfig& config, uint64_t seed)
+AutoencoderFit::AutoencoderFit(const training::Task& task, const AutoencoderFitConfig& config)
     : config_(config),
-      seed_(seed),
-      device_(world.device()),
-      part_(training::part_of(config.batch, world.rank(), world.size())),
-      source_(dataset.real(source, "train")),
-      target_(dataset.real(target, "train")),
-      batches_(dataset, source, target, image_options(config), seed, part_),
-      autoencoder_(new_autoencoder(config, seed, device_)),
+      seed_(task.seed),
+      device_(task.world.device()),
+      part_(training::part_of(config.batch, task.world.rank(), task.world.size())),
+      source_(task.dataset.real(task.domain_a, "train")),
+      target_(task.dataset.real(task.domain_b, "train")),
+      batches_(task.dataset, task.domain_a, task.domain_b, image_options(config), seed_, part_),
+      autoencoder_(new_autoencoder(config, seed_, device_)),
       optimizer_settings_(adamw_of(config)),
-      parallel_(world, *autoencoder_),
+      parallel_(task.world, *autoencoder_),
       optimizer_(training::make_optimizer(autoencoder_->parameters(), optimizer_settings_)) {
   if (config.ema > 0) ema_.emplace(*autoencoder_, config.ema);
 }
@@ -122,8 +116,6 @@ AutoencoderFit::AutoencoderFit(comm::World& world, const data::Dataset& dataset,
 void AutoencoderFit::begin(int64_t first, int64_t last) {
   ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, device_.is_cuda() ? 4 : 1);
 }
-
-at::Tensor AutoencoderFit::on_device(const at::Tensor& images) const { return images.to(device_).to(at::kFloat) / 127.5 - 1; }
 
 at::Tensor AutoencoderFit::noise_like(const at::Tensor& latents, int64_t step) const {
   at::Tensor noise = at::empty(latents.sizes(), at::kFloat);
@@ -151,7 +143,7 @@ AutoencoderFit::Output AutoencoderFit::forward(const at::Tensor& images, int64_t
 
 at::Tensor AutoencoderFit::step(int64_t step) {
   const UnpairedBatch batch = ahead_->next();
-  const at::Tensor images = on_device(at::cat({batch.source, batch.target}));
+  const at::Tensor images = nn::from_bytes(at::cat({batch.source, batch.target}), device_);
   const double share = static_cast<double>(images.size(0)) / static_cast<double>(2 * config_.batch);
   training::set_learning_rate(*optimizer_, learning_rate(step));
 
@@ -183,7 +175,7 @@ double AutoencoderFit::measure_scaling_factor(diffusion::Autoencoder& autoencode
     const int64_t count = std::min(config_.scale_images, list->rows());
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = i * list->rows() / count;
-      moments.add(autoencoder->encode(on_device(data::load_evaluation(*list, row, row + 1, view))).mode());
+      moments.add(autoencoder->encode(nn::from_bytes(data::load_evaluation(*list, row, row + 1, view), device_)).mode());
     }
   }
   const double deviation = moments.deviation();
@@ -197,8 +189,8 @@ void AutoencoderFit::save_samples(const fs::path& png) {
   diffusion::Autoencoder autoencoder = kept(1);
   const data::AugmentConfig view = whole_view(config_);
   const at::Tensor images = at::cat({sample_images(source_, view), sample_images(target_, view)});
-  const at::Tensor decoded = autoencoder->decode(autoencoder->encode(on_device(images)).mode());
-  write_sample_sheet(png, images, ((decoded + 1) * 127.5).round().clamp(0, 255).to(at::kByte).cpu());
+  const at::Tensor decoded = autoencoder->decode(autoencoder->encode(nn::from_bytes(images, device_)).mode());
+  write_sample_sheet(png, images, nn::to_bytes(decoded));
 }
 
 std::vector<fs::path> AutoencoderFit::save(const fs::path& folder) {
@@ -229,13 +221,13 @@ void AutoencoderFit::restore(const training::Checkpoint& checkpoint, const std::
   if (ema_) ema_->load(part("ema."), io::json_int(checkpoint.state, "ema_updates", where), where);
 }
 
-void fit_autoencoder(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target,
-                     const AutoencoderFitConfig& config, uint64_t seed, const fs::path& out) {
-  check_autoencoder(config, world.size());
-  const FitPlan plan = autoencoder_plan(dataset, source, target, config, seed, out);
-  if (fit_is_done(world, plan)) return;
-  AutoencoderFit fit(world, dataset, source, target, config, seed);
-  run_fit(world, fit, plan);
+void fit_autoencoder(const training::Task& task, const AutoencoderFitConfig& config) {
+  check_autoencoder(config, task.world.size());
+  const std::string title = fmt::format("autoencoder of {} and {}", task.domain_a, task.domain_b), keys = "fit.diffusion.autoencoder";
+  const training::RunPlan plan = training::plan_of(task, title, config, keys, training::bound_by_schedule(config.schedule, keys), 2 * config.batch);
+  if (training::finished_run(task.world, plan)) return;
+  AutoencoderFit fit(task, config);
+  training::run(task.world, fit, plan);
 }
 
 }  // namespace syncdr::fit

@@ -1,7 +1,6 @@
 #pragma once
 #include <optional>
 
-#include "fit_loop.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/fit/autoencoder.h"
 #include "syncdr/training/data_parallel.h"
@@ -12,10 +11,9 @@
 namespace syncdr::fit {
 
 /// An autoencoder in training: network, optimizer and images of both domains, on every rank alike.
-class AutoencoderFit : public FitModel {
+class AutoencoderFit : public training::Learner {
  public:
-  AutoencoderFit(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target,
-                 const AutoencoderFitConfig& config, uint64_t seed);
+  AutoencoderFit(const training::Task& task, const AutoencoderFitConfig& config);
 
   std::vector<std::string> loss_names() const override { return {"loss_pixel", "loss_chroma", "loss_gradient", "loss_kl"}; }
   void begin(int64_t first, int64_t last) override;
@@ -35,7 +33,6 @@ class AutoencoderFit : public FitModel {
   Output forward(const at::Tensor& images, int64_t step);
   /// Of this rank's latents in one step, whatever the number of ranks.
   at::Tensor noise_like(const at::Tensor& latents, int64_t step) const;
-  at::Tensor on_device(const at::Tensor& images) const;
   /// The trained network, or its moving average where there is one.
   diffusion::Autoencoder kept(double scaling_factor) const;
   /// 1 / standard deviation of the latents of evenly spaced training images.

@@ -1,7 +1,7 @@
 #include "syncdr/fit/cut.h"
 
 #include "cut_model.h"
-#include "fit_loop.h"
+#include "syncdr/training/run.h"
 #include "sample_sheet.h"
 #include "syncdr/gan/generator_file.h"
 
@@ -16,22 +16,17 @@ void check(const CutConfig& config, int ranks) {
     throw core::UsageError("fit.cut.augment.crop = {}: CUT needs a multiple of 4, at least 16", config.augment.crop);
 }
 
-FitPlan plan_of(const data::Dataset& dataset, const std::string& source, const std::string& target, const CutConfig& config, uint64_t seed, const fs::path& out) {
-  const std::string what = fmt::format("{} -> {}", source, target);
-  return fit_plan("CUT " + what, what, config.batch, config, seed, dataset, out);
-}
-
 /// One direction's networks with their data.
-class CutFit : public FitModel {
+class CutFit : public training::Learner {
  public:
-  CutFit(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target, const CutConfig& config, uint64_t seed)
+  CutFit(const training::Task& task, const CutConfig& config)
       : config_(config),
         // Decoding is cheap beside a step; on a CPU one thread of it is already one core's share.
-        threads_(world.device().is_cuda() ? 4 : 1),
-        batches_(dataset, source, target, {.batch = config.batch, .augment = config.augment, .batch_setting = "fit.cut.batch"}, seed,
-                 training::part_of(config.batch, world.rank(), world.size())),
-        model_(world, config, seed),
-        samples_(sample_images(dataset.real(source, "train"), config.augment)) {}
+        threads_(task.world.device().is_cuda() ? 4 : 1),
+        batches_(task.dataset, task.domain_a, task.domain_b, {.batch = config.batch, .augment = config.augment, .batch_setting = "fit.cut.batch"}, task.seed,
+                 training::part_of(config.batch, task.world.rank(), task.world.size())),
+        model_(task.world, config, task.seed),
+        samples_(sample_images(task.dataset.real(task.domain_a, "train"), config.augment)) {}
 
   std::vector<std::string> loss_names() const override { return {"loss_discriminator", "loss_gan", "loss_nce"}; }
   void begin(int64_t first, int64_t last) override {
@@ -64,13 +59,13 @@ class CutFit : public FitModel {
 
 }  // namespace
 
-void fit_cut(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target, const CutConfig& config,
-             uint64_t seed, const fs::path& out) {
-  check(config, world.size());
-  const FitPlan plan = plan_of(dataset, source, target, config, seed, out);
-  if (fit_is_done(world, plan)) return;
-  CutFit fit(world, dataset, source, target, config, seed);
-  run_fit(world, fit, plan);
+void fit_cut(const training::Task& task, const CutConfig& config) {
+  check(config, task.world.size());
+  const std::string title = fmt::format("CUT {} -> {}", task.domain_a, task.domain_b);
+  const training::RunPlan plan = training::plan_of(task, title, config, "fit.cut", training::bound_by_schedule(config.schedule, "fit.cut"), config.batch);
+  if (training::finished_run(task.world, plan)) return;
+  CutFit fit(task, config);
+  training::run(task.world, fit, plan);
 }
 
 }  // namespace syncdr::fit

@@ -2,6 +2,7 @@
 
 #include "patch_locations.h"
 #include "syncdr/io/json.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/autocast.h"
 
@@ -54,8 +55,6 @@ CutModel::CutModel(comm::World& world, const CutConfig& config, uint64_t seed)
 
 double CutModel::learning_rate(int64_t step) const { return training::learning_rate_at(translator_settings_, step, config_.steps); }
 
-at::Tensor CutModel::on_device(const at::Tensor& images) const { return images.to(device_).to(at::kFloat) / 127.5 - 1; }
-
 at::Tensor CutModel::discriminator_step(const at::Tensor& translated, const at::Tensor& target, double share) {
   discriminator_parallel_.before_forward();
   at::Tensor scores;
@@ -90,7 +89,7 @@ at::Tensor CutModel::nce_loss(const gan::GeneratorOutput& output, int64_t step) 
 }
 
 at::Tensor CutModel::step(int64_t step, const UnpairedBatch& batch) {
-  const at::Tensor source = on_device(batch.source), target = on_device(batch.target);
+  const at::Tensor source = nn::from_bytes(batch.source, device_), target = nn::from_bytes(batch.target, device_);
   const double share = static_cast<double>(source.size(0)) / static_cast<double>(config_.batch);
   training::set_learning_rate(*translator_optimizer_, learning_rate(step));
   training::set_learning_rate(*discriminator_optimizer_, training::learning_rate_at(discriminator_settings_, step, config_.steps));
@@ -132,8 +131,7 @@ gan::Generator CutModel::kept_generator() const {
 
 at::Tensor CutModel::translate(const at::Tensor& images) {
   const torch::NoGradGuard no_grad;
-  const at::Tensor translated = kept_generator()->forward(on_device(images));
-  return ((translated + 1) * 127.5).round().clamp(0, 255).to(at::kByte).cpu();
+  return nn::to_bytes(kept_generator()->forward(nn::from_bytes(images, device_)));
 }
 
 training::Checkpoint CutModel::checkpoint(int64_t steps_done) const {

@@ -38,7 +38,6 @@ class CutModel {
   void restore(const training::Checkpoint& checkpoint, const std::string& where);
 
  private:
-  at::Tensor on_device(const at::Tensor& images) const;
   at::Tensor discriminator_step(const at::Tensor& translated, const at::Tensor& target, double share);
   at::Tensor nce_loss(const gan::GeneratorOutput& output, int64_t step);
 

@@ -68,12 +68,6 @@ void silence_branches(torch::nn::Module& unet) {
   }
 }
 
-void make_weights_channels_last(torch::nn::Module& module) {
-  for (at::Tensor& parameter : module.parameters()) {
-    if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(at::MemoryFormat::ChannelsLast));
-  }
-}
-
 /// The UNet with further input channels, which change nothing until they are trained (Brooks et al., CVPR 2023).
 diffusion::UNet with_condition_channels(diffusion::UNet& unet, int64_t channels) {
   diffusion::UNetConfig config = unet->config();
@@ -83,7 +77,7 @@ diffusion::UNet with_condition_channels(diffusion::UNet& unet, int64_t channels)
   config.in_channels += channels;
   diffusion::UNet wider(config);
   nn::load_state(*wider, weights, "the UNet with the condition's channels");
-  make_weights_channels_last(*wider);
+  nn::make_channels_last(*wider);
   wider->eval();
   return wider;
 }
@@ -129,7 +123,7 @@ DenoiserNetworks make_networks(const DiffusionFitConfig& config, const fs::path&
   networks.unet = diffusion::UNet(unet_config_of(config, latent[0], latent[1]));
   nn::initialise(*networks.unet, "denoiser.unet", seed);
   silence_branches(*networks.unet);
-  make_weights_channels_last(*networks.unet);
+  nn::make_channels_last(*networks.unet);
   networks.text_encoder = diffusion::TextEncoder(text_config_of(config.text, diffusion::Tokenizer(checkpoint / "tokenizer").size()));
   nn::initialise(*networks.text_encoder, "denoiser.text_encoder", seed);
   return networks;

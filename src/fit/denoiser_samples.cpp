@@ -2,6 +2,7 @@
 
 #include "syncdr/core/philox.h"
 #include "syncdr/diffusion/sampling.h"
+#include "syncdr/nn/pixels.h"
 
 namespace syncdr::fit {
 namespace {
@@ -39,11 +40,10 @@ at::Tensor translate_samples(DenoiserNetworks& networks, ViewEncoder& encoder, c
   } else {
     branches = diffusion::text_guidance(text, none, text_guidance_scale);
     start = scheduler.start_index(text_strength);
-    sample = scheduler.noise_to_step(networks.autoencoder->encode(pictures_of(images, device)).mode().to(at::kFloat) * scale, sample, start);
+    sample = scheduler.noise_to_step(networks.autoencoder->encode(nn::from_bytes(images, device)).mode().to(at::kFloat) * scale, sample, start);
   }
   const at::Tensor latents = diffusion::denoise(networks.unet, branches, scheduler, sample, start);
-  const at::Tensor pictures = networks.autoencoder->decode(latents / scale).to(at::kFloat);
-  return ((pictures + 1) * 127.5).round().clamp(0, 255).to(at::kByte).cpu();
+  return nn::to_bytes(networks.autoencoder->decode(latents / scale));
 }
 
 }  // namespace syncdr::fit

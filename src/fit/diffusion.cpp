@@ -1,7 +1,7 @@
 #include "syncdr/fit/diffusion.h"
 
 #include "denoiser_model.h"
-#include "fit_loop.h"
+#include "syncdr/training/run.h"
 #include "sample_sheet.h"
 
 namespace syncdr::fit {
@@ -36,12 +36,6 @@ void check_diffusion(const DiffusionFitConfig& config, int ranks) {
     throw core::UsageError("fit.diffusion.zero_terminal_snr needs prediction = \"v_prediction\": pure noise says nothing about the original");
 }
 
-FitPlan diffusion_plan(const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const DiffusionFitConfig& config, uint64_t seed,
-                       const fs::path& out) {
-  return fit_plan(fmt::format("diffusion {} and {}", domain_a, domain_b), fmt::format("diffusion, {} and {}", domain_a, domain_b), config.batch, config, seed,
-                  dataset, out);
-}
-
 /// Up to eight images of each domain, [n, 3, S, S] each.
 std::vector<at::Tensor> images_of_domains(const data::Dataset& dataset, const std::vector<std::string>& domains, const data::AugmentConfig& augment) {
   std::vector<at::Tensor> images;
@@ -50,18 +44,18 @@ std::vector<at::Tensor> images_of_domains(const data::Dataset& dataset, const st
 }
 
 /// The denoiser with its data.
-class DiffusionFit : public FitModel {
+class DiffusionFit : public training::Learner {
  public:
-  DiffusionFit(comm::World& world, const data::Dataset& dataset, const std::vector<std::string>& domains, DenoiserNetworks networks,
-               const DiffusionFitConfig& config, uint64_t seed, fs::path companions)
+  /// companions: the folder that holds the checkpoint's tokenizer and scheduler.
+  DiffusionFit(const training::Task& task, DenoiserNetworks networks, const DiffusionFitConfig& config, fs::path companions)
       : config_(config),
         shape_{.latent = networks.latent_shape(config.augment.crop), .train_steps = networks.scheduler->train_steps()},
-        threads_(world.device().is_cuda() ? 4 : 1),
+        threads_(task.world.device().is_cuda() ? 4 : 1),
         companions_(std::move(companions)),
-        model_(world, std::move(networks), config, seed),
-        batches_(dataset, domains[0], domains[1], config, seed, training::part_of(config.batch, world.rank(), world.size()), shape_,
+        model_(task.world, std::move(networks), config, task.seed),
+        batches_(task.dataset, task.domain_a, task.domain_b, config, task.seed, training::part_of(config.batch, task.world.rank(), task.world.size()), shape_,
                  [this](const ImageView& view) { return model_.has(view); }),
-        samples_(images_of_domains(dataset, domains, config.augment)) {}
+        samples_(images_of_domains(task.dataset, {task.domain_a, task.domain_b}, config.augment)) {}
 
   std::vector<std::string> loss_names() const override { return {"loss"}; }
   void begin(int64_t first, int64_t last) override {
@@ -91,7 +85,7 @@ class DiffusionFit : public FitModel {
   DiffusionFitConfig config_;
   DenoiserShape shape_;
   int64_t threads_;  // that read ahead
-  fs::path companions_;  // the folder that holds the checkpoint's tokenizer and scheduler
+  fs::path companions_;
   DenoiserModel model_;
   DenoiserBatches batches_;
   std::vector<at::Tensor> samples_;                     // of each domain, [n, 3, S, S] uint8
@@ -100,17 +94,18 @@ class DiffusionFit : public FitModel {
 
 }  // namespace
 
-void fit_diffusion(comm::World& world, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
-                   const DiffusionFitConfig& config, uint64_t seed, const fs::path& out) {
-  check_diffusion(config, world.size());
-  const FitPlan plan = diffusion_plan(dataset, domain_a, domain_b, config, seed, out);
-  if (fit_is_done(world, plan)) return;
-  const std::vector<std::string> domains{domain_a, domain_b};
-  if (config.from.empty()) fit_autoencoder(world, dataset, domain_a, domain_b, config.autoencoder, seed, out / "autoencoder");
-  world.root_only("writing tokenizer and scheduler", [&] { write_companions(config, out / "checkpoint"); });
-  DenoiserNetworks networks = config.from.empty() ? make_networks(config, out / "autoencoder", out / "checkpoint", seed) : load_networks(config);
-  DiffusionFit fit(world, dataset, domains, std::move(networks), config, seed, out / "checkpoint");
-  run_fit(world, fit, plan);
+void fit_diffusion(const training::Task& task, const DiffusionFitConfig& config) {
+  check_diffusion(config, task.world.size());
+  const std::string title = fmt::format("diffusion of {} and {}", task.domain_a, task.domain_b);
+  const std::string bound_by = training::bound_by_schedule(config.optimizer.schedule, "fit.diffusion.optimizer");
+  const training::RunPlan plan = training::plan_of(task, title, config, "fit.diffusion", bound_by, config.batch);
+  if (training::finished_run(task.world, plan)) return;
+  const fs::path autoencoder = task.out / "autoencoder", checkpoint = task.out / "checkpoint";
+  if (config.from.empty()) fit_autoencoder({task.world, task.dataset, task.domain_a, task.domain_b, task.seed, autoencoder}, config.autoencoder);
+  task.world.root_only("writing tokenizer and scheduler", [&] { write_companions(config, checkpoint); });
+  DenoiserNetworks networks = config.from.empty() ? make_networks(config, autoencoder, checkpoint, task.seed) : load_networks(config);
+  DiffusionFit fit(task, std::move(networks), config, checkpoint);
+  training::run(task.world, fit, plan);
 }
 
 }  // namespace syncdr::fit

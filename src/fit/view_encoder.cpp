@@ -4,6 +4,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/structure_map.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/training/autocast.h"
 
 namespace syncdr::fit {
@@ -14,8 +15,6 @@ namespace {
 constexpr int64_t pictures_at_once = 16;
 
 }  // namespace
-
-at::Tensor pictures_of(const at::Tensor& images, c10::Device device) { return images.to(device).to(at::kFloat) / 127.5 - 1; }
 
 ViewEncoder::ViewEncoder(diffusion::Autoencoder autoencoder, c10::Device device, const DiffusionFitConfig& config)
     : autoencoder_(std::move(autoencoder)),
@@ -53,7 +52,7 @@ at::Tensor ViewEncoder::condition_of(const at::Tensor& images, const at::Tensor&
 /// [n, C, h, w], or [n, 2 C, h, w] with the condition behind.
 at::Tensor ViewEncoder::encode_fresh(const DenoiserBatch& batch) {
   const auto at_once = std::min(pictures_at_once, static_cast<int64_t>(batch.views.size()));
-  const at::Tensor latents = modes_of(pictures_of(batch.images, device_), at_once) * autoencoder_->config().scaling_factor;
+  const at::Tensor latents = modes_of(nn::from_bytes(batch.images, device_), at_once) * autoencoder_->config().scaling_factor;
   return instruct_ ? at::cat({latents, modes_of(structure_of(batch.images, batch.sigmas), at_once)}, 1) : latents;
 }
 

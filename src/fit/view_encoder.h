@@ -40,7 +40,4 @@ class ViewEncoder {
   std::unordered_map<int64_t, at::Tensor> kept_;  // by ImageView::id, [C or 2 C, h, w]
 };
 
-/// [B, 3, S, S] uint8 -> float32 in [-1, 1] on the device.
-at::Tensor pictures_of(const at::Tensor& images, c10::Device device);
-
 }  // namespace syncdr::fit

@@ -59,6 +59,12 @@ void load_state(torch::nn::Module& module, const io::NamedTensors& tensors, cons
   for (const auto& [name, ours] : state) ours.copy_(tensors.at(name));
 }
 
+void make_channels_last(torch::nn::Module& module) {
+  for (at::Tensor& parameter : module.parameters()) {
+    if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(at::MemoryFormat::ChannelsLast));
+  }
+}
+
 int64_t parameter_count(const torch::nn::Module& module) {
   int64_t count = 0;
   for (const at::Tensor& parameter : module.parameters()) count += parameter.numel();

@@ -22,12 +22,11 @@ LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const 
     pairs = pairs +
             pseudo_positive_pairs(rows(domain.counterparts), rows(domain.features.index_select(0, domain.paired)), config.pair_temperature);
   }
-  return {config.instance_weight * instance + config.matching_weight * matching + config.pair_weight * pairs,
-          at::stack({instance, matching, pairs / ranks}).detach()};
-}
-
-double weighted_loss(const TrainConfig& config, double instance, double matching, double pairs) {
-  return config.instance_weight * instance + config.matching_weight * matching + config.pair_weight * pairs;
+  const auto weighted = [&](const at::Tensor& pairs_term) {
+    return config.instance_weight * instance + config.matching_weight * matching + config.pair_weight * pairs_term;
+  };
+  const at::Tensor own_pairs = pairs / ranks;  // every rank has computed all of it
+  return {weighted(pairs), at::stack({weighted(own_pairs), instance, matching, own_pairs}).detach()};
 }
 
 }  // namespace syncdr::retrieval

@@ -8,7 +8,7 @@ namespace syncdr::retrieval {
 /// A rank's share of a global batch's loss.
 struct LossShare {
   at::Tensor backward;  ///< scalar, differentiable: backpropagated on every rank and summed, it gives the gradient of the global loss
-  at::Tensor values;    ///< [3] constant: instance, matching, pairs, unweighted; summed over ranks they are the global batch's
+  at::Tensor values;    ///< [4] constant: the loss, then instance, matching and pairs, unweighted; summed over ranks they are the global batch's
 };
 
 /// banks: of A and B. gathered [n, D]: features of all ranks' rows in the order of GlobalBatches, with gradients into this rank's own rows
@@ -20,8 +20,5 @@ struct LossShare {
 /// own rows: nothing is counted twice.
 LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const at::Tensor& gathered, const std::vector<MemoryBank>& banks,
                      bool with_matching, int ranks);
-
-/// The whole loss from its three values.
-double weighted_loss(const TrainConfig& config, double instance, double matching, double pairs);
 
 }  // namespace syncdr::retrieval

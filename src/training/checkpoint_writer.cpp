@@ -27,7 +27,7 @@ void CheckpointWriter::finish() {
       written = !writing_.valid() || writing_.wait_for(500ms) == std::future_status::ready;
       if (written && writing_.valid()) writing_.get();
     });
-    written = world_.all_reduce_max(written ? 1 : 0, "agreeing whether a checkpoint is written") > 0;
+    written = world_.any(written, "agreeing whether a checkpoint is written");
   }
 }
 

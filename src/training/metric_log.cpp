@@ -1,10 +1,11 @@
 #include "syncdr/training/metric_log.h"
 
-#include <optional>
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
 #include <cmath>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <system_error>
 
@@ -84,18 +85,30 @@ void MetricLog::append(int64_t step, const Values& values) {
   if (!out) throw core::IoError("{}: figures of step {} cannot be appended: {}", file_.string(), step, std::generic_category().message(errno));
 }
 
-std::vector<std::pair<int64_t, double>> read_metric(const fs::path& file, const std::string& name) {
-  std::vector<std::pair<int64_t, double>> curve;
+std::vector<std::pair<std::string, Curve>> read_metrics(const fs::path& file) {
+  std::vector<std::pair<std::string, Curve>> curves;
+  const auto curve_of = [&](const std::string& name) -> Curve& {
+    const auto found = std::find_if(curves.begin(), curves.end(), [&](const auto& curve) { return curve.first == name; });
+    return found == curves.end() ? curves.emplace_back(name, Curve{}).second : found->second;
+  };
   for (const Line& line : lines_of(file)) {
     if (line.torn) continue;
     const json::value value = io::parse_json(line.text, line.where);
     const json::object& object = io::as_object(value, line.where);
     const int64_t step = io::json_int(object, "step", line.where);
-    const json::value* figure = object.if_contains(name);
-    if (figure == nullptr || figure->is_null()) continue;
-    curve.emplace_back(step, io::json_double(object, name.c_str(), line.where));
+    for (const auto& [key, figure] : object) {
+      const std::string name(key);
+      if (name != "step" && !figure.is_null()) curve_of(name).emplace_back(step, io::json_double(object, name.c_str(), line.where));
+    }
   }
-  return curve;
+  return curves;
+}
+
+Curve read_metric(const fs::path& file, const std::string& name) {
+  for (auto& [found, curve] : read_metrics(file)) {
+    if (found == name) return std::move(curve);
+  }
+  return {};
 }
 
 }  // namespace syncdr::training

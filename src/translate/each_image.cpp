@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 
 #include "syncdr/nn/one_thread.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/translate/translator.h"
 
 namespace syncdr::translate {
@@ -16,9 +17,9 @@ void pin_algorithms() {
 
 at::Tensor each_image(const at::Tensor& images, c10::Device device, const ImageCall& call) {
   const at::NoGradGuard no_grad;
-  if (!device.is_cpu()) return call(from_bytes(images, device), 0);
+  if (!device.is_cpu()) return call(nn::from_bytes(images, device), 0);
   auto outputs = at::empty(images.sizes(), at::kFloat);
-  nn::each_in_one_thread(images.size(0), [&](int64_t i) { outputs[i].copy_(call(from_bytes(images.narrow(0, i, 1), device), i)[0]); });
+  nn::each_in_one_thread(images.size(0), [&](int64_t i) { outputs[i].copy_(call(nn::from_bytes(images.narrow(0, i, 1), device), i)[0]); });
   return outputs;
 }
 

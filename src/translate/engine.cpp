@@ -18,27 +18,26 @@
 #include "syncdr/io/hash.h"
 #include "syncdr/translate/units.h"
 #include "tally.h"
-#include "together.h"
 #include "unit_table.h"
 
 namespace syncdr::translate {
 namespace {
 
 /// What the run's bytes depend on, and its identity. Kept in run.json, in every unit, and in the manifest.
-Settings settings_of(const data::Dataset& dataset, const Translator& translator, const std::string& source, const std::string& target,
-                     const std::string& split, const TranslateConfig& config, const RunPrompts& prompts, uint64_t seed) {
+io::Identity settings_of(const data::Dataset& dataset, const Translator& translator, const std::string& source, const std::string& target,
+                         const std::string& split, const TranslateConfig& config, const RunPrompts& prompts, uint64_t seed) {
   auto settings = translator.provenance();
   settings.merge(prompts.provenance());
-  const Settings own{{"dataset", io::hash_file(dataset.root() / "dataset.json")},
-                     {"source", source},
-                     {"target", target},
-                     {"split", split},
-                     {"seed", std::to_string(seed)},
-                     {"variants", std::to_string(config.variants)},
-                     {"unit_rows", std::to_string(config.unit_rows)},
-                     {"taper", std::to_string(config.taper)},
-                     {"batch_rows", std::to_string(batch_rows(config.variants, translator.batch()))},
-                     {"codec", config.codec}};
+  const io::Identity own{{"dataset", io::hash_file(dataset.root() / "dataset.json")},
+                         {"source", source},
+                         {"target", target},
+                         {"split", split},
+                         {"seed", std::to_string(seed)},
+                         {"variants", std::to_string(config.variants)},
+                         {"unit_rows", std::to_string(config.unit_rows)},
+                         {"taper", std::to_string(config.taper)},
+                         {"batch_rows", std::to_string(batch_rows(config.variants, translator.batch()))},
+                         {"codec", config.codec}};
   for (const auto& [name, value] : own)
     SYNCDR_ASSERT(settings.emplace(name, value).second, "the translator's provenance holds \"{}\", which is the engine's", name);
   return settings;
@@ -111,7 +110,7 @@ class Rounds {
   void check_quarantined() const;
   UnitTable make_here(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally);
   std::optional<int64_t> next_unit(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally, std::vector<UnitRecord>& found);
-  bool stop_wanted() { return stopped_ = world_.all_reduce_max(stopped_ || core::stop_requested() ? 1 : 0, "agreeing whether to stop") > 0; }
+  bool stop_wanted() { return stopped_ = world_.any(stopped_ || core::stop_requested(), "agreeing whether to stop"); }
 
   comm::World& world_;
   const Plan& plan_;
@@ -258,14 +257,14 @@ TranslateResult translate_split(comm::World& world, const data::Dataset& dataset
   const auto what = fmt::format("{} to {} ({})", source, target, run_name(config));
 
   std::optional<Plan> planned;
-  together(world, "planning a translation",
+  world.together("planning a translation",
            [&] { planned.emplace(make_plan(world, dataset, source, target, split, config, seed, translator)); });
   const auto& plan = *planned;
   world.root_only("claiming a translation's folder", [&] { claim_folder(plan.folder, plan.header.provenance); });
-  together(world, "reading a translation's manifest", [&] { planned->hashes = recorded_hashes(plan.folder); });
+  world.together("reading a translation's manifest", [&] { planned->hashes = recorded_hashes(plan.folder); });
 
   std::optional<Rounds> rounds;
-  together(world, "preparing to claim units", [&] { rounds.emplace(world, plan, config, translator, name); });
+  world.together("preparing to claim units", [&] { rounds.emplace(world, plan, config, translator, name); });
   rounds->run(what);
   if (const auto left = rounds->table().missing().size(); left > 0)
     throw core::StopRequested("{}: stopped with {} of {} units to go; the others are sealed. Run it again to go on", what, left, plan.units());

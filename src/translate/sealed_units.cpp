@@ -9,22 +9,7 @@
 namespace syncdr::translate {
 namespace {
 
-std::string value_of(const Settings& settings, const std::string& name) {
-  const auto found = settings.find(name);
-  return found == settings.end() ? "not set" : '"' + found->second + '"';
-}
-
-/// `where` holds what was made with `there`; this run has `here`.
-void expect_same(const Settings& there, const Settings& here, const std::filesystem::path& where) {
-  Settings names = there;
-  names.insert(here.begin(), here.end());
-  for (const auto& [name, ignored] : names) {
-    const auto old_value = value_of(there, name), new_value = value_of(here, name);
-    if (old_value != new_value)
-      throw core::UsageError("{} was made with {} {}, this run has {}. Give the run another name (translate.run) or remove its folder", where.string(),
-                             name, old_value, new_value);
-  }
-}
+constexpr const char* another_name = "give the run another name (translate.run)";
 
 void check_header(const Plan& plan, const data::ShardReader& shard) {
   const auto& found = shard.header();
@@ -53,12 +38,12 @@ UnitRecord check_rows(const Plan& plan, int64_t unit, const data::ShardReader& s
 }
 
 /// A folder whose run.json was lost may hold somebody's work.
-void check_orphans(const std::filesystem::path& folder, const Settings& settings) {
+void check_orphans(const std::filesystem::path& folder, const io::Identity& settings) {
   for (const auto& file : std::filesystem::directory_iterator(folder)) {
     const auto name = file.path().filename().string();
     if (!name.starts_with("unit-") || !name.ends_with(".h5")) continue;
     try {
-      expect_same(data::ShardReader(file.path()).header().provenance, settings, file.path());
+      io::expect_same(data::ShardReader(file.path()).header().provenance, settings, file.path(), another_name);
     } catch (const core::DataError&) {
       continue;  // damaged: nobody's
     }
@@ -67,7 +52,7 @@ void check_orphans(const std::filesystem::path& folder, const Settings& settings
 
 }  // namespace
 
-void claim_folder(const std::filesystem::path& folder, const Settings& settings) {
+void claim_folder(const std::filesystem::path& folder, const io::Identity& settings) {
   const auto file = folder / "run.json";
   if (!std::filesystem::exists(file)) {
     std::filesystem::create_directories(folder);
@@ -75,7 +60,7 @@ void claim_folder(const std::filesystem::path& folder, const Settings& settings)
     const data::Manifest manifest{.kind = "translation", .name = folder.filename().string(), .settings = settings};
     if (io::write_new_file(file, manifest.text(), io::process_token())) return;
   }
-  expect_same(data::Manifest::read(file).settings, settings, file);
+  io::expect_same(data::Manifest::read(file).settings, settings, file, another_name);
 }
 
 std::map<std::string, std::string> recorded_hashes(const std::filesystem::path& folder) {

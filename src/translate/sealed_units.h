@@ -2,16 +2,15 @@
 #include <optional>
 
 #include "plan.h"
+#include "syncdr/io/identity.h"
 
 namespace syncdr::translate {
-
-using Settings = std::map<std::string, std::string>;
 
 inline constexpr const char* manifest_name = "translation.json";
 
 /// Records the settings in the run's folder (run.json) before anything is made there, once among all jobs. Throws UsageError naming the first setting
 /// that differs, with both values, if the folder holds a run made with others.
-void claim_folder(const std::filesystem::path& folder, const Settings& settings);
+void claim_folder(const std::filesystem::path& folder, const io::Identity& settings);
 
 /// What the manifest of a finished run says of its files; empty if there is none.
 std::map<std::string, std::string> recorded_hashes(const std::filesystem::path& folder);

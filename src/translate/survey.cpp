@@ -1,21 +1,13 @@
 #include "survey.h"
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
-
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "syncdr/core/log.h"
 
 namespace syncdr::translate {
-namespace {
-
 using namespace std::chrono_literals;
-
-constexpr int64_t sealed_row = -1;  // in place of a generation
-
-}  // namespace
 
 void Surveyor::pause(bool idle) {
   pause_ = idle ? std::clamp<io::Milliseconds>(2 * pause_, 50ms, 1000ms) : 0ms;
@@ -52,35 +44,22 @@ Survey Surveyor::look_here(const UnitTable& table) {
 }
 
 Survey Surveyor::look(const UnitTable& table, bool idle) {
-  auto rows = at::empty({0, 2}, at::kLong);  // [n, 2]: unit, generation; last the number held
+  Survey survey;
   world_.root_only("looking at a translation's folder", [&] {
     pause(idle);
-    const auto here = look_here(table);
-    rows = at::empty({static_cast<int64_t>(here.sealed.size() + here.open.size()) + 1, 2}, at::kLong);
-    auto* row = rows.data_ptr<int64_t>();
-    const auto put = [&](int64_t unit, int64_t generation) {
-      *row++ = unit;
-      *row++ = generation;
-    };
-    for (const auto unit : here.sealed) put(unit, sealed_row);
-    for (const auto& [unit, generation] : here.open) put(unit, generation);
-    put(here.held, 0);
+    survey = look_here(table);
   });
-  auto count_of_rows = at::full({1}, rows.size(0), at::kLong);
-  world_.broadcast(count_of_rows, 0, "how much is left of a translation");
-  if (!world_.is_root()) rows = at::empty({count_of_rows.item<int64_t>(), 2}, at::kLong);
-  world_.broadcast(rows, 0, "what is left of a translation");
-  Survey survey;
-  const auto* row = rows.const_data_ptr<int64_t>();
-  const auto count = rows.size(0) - 1;
-  for (int64_t i = 0; i < count; ++i, row += 2) {
-    if (row[1] == sealed_row) {
-      survey.sealed.push_back(row[0]);
-    } else {
-      survey.open.push_back({row[0], row[1]});
-    }
+  constexpr const char* what = "what is left of a translation";
+  std::vector<int64_t> units, generations;
+  for (const auto& [unit, generation] : std::exchange(survey.open, {})) {
+    units.push_back(unit);
+    generations.push_back(generation);
   }
-  survey.held = row[0];
+  units = world_.broadcast(units, 0, what);
+  generations = world_.broadcast(generations, 0, what);
+  for (size_t i = 0; i < units.size(); ++i) survey.open.push_back({units[i], generations[i]});
+  survey.sealed = world_.broadcast(survey.sealed, 0, what);
+  survey.held = world_.broadcast(std::vector<int64_t>{survey.held}, 0, what)[0];
   return survey;
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "syncdr/core/stop.h"
-#include "together.h"
 
 namespace syncdr::translate {
 
@@ -17,7 +16,7 @@ Tally::Tally(comm::World& world, std::string name, std::string title, int64_t to
 }
 
 void Tally::work_together(const std::function<void()>& work) {
-  together(world_, name_.c_str(), [&] {
+  world_.together(name_.c_str(), [&] {
     try {
       work();
     } catch (...) {

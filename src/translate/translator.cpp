@@ -5,6 +5,7 @@
 #include "filter_translator.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
+#include "syncdr/nn/pixels.h"
 
 namespace syncdr::translate {
 namespace {
@@ -31,13 +32,8 @@ void say_cut(const std::string& text, const std::string& cut) {
   core::warn("the model has no room for all of the text \"{}\": it does not see its end, \"{}\". Say the same in fewer words", text, cut);
 }
 
-at::Tensor from_bytes(const at::Tensor& images, c10::Device device) { return images.to(device).to(at::kFloat).div_(127.5).sub_(1); }
-
 Translated to_bytes(const at::Tensor& images) {
-  const auto finite = images.isfinite().flatten(1).all(1);
-  // Casting NaN to an integer is undefined: such pixels become grey, and `finite` tells.
-  const auto bytes = images.to(at::kFloat).nan_to_num(0, 0, 0).add(1).mul_(127.5).round_().clamp_(0, 255).to(at::kByte);
-  return {bytes.cpu().contiguous(), finite.cpu()};
+  return {nn::to_bytes(images), images.isfinite().flatten(1).all(1).cpu()};
 }
 
 std::unique_ptr<Translator> make_translator(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device) {

@@ -32,13 +32,13 @@ int64_t UnitTable::images(const Plan& plan) const {
   return images;
 }
 
-int64_t UnitTable::sum(int64_t column) const { return values_.select(1, column).sum().item<int64_t>(); }
+int64_t UnitTable::sum(Column column) const { return values_.select(1, column).sum().item<int64_t>(); }
 
 data::ManifestEntry UnitTable::entry(const Plan& plan, int64_t unit) const {
   return {.file = plan.file_of(unit),
           .rows = plan.images_of(unit),
-          .bytes = at(unit, 1),
-          .hash = fmt::format("{:016x}{:016x}", static_cast<uint64_t>(at(unit, 2)), static_cast<uint64_t>(at(unit, 3)))};
+          .bytes = at(unit, bytes),
+          .hash = fmt::format("{:016x}{:016x}", static_cast<uint64_t>(at(unit, hash_begin)), static_cast<uint64_t>(at(unit, hash_end)))};
 }
 
 }  // namespace syncdr::translate

@@ -84,7 +84,7 @@ class BadInput(unittest.TestCase):
     def test_a_run_folder_of_another_configuration_is_refused(self):
         arguments = ["--set", f"run.out={self.folder / 'claimed'}", "--set", 'run.arms=["cds"]', "--set", "train.epochs=1"]
         expect(self.command("run", *arguments), 0)
-        expect(self.command("run", *arguments, "--set", "seed=5"), 2, "another configuration")
+        expect(self.command("run", *arguments, "--set", "seed=5"), 2, "was made with seed = 0, now it is 5")
 
 
 if __name__ == "__main__":

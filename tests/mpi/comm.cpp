@@ -122,6 +122,42 @@ TEST(World, BroadcastOfTextKeepsLengthAndBytes) {
     EXPECT_EQ(world().broadcast(world().rank() == last ? text : "another text", last, "text"), text);
 }
 
+TEST(World, BroadcastOfNumbersBringsTheRootsCount) {
+  const std::vector<int64_t> mine(static_cast<size_t>(world().rank()), 7);
+  for (int root = 0; root < world().size(); ++root) EXPECT_EQ(world().broadcast(mine, root, "numbers"), std::vector<int64_t>(static_cast<size_t>(root), 7));
+}
+
+TEST(World, GatherOfTextsKeepsRankOrderAndLength) {
+  const auto texts = world().gather(std::string(static_cast<size_t>(3 * world().rank()), 'x'), "texts");
+  ASSERT_EQ(static_cast<int>(texts.size()), world().size());
+  for (size_t rank = 0; rank < texts.size(); ++rank) EXPECT_EQ(texts[rank], std::string(3 * rank, 'x'));
+}
+
+TEST(World, AnyIsTrueWhereOneRankSaysSo) {
+  EXPECT_TRUE(world().any(world().rank() == world().size() - 1, "one"));
+  EXPECT_FALSE(world().any(false, "none"));
+}
+
+TEST(World, WorkTogetherEndsAlikeWithTheSmallestCode) {
+  const auto work = [](int rank) {
+    world().together("working", [&] {
+      if (world().rank() == rank) throw core::DataError("broken on {}", rank);
+      if (world().rank() == 0) throw core::IoError("a disk");  // 74: another one is more to blame
+    });
+  };
+  const int last = world().size() - 1;
+  try {
+    work(last);
+    FAIL() << "nobody threw";
+  } catch (const core::Error& error) {
+    EXPECT_EQ(error.code(), core::ExitCode::bad_data);
+    EXPECT_EQ(std::string(error.what()), fmt::format("broken on {}", last));
+  }
+  int calls = 0;
+  world().together("working", [&] { ++calls; });
+  EXPECT_EQ(calls, 1);
+}
+
 TEST(World, MaxHoldsForNegativeAndLargeValues) {
   EXPECT_EQ(world().all_reduce_max(-5 - world().rank(), "max"), -5);
   const auto large = int64_t{1} << 62;

@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::world;
 using testing::HasSubstr;
-using Curve = std::vector<std::pair<int64_t, double>>;
+using training::Curve;
 
 const char* const terms[] = {"loss_pixel", "loss_chroma", "loss_gradient", "loss_kl"};
 
@@ -44,7 +44,7 @@ class FitAutoencoder : public test::TinyDatasetTest {
   FitAutoencoder() : TinyDatasetTest({.first = 9, .second = 13}) {}
 
   void fit(const std::string& out, const AutoencoderFitConfig& config = config_of_test()) {
-    fit_autoencoder(world(), *dataset_, "warm", "cold", config, 5, folder_ / out);
+    fit_autoencoder({world(), *dataset_, "warm", "cold", 5, folder_ / out}, config);
     world().barrier("a fit is over");
   }
   std::string error_of(core::ExitCode code, const std::string& out, const AutoencoderFitConfig& config) {

@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::world;
 using testing::HasSubstr;
-using Curve = std::vector<std::pair<int64_t, double>>;
+using training::Curve;
 
 const char* const figures[] = {"loss_discriminator", "loss_gan", "loss_nce"};
 
@@ -58,7 +58,7 @@ class FitCut : public test::TinyDatasetTest {
   FitCut() : TinyDatasetTest({.first = 9, .second = 13}) {}
 
   void fit(const std::string& out, const CutConfig& config = config_of_test(), uint64_t seed = 5) {
-    fit_cut(world(), *dataset_, "warm", "cold", config, seed, folder_ / out);
+    fit_cut({world(), *dataset_, "warm", "cold", seed, folder_ / out}, config);
     world().barrier("a fit is over");
   }
   std::string error_of(core::ExitCode code, const std::string& out, const CutConfig& config, uint64_t seed = 5) {
@@ -154,10 +154,10 @@ TEST_F(FitCut, RefusesAFolderOfOtherSettingsFinishedOrNot) {
   CutConfig other = config_of_test();
   other.temperature = 0.1;
   fit("run");
-  EXPECT_THAT(error_of(core::ExitCode::usage, "run", other), HasSubstr("done.json: made with other settings"));
-  EXPECT_THAT(error_of(core::ExitCode::usage, "run", config_of_test(), 6), HasSubstr("done.json: made with other settings"));
+  EXPECT_THAT(error_of(core::ExitCode::usage, "run", other), HasSubstr("done.json: was made with fit.cut.temperature = 0.07, now it is 0.1"));
+  EXPECT_THAT(error_of(core::ExitCode::usage, "run", config_of_test(), 6), HasSubstr("done.json: was made with seed = 5, now it is 6"));
   leave_only_checkpoint(folder_ / "run", folder_ / "run" / "checkpoints" / "step-3", "half");
-  EXPECT_THAT(error_of(core::ExitCode::usage, "half", other), HasSubstr("step-3 belongs to a run with other settings"));
+  EXPECT_THAT(error_of(core::ExitCode::usage, "half", other), HasSubstr("step-3/state.json: was made with fit.cut.temperature = 0.07, now it is 0.1"));
 }
 
 TEST_F(FitCut, WorksWithEachPartSwitchedOff) {

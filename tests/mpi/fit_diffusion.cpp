@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::world;
 using testing::HasSubstr;
-using Curve = std::vector<std::pair<int64_t, double>>;
+using training::Curve;
 
 /// 6 steps of 8 images, 9 and 13 images a domain: the third step begins the second epoch of the first.
 DiffusionFitConfig diffusion_config() {
@@ -51,7 +51,7 @@ class FitDiffusion : public test::TinyDatasetTest {
   FitDiffusion() : TinyDatasetTest({.first = 9, .second = 13, .side = 20}) {}
 
   void fit(const std::string& out, const DiffusionFitConfig& config = diffusion_config(), uint64_t seed = 5) {
-    fit_diffusion(world(), *dataset_, "warm", "cold", config, seed, folder_ / out);
+    fit_diffusion({world(), *dataset_, "warm", "cold", seed, folder_ / out}, config);
     world().barrier("a fit is over");
   }
   std::string error_of(core::ExitCode code, const std::string& out, const DiffusionFitConfig& config, uint64_t seed = 5) {
@@ -166,7 +166,7 @@ TEST_F(FitDiffusion, AFinishedFitIsNotRepeatedAndAnotherOneRefused) {
   fit("run", config);
   EXPECT_EQ(fs::last_write_time(folder_ / "run" / "checkpoint" / "model_index.json"), written);
   config.min_snr_gamma = 5;
-  EXPECT_THAT(error_of(core::ExitCode::usage, "run", config), HasSubstr("made with other settings"));
+  EXPECT_THAT(error_of(core::ExitCode::usage, "run", config), HasSubstr("was made with fit.diffusion.min_snr_gamma = 0.0, now it is 5.0"));
 }
 
 TEST_F(FitDiffusion, InBfloat16LossesAreNearly) {

@@ -18,7 +18,7 @@ namespace syncdr::retrieval {
 
 namespace fs = std::filesystem;
 using test::world;
-using Curve = std::vector<std::pair<int64_t, double>>;
+using training::Curve;
 
 inline const char* const figures[] = {"loss", "loss_id", "loss_cdm", "loss_ppp"};
 
@@ -33,7 +33,8 @@ inline TrainConfig config_of_test() {
           .batch = 14,
           .matching_weight = 0.1,
           .matching_top = 20,
-          .precision = "fp64"};
+          .precision = "fp64",
+          .log_every = 1};
 }
 
 inline fs::path beside_program(const std::string& name) { return test::beside_program("mpi_retrieval", name); }
@@ -57,7 +58,7 @@ class Training : public test::TinyDatasetTest {
 
   TrainResult run(const TrainConfig& config, const Validate& validate, const std::string& out, const std::string& translation = "swap",
                   uint64_t seed = 11) {
-    return train(world(), *dataset_, "warm", "cold", translation, config, seed, validate, folder_ / out);
+    return train({world(), *dataset_, "warm", "cold", seed, folder_ / out}, translation, config, validate);
   }
   Curve curve(const std::string& out, const std::string& figure) const {
     return training::read_metric(folder_ / out / "log.jsonl", figure);

@@ -291,12 +291,12 @@ TEST(Translate, OtherSettingsAreRefusedByName) {
   NoisyTranslator translator;
   folder.translate(translator, noisy_config());
   const auto bytes = contents(folder.run("noisy"));
-  expect_error(core::ExitCode::usage, {"seed \"7\"", "this run has \"8\""}, [&] { folder.translate(translator, noisy_config(), 8); });
+  expect_error(core::ExitCode::usage, {"was made with seed = 7, now it is 8"}, [&] { folder.translate(translator, noisy_config(), 8); });
   auto config = noisy_config();
   config.unit_rows = 6;
-  expect_error(core::ExitCode::usage, {"unit_rows \"5\"", "this run has \"6\""}, [&] { folder.translate(translator, config); });
+  expect_error(core::ExitCode::usage, {"was made with unit_rows = 5, now it is 6"}, [&] { folder.translate(translator, config); });
   world().root_only("losing run.json", [&] { fs::remove(folder.run("noisy") / "run.json"); });
-  expect_error(core::ExitCode::usage, {"seed \"7\"", "this run has \"8\""}, [&] { folder.translate(translator, noisy_config(), 8); });
+  expect_error(core::ExitCode::usage, {"was made with seed = 7, now it is 8"}, [&] { folder.translate(translator, noisy_config(), 8); });
   EXPECT_EQ(folder.translate(translator, noisy_config()).images, 0);
   EXPECT_TRUE(contents(folder.run("noisy")) == bytes);
 }

@@ -2,6 +2,7 @@
 #include <functional>
 #include <set>
 
+#include "syncdr/nn/pixels.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/data/dataset.h"
 #include "syncdr/io/hash.h"
@@ -50,7 +51,7 @@ class NoisyTranslator : public translate::Translator {
 
   translate::Translated translate(const at::Tensor& images, std::span<const translate::Request> requests) override {
     before_call(++calls);
-    auto floats = translate::from_bytes(images, at::kCPU);
+    auto floats = nn::from_bytes(images, at::kCPU);
     for (size_t i = 0; i < requests.size(); ++i) {
       auto image = floats[static_cast<int64_t>(i)];
       const auto& [seed, key, variant, prompt] = requests[i];

@@ -21,7 +21,7 @@ from support import SMALL, bytes_of, expect, run, write_pictures
 
 # Enough work that a signal comes in the midst of it, in a run of some seconds.
 LONG = {"translate.size": "768", "translate.unit_rows": "2", "translate.batch": "1",
-        "train.epochs": "150", "train.checkpoint_every": "1000", "train.validate_every": "1000"}
+        "train.epochs": "150", "train.checkpoint_every": "100000", "train.validate_every": "100000"}
 
 
 def sets(values):
@@ -92,7 +92,7 @@ class Slurm(ClusterTest):
         self.assertEqual(self.units("signalled-filter"), self.units("translated-filter"))
 
     def test_a_killed_rank_costs_a_try_and_not_the_result(self):
-        arguments = sets({**LONG, "train.checkpoint_every": "5"})
+        arguments = sets({**LONG, "train.checkpoint_every": "10"})
         job = self.submit("-N2", "train.sbatch", self.config, "--arm", "cds", *arguments, *sets({"run.out": f"{self.folder}/killed"}),
                           env={"LAUNCH_OPTIONS": "--wait=2"})
         training = self.folder / "killed" / "train" / "cds"

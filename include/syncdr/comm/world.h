@@ -4,8 +4,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "syncdr/core/config.h"
 #include "syncdr/core/error.h"
@@ -62,8 +64,13 @@ class World {
   at::Tensor all_gather_rows(const at::Tensor& rows, const char* what);
   void broadcast(at::Tensor& tensor, int root, const char* what);
   std::string broadcast(const std::string& text, int root, const char* what);
+  std::vector<int64_t> broadcast(const std::vector<int64_t>& values, int root, const char* what);
+  /// Each rank's text, in rank order, on every rank.
+  std::vector<std::string> gather(const std::string& text, const char* what);
   /// The largest value over ranks.
   int64_t all_reduce_max(int64_t value, const char* what);
+  /// Whether it is so on any rank.
+  bool any(bool here, const char* what) { return all_reduce_max(here ? 1 : 0, what) > 0; }
   /// Adds to a counter that all ranks share and returns the sum; not a collective. A counter begins at 0. If rank 0, which keeps it, does not answer
   /// before the deadline, the job ends with a message (nothing could interrupt the call).
   int64_t add(const std::string& key, int64_t value, const char* what);
@@ -85,6 +92,10 @@ class World {
     }
     rethrow_from_root(code, message, what);
   }
+
+  /// Runs work on every rank and lets all ranks end alike: if it throws on any, each throws a core::Error with the code and message of the rank whose
+  /// code is the smallest (the most to blame; the first such rank). Work itself should take less than a deadline.
+  void together(const char* what, const std::function<void()>& work);
 
   /// c10d's own objects, for the reducer and the queue.
   c10::intrusive_ptr<c10d::ProcessGroup> group() const;

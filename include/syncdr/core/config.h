@@ -66,6 +66,8 @@ void read_config(const Visit& visit, const std::filesystem::path& file, const st
 void read_config_text(const Visit& visit, const std::string& text, const std::string& where);
 /// The values as TOML that read_config takes back unchanged.
 std::string write_config(const Visit& visit);
+/// Each key with its value as TOML, in the order of the fields.
+std::vector<std::pair<std::string, std::string>> list_config(const Visit& visit);
 /// One line a key: name, default, range, help.
 std::string describe_config(const Visit& visit);
 

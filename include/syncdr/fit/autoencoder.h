@@ -1,11 +1,9 @@
 #pragma once
-#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "syncdr/comm/world.h"
 #include "syncdr/data/augment.h"
-#include "syncdr/data/dataset.h"
+#include "syncdr/training/run.h"
 
 namespace syncdr::fit {
 
@@ -80,18 +78,12 @@ struct AutoencoderFitConfig {
   }
 };
 
-/// Trains an AutoencoderKL (Rombach et al., CVPR 2022, without a discriminator) on both domains' training images, data-parallel, resuming from the newest
-/// checkpoint in `out`. Leaves there config.json and diffusion_pytorch_model.safetensors, as diffusers and diffusion::load_autoencoder read them, with
-/// the scaling factor that gives training images' latents a standard deviation of 1; log.jsonl, samples/step-N.png (images beside their
-/// reconstructions), checkpoints/, and done.json last.
+/// Trains an AutoencoderKL (Rombach et al., CVPR 2022, without a discriminator) on both domains' training images by training::run, data-parallel. Leaves
+/// config.json and diffusion_pytorch_model.safetensors, as diffusers and diffusion::load_autoencoder read them, with the scaling factor that gives
+/// training images' latents a standard deviation of 1; samples are images beside their reconstructions. The log has loss_pixel, loss_chroma,
+/// loss_gradient, loss_kl, unweighted; images are counted of both domains. R ranks train what one rank trains, within float rounding.
 ///
-/// A line of log.jsonl: step (steps finished), loss_pixel, loss_chroma, loss_gradient, loss_kl (unweighted means over the steps since the line before),
-/// learning_rate, images_per_second (of both domains, all ranks). R ranks train what one rank trains, within float rounding.
-///
-/// Returns at once if done.json is there for the same configuration and data. Throws UsageError if the folder is another run's, or on values that do not
-/// fit each other, naming keys as fit.diffusion.autoencoder.*; DataError when a loss is no longer finite; StopRequested, on all ranks, after a stop
-/// signal to any: a checkpoint is saved.
-void fit_autoencoder(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target,
-                     const AutoencoderFitConfig& config, uint64_t seed, const std::filesystem::path& out);
+/// Throws as training::run, and UsageError on values that do not fit each other, naming keys as fit.diffusion.autoencoder.*.
+void fit_autoencoder(const training::Task& task, const AutoencoderFitConfig& config);
 
 }  // namespace syncdr::fit

@@ -1,12 +1,8 @@
 #pragma once
-#include <filesystem>
-#include <string>
-
-#include "syncdr/comm/world.h"
 #include "syncdr/data/augment.h"
-#include "syncdr/data/dataset.h"
 #include "syncdr/gan/cut_config.h"
 #include "syncdr/training/optimizer_config.h"
+#include "syncdr/training/run.h"
 
 namespace syncdr::fit {
 
@@ -55,15 +51,11 @@ struct CutConfig {
   }
 };
 
-/// Trains source -> target on the two domains' training images, data-parallel, resuming from the newest checkpoint in `out`. Leaves there
-/// generator.safetensors (its "generator" metadata: the GeneratorConfig as TOML), log.jsonl, samples/step-N.png, checkpoints/, and done.json last.
+/// Trains domain A -> domain B on their training images by training::run, data-parallel. Leaves generator.safetensors (its "generator" metadata: the
+/// GeneratorConfig as TOML). The log has loss_discriminator, loss_gan, loss_nce, unweighted; images are counted of the source domain. R ranks train what
+/// one rank trains, within float rounding.
 ///
-/// A line of log.jsonl: step (steps finished), loss_discriminator, loss_gan, loss_nce (unweighted means over the steps since the line before),
-/// learning_rate, images_per_second (of the source domain, all ranks). R ranks train what one rank trains, within float rounding.
-///
-/// Returns at once if done.json is there for the same configuration and data. Throws UsageError if the folder is another run's, or if batch is less
-/// than the number of ranks; DataError when a loss is no longer finite; StopRequested, on all ranks, after a stop signal to any: a checkpoint is saved.
-void fit_cut(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target, const CutConfig& config,
-             uint64_t seed, const std::filesystem::path& out);
+/// Throws as training::run, and UsageError if batch is less than the number of ranks.
+void fit_cut(const training::Task& task, const CutConfig& config);
 
 }  // namespace syncdr::fit

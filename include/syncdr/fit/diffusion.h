@@ -103,9 +103,8 @@ struct DiffusionFitConfig {
   }
 };
 
-/// Trains one latent diffusion model (Rombach et al., CVPR 2022) on the two domains' unpaired training images, data-parallel, resuming from the newest
-/// checkpoint in `out`. Leaves there checkpoint/, a folder in the diffusers layout, log.jsonl, samples/step-N.png, checkpoints/, and done.json last; from
-/// scratch also autoencoder/, the first stage's own folder.
+/// Trains one latent diffusion model (Rombach et al., CVPR 2022) on the two domains' unpaired training images by training::run, data-parallel. Leaves
+/// checkpoint/, a folder in the diffusers layout; from scratch also autoencoder/, the first stage's own run.
 ///
 /// Layout "instruct" is InstructPix2Pix's UNet (Brooks et al., CVPR 2023), whose image condition here is the structure map of the image that is to be
 /// predicted: structure(x) and the domain's own prompt -> x. Given the structure of an image of one domain and the other's prompt it translates. Layout
@@ -115,13 +114,10 @@ struct DiffusionFitConfig {
 /// autoencoder; its UNet is trained as a whole or through low-rank additions (LoRA), which are added to the weights that are written. A plain UNet gets
 /// the condition's input channels with weights 0 where the layout needs them.
 ///
-/// A line of log.jsonl: step (steps finished), loss (weighted mean squared error over the steps since the line before), learning_rate,
-/// images_per_second (over all ranks). R ranks train what one rank trains, within float rounding: all random numbers of an image are a function of the
-/// seed, the step and its position in the global batch.
+/// The log has loss, the weighted mean squared error. R ranks train what one rank trains, within float rounding: all random numbers of an image are a
+/// function of the seed, the step and its position in the global batch.
 ///
-/// Returns at once if done.json is there for the same configuration and data. Throws UsageError if the folder is another run's or settings do not fit
-/// each other; DataError on a broken checkpoint and when a loss is no longer finite; StopRequested, on all ranks, after a stop signal to any.
-void fit_diffusion(comm::World& world, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b,
-                   const DiffusionFitConfig& config, uint64_t seed, const std::filesystem::path& out);
+/// Throws as training::run; UsageError if settings do not fit each other; DataError on a broken checkpoint.
+void fit_diffusion(const training::Task& task, const DiffusionFitConfig& config);
 
 }  // namespace syncdr::fit

@@ -16,6 +16,9 @@ io::NamedTensors state_of(const torch::nn::Module& module);
 /// missing, left over, or has another shape. dtypes are converted. Call it with gradients off or on, on any device.
 void load_state(torch::nn::Module& module, const io::NamedTensors& tensors, const std::string& where);
 
+/// Convolutions' weights in channels-last layout: tensor cores, and oneDNN's blocked kernels, take them without reordering each activation.
+void make_channels_last(torch::nn::Module& module);
+
 /// The number of parameters.
 int64_t parameter_count(const torch::nn::Module& module);
 

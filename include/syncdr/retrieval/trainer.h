@@ -1,13 +1,11 @@
 #pragma once
-#include <filesystem>
 #include <functional>
 #include <string>
 
-#include "syncdr/comm/world.h"
 #include "syncdr/data/augment.h"
-#include "syncdr/data/dataset.h"
 #include "syncdr/retrieval/encoder_config.h"
 #include "syncdr/training/optimizer_config.h"
+#include "syncdr/training/run.h"
 
 namespace syncdr::retrieval {
 
@@ -31,8 +29,9 @@ struct TrainConfig {
   double pair_temperature = 1;
   double bank_momentum = 0.5;
   std::string precision = "fp32";
-  int64_t validate_every = 1;
-  int64_t checkpoint_every = 1;
+  int64_t log_every = 10;
+  int64_t validate_every = 0;
+  int64_t checkpoint_every = 0;
   int64_t loader_threads = 1;
 
   void visit(core::Fields& field) {
@@ -52,31 +51,30 @@ struct TrainConfig {
     field(pair_temperature, "pair_temperature", "softmax temperature of pseudo-positive pairs", core::above(0));
     field(bank_momentum, "bank_momentum", "share of the old row in a memory bank's update", core::between(0, 1));
     field(precision, "precision", "arithmetic: bf16 is autocast of the encoder; fp64, slow, makes runs on different numbers of ranks comparable", {"fp32", "bf16", "fp64"});
-    field(validate_every, "validate_every", "epochs between validations", core::at_least(1));
-    field(checkpoint_every, "checkpoint_every", "epochs between checkpoints", core::at_least(1));
+    field(log_every, "log_every", "steps between log lines", core::at_least(1));
+    field(validate_every, "validate_every", "steps between validations; 0: those of an epoch", core::at_least(0));
+    field(checkpoint_every, "checkpoint_every", "steps between checkpoints; 0: those of an epoch", core::at_least(0));
     field(loader_threads, "loader_threads", "threads of a rank that decode and augment", core::between(0, 64));
   }
 };
 
 struct TrainResult {
-  double best_score = 0;    ///< validation score of the kept epoch
-  int64_t best_epoch = 0;   ///< 1-based
+  double best_score = 0;   ///< validation score of the kept epoch
+  int64_t best_epoch = 0;  ///< 1-based
   int64_t steps = 0;
-  double seconds = 0;       ///< of this call
   // Of this call alone; 0 if it found the training finished.
   int64_t steps_now = 0;
-  double step_seconds = 0;  ///< without validation
-  int64_t parameters = 0;   ///< numbers whose gradient is averaged over ranks
+  double step_seconds = 0, validation_seconds = 0;
+  int64_t parameters = 0;  ///< numbers whose gradient is averaged over ranks
   int64_t images_per_step = 0;
 };
 
 /// Higher is better: mean Prec@1 of both directions on validation images. Called by all ranks; the value of rank 0 counts.
 using Validate = std::function<double(Encoder& encoder)>;
 
-/// Trains on the two domains' training images and, with a run's name, their translations (empty: CDS, the baseline without pairs). Resumes
-/// exactly from the newest checkpoint in `out`, on any number of ranks. Leaves encoder.safetensors of the best epoch (metadata: EncoderConfig as TOML),
-/// log.jsonl, checkpoints/, and done.json last; returns what done.json says if it is there for the same configuration.
-TrainResult train(comm::World& world, const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const std::string& run,
-                  const TrainConfig& config, uint64_t seed, const Validate& validate, const std::filesystem::path& out);
+/// Trains on the two domains' training images and, with a run's name, their translations (empty: CDS, the baseline without pairs), by training::run, on
+/// any number of ranks. Leaves encoder.safetensors of the best epoch (metadata: EncoderConfig as TOML). The log has loss, its terms loss_id, loss_cdm and
+/// loss_ppp before their weights, and val_score; done.json has best_score and best_epoch. Throws as training::run.
+TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate);
 
 }  // namespace syncdr::retrieval

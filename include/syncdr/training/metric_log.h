@@ -24,7 +24,13 @@ class MetricLog {
   std::filesystem::path file_;
 };
 
-/// (step, value) of one figure of a log, for curves. Lines without it, or with null, are passed over, and so is an unfinished last line. Throws DataError if the file is missing or broken.
-std::vector<std::pair<int64_t, double>> read_metric(const std::filesystem::path& file, const std::string& name);
+/// (step, value) of one figure.
+using Curve = std::vector<std::pair<int64_t, double>>;
+
+/// A log's figures by name, in the order in which they first occur. Lines without one, or with null, are passed over, and so is an unfinished last line.
+/// Throws DataError if the file is missing or broken.
+std::vector<std::pair<std::string, Curve>> read_metrics(const std::filesystem::path& file);
+/// One of them; empty if there is none.
+Curve read_metric(const std::filesystem::path& file, const std::string& name);
 
 }  // namespace syncdr::training

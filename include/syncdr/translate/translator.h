@@ -54,9 +54,7 @@ std::string domain_prompt(const TranslateConfig& config, const std::string& doma
 /// Says, on rank 0, that the model has no room for the end of a text, if there is one.
 void say_cut(const std::string& text, const std::string& cut);
 
-/// What translators share. [B, 3, H, W] uint8 -> float32 in [-1, 1] on the device.
-at::Tensor from_bytes(const at::Tensor& images, c10::Device device);
-/// [B, 3, H, W] floating point in [-1, 1] (what lies outside is cut) -> bytes on the CPU, rounded to the nearest.
+/// [B, 3, H, W] floating point in [-1, 1] -> their bytes (nn::to_bytes), and which images were finite.
 Translated to_bytes(const at::Tensor& images);
 
 /// The named translator on this device, from source to target. Throws DataError if its weights or prompts are missing or do not fit, UsageError on a

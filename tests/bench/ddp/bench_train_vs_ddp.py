@@ -90,14 +90,14 @@ class Bench:
 
     def ours(self, batch_norm):
         out = self.syncdr("train", "--arm", "filter", batch_norm=batch_norm)
-        rates = {}
+        rates = []
         for folder, _, names in os.walk(out):
             if "log.jsonl" in names:
                 with open(os.path.join(folder, "log.jsonl")) as file:
                     for line in map(json.loads, file):
-                        if "images_per_s" in line:
-                            rates[line["step"] // 10] = line["images_per_s"]
-        return statistics.median(list(rates.values())[1:])
+                        if "images_per_second" in line:
+                            rates.append(line["images_per_second"])
+        return statistics.median(rates[1:])
 
     def theirs(self):
         environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "each_image.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/main.h"
 #include "syncdr/core/philox.h"
@@ -52,7 +53,7 @@ class Bench {
  private:
   void whole_batch(const diffusion::TextContext& text) {
     const at::NoGradGuard no_grad;
-    paint(translate::from_bytes(images_, c10::kCPU), 0, text);
+    paint(nn::from_bytes(images_, c10::kCPU), 0, text);
   }
 
   at::Tensor paint(const at::Tensor& images, int64_t first, const diffusion::TextContext& text) {

@@ -21,7 +21,7 @@ import tempfile
 
 PROJECT = pathlib.Path(__file__).resolve().parents[3]
 TRANSLATE = {"translate.diffusion.steps": 3, "translate.variants": 1, "translate.codec_threads": 1}
-TRAIN = {"train.epochs": 12, "train.precision": '"fp32"', "train.validate_every": 1000, "train.checkpoint_every": 1000}
+TRAIN = {"train.epochs": 12, "train.precision": '"fp32"', "train.validate_every": 100000, "train.checkpoint_every": 100000}
 
 
 class Bench:

@@ -42,7 +42,7 @@ inline std::filesystem::path fabricated_log(const std::filesystem::path& file, d
   core::Random random(1, core::Purpose::order, static_cast<uint64_t>(start * 100));
   for (int64_t step = 0; step < steps; ++step) {
     const double loss = start * std::exp(-3.0 * static_cast<double>(step) / static_cast<double>(steps)) + 2 + 0.2 * random.normal();
-    log << fmt::format("{{\"step\": {}, \"loss\": {}, \"loss_id\": {}, \"loss_ppp\": {}, \"lr\": 0.001, \"images_per_s\": 512.5}}\n", step,
+    log << fmt::format("{{\"step\": {}, \"loss\": {}, \"loss_id\": {}, \"loss_ppp\": {}, \"learning_rate\": 0.001, \"images_per_second\": 512.5}}\n", step,
                        loss, loss * 0.7, loss * 0.2);
     if (step % (steps / 8) == steps / 8 - 1)
       log << fmt::format("{{\"step\": {}, \"val_score\": {}}}\n", step,

@@ -129,7 +129,7 @@ TEST_F(Report, DrawsACurveForEachArmAndNamesTheProtocol) {
   EXPECT_THAT(training, HasSubstr("<figcaption>loss</figcaption>"));
   EXPECT_THAT(training, HasSubstr("<figcaption>validation: mean Prec@1 of both directions, %</figcaption>"));
   EXPECT_THAT(training, HasSubstr("<figcaption>CUT, colour to ink</figcaption>"));
-  EXPECT_THAT(training, Not(HasSubstr("images_per_s")));
+  EXPECT_THAT(training, Not(HasSubstr("images_per_second")));
   EXPECT_THAT(*page_, HasSubstr("Prec@k, SynCDR protocol, split test, 24 + 24 queries, 95 % bootstrap over categories"));
 }
 

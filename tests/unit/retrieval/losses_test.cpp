@@ -125,7 +125,7 @@ TEST(LossShare, SharesOfAnyNumberOfRanksHaveTheValueAndTheGradientOfOne) {
   at::Tensor wanted_values;
   for (const int ranks : {1, 2, 3, 5}) {
     for (const at::Tensor& leaf : leaves) leaf.mutable_grad() = at::Tensor();
-    at::Tensor values = at::zeros({3}, at::kDouble);
+    at::Tensor values = at::zeros({4}, at::kDouble);
     for (int rank = 0; rank < ranks; ++rank) {
       const GlobalBatch batch = make_batch(sizes, rank, ranks);
       const at::Tensor gathered = with_own_gradient(arrange(batch, features, counterparts), batch);
@@ -163,9 +163,9 @@ TEST(LossShare, OfAGlobalBatchIsTheFormulaOfThePaper) {
     const at::Tensor& paired = batch.domains[k].paired;
     pairs += pseudo_positive_pairs(counterparts[k].index_select(0, paired), features[k].index_select(0, paired), 1.0).item<double>();
   }
-  EXPECT_NEAR(share.values[0].item<double>(), instance, 1e-12);
-  EXPECT_NEAR(share.values[1].item<double>(), matching, 1e-12);
-  EXPECT_NEAR(share.values[2].item<double>(), pairs, 1e-12);
+  EXPECT_NEAR(share.values[1].item<double>(), instance, 1e-12);
+  EXPECT_NEAR(share.values[2].item<double>(), matching, 1e-12);
+  EXPECT_NEAR(share.values[3].item<double>(), pairs, 1e-12);
   EXPECT_NEAR(share.backward.item<double>(), instance + matching + 0.5 * pairs, 1e-12);
 }
 

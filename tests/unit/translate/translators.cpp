@@ -4,6 +4,7 @@
 #include "each_image.h"
 #include "filter_translator.h"
 #include "support/temporary_folder.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/core/error.h"
 #include "syncdr/translate/translator.h"
 
@@ -48,7 +49,7 @@ TEST(ToBytes, RoundsToTheNearestAndCutsWhatLiesOutside) {
 
 TEST(ToBytes, InvertsFromBytesExactly) {
   const auto images = at::arange(256, at::kByte).view({1, 1, 16, 16}).expand({1, 3, 16, 16}).contiguous();
-  EXPECT_TRUE(at::equal(to_bytes(from_bytes(images, at::kCPU)).images, images));
+  EXPECT_TRUE(at::equal(to_bytes(nn::from_bytes(images, at::kCPU)).images, images));
 }
 
 TEST(ToBytes, TellsTheImageThatHoldsNaNOrInfinity) {
@@ -137,7 +138,7 @@ TEST(CutTranslator, SaysWhatMadeTheOutput) {
   auto generator = gan::load_generator(folder / "generator.safetensors");
   EXPECT_TRUE(at::equal(translator->translate(images, {}).images, to_bytes(generate(generator, images)).images));
   const at::NoGradGuard no_grad;
-  const auto whole_batch = generator->forward(from_bytes(images, at::kCPU));
+  const auto whole_batch = generator->forward(nn::from_bytes(images, at::kCPU));
   EXPECT_TRUE(at::allclose(generate(generator, images), whole_batch, 1e-4, 1e-5)) << "one by one is the same function";
 }
 
