@@ -45,8 +45,8 @@ Finding from_json(const boost::json::object& object) {
 std::vector<Report> gather(comm::World& world, const Findings& own) {
   boost::json::array array;
   for (const auto& finding : own) array.push_back(to_json(finding));
-  const auto hosts = gather_texts(world, world.host(), "gathering the hosts");
-  const auto texts = gather_texts(world, io::pretty_json(array), "gathering the findings");
+  const auto hosts = world.gather(world.host(), "gathering the hosts");
+  const auto texts = world.gather(io::pretty_json(array), "gathering the findings");
   std::vector<Report> reports;
   for (size_t rank = 0; rank < texts.size(); ++rank) {
     const auto document = io::parse_json(texts[rank], "findings of a rank");
@@ -122,7 +122,7 @@ std::string count_of(int64_t count, const char* noun) { return fmt::format("{} {
 /// "8 ranks on 2 hosts: n1 (4), n2 (4)".
 Finding describe_job(comm::World& world) {
   std::map<std::string, int64_t> ranks;
-  for (const auto& host : gather_texts(world, world.host(), "gathering the hosts")) ++ranks[host];
+  for (const auto& host : world.gather(world.host(), "gathering the hosts")) ++ranks[host];
   std::vector<std::string> each;
   for (const auto& [host, count] : ranks) {
     if (each.size() == 8) {
@@ -185,21 +185,6 @@ Finding attempt(const std::string& what, const std::string& mend, const std::fun
   } catch (const std::exception& error) {
     return {.what = what, .found = error.what(), .mend = mend, .health = Health::bad};
   }
-}
-
-std::vector<std::string> gather_texts(comm::World& world, const std::string& text, const char* what) {
-  const auto lengths = world.all_gather_rows(at::full({1}, static_cast<int64_t>(text.size()), at::kLong), what);
-  auto bytes = at::empty({static_cast<int64_t>(text.size())}, at::kByte);
-  std::copy(text.begin(), text.end(), bytes.data_ptr<uint8_t>());
-  const auto all = world.all_gather_rows(bytes, what);
-  const auto* next = all.data_ptr<uint8_t>();
-  std::vector<std::string> texts;
-  for (int64_t rank = 0; rank < world.size(); ++rank) {
-    const auto length = lengths.data_ptr<int64_t>()[rank];
-    texts.emplace_back(next, next + length);
-    next += length;
-  }
-  return texts;
 }
 
 int examine(const std::string& folder, const std::string& json) {

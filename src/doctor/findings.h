@@ -43,7 +43,4 @@ Findings look_at_messages(comm::World& world);
 /// A collective. Leaves nothing behind.
 Findings look_at_folder(comm::World& world, const std::filesystem::path& folder);
 
-/// Texts of all ranks, in their order; on every rank. A collective.
-std::vector<std::string> gather_texts(comm::World& world, const std::string& text, const char* what);
-
 }  // namespace syncdr::doctor

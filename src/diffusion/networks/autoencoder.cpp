@@ -191,7 +191,7 @@ Autoencoder build(const std::filesystem::path& folder, io::NamedTensors weights)
   ConfigReader reader(folder / "config.json");
   Autoencoder autoencoder(read_autoencoder_config(reader));
   nn::load_state(*autoencoder, with_new_names(std::move(weights)), folder.string());
-  make_channels_last(*autoencoder);
+  nn::make_channels_last(*autoencoder);
   autoencoder->eval();
   return autoencoder;
 }

@@ -22,12 +22,6 @@ at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x) { return t
 
 at::Tensor norm_pixels(torch::nn::GroupNorm& norm, const at::Tensor& x) { return takes_fast_norm(x) ? normalized(norm, x, false) : norm->forward(x); }
 
-void make_channels_last(torch::nn::Module& module) {
-  for (at::Tensor& parameter : module.parameters()) {
-    if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(at::MemoryFormat::ChannelsLast));
-  }
-}
-
 ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
     : output_scale_(config.output_scale),
       norm1_(register_module("norm1", group_norm(config.groups, config.in, config.epsilon))),

@@ -69,7 +69,4 @@ void register_list(torch::nn::Module& parent, const char* name, const Modules& m
   for (size_t i = 0; i < modules.size(); ++i) list->register_module(std::to_string(i), modules[i]);
 }
 
-/// Copies 4-dimensional parameters into channels-last layout, which spares convolutions a copy of theirs at each call.
-void make_channels_last(torch::nn::Module& module);
-
 }  // namespace syncdr::diffusion

@@ -162,7 +162,7 @@ UNet build(const std::filesystem::path& folder, const io::NamedTensors& weights)
   ConfigReader reader(folder / "config.json");
   UNet unet(read_unet_config(reader));
   nn::load_state(*unet, weights, folder.string());
-  make_channels_last(*unet);
+  nn::make_channels_last(*unet);
   unet->eval();
   return unet;
 }
