@@ -75,6 +75,9 @@ void fit_diffusion_phase(Job& job) {
 }
 
 boost::json::object translate_phase(Job& job, const std::string& translator) {
+  translate::TranslateConfig asked = job.settings.translate;
+  asked.translator = translator;
+  for (const auto& direction : job.directions()) translate::check_texts(job.dataset, direction.source, direction.target, "train", asked);
   boost::json::object figures;
   for (const auto& direction : job.directions()) {
     translate::TranslateConfig config = job.settings.translate;

@@ -60,7 +60,7 @@ void check_noise(const at::Tensor& noise, at::IntArrayRef shape, const char* wha
 
 struct StableDiffusion::Networks {
   Networks(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device)
-      : tokenizer(checkpoint.component("tokenizer", "CLIPTokenizer")),
+      : tokenizer(load_tokenizer(checkpoint)),
         text_encoder(placed(load_text_encoder(checkpoint), dtype, device)),
         autoencoder(placed(load_autoencoder(checkpoint), dtype, device)),
         unet(placed(load_unet(checkpoint), dtype, device)) {
@@ -107,7 +107,7 @@ at::Tensor StableDiffusion::image_condition(const at::Tensor& images) {
 }
 
 std::unique_ptr<Scheduler> StableDiffusion::make_scheduler(const std::string& name, const SamplerOptions& options) const {
-  return load_scheduler(root_ / "scheduler", name, options);
+  return load_scheduler(CheckpointFolder(root_), name, options);
 }
 
 at::Tensor StableDiffusion::denoise(std::span<const Branch> guidance, Scheduler& scheduler, const at::Tensor& sample, int64_t first,

@@ -11,8 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-at::Tensor tokens_of(const fs::path& tokenizer, const std::vector<std::string>& prompts) {
-  const diffusion::Tokenizer encoder(tokenizer);
+at::Tensor tokens_of(const diffusion::Tokenizer& encoder, const std::vector<std::string>& prompts) {
   for (const std::string& prompt : prompts) {
     const std::string cut = encoder.cut_from(prompt);
     if (!cut.empty() && core::log_rank() == 0)
@@ -118,7 +117,7 @@ DenoiserNetworks make_networks(const DiffusionFitConfig& config, const fs::path&
   DenoiserNetworks networks;
   networks.autoencoder = diffusion::load_autoencoder(autoencoder);
   const std::vector<int64_t> latent = networks.latent_shape(config.augment.crop);
-  networks.tokens = tokens_of(checkpoint / "tokenizer", config.prompts);
+  networks.tokens = tokens_of(diffusion::Tokenizer(checkpoint / "tokenizer"), config.prompts);
   networks.scheduler = diffusion::load_scheduler(checkpoint / "scheduler");
   networks.unet = diffusion::UNet(unet_config_of(config, latent[0], latent[1]));
   nn::initialise(*networks.unet, "denoiser.unet", seed);
@@ -135,7 +134,7 @@ DenoiserNetworks load_networks(const DiffusionFitConfig& config) {
   networks.unet = diffusion::load_unet(checkpoint);
   networks.text_encoder = diffusion::load_text_encoder(checkpoint);
   networks.autoencoder = diffusion::load_autoencoder(checkpoint);
-  networks.tokens = tokens_of(checkpoint.component("tokenizer", "CLIPTokenizer"), config.prompts);
+  networks.tokens = tokens_of(diffusion::load_tokenizer(checkpoint), config.prompts);
   const fs::path scheduler = fs::path(config.from) / "scheduler";
   networks.scheduler = diffusion::load_scheduler(scheduler, "DDIMScheduler");  // others have another way to add noise
   fit_to_layout(networks, config);

@@ -212,6 +212,7 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
   std::vector<std::string> unread;
   for (const Entry& entry : entries) {
     if (!entry.dtype.type) {
+      result.unread.insert(entry.name);
       unread.push_back(fmt::format("\"{}\" ({})", entry.name, entry.dtype.name));
       continue;
     }

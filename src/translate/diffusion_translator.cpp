@@ -28,7 +28,7 @@ c10::ScalarType precision_of(const std::string& name) {
 }
 
 std::unique_ptr<diffusion::Scheduler> planned(const DiffusionConfig& config, const std::string& name, double eta) {
-  auto scheduler = diffusion::load_scheduler(std::filesystem::path(config.checkpoint) / "scheduler", name, {.eta = eta});
+  auto scheduler = diffusion::load_scheduler(diffusion::CheckpointFolder(config.checkpoint), name, {.eta = eta});
   scheduler->set_steps(config.steps);
   return scheduler;
 }
@@ -58,7 +58,8 @@ diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double 
 }  // namespace
 
 DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share)
-    : config_(config), model_(checkpoint_of(config, share), precision_of(config.diffusion.precision), device), hash_(model_.hash()) {
+    : config_(config), model_(checkpoint_of(config, share), precision_of(config.diffusion.precision), device), hash_(model_.hash()),
+      configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
   if (config.size % model_.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, model_.factor());
   say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
@@ -121,6 +122,7 @@ std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   if (diffusion.cuda_graph) settings.emplace("cuda_graph", "true");
   settings.merge(std::map<std::string, std::string>{{"translator", config_.translator},
                                                     {"model", hash_},
+                                                    {"configuration", configuration_hash_},
                                                     {"checkpoint", std::filesystem::path(diffusion.checkpoint).filename().string()},
                                                     {"scheduler", make_scheduler()->name()},
                                                     {"steps", std::to_string(diffusion.steps)},

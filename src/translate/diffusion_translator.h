@@ -42,7 +42,7 @@ class DiffusionTranslator : public Translator {
 
   TranslateConfig config_;
   diffusion::StableDiffusion model_;
-  std::string hash_;
+  std::string hash_, configuration_hash_;
   std::mutex mutex_;
   std::unordered_map<std::string, diffusion::TextContext> encoded_;
 };

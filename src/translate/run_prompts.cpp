@@ -4,8 +4,11 @@
 #include <unordered_set>
 
 #include "syncdr/core/error.h"
+#include "syncdr/core/stop.h"
 #include "syncdr/io/atomic_file.h"
+#include "syncdr/io/foreign.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/translate/engine.h"
 
 namespace syncdr::translate {
 namespace {
@@ -26,6 +29,7 @@ void take_line(Texts& texts, std::string_view line, const std::string& where) {
 
 Texts read_lines(const std::string& file) {
   const std::string content = io::read_file(file, max_prompt_bytes);
+  if (const std::string foreign = io::foreign_content(content, content.size()); !foreign.empty()) throw core::DataError("{}: {}", file, foreign);
   Texts texts;
   int64_t number = 1;
   for (size_t begin = 0; begin < content.size(); ++number) {
@@ -52,6 +56,7 @@ std::vector<std::string> texts_of_images(const std::string& file, const data::Sh
 RunPrompts::RunPrompts(std::vector<std::string> texts, const Translator& translator) : texts_(std::move(texts)) {
   std::unordered_set<std::string_view> seen;
   for (const std::string& text : texts_) {
+    if (core::stop_requested()) throw core::StopRequested("stopped on request while texts were read; nothing was made yet");
     if (!seen.insert(text).second) continue;
     const std::string cut = translator.cut_from(text);
     say_cut(text, cut);
@@ -72,6 +77,17 @@ std::map<std::string, std::string> RunPrompts::provenance() const {
   settings.emplace("image_prompts", fmt::format("{:016x}", io::hash64(all)));
   if (!cuts_.empty()) settings.emplace("image_prompts_cut", std::to_string(cuts_.size()));
   return settings;
+}
+
+void check_texts(const data::Dataset& dataset, const std::string& source, const std::string& target, const std::string& split, const TranslateConfig& config) {
+  const bool from_source = config.translator == "ddib", takes_texts = from_source || config.translator == "img2img" || config.translator == "structure";
+  if (!takes_texts && config.translator != "instruct") return;
+  const auto kind = takes_texts ? diffusion::PromptKind::description : diffusion::PromptKind::instruction;
+  if (from_source) domain_prompt(config, source, kind);
+  if (config.image_prompts.empty())
+    domain_prompt(config, target, kind);
+  else
+    texts_of_images(config.image_prompts, dataset.real(source, split));
 }
 
 RunPrompts read_run_prompts(const TranslateConfig& config, const Translator& translator, const std::string& target, const data::ShardList& rows) {

@@ -128,8 +128,11 @@ class Diffusion(unittest.TestCase):
             "num_train_timesteps": 1000, "prediction_type": "epsilon", "set_alpha_to_one": false, "skip_prk_steps": true, "solver_order": 2,
             "solver_type": "logrho", "steps_offset": 1, "thresholding": false, "timestep_spacing": "leading", "trained_betas": null,
             "use_karras_sigmas": false, "variance_type": null}"""
-        self.broken("deis", lambda model: (model / "scheduler" / "scheduler_config.json").write_text(deis), "deis/scheduler/scheduler_config.json",
-                    '"DEISMultistepScheduler"', "set translate.diffusion.scheduler=DDIMScheduler, or one of", "EulerDiscreteScheduler")
+        def with_deis(model):
+            (model / "scheduler" / "scheduler_config.json").write_text(deis)
+            index = json.loads((model / "model_index.json").read_text())
+            (model / "model_index.json").write_text(json.dumps({**index, "scheduler": ["diffusers", "DEISMultistepScheduler"]}))
+        self.broken("deis", with_deis, "deis/scheduler/scheduler_config.json", '"DEISMultistepScheduler"', "set translate.diffusion.scheduler=DDIMScheduler, or one of", "EulerDiscreteScheduler")
         key = ("--set", "translate.diffusion.scheduler=DDIMScheduler")
         expect(self.translate(*key, model=self.folder / "deis", name="ddim"), 0, "sampler DDIMScheduler: 2 of 2 calls of the UNet, the first at timestep 501")
         self.assertTrue(bytes_of(self.units("ddim")))
@@ -142,6 +145,9 @@ class Diffusion(unittest.TestCase):
             expect(self.translate("--set", f"translate.prompts={self.folder / 'wrong.toml'}", name="prompts"), 65, "wrong.toml", *texts)
         expect_prompts('[sketch]\ndescripton = "a sketch"\n', 'unknown key "sketch.descripton"')
         expect_prompts('[photo]\ndescription = "a photo"\n', 'domain "sketch" has no description')
+        expect_prompts('[sketch]\ndescription = "a sketch"\n', 'domain "photo" has no description')  # of the second direction: before the first is made
+        self.assertFalse(list(self.folder.glob("data/synthetic/*/prompts*")))
+        expect_prompts("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer")
         expect(self.translate("--set", "translate.prompts=", name="prompts"), 2, "translate.prompts")
 
 

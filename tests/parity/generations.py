@@ -1,10 +1,12 @@
 """The two generations of originals: a function of a module originals_*.py, called in this Python or in the one that has the next generation."""
+import functools
 import importlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import traceback
 
 
 def call(module, function, arguments):
@@ -16,16 +18,38 @@ def this_generation(module, function, **arguments):
     return call(module, function, arguments)
 
 
-def next_generation(module, function, **arguments):
+@functools.cache
+def next_python():
+    """One process for all calls, which ends with this one: its start takes longer than most calls."""
     python = os.environ.get("SYNCDR_PYTHON_NEXT")
     if not python:
         raise RuntimeError("SYNCDR_PYTHON_NEXT is not set: it names a Python with the newer originals. `launch/setup.sh --tests` makes one, ctest sets it")
-    done = subprocess.run([python, __file__, module, function], input=json.dumps(arguments, default=str), stdout=subprocess.PIPE, text=True, timeout=280)
-    if done.returncode != 0:
-        raise RuntimeError(f"{module}.{function} under {python} ended with {done.returncode}; above is what it said")
-    return json.loads(done.stdout.splitlines()[-1])
+    return subprocess.Popen([python, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def next_generation(module, function, **arguments):
+    process = next_python()
+    print(json.dumps([module, function, arguments], default=str), file=process.stdin, flush=True)
+    answer = process.stdout.readline()
+    if not answer:
+        raise RuntimeError(f"{module}.{function} under {process.args[0]}: the process ended with {process.wait()}; above is what it said")
+    result, error = json.loads(answer)
+    if error:
+        raise RuntimeError(f"{module}.{function} under {process.args[0]}: {error}")
+    return result
+
+
+def answer_calls():
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the originals print is no answer
+    for line in sys.stdin:
+        try:
+            answer = [call(*json.loads(line)), None]
+        except Exception:
+            answer = [None, traceback.format_exc()]
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).parent))
-    print(json.dumps(call(sys.argv[1], sys.argv[2], json.load(sys.stdin))))
+    answer_calls()

@@ -11,8 +11,14 @@ transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
 
+def with_all_vectors(texts, tokenizer):
+    """A pseudo-word that was learned as several vectors, T, T_1, ..., stands for all of them."""
+    from diffusers.loaders import TextualInversionLoaderMixin
+    return TextualInversionLoaderMixin().maybe_convert_prompt(texts, tokenizer)
+
+
 def tokenize(folder, texts, add=(), cls="CLIPTokenizer", source=None, added_before=()):
-    """The ids of each text alone, of all in the encoder's frame, and of the pseudo-words that are added first. source: a folder that is read first, given
+    """The ids of each text alone, of all in the encoder's frame as the pipelines of diffusers write them, and of the pseudo-words that are added first. source: a folder that is read first, given
     added_before, used, and saved as `folder`."""
     def load(place, words):
         tokenizer = getattr(transformers, cls).from_pretrained(place)
@@ -26,7 +32,7 @@ def tokenize(folder, texts, add=(), cls="CLIPTokenizer", source=None, added_befo
         tokenizer.save_pretrained(folder)
     tokenizer, frame = load(folder, add)
     return {"whole": tokenizer(texts, add_special_tokens=False)["input_ids"], "added": tokenizer.convert_tokens_to_ids(list(add)),
-            "encoded": tokenizer(texts, **frame)["input_ids"]}
+            "encoded": tokenizer(with_all_vectors(texts, tokenizer) if add or added_before else texts, **frame)["input_ids"]}
 
 
 def make_text_encoder(folder, config, seed, ids, result, dtype="float32", **saving):

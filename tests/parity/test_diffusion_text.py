@@ -130,7 +130,7 @@ class Tokenizer(Folder):
     TEXTS = ODD + WORDS + random_texts(400) + ["", " "] + LONG
     PSEUDO_TEXTS = ["a photo of <emoji-style>", "<Toy><Toy> <toy>", "my<Toy>s", "<emoji-style-2> and <emoji-style>-2", "sksword SKS sks", "a<Toy",
                     "<EMOJI-STYLE>!", "<TOY>"] + TEXTS[:50]
-    PSEUDO_WORDS = ["<emoji-style>", "<Toy>", "<emoji-style-2>", "sks"]
+    PSEUDO_WORDS = ["<emoji-style>", "<Toy>", "<emoji-style-2>", "sks", "<Toy>_1", "<Toy>_2", "sks_1"]
 
     def setUp(self):
         super().setUp()

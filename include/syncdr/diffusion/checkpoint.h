@@ -72,12 +72,18 @@ class CheckpointFolder {
   /// variant gives its plain weights, with a warning. dtypes as stored. Throws DataError: neither is there, a shard is missing or holds other tensors
   /// than the index says.
   io::NamedTensors weights(const std::string& component, const std::string& stem) const;
+  /// XXH3-128 over the files that say what is computed with the weights: configurations, vocabulary, merges.
+  std::string configuration_hash() const;
 
  private:
   std::filesystem::path root_;
   std::string variant_, pipeline_;
   std::map<std::string, std::string> classes_;  // by component
 };
+
+class Tokenizer;
+/// The tokenizer of a checkpoint: a CLIPTokenizer or a CLIPTokenizerFast.
+Tokenizer load_tokenizer(const CheckpointFolder& checkpoint);
 
 /// The weights in a component's folder alone, for programs that load one component: those of the variant or none, as with the original's models.
 io::NamedTensors read_weights(const std::filesystem::path& folder, const std::string& stem, const std::string& variant = "");

@@ -124,6 +124,8 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader&
 /// it not.
 std::unique_ptr<Scheduler> load_scheduler(const std::filesystem::path& folder, const std::string& name = "",
                                           const SamplerOptions& options = {});
+/// A checkpoint's; an empty name: the class that model_index.json names, as the original does it, whatever the configuration says.
+std::unique_ptr<Scheduler> load_scheduler(const CheckpointFolder& checkpoint, const std::string& name = "", const SamplerOptions& options = {});
 /// The class that a folder's scheduler_config.json names, whether it is here or not.
 std::string scheduler_class(const std::filesystem::path& folder);
 

@@ -28,11 +28,13 @@ class Tokenizer {
   /// folder: vocab.json and merges.txt, or tokenizer.json; tokenizer_config.json, special_tokens_map.json and added_tokens.json where they are there.
   /// Throws DataError naming file and field: a file is missing or broken, ids that are not 0 to N-1, an option or a kind of rules that would change ids
   /// and is not supported.
-  explicit Tokenizer(const std::filesystem::path& folder);
+  /// by_library: tokenizer.json counts even where vocab.json is there, as for transformers' CLIPTokenizerFast.
+  explicit Tokenizer(const std::filesystem::path& folder, bool by_library = false);
 
-  /// The ids of the text alone: neither start nor end, neither cut nor padded. Throws UsageError if it has more than 64 KiB.
+  /// The ids of the text alone: neither start nor end, neither cut nor padded. Throws DataError if it has more than 64 KiB.
   std::vector<int64_t> ids(const std::string& text) const;
-  /// The text encoder's input, [texts, length()] int64: start, at most length() - 2 ids, end, padding.
+  /// The text encoder's input, [texts, length()] int64: start, at most length() - 2 ids, end, padding. An added token T stands for all of T, T_1, T_2, ...
+  /// that are there, the vectors of one pseudo-word (textual inversion, Gal et al., ICLR 2023; diffusers' maybe_convert_prompt).
   at::Tensor encode(const std::vector<std::string>& texts) const;
   /// The end of a text that encode() has no room for, as its tokens spell it; empty: there is room for all.
   std::string cut_from(const std::string& text) const;
@@ -51,11 +53,14 @@ class Tokenizer {
 
  private:
   bool seek(const std::string& token, bool normalized);
+  std::vector<int64_t> prompt_ids(const std::string& text) const;
+  bool is_added(const std::string& token) const;
   void append_words(std::vector<int64_t>& ids, std::string_view cleaned) const;
   std::string spelled(std::span<const int64_t> ids) const;
 
   WordRules rules_{};
   std::unordered_map<std::string, int64_t> ids_;                  // vocabulary and added tokens
+  std::vector<std::string> tokens_;                               // by id
   std::unordered_set<int64_t> added_;                             // special and added tokens
   std::vector<std::pair<std::string, int64_t>> sought_raw_;       // the added ones that are cut out of the raw text; the longest first
   std::vector<std::pair<std::string, int64_t>> sought_clean_;     // and out of cleaned text

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 
 /// The safetensors format (an 8-byte little-endian header length, a JSON header, raw tensors). What its authors' reader (0.8) takes is taken, but for
@@ -14,6 +15,7 @@ using NamedTensors = std::map<std::string, at::Tensor>;
 struct Safetensors {
   NamedTensors tensors;                         ///< on the CPU, contiguous
   std::map<std::string, std::string> metadata;  ///< the header's "__metadata__"
+  std::set<std::string> unread;                 ///< names of tensors that were passed over
 };
 
 /// Reads a whole file. dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL. Tensors of the format's other dtypes (U16, F8_E4M3, ...) are checked and passed

@@ -27,6 +27,9 @@ struct TranslateResult {
 TranslateResult translate_split(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target, const std::string& split,
                                 const TranslateConfig& config, uint64_t seed, Translator& translator);
 
+/// Throws what the texts of a translation would be refused for, before its networks are read: they may be missing in the second direction alone.
+void check_texts(const data::Dataset& dataset, const std::string& source, const std::string& target, const std::string& split, const TranslateConfig& config);
+
 /// The run's name: config.run, or the translator's name if that is empty.
 std::string run_name(const TranslateConfig& config);
 

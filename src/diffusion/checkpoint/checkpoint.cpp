@@ -5,6 +5,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
+#include "syncdr/io/hash.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::diffusion {
@@ -55,10 +56,13 @@ io::NamedTensors read_shards(const fs::path& folder, const fs::path& index) {
   std::set<std::string> files;
   for (const auto& [tensor, file] : weight_map) files.insert(file);
   io::NamedTensors all;
+  std::set<std::string> unread;
   for (const std::string& file : files) {
     if (!fs::exists(folder / file))
       throw core::DataError("{}: the shard \"{}\" is missing. Download the folder again.", index.string(), file);
-    for (auto& [name, tensor] : io::read_safetensors(folder / file).tensors) {
+    const io::Safetensors shard = io::read_safetensors(folder / file);
+    unread.insert(shard.unread.begin(), shard.unread.end());
+    for (const auto& [name, tensor] : shard.tensors) {
       const auto listed = weight_map.find(name);
       if (listed == weight_map.end() || listed->second != file)
         throw core::DataError("{}: holds \"{}\", which {} does not list for it", (folder / file).string(), name, index.filename().string());
@@ -66,7 +70,7 @@ io::NamedTensors read_shards(const fs::path& folder, const fs::path& index) {
     }
   }
   for (const auto& [tensor, file] : weight_map) {
-    if (!all.contains(tensor))
+    if (!all.contains(tensor) && !unread.contains(tensor))
       throw core::DataError("{}: lacks \"{}\", which {} lists for it", (folder / file).string(), tensor, index.filename().string());
   }
   return all;
@@ -226,7 +230,9 @@ CheckpointFolder::CheckpointFolder(fs::path root, std::string variant) : root_(s
     throw core::DataError("{}: there is no model_index.json; this is no checkpoint folder in the layout of diffusers", root_.string());
   const json::value content = io::read_json(file);
   const json::object& index = io::as_object(content, file.string());
-  pipeline_ = io::json_string(index, "_class_name", file.string());
+  if (!index.contains("_class_name")) throw core::DataError("{}: \"_class_name\" is missing", file.string());
+  const json::value& pipeline = index.at("_class_name");
+  pipeline_ = pipeline.is_string() ? std::string(pipeline.get_string()) : shown(pipeline);  // one of somebody's own is [file, class]
   for (const auto& item : index) {
     const json::array* pair = item.value().if_array();  // [library, class]; [null, null] if the pipeline goes without; others are settings
     if (pair && pair->size() == 2 && (*pair)[0].is_string() && (*pair)[1].is_string())
@@ -251,11 +257,22 @@ const std::string& CheckpointFolder::class_of(const std::string& component) cons
 fs::path CheckpointFolder::component(const std::string& name, const std::string& expected_class) const {
   const std::string& found = class_of(name);
   if (found != expected_class)
-    throw core::DataError("{}: \"{}\" is a {}, expected is a {}", (root_ / "model_index.json").string(), name, found, expected_class);
+    throw core::DataError("{}: \"{}\" is a {}, expected is a {}. Use a checkpoint of Stable Diffusion 1 or 2, or of InstructPix2Pix",
+                          (root_ / "model_index.json").string(), name, found, expected_class);
   check_plain_name(name, (root_ / "model_index.json").string());
   if (!fs::is_directory(root_ / name))
     throw core::DataError("{}: the folder of the component \"{}\" ({}) is missing. Download it too.", (root_ / name).string(), name, found);
   return root_ / name;
+}
+
+std::string CheckpointFolder::configuration_hash() const {
+  std::string hashes;
+  for (const char* file : {"scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json", "vae/config.json", "tokenizer/vocab.json",
+                           "tokenizer/merges.txt", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "tokenizer/special_tokens_map.json",
+                           "tokenizer/added_tokens.json"}) {
+    if (fs::exists(root_ / file)) hashes += fmt::format("{} {}\n", file, io::hash_file(root_ / file));
+  }
+  return io::hash128(fmt::format("{}scheduler {}\n", hashes, class_of("scheduler")));
 }
 
 io::NamedTensors CheckpointFolder::weights(const std::string& component_name, const std::string& stem) const {

@@ -33,6 +33,7 @@ constexpr const char* family_fields[] = {"algorithm_type",
                                          "lower_order_final",
                                          "noise_sampler_seed",
                                          "num_train_timesteps",
+                                         "original_inference_steps",
                                          "predict_x0",
                                          "prediction_type",
                                          "rescale_betas_zero_snr",
@@ -52,6 +53,7 @@ constexpr const char* family_fields[] = {"algorithm_type",
                                          "steps_offset",
                                          "thresholding",
                                          "time_shift_type",
+                                         "timestep_scaling",
                                          "timestep_spacing",
                                          "timestep_type",
                                          "trained_betas",
@@ -71,6 +73,8 @@ constexpr const char* relatives[] = {"DDPMScheduler",
                                      "HeunDiscreteScheduler",
                                      "KDPM2AncestralDiscreteScheduler",
                                      "KDPM2DiscreteScheduler",
+                                     "LCMScheduler",
+                                     "TCDScheduler",
                                      "UniPCMultistepScheduler"};
 
 using Maker = std::unique_ptr<Scheduler> (*)(ConfigReader& config);
@@ -142,8 +146,22 @@ ConfigReader read_folder(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "scheduler_config.json";
   // Python's json writes the default of this field so. null stands for the default too.
   static const std::regex infinite("(\"lambda_min_clipped\"\\s*:\\s*)-Infinity\\b");
-  const boost::json::value fields = io::parse_json(std::regex_replace(io::read_file(file, max_config_bytes), infinite, "$1null"), file.string());
-  return {io::as_object(fields, file.string()), file.string()};
+  const boost::json::value content = io::parse_json(std::regex_replace(io::read_file(file, max_config_bytes), infinite, "$1null"), file.string());
+  boost::json::object fields = io::as_object(content, file.string());
+  // Fields that the original wrote with its defaults, which it reads as not there: another class may have others.
+  const char* const defaults = "_use_default_values";
+  if (fields.contains(defaults))
+    for (const boost::json::value& name : boost::json::array(io::json_array(fields, defaults, file.string())))
+      if (name.is_string()) fields.erase(name.get_string());
+  return {fields, file.string()};
+}
+
+bool makes_ddim(ConfigReader config) {
+  try {
+    return make_scheduler("DDIMScheduler", config) != nullptr;
+  } catch (const core::DataError&) {
+    return false;
+  }
 }
 
 }  // namespace
@@ -212,12 +230,16 @@ Scheduler::Level Scheduler::level_of_time(int64_t time) const {
 
 std::unique_ptr<Scheduler> make_scheduler(ConfigReader& config, const SamplerOptions& options) {
   const std::string name = class_of(config);
-  if (!is_one_of(scheduler_names(), name))
-    config.refuse("_class_name", fmt::format("is {}. Another sampler can be made of this configuration: set "
-                                             "translate.diffusion.scheduler=DDIMScheduler, or one of {}",
-                                             name.empty() ? "missing" : fmt::format("\"{}\", which is not here", name),
-                                             fmt::join(sampler_names(), ", ")));
-  return make_scheduler(name, config, options);
+  const ConfigReader unread = config;
+  try {
+    if (!is_one_of(scheduler_names(), name))
+      config.refuse("_class_name", fmt::format("is {}", name.empty() ? "missing" : fmt::format("\"{}\", which is not here", name)));
+    return make_scheduler(name, config, options);
+  } catch (const core::DataError& error) {
+    if (!makes_ddim(unread)) throw;
+    throw core::DataError("{}. Another sampler can be made of this configuration: set translate.diffusion.scheduler=DDIMScheduler, or one of {}", error.what(),
+                          fmt::join(sampler_names(), ", "));
+  }
 }
 
 std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader& config, const SamplerOptions& options) {
@@ -230,6 +252,14 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader&
 
 std::unique_ptr<Scheduler> load_scheduler(const std::filesystem::path& folder, const std::string& name, const SamplerOptions& options) {
   ConfigReader config = read_folder(folder);
+  return name.empty() ? make_scheduler(config, options) : make_scheduler(name, config, options);
+}
+
+std::unique_ptr<Scheduler> load_scheduler(const CheckpointFolder& checkpoint, const std::string& name, const SamplerOptions& options) {
+  const ConfigReader found = read_folder(checkpoint.root() / "scheduler");
+  boost::json::object fields = found.fields();
+  fields["_class_name"] = checkpoint.class_of("scheduler");
+  ConfigReader config(fields, found.where());
   return name.empty() ? make_scheduler(config, options) : make_scheduler(name, config, options);
 }
 

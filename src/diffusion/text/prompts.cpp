@@ -5,6 +5,8 @@
 
 #include "syncdr/core/config.h"
 #include "syncdr/core/error.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/foreign.h"
 
 namespace syncdr::diffusion {
 namespace {
@@ -14,6 +16,10 @@ constexpr std::array<const char*, 3> kind_names{"description", "instruction", "s
 }  // namespace
 
 std::string read_prompt(const std::filesystem::path& file, const std::string& domain, PromptKind kind) {
+  if (std::filesystem::is_regular_file(file)) {
+    const std::string content = io::read_file(file, 1 << 20);
+    if (const std::string foreign = io::foreign_content(content, content.size()); !foreign.empty()) throw core::DataError("{}: {}", file.string(), foreign);
+  }
   const auto domains = core::read_text_tables(file);
   for (const auto& [name, table] : domains)
     for (const auto& [key, text] : table) {

@@ -3,10 +3,12 @@
 #include <ATen/ops/full.h>
 
 #include <algorithm>
+#include <set>
 
 #include "byte_pairs.h"
 #include "clip_words.h"
 #include "syncdr/core/error.h"
+#include "syncdr/diffusion/checkpoint.h"
 #include "tokenizer_files.h"
 
 namespace syncdr::diffusion {
@@ -45,8 +47,8 @@ void cut_out(const TokenIds& tokens, std::string_view text, std::vector<int64_t>
 
 }  // namespace
 
-Tokenizer::Tokenizer(const std::filesystem::path& folder) {
-  TokenizerFiles files = read_tokenizer_files(folder);
+Tokenizer::Tokenizer(const std::filesystem::path& folder, bool by_library) {
+  TokenizerFiles files = read_tokenizer_files(folder, by_library);
   rules_ = files.rules;
   ids_ = std::move(files.vocabulary);
   length_ = files.length;
@@ -58,17 +60,23 @@ Tokenizer::Tokenizer(const std::filesystem::path& folder) {
     if (!seek(token.text, token.normalized))
       throw core::DataError("{}: the added token \"{}\" {}. Remove one of them", folder.string(), token.text, reads_the_same);
   }
-  std::vector<bool> taken(static_cast<size_t>(size()));
+  tokens_.resize(static_cast<size_t>(size()));
   for (const auto& [token, id] : ids_) {
-    if (id >= size() || taken[static_cast<size_t>(id)])
+    if (id >= size() || !tokens_[static_cast<size_t>(id)].empty())
       throw core::DataError("{}: \"{}\" has id {}; the ids of vocabulary and added tokens are not 0 to {}, each once", folder.string(), token, id, size() - 1);
-    taken[static_cast<size_t>(id)] = true;
+    tokens_[static_cast<size_t>(id)] = token;
   }
   start_ = ids_.at(files.start.text);
   end_ = ids_.at(files.end.text);
   pad_ = ids_.at(files.pad.text);
   unknown_ = ids_.at(files.unknown.text);
   pairs_ = std::make_shared<const BytePairs>(files.merges);
+}
+
+Tokenizer load_tokenizer(const CheckpointFolder& checkpoint) {
+  const char* const fast = "CLIPTokenizerFast";
+  const bool is_fast = checkpoint.class_of("tokenizer") == fast;
+  return Tokenizer(checkpoint.component("tokenizer", is_fast ? fast : "CLIPTokenizer"), is_fast);
 }
 
 /// From now on the token is cut out of texts. False: in cleaned text it cannot be told from another one.
@@ -82,7 +90,9 @@ int64_t Tokenizer::add_token(const std::string& token) {
   if (token.empty()) throw core::UsageError("a token to add is empty");
   if (!ids_.emplace(token, size()).second) throw core::UsageError("\"{}\" is a token already; choose another word for the new one", token);
   const int64_t id = ids_.at(token);
+  tokens_.push_back(token);
   if (seek(token, /*normalized=*/true)) return id;
+  tokens_.pop_back();
   ids_.erase(token);
   added_.erase(id);
   throw core::UsageError("\"{}\" {}; choose another word for the new one", token, reads_the_same);
@@ -111,7 +121,8 @@ void Tokenizer::append_words(std::vector<int64_t>& ids, std::string_view cleaned
 
 std::vector<int64_t> Tokenizer::ids(const std::string& text) const {
   if (text.size() > max_text)
-    throw core::UsageError("a text of {} bytes is longer than any prompt; at most {} are read", text.size(), max_text);
+    throw core::DataError("a text of {} bytes is longer than any prompt; at most {} are read: shorten it. It begins with \"{}\"", text.size(), max_text,
+                          whole_characters(text.substr(0, 60)));
   std::vector<int64_t> ids;
   cut_out(sought_raw_, text, ids, [&](std::string_view raw) {
     cut_out(sought_clean_, clean_text(raw, rules_), ids, [&](std::string_view cleaned) { append_words(ids, cleaned); });
@@ -119,14 +130,32 @@ std::vector<int64_t> Tokenizer::ids(const std::string& text) const {
   return ids;
 }
 
+/// Text against text, as the original does it: an upper-case "SKS" that stands for the token "sks" stays alone.
+std::vector<int64_t> Tokenizer::prompt_ids(const std::string& text) const {
+  const std::vector<int64_t> plain = ids(text);
+  std::string written = text;
+  for (const int64_t id : std::set<int64_t>(plain.begin(), plain.end())) {
+    if (!added_.contains(id)) continue;
+    const std::string& token = tokens_[static_cast<size_t>(id)];
+    std::string vectors = token;
+    for (int64_t vector = 1; is_added(fmt::format("{}_{}", token, vector)); ++vector) vectors += fmt::format(" {}_{}", token, vector);
+    if (vectors == token) continue;
+    for (size_t at = 0; (at = written.find(token, at)) != std::string::npos; at += vectors.size()) written.replace(at, token.size(), vectors);
+  }
+  return written == text ? plain : ids(written);
+}
+
+bool Tokenizer::is_added(const std::string& token) const {
+  const auto found = ids_.find(token);
+  return found != ids_.end() && added_.contains(found->second);
+}
+
 /// The text that ids stand for, as far as they tell: lower case, a space behind each word.
 std::string Tokenizer::spelled(std::span<const int64_t> ids) const {
   constexpr std::string_view word_end = "</w>";
-  std::vector<std::string_view> tokens(static_cast<size_t>(size()));
-  for (const auto& [token, id] : ids_) tokens[static_cast<size_t>(id)] = token;
   std::string text;
   for (const int64_t id : ids) {
-    std::string_view token = tokens[static_cast<size_t>(id)];
+    std::string_view token = tokens_[static_cast<size_t>(id)];
     const bool whole = added_.contains(id), ends = whole || token.ends_with(word_end);
     if (ends && !whole) token.remove_suffix(word_end.size());
     text += whole ? std::string(token) : bytes_of(token);
@@ -137,7 +166,7 @@ std::string Tokenizer::spelled(std::span<const int64_t> ids) const {
 }
 
 std::string Tokenizer::cut_from(const std::string& text) const {
-  const std::vector<int64_t> all = ids(text);
+  const std::vector<int64_t> all = prompt_ids(text);
   return spelled(std::span(all).subspan(std::min(all.size(), static_cast<size_t>(length_ - 2))));
 }
 
@@ -145,7 +174,7 @@ at::Tensor Tokenizer::encode(const std::vector<std::string>& texts) const {
   const at::Tensor encoded = at::full({int64_t(texts.size()), length_}, pad_, at::kLong);
   int64_t* row = encoded.mutable_data_ptr<int64_t>();
   for (const std::string& text : texts) {
-    std::vector<int64_t> tokens = ids(text);
+    std::vector<int64_t> tokens = prompt_ids(text);
     if (int64_t(tokens.size()) > length_ - 2) tokens.resize(size_t(length_ - 2));
     row[0] = start_;
     std::copy(tokens.begin(), tokens.end(), row + 1);

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
+#include <unordered_set>
 
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/checkpoint.h"
 #include "syncdr/io/atomic_file.h"
+#include "syncdr/io/foreign.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::diffusion {
@@ -34,7 +36,9 @@ std::string_view next_part(std::string_view& line) {
 
 /// merges.txt: a line of heading, then one "LEFT RIGHT" a line, the most frequent first.
 Merges read_merges(const fs::path& file) {
+  if (!fs::exists(file)) throw core::DataError("{}: is not there. Download the tokenizer's folder again", file.string());
   const std::string content = io::read_file(file, uint64_t{64} << 20);
+  if (const std::string foreign = io::foreign_content(content, content.size()); !foreign.empty()) throw core::DataError("{}: {}", file.string(), foreign);
   std::string_view rest = content;
   rest.remove_prefix(std::min(rest.find_first_not_of(white_space), rest.size()));
   rest = rest.substr(0, rest.find_last_not_of(white_space) + 1);
@@ -48,6 +52,18 @@ Merges read_merges(const fs::path& file) {
     merges.emplace_back(left, right);
   }
   return merges;
+}
+
+/// Words of the vocabulary that no merge makes can never be found in a text: a few may have been added by hand, many are a file that was cut short.
+void check_merges(const TokenizerFiles& files, const fs::path& folder) {
+  std::unordered_set<std::string> made;
+  for (const std::string& letter : byte_letters()) made.insert({letter, letter + "</w>"});
+  for (const auto& [left, right] : files.merges) made.insert(left + right);
+  int64_t missing = 0;
+  for (const auto& [token, id] : files.vocabulary) missing += !made.contains(token) && !token.starts_with("<|");
+  if (missing * 100 > int64_t(files.vocabulary.size()))
+    throw core::DataError("{}: makes all but {} of the {} tokens of vocab.json: it was cut short, or belongs to another vocabulary. Download it again",
+                          (folder / "merges.txt").string(), missing, files.vocabulary.size());
 }
 
 /// A token is a string or an object (transformers' AddedToken). The options that would move the text around it are not supported.
@@ -135,7 +151,8 @@ Configuration read_configuration(const fs::path& file, TokenizerFiles& files) {
   for (const char* name :
        {"do_lower_case", "add_prefix_space", "errors", "clean_up_tokenization_spaces", "name_or_path", "special_tokens_map_file",
         "tokenizer_file", "processor_class", "use_fast", "auto_map", "model_input_names", "chat_template", "tokenizer_class", "is_local",
-        "local_files_only", "max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "pad_token_type_id"})
+        "local_files_only", "max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "pad_token_type_id",
+        "torch_dtype", "dtype", "revision", "trust_remote_code", "cache_dir"})
     reader.ignore(name);
   const char* const decoder = "added_tokens_decoder";
   reader.ignore(decoder);
@@ -192,12 +209,15 @@ void read_added_tokens(const json::object& tokenizer, const std::string& where, 
     files.added.push_back(token_of(token, place, io::json_int(io::as_object(token, place), "id", place)));
 }
 
-TokenizerFiles read_tokenizer_files(const fs::path& folder) {
+TokenizerFiles read_tokenizer_files(const fs::path& folder, bool by_library) {
   TokenizerFiles files;
   const Configuration configuration = read_configuration(folder / "tokenizer_config.json", files);
   if (!configuration.lists_added) read_older_files(folder, files);
   const fs::path one = folder / "tokenizer.json", vocabulary = folder / "vocab.json";
-  if (fs::exists(one) && (configuration.of_library || !fs::exists(vocabulary))) {
+  if (by_library && !fs::exists(one))
+    throw core::DataError("{}: is not there, and the checkpoint names CLIPTokenizerFast, which reads it. Download the tokenizer's folder again, or name "
+                          "CLIPTokenizer in model_index.json", one.string());
+  if (fs::exists(one) && (by_library || configuration.of_library || !fs::exists(vocabulary))) {
     read_tokenizer_json(one, files);
   } else {
     if (!fs::exists(vocabulary))
@@ -205,6 +225,7 @@ TokenizerFiles read_tokenizer_files(const fs::path& folder) {
     const json::value content = io::read_json(vocabulary);
     files.vocabulary = read_vocabulary(io::as_object(content, vocabulary.string()), vocabulary.string());
     files.merges = read_merges(folder / "merges.txt");
+    check_merges(files, folder);
     if (fs::exists(one) && !configuration.lists_added) {
       const json::value added = io::read_json(one);
       read_added_tokens(io::as_object(added, one.string()), one.string(), files);

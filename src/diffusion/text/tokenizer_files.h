@@ -28,9 +28,9 @@ struct TokenizerFiles {
   int64_t length = 77;
 };
 
-/// tokenizer.json counts where the folder has no vocab.json, and where tokenizer_config.json says that the library wrote it ("backend", transformers 5);
-/// otherwise vocab.json and merges.txt with the rules of python. Throws DataError naming file and field.
-TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder);
+/// tokenizer.json counts where the folder has no vocab.json, and where tokenizer_config.json says that the library wrote it ("backend", transformers 5),
+/// or where the caller wants it (by_library); otherwise vocab.json and merges.txt with the rules of python. Throws DataError naming file and field.
+TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder, bool by_library = false);
 
 /// Its parts. A vocabulary's ids are 0 to N-1, each once.
 std::unordered_map<std::string, int64_t> read_vocabulary(const boost::json::object& ids, const std::string& where);

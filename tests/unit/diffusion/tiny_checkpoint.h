@@ -19,9 +19,10 @@ struct TinyCheckpoint {
   /// Writes it. Weights are the same at each call.
   void put(const std::filesystem::path& root) const {
     for (const char* part : {"unet", "vae", "text_encoder", "tokenizer", "scheduler"}) std::filesystem::create_directory(root / part);
+    const boost::json::object sampler = boost::json::parse("{" + scheduler + "}").as_object();
     ::test::put(root / "model_index.json", R"({"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
-        "scheduler": ["diffusers", "DDIMScheduler"]})");
+        "scheduler": ["diffusers", )" + boost::json::serialize(sampler.at("_class_name")) + "]}");
     put_networks(root);
     ::test::put(root / "tokenizer/vocab.json", R"({"a": 0, "b": 1, "a</w>": 2, "b</w>": 3, "<|startoftext|>": 4, "<|endoftext|>": 5})");
     ::test::put(root / "tokenizer/merges.txt", "#version: 0.2\n");

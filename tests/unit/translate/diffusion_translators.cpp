@@ -1,9 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "diffusion/tiny_checkpoint.h"
 #include "run_prompts.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/translate/translator.h"
 
 namespace syncdr::translate {
@@ -129,6 +132,28 @@ TEST_F(DiffusionTranslators, SayWhatMadeTheOutput) {
   auto other = config("instruct");
   other.diffusion.scheduler = "EulerAncestralDiscreteScheduler";
   EXPECT_EQ(make(other)->provenance().at("scheduler"), "EulerAncestralDiscreteScheduler");
+}
+
+// Each changes the output, and none the networks' parameters.
+TEST_F(DiffusionTranslators, SayWhatTheCheckpointsConfigurationsWere) {
+  const auto configuration = [&] { return make(config("img2img"))->provenance().at("configuration"); };
+  const std::string before = configuration();
+  EXPECT_EQ(before.size(), 32U);
+  EXPECT_EQ(configuration(), before);
+  const std::filesystem::path checkpoint = folder / "plain";
+  std::set<std::string> seen{before};
+  const auto expect_other = [&](const char* file, const std::string& added, size_t from_end) {
+    const std::string content = io::read_file(checkpoint / file, 1 << 20);
+    test::put(checkpoint / file, std::string(content).insert(content.size() - from_end, added));
+    EXPECT_TRUE(seen.insert(configuration()).second) << file;
+    test::put(checkpoint / file, content);
+    EXPECT_EQ(configuration(), before) << file;
+  };
+  expect_other("scheduler/scheduler_config.json", R"(, "prediction_type": "v_prediction")", 1);
+  expect_other("vae/config.json", R"(, "scaling_factor": 0.2)", 1);
+  expect_other("tokenizer/merges.txt", "a b</w>\n", 0);
+  test::put(checkpoint / "unet" / "README.md", "a note");
+  EXPECT_EQ(configuration(), before);
 }
 
 // The checkpoint's texts have 8 tokens: start, six and end.

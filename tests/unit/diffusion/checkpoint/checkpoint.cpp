@@ -98,6 +98,11 @@ TEST_F(Checkpoint, NamesItsComponentsAndTheirClasses) {
   EXPECT_EQ(checkpoint.component("unet", "UNet2DConditionModel"), folder_ / "unet");
 }
 
+TEST_F(Checkpoint, ThePipelineMayBeOfAFile) {
+  test::put(folder_ / "model_index.json", R"({"_class_name": ["pipeline.py", "Mine"], "unet": ["diffusers", "UNet2DConditionModel"]})");
+  EXPECT_EQ(CheckpointFolder(folder_.path()).class_of("unet"), "UNet2DConditionModel");
+}
+
 TEST_F(Checkpoint, RefusesAFolderWithoutIndex) {
   EXPECT_ERROR(CheckpointFolder(folder_ / "unet"), core::DataError, "there is no model_index.json");
 }
@@ -178,6 +183,14 @@ TEST_F(Checkpoint, NamesAMissingShard) {
   write_shards();
   std::filesystem::remove(folder_ / "unet/model-2.safetensors");
   EXPECT_ERROR(load(), core::DataError, "the shard \"model-2.safetensors\" is missing");
+}
+
+TEST_F(Checkpoint, AShardMayHoldATensorOfATypeThatIsNotRead) {
+  test::put(folder_ / "unet/model.safetensors.index.json", R"({"weight_map": {"a": "model-1.safetensors", "note": "model-2.safetensors"}})");
+  write("unet/model-1.safetensors", {{"a", 1}});
+  const std::string header = R"({"note":{"dtype":"U32","shape":[1],"data_offsets":[0,4]}})";
+  test::put(folder_ / "unet/model-2.safetensors", std::string{static_cast<char>(header.size()), 0, 0, 0, 0, 0, 0, 0} + header + "abcd");
+  EXPECT_EQ(load().size(), 1u);
 }
 
 TEST_F(Checkpoint, RefusesShardsThatDoNotHoldWhatTheIndexSays) {

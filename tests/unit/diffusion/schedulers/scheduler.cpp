@@ -77,6 +77,46 @@ TEST(Scheduler, SaysWhichKeyReplacesAClassThatIsNotHere) {
   EXPECT_ERROR(make_scheduler(nameless), core::DataError, "\"_class_name\" is missing");
 }
 
+// DPM++ 2M SDE Karras, as many fine-tuned models have it, and what is left over from the few-step samplers.
+TEST(Scheduler, SaysWhichKeyReplacesASettingThatIsNotHere) {
+  for (const char* fields : {R"("_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": true)",
+                             R"("_class_name": "DPMSolverMultistepScheduler", "solver_order": 3)",
+                             R"("_class_name": "LCMScheduler", "original_inference_steps": 50, "timestep_scaling": 10.0)"}) {
+    ConfigReader config = scheduler_config(fields), again = scheduler_config(fields);
+    EXPECT_ERROR(make_scheduler(config), core::DataError, "set translate.diffusion.scheduler=DDIMScheduler");
+    EXPECT_EQ(make_scheduler("DDIMScheduler", again)->name(), "DDIMScheduler");
+  }
+  ConfigReader broken = scheduler_config(R"("_class_name": "DDIMScheduler", "beta_schedule": "steep")");
+  try {
+    make_scheduler(broken);
+    ADD_FAILURE() << "made of an unknown schedule";
+  } catch (const core::DataError& error) {
+    EXPECT_THAT(error.what(), testing::Not(HasSubstr("translate.diffusion.scheduler"))) << "no other class takes it";
+  }
+}
+
+// diffusers instantiates the class of the index, whatever the configuration was written by.
+TEST(Scheduler, OfACheckpointIsOfTheClassThatTheIndexNames) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "scheduler");
+  const auto put = [&](const std::string& in_index, const std::string& fields) {
+    test::put(folder / "model_index.json", R"({"_class_name": "P", "scheduler": ["diffusers", ")" + in_index + "\"]}");
+    test::put(folder / "scheduler/scheduler_config.json", "{" + fields + "}");
+    return CheckpointFolder(folder.path());
+  };
+  EXPECT_EQ(load_scheduler(put("EulerDiscreteScheduler", R"("_class_name": "DDIMScheduler")"))->name(), "EulerDiscreteScheduler");
+  EXPECT_EQ(load_scheduler(put("EulerDiscreteScheduler", ""))->name(), "EulerDiscreteScheduler");
+  EXPECT_EQ(load_scheduler(put("UniPCMultistepScheduler", ""), "PNDMScheduler")->name(), "PNDMScheduler");
+  EXPECT_ERROR(load_scheduler(put("UniPCMultistepScheduler", "")), core::DataError, "UniPCMultistepScheduler");
+}
+
+TEST(Scheduler, TakesFieldsThatWereWrittenWithDefaultsForMissing) {
+  const TemporaryFolder folder;
+  test::put(folder / "scheduler_config.json",
+            R"({"_class_name": "DDIMScheduler", "timestep_spacing": "linspace", "steps_offset": 1, "_use_default_values": ["timestep_spacing"]})");
+  EXPECT_EQ(load_scheduler(folder.path())->spacing(), "leading");
+}
+
 TEST(Scheduler, TakesOverWhatAConfigurationOfAnotherClassSays) {
   ConfigReader config = scheduler_config(R"("_class_name": "UniPCMultistepScheduler", "prediction_type": "v_prediction", "timestep_spacing": "leading",
       "steps_offset": 1, "num_train_timesteps": 400, "solver_type": "bh2", "shift_terminal": null, "sigma_min": null)");

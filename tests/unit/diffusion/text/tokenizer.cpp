@@ -98,6 +98,37 @@ TEST_F(TokenizerTest, AddsPseudoWords) {
   EXPECT_ERROR(tokenizer.id_of("<dog>"), core::UsageError, "no token \"<dog>\"");
 }
 
+// Textual inversion in several vectors: the pipelines of diffusers write "<toy>" as "<toy> <toy>_1 <toy>_2" where the tokenizer has these.
+TEST_F(TokenizerTest, APseudoWordStandsForAllItsVectors) {
+  test::put(folder_ / "tokenizer_config.json", R"({"model_max_length": 7, "tokenizer_class": "CLIPTokenizer"})");
+  Tokenizer tokenizer = make();
+  for (const char* token : {"<toy>", "<toy>_1", "<toy>_3", "<toy>_2", "<cat>"}) tokenizer.add_token(token);
+  const auto encoded = [&](const std::string& text) {
+    const at::Tensor ids = tokenizer.encode({text});
+    return std::vector<int64_t>(ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + 7);
+  };
+  EXPECT_THAT(tokenizer.ids("<toy> a"), ElementsAre(12, 4));
+  EXPECT_THAT(encoded("<toy> a"), ElementsAre(10, 12, 13, 15, 14, 4, 11));
+  EXPECT_THAT(encoded("<cat> <toy>_3"), ElementsAre(10, 16, 14, 11, 11, 11, 11));
+  EXPECT_EQ(tokenizer.cut_from("a <toy> b c"), "b c");
+}
+
+TEST_F(TokenizerTest, OfTheFastClassNeedsTheFileThatThisReads) {
+  EXPECT_ERROR(Tokenizer(folder_.path(), /*by_library=*/true), core::DataError, "tokenizer.json: is not there, and the checkpoint names CLIPTokenizerFast");
+}
+
+TEST_F(TokenizerTest, RefusesMergesThatWereCutShort) {
+  test::put(folder_ / "merges.txt", "#version: 0.2\na b\n");
+  EXPECT_ERROR(make(), core::DataError, "merges.txt: makes all but 1 of the 12 tokens of vocab.json: it was cut short");
+  std::filesystem::remove(folder_ / "merges.txt");
+  EXPECT_ERROR(make(), core::DataError, "merges.txt: is not there. Download");
+}
+
+TEST_F(TokenizerTest, SaysWhatLiesInPlaceOfTheMerges) {
+  test::put(folder_ / "merges.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 524619\n");
+  EXPECT_ERROR(make(), core::DataError, "merges.txt: is a Git LFS pointer");
+}
+
 TEST_F(TokenizerTest, SpellsWhatItCuts) {
   test::put(folder_ / "tokenizer_config.json", R"({"model_max_length": 5, "tokenizer_class": "CLIPTokenizer"})");
   Tokenizer tokenizer = make();
