@@ -37,7 +37,7 @@ class FindLibTorch(unittest.TestCase):
     def configure(self, *settings, **environment):
         names = ("LIBTORCH", "Torch_DIR", "TORCH_DIR", "CUDA_HOME")
         clean = {name: value for name, value in os.environ.items() if name not in names}
-        done = subprocess.run(["cmake", "-S", self.folder, "-B", tempfile.mkdtemp(dir=self.folder), *(f"-D{setting}" for setting in settings)],
+        done = subprocess.run(["cmake", "-G", "Ninja", "-S", self.folder, "-B", tempfile.mkdtemp(dir=self.folder), *(f"-D{setting}" for setting in settings)],
                               capture_output=True, text=True, env={**clean, **{name: str(value) for name, value in environment.items()}})
         return done.returncode, done.stdout + done.stderr
 

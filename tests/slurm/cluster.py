@@ -90,8 +90,10 @@ class Cluster:
     def prepare(self):
         """What the daemons need beside slurm.conf and gres.conf."""
         self.version = re.search(r"\d+\.\d+\.\d+", self.run("sinfo", "--version"))[0]
-        if tuple(map(int, self.version.split("."))) >= (23, 2):  # newer versions want cgroups where they are not told otherwise; older ones know no such word
-            (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+        # Daemons look for mounted cgroups, which a container may lack, unless they are told otherwise: that there are none, which older ones cannot be told,
+        # or of which kind they are.
+        plugin = "disabled" if tuple(map(int, self.version.split("."))) >= (23, 2) else "cgroup/v1"
+        (self.folder / "cgroup.conf").write_text(f"CgroupPlugin={plugin}\n")
         munge = self.folder / "munge"
         self.folder.chmod(0o755)
         munge.chmod(0o700)
