@@ -26,7 +26,7 @@ using namespace syncdr;
 namespace {
 
 constexpr uint64_t seed = 0;
-constexpr int64_t batch = 8, steps = 40;  // images of each domain in a step, of all ranks together
+constexpr int64_t batch = 8, steps = 20;  // batch: pictures of each domain in a step, of all ranks together
 
 struct Net : torch::nn::Module {
   torch::nn::Conv2d first{torch::nn::Conv2dOptions(3, 16, 5).stride(2)}, second{torch::nn::Conv2dOptions(16, 32, 3).stride(2)};
@@ -79,7 +79,7 @@ void train(comm::World& world, const std::string& root, const std::string& out) 
 
     at::Tensor loss = share.detach();
     world.all_reduce_sum(loss, "summing the loss");  // every rank calls it; a rank that does not come is named after world's deadline
-    if (world.is_root() && (step + 1) % 10 == 0) fmt::print("step {}: loss {:.3f}\n", step + 1, loss.item<double>());
+    if (world.is_root() && (step + 1) % 5 == 0) fmt::print("step {}: loss {:.3f}\n", step + 1, loss.item<double>());
   }
   world.root_only("saving the network", [&] { io::write_safetensors(out, nn::state_of(net)); });
 }
