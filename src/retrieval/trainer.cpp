@@ -64,7 +64,6 @@ class Training {
   comm::World& world_;
   const std::array<const data::PairSet*, 2> sets_;
   const TrainConfig& config_;
-  uint64_t seed_;
   const Validate& validate_;
   std::filesystem::path out_;
   boost::json::object identity_;
@@ -87,7 +86,6 @@ Training::Training(comm::World& world, const data::PairSet& a, const data::PairS
     : world_(world),
       sets_{&a, &b},
       config_(config),
-      seed_(seed),
       validate_(validate),
       out_(out),
       identity_(std::move(identity)),
