@@ -55,6 +55,9 @@ endif()
 if(NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE "${LibTorch_ROOT}/include" "${LibTorch_ROOT}/include/torch/csrc/api/include")
+  # From 18 on clang puts a template's constraints into its name, which the wheels' compiler did not: const_data_ptr<float>() would not be found.
+  target_compile_options(LibTorch::LibTorch INTERFACE
+    "$<$<AND:$<CXX_COMPILER_ID:Clang>,$<VERSION_GREATER_EQUAL:$<CXX_COMPILER_VERSION>,18>>:-fclang-abi-compat=17>")
   target_link_options(LibTorch::LibTorch INTERFACE "-L${LibTorch_ROOT}/lib" "-Wl,-rpath,${LibTorch_ROOT}/lib" "-Wl,--allow-shlib-undefined")
 
   # LibTorch's include folder holds a copy of fmt of another version than the system's, which spdlog was built with. The system's must win,

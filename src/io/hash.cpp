@@ -26,11 +26,11 @@ std::string hash_file(const std::filesystem::path& path) {
   const InputFile file(path);
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
   if (!state || XXH3_128bits_reset(state.get()) == XXH_ERROR) throw std::bad_alloc();
-  std::vector<uint8_t> piece(std::min<uint64_t>(file.size(), uint64_t{1} << 22));
-  for (uint64_t offset = 0; offset < file.size(); offset += piece.size()) {
-    piece.resize(std::min<uint64_t>(piece.size(), file.size() - offset));
-    file.read_at(offset, piece);
-    XXH3_128bits_update(state.get(), piece.data(), piece.size());
+  std::vector<uint8_t> part(std::min<uint64_t>(file.size(), uint64_t{1} << 22));
+  for (uint64_t offset = 0; offset < file.size(); offset += part.size()) {
+    part.resize(std::min<uint64_t>(part.size(), file.size() - offset));
+    file.read_at(offset, part);
+    XXH3_128bits_update(state.get(), part.data(), part.size());
   }
   return hexadecimal(XXH3_128bits_digest(state.get()));
 }

@@ -1,3 +1,5 @@
+#include <torch/csrc/autograd/autograd.h>
+
 #include "probe.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/retrieval/encoder.h"

@@ -137,6 +137,9 @@ std::vector<int64_t> Tokenizer::prompt_ids(const std::string& text) const {
   for (const int64_t id : std::set<int64_t>(plain.begin(), plain.end())) {
     if (!added_.contains(id)) continue;
     const std::string& token = tokens_[static_cast<size_t>(id)];
+    // What the library has found in cleaned text the original looks up as cleaned: with capitals a word keeps its first vector alone.
+    const bool cleaned = std::any_of(sought_clean_.begin(), sought_clean_.end(), [&](const auto& sought) { return sought.second == id; });
+    if (cleaned && clean_text(token, rules_) != token) continue;
     std::string vectors = token;
     for (int64_t vector = 1; is_added(fmt::format("{}_{}", token, vector)); ++vector) vectors += fmt::format(" {}_{}", token, vector);
     if (vectors == token) continue;

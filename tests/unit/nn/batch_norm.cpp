@@ -1,5 +1,6 @@
 #include "syncdr/nn/batch_norm.h"
 
+#include <torch/csrc/autograd/function.h>
 #include <torch/cuda.h>
 #include <torch/nn/modules/container/modulelist.h>
 #include <gmock/gmock.h>

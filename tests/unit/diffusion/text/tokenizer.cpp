@@ -194,6 +194,13 @@ TEST_F(TokenizerJson, NormalizedTokensAreSoughtInCleanText) {
   EXPECT_EQ(tokenizer.add_token("<toys>"), 13);
 }
 
+TEST_F(TokenizerJson, APseudoWordWithCapitalsHasItsFirstVectorAlone) {
+  Tokenizer tokenizer = make();
+  for (const char* token : {"<Toy>", "<Toy>_1", "<cat>", "<cat>_1"}) tokenizer.add_token(token);
+  const at::Tensor ids = tokenizer.encode({"<Toy> <cat>"});
+  EXPECT_THAT(std::vector<int64_t>(ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + 6), ElementsAre(10, 12, 14, 15, 11, 11));
+}
+
 TEST_F(TokenizerJson, RefusesAddedTokensThatReadTheSame) {
   for (int64_t id = 12; id < 14; ++id)
     content_["added_tokens"].as_array().push_back({{"id", id}, {"content", id == 12 ? "<Toy>" : "<toy>"}, {"normalized", true}});
@@ -278,7 +285,7 @@ TEST_F(TokenizerTest, RefusesOptionsThatChangeIds) {
   EXPECT_ERROR(make(), core::DataError, "\"sentence_pieces\"");
 }
 
-TEST_F(TokenizerTest, RefusesATextWithoutEnd) { EXPECT_ERROR(make().ids(std::string(70000, 'a')), core::UsageError, "70000 bytes"); }
+TEST_F(TokenizerTest, RefusesATextWithoutEnd) { EXPECT_ERROR(make().ids(std::string(70000, 'a')), core::DataError, "70000 bytes"); }
 
 }  // namespace
 }  // namespace syncdr::diffusion
