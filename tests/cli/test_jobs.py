@@ -1,13 +1,18 @@
-"""`syncdr jobs`: the jobs that a configuration comes to, without ranks and without its dataset."""
+"""`syncdr jobs`: the jobs that a configuration comes to, without ranks and without its dataset; and that slurm/pipeline.sh submits these."""
 import json
+import os
 import pathlib
 import re
+import shlex
 import shutil
+import subprocess
 import tempfile
 import tomllib
 import unittest
 
-from support import SMALL, expect, run
+from support import BIN, MPIRUN, SMALL, expect, run
+
+PIPELINE = pathlib.Path(MPIRUN).resolve().parents[1] / "slurm" / "pipeline.sh"
 
 
 def sets(**values):
@@ -94,6 +99,36 @@ class Jobs(unittest.TestCase):
                 self.assertEqual(done.stdout, "")
                 self.assertFalse(file.exists())
         expect(run("syncdr", "jobs", self.folder / "none.toml"), 2, "there is no such configuration file")
+
+    def dry(self, *arguments):
+        """The lines of slurm/pipeline.sh --dry-run as words."""
+        done = subprocess.run([PIPELINE, self.config, "--dry-run", *map(str, arguments)], capture_output=True, text=True, env={**os.environ, "SYNCDR_BIN": str(BIN)})
+        expect(done, 0)
+        return [shlex.split(line) for line in done.stdout.splitlines()]
+
+    def test_pipeline_submits_the_jobs(self):
+        lines = self.dry("--nodes", "2", "--nodes-translate", "5", "--array", "3", "--", "--time=4:00:00")
+        jobs = self.jobs()
+        self.assertEqual(len(lines), len(jobs))
+        for line, job in zip(lines, jobs.values()):
+            words = ["sbatch", "--parsable", f"--job-name=syncdr-{job['name']}", "--output=runs/my small/slurm/%x-%j.log",
+                     f"--nodes={5 if job['phase'] == 'translate' else 2}", "--ntasks-per-node=1", "--cpus-per-task=1"]
+            if job["phase"] == "translate":
+                words += ["--array=1-3"]
+            if job["needs"]:
+                words += ["--dependency=afterok:" + ":".join(f"<{need}>" for need in job["needs"]), "--kill-on-invalid-dep=yes"]
+            self.assertEqual(line, words + ["--time=4:00:00", str(PIPELINE.with_name("phase.sbatch")), job["phase"], *job["arguments"]])
+
+    def test_pipeline_gives_no_job_more_ranks_than_it_can_use(self):
+        sizes = {line[2].partition("-name=syncdr-")[2]: tuple(re.findall(r"(?:nodes|tasks-per-node|gpus-per-node)=(\d+)", " ".join(line)))
+                 for line in self.dry("--nodes", "2", "--gpus", "8")}
+        self.assertEqual({name: sizes[name] for name in ("fit-cut", "translate-cut", "train-cut", "run")},
+                         {"fit-cut": ("2", "2", "2"), "translate-cut": ("2", "8", "8"), "train-cut": ("2", "4", "4"), "run": ("2", "8", "8")})
+
+    def test_pipeline_refuses_a_wrong_key(self):
+        done = subprocess.run([PIPELINE, self.config, "--dry-run", "--set", "run.nowhere=1"], capture_output=True, text=True, env={**os.environ, "SYNCDR_BIN": str(BIN)})
+        expect(done, 2, 'unknown key "run.nowhere"')
+        self.assertEqual(done.stdout, "")
 
 
 if __name__ == "__main__":
