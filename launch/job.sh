@@ -76,9 +76,7 @@ fi
 
 stop_on="TERM INT HUP $stop_signal" hard="hand_on QUIT"
 for ((try = 1;; ++try)); do
-  start "${launch[@]}" "${command[@]}"
-  await
-  code=$(stopped "$code")
+  follow "${launch[@]}" "${command[@]}"
   [ "$code" = 75 ] || exit "$code"
   if [ "$try" -ge "$tries" ]; then say "exit code 75, try $try of $tries: giving up. The same line goes on where it stood"; exit 75; fi
   say "exit code 75, try $try of $tries: again in 5 s"

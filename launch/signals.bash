@@ -1,9 +1,11 @@
 # How launch/mpirun.sh, launch/job.sh and slurm/job.bash run a command and hand their signals on to it. Sourced, not run.
 #
 #   stop_on="TERM INT" hard="hand_on QUIT"   the signals that ask the job to stop; the command that ends it at once (empty: none)
+#   follow COMMAND...                        runs it to its end, whatever signals come; its exit code in $code, 85 where it was the stop that ended it
+# In pieces, for said.bash, which has something to do between them:
 #   start COMMAND...                         in the background
 #   await                                    until it has ended; its exit code in $code
-#   code=$(stopped "$code")                  85 where it was the stop that ended it
+#   stopped CODE                             prints 85 where it was the stop that ended it, else CODE
 #
 # The first of these signals goes on as STOP_SIGNAL (the configuration's stop_signal, USR2): the ranks save their state and end with 85. Launchers would
 # take TERM as an order to kill them. A second INT or TERM, or QUIT, calls $hard. The script that sources this has a function `say`.
@@ -92,3 +94,5 @@ await() {
 stopped() {
   if [ "$stopping" = hard ] || { [ -n "$stopping" ] && { [ "$1" = 75 ] || [ "$1" -gt 128 ]; }; }; then echo 85; else echo "$1"; fi
 }
+
+follow() { start "$@"; await; code=$(stopped "$code"); }

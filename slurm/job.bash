@@ -1,4 +1,4 @@
-# What the job scripts share: starts the ranks of this allocation, hands the stop signal on to them, and decides by their exit code. Sourced, not run.
+# Starts the ranks of this allocation, hands the stop signal on to them, and decides by their exit code. Sourced by phase.sbatch, not run.
 #
 # The environment chooses (sbatch takes it along):
 #   LAUNCHER        srun (with PMIx; the default) or mpirun
@@ -10,7 +10,7 @@
 #   SYNCDR_HOME     folder of syncdr, where jobs are not submitted from it
 #   SYNCDR_BIN      folder of the programs (build/release/bin of SYNCDR_HOME)
 set -uo pipefail
-: "${SYNCDR_HOME:=$SLURM_SUBMIT_DIR}" "${LAUNCHER:=srun}" "${TRIES:=3}" "${STOP_SIGNAL:=USR2}"
+: "${SYNCDR_HOME:=$SLURM_SUBMIT_DIR}" "${LAUNCHER:=srun}" "${TRIES:=3}"
 : "${SYNCDR_BIN:=$SYNCDR_HOME/build/release/bin}"
 failures_file=$SLURM_SUBMIT_DIR/.syncdr-failures-$SLURM_JOB_ID
 
@@ -43,9 +43,7 @@ with_mpirun() {
   MPIRUN_PLACEMENT="--map-by ppr:${SLURM_NTASKS_PER_NODE:-1}:node:PE=$cores --bind-to core"
   OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-0}  # no rank shares its cores
   export MPIRUN_PLACEMENT OMPI_MCA_mpi_yield_when_idle
-  start "$SYNCDR_HOME/launch/mpirun.sh" $LAUNCH_OPTIONS "$@"
-  await
-  code=$(stopped "$code")
+  follow "$SYNCDR_HOME/launch/mpirun.sh" $LAUNCH_OPTIONS "$@"
 }
 
 run_ranks() {

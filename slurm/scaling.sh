@@ -42,8 +42,9 @@ done
 [ -n "$config" ] || usage
 [[ $phase =~ ^(translate|train)$ ]] || fail "--phase is \"$phase\", not translate or train"
 [[ "$nodes_list $ranks_list $cpus" =~ ^[1-9][0-9]*( +[1-9][0-9]*)*$ ]] || fail "--nodes, --ranks and --cpus are numbers from 1"
-resolved=$("$syncdr" run "$config" "${settings[@]}" --print-config) || exit
-fitted=$(sed -n "s/^out = ['\"]\(.*\)['\"]$/\1/p" <<<"$resolved" | head -n 1)/fit
+jobs=$("$syncdr" jobs "$config" "${settings[@]}") || exit
+IFS=$'\t' read -r _ _ _ _ fitted _ <<<"$jobs"  # the run folder
+fitted+=/fit
 name=scaling-$phase-$(date +%Y%m%d-%H%M%S)
 out=${out:-runs/$name}
 
@@ -54,7 +55,7 @@ for nodes in $nodes_list; do
     line=(sbatch --parsable --job-name="$name-${nodes}x$ranks" --output="$place.log" --nodes="$nodes" --ntasks-per-node="$ranks" --cpus-per-task="$cpus"
           "${after[@]}")
     [ -z "$gpus" ] || line+=(--gpus-per-node="$ranks")
-    line+=("${options[@]}" "$home/slurm/$phase.sbatch" "$config" "${settings[@]}" --set "run.out=$place" --json "$place.json")
+    line+=("${options[@]}" "$home/slurm/phase.sbatch" "$phase" "$config" "${settings[@]}" --set "run.out=$place" --json "$place.json")
     if [ "$phase" = translate ]; then line+=(--set "translate.run="); else line+=(--arm "$arm"); fi
     if [ -n "$dry" ]; then
       printf '%q ' "${line[@]}" && echo

@@ -2,25 +2,17 @@
 
 #include <algorithm>
 #include <charconv>
-#include <set>
 
 #include "syncdr/core/error.h"
 
 namespace syncdr::app {
 
-Arm::Arm(const std::string& text) : name(text), base(text.substr(0, text.find(':'))) {
+Arm::Arm(const std::string& text) : name(text), base(text.substr(0, text.find(':'))), translator(translate::find_translator(base)) {
   if (base == text) return;
   const std::string count = text.substr(base.size() + 1);
   const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), variants);
   if (error != std::errc() || end != count.data() + count.size() || variants < 1 || variants > 64)
     throw core::UsageError("run.arms: \"{}\" is no arm: behind the colon stands how many variants of a translation to train on, 1 to 64", text);
-}
-
-bool Arm::is_translator() const { return base == "cut" || base == "filter" || is_diffusion(); }
-
-bool Arm::is_diffusion() const {
-  static const std::set<std::string> samplers{"img2img", "instruct", "ddib", "structure"};
-  return samplers.contains(base);
 }
 
 std::string Arm::folder() const {

@@ -11,11 +11,15 @@
 namespace syncdr::app {
 namespace {
 
-std::vector<std::filesystem::path> marks_in(const std::vector<std::filesystem::path>& folders, const std::vector<std::string>& names) {
-  std::vector<std::filesystem::path> marks;
-  for (const auto& folder : folders)
-    for (const auto& name : names) marks.push_back(folder / name);
-  return marks;
+/// The command of a phase, for one subject.
+int phase_command(const CommonOptions& options, const std::string& name, const std::function<std::string(const Settings&)>& subject) {
+  return with_world(options, [&](comm::World& world, const Settings& settings) {
+    Job job(world, settings);
+    const Phase& phase = named(phases(), name);
+    const std::string chosen = subject(settings);
+    check_resume(job, phase, chosen);
+    return phase.run(job, chosen);
+  });
 }
 
 }  // namespace
@@ -61,46 +65,23 @@ int with_world(const CommonOptions& options, const std::function<boost::json::ob
   return finish(code);
 }
 
-int fit_command(const CommonOptions& options, const std::string& translator) {
-  return with_world(options, [&](comm::World& world, const Settings& settings) {
-    Job job(world, settings);
-    std::vector<std::filesystem::path> folders{job.diffusion_folder(), job.diffusion_folder() / "autoencoder"};
-    if (translator == "cut") {
-      folders.clear();
-      for (const auto& direction : job.directions()) folders.push_back(job.fit_folder("cut", direction));
-    }
-    check_resume(job, marks_in(folders, {"checkpoints", "done.json"}));
-    if (translator == "cut") fit_cut_phase(job);
-    else fit_diffusion_phase(job);
-    return boost::json::object();
-  });
+int fit_command(const CommonOptions& options, const std::string& model) {
+  return phase_command(options, "fit", [&](const Settings&) { return model; });
 }
 
 int translate_command(const CommonOptions& options) {
-  return with_world(options, [](comm::World& world, const Settings& settings) {
-    Job job(world, settings);
-    std::vector<std::filesystem::path> folders;
-    for (const auto& [source, target] : job.directions())
-      folders.push_back(job.dataset.synthetic_folder(source, target, job.set_of(Arm(settings.translate.translator))));
-    check_resume(job, marks_in(folders, {"run.json"}));
-    return translate_phase(job, settings.translate.translator);
-  });
+  return phase_command(options, "translate", [](const Settings& settings) { return settings.translate.translator; });
 }
 
 int train_command(const CommonOptions& options, const std::string& arm) {
-  return with_world(options, [&](comm::World& world, const Settings& settings) {
-    Job job(world, settings);
-    const Arm chosen(arm.empty() ? settings.run.main : arm);
-    check_resume(job, marks_in({job.train_folder(chosen)}, {"checkpoints", "done.json"}));
-    return train_phase(job, chosen);
-  });
+  return phase_command(options, "train", [&](const Settings& settings) { return arm.empty() ? settings.run.main : arm; });
 }
 
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split) {
   return with_world(options, [&](comm::World& world, const Settings& settings) {
     Job job(world, settings);
     std::vector<evaluation::Arm> results;
-    for (const auto& arm : arms.empty() ? settings.run.arms : arms) results.push_back(evaluate_phase(job, Arm(arm), split));
+    for (const auto& arm : arms.empty() ? settings.run.arms : arms) results.push_back(evaluate_arm(job, Arm(arm), split));
     boost::json::object figures;
     world.root_only("printing figures", [&] {
       const auto input = report_input(job, std::move(results), split);

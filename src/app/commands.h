@@ -14,7 +14,11 @@ struct CommonOptions {
 };
 
 int run_command(const CommonOptions& options);
-int fit_command(const CommonOptions& options, const std::string& translator);
+/// Prints the jobs that `run` consists of.
+int jobs_command(const CommonOptions& options);
+/// model: one of fit_names.
+int fit_command(const CommonOptions& options, const std::string& model);
+std::vector<std::string> fit_names();
 int translate_command(const CommonOptions& options);
 /// arm: empty for run.main.
 int train_command(const CommonOptions& options, const std::string& arm);

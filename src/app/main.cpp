@@ -27,10 +27,15 @@ void keep_freed_memory() {
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 }
 
-/// Options of every command that works on a dataset.
-void add_common_options(CLI::App& command, CommonOptions& options) {
+/// Options that choose a configuration.
+void add_configuration(CLI::App& command, CommonOptions& options) {
   command.add_option("config", options.config, "configuration file (TOML); `syncdr keys` lists its keys")->required();
   command.add_option("--set", options.sets, "set one key, as in --set train.epochs=5 (may be repeated)")->allow_extra_args(false);
+}
+
+/// Options of every command that works on a dataset.
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  add_configuration(command, options);
   command.add_option("--json", options.json, "write the figures of this command to a file");
   command.add_option_function<std::string>("--resume", [&options](const std::string& mode) { options.sets.push_back("resume=\"" + mode + '"'); },
                                            "auto (default): go on from what is there; never: refuse it; require: refuse to begin anew")
@@ -93,7 +98,7 @@ int command_line(int argc, char** argv) {
   program.require_subcommand(1);
   program.set_version_flag("--version", SYNCDR_VERSION);
   CommonOptions common;
-  std::string translator, arm, split = "test", folder = ".", json;
+  std::string model, arm, split = "test", folder = ".", json;
   std::vector<std::string> arms;
   std::function<int()> chosen;
   const auto add = [&](const char* name, const char* meaning, std::function<int()> work) {
@@ -105,8 +110,14 @@ int command_line(int argc, char** argv) {
   auto* run = add("run", "the whole job: fit translators, translate, train, evaluate, report; what is done is skipped", [&] { return run_command(common); });
   add_common_options(*run, common);
 
-  auto* fit = add("fit", "train a translator on the two domains", [&] { return fit_command(common, translator); });
-  fit->add_option("translator", translator, "cut (a model a direction) or diffusion (one for both)")->required()->check(CLI::IsMember({"cut", "diffusion"}));
+  auto* jobs = add("jobs", "print the jobs that `run` consists of, for a scheduler; needs neither ranks nor the dataset", [&] { return jobs_command(common); });
+  add_configuration(*jobs, common);
+  jobs->add_option("--json", common.json, "also write them to a file: a list of {name, phase, needs, ranks (null: any number), out, arguments}");
+  jobs->footer("Each job is a line of fields with a tab between: its name; PHASE; the names of the jobs that it needs, with commas, or -; the most\n"
+               "ranks that it can use, or -; the run folder; then ARGUMENTS. `syncdr PHASE ARGUMENTS` does it. A job comes behind those that it needs.");
+
+  auto* fit = add("fit", "train a translator on the two domains", [&] { return fit_command(common, model); });
+  fit->add_option("model", model, "cut (a model a direction) or diffusion (one for both)")->required()->check(CLI::IsMember(fit_names()));
   add_common_options(*fit, common);
 
   auto* translate = add("translate", "translate the training images of both domains with translate.translator", [&] { return translate_command(common); });

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "commands.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/json.h"
 #include "syncdr/translate/engine.h"
@@ -10,87 +11,120 @@
 namespace syncdr::app {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr int64_t score_cutoff = 1;  // the best epoch is the one with the highest mean validation Prec@1 (method)
 
-std::string title_of(const Job& job, const Arm& arm) {
-  static const std::map<std::string, std::string> titles{{"cds", "CDS (real images alone)"},
-                                                         {"filter", "SynCDR, filter (control)"},
-                                                         {"cut", "SynCDR, CUT translations"},
-                                                         {"true", "SynCDR, true counterparts (ceiling)"},
-                                                         {"structure", "SynCDR, structure diffusion"},
-                                                         {"img2img", "SynCDR, img2img diffusion"},
-                                                         {"instruct", "SynCDR, InstructPix2Pix"},
-                                                         {"ddib", "SynCDR, DDIB"}};
-  const auto found = titles.find(arm.base);
-  std::string title = found == titles.end() ? "SynCDR, " + job.set_of(arm) : found->second;
-  if (!arm.is_diffusion() && arm.variants == 0) return title;
-  const int64_t variants = arm.variants > 0 ? arm.variants : job.settings.translate.variants;
+/// The translated set an arm trains on: "" for cds; a translator's is named after the run folder, so that runs do not mix; otherwise the arm itself.
+std::string set_of(const Settings& settings, const Arm& arm) {
+  if (arm.base == "cds") return "";
+  if (!arm.translator) return arm.base;
+  if (arm.base == settings.translate.translator && !settings.translate.run.empty()) return settings.translate.run;
+  return fs::path(settings.run.out).filename().string() + "-" + arm.base;
+}
+
+std::string title_of(const Settings& settings, const Arm& arm) {
+  if (arm.base == "cds") return "CDS (real images alone)";
+  std::string title = "SynCDR, ";
+  if (arm.translator) title += arm.translator->title;
+  else title += arm.base == "true" ? "true counterparts (ceiling)" : arm.base;
+  if (arm.variants == 0 && !(arm.translator && arm.translator->random)) return title;
+  const int64_t variants = arm.variants > 0 ? arm.variants : settings.translate.variants;
   return fmt::format("{}, {} variant{}", title, variants, variants == 1 ? "" : "s");
 }
 
-}  // namespace
-
-Job::Job(comm::World& world_, const Settings& settings_) : world(world_), settings(settings_), dataset(settings_.data.root), out(settings_.run.out) {
-  std::vector<std::string> domains = settings.data.domains.empty() ? dataset.manifest().domains : settings.data.domains;
-  if (domains.size() != 2)
-    throw core::UsageError("{}: the dataset has {} domains ({}). Choose two: data.domains = [\"...\", \"...\"].", dataset.root().string(), domains.size(),
-                           fmt::join(domains, ", "));
-  domain_a = domains[0];
-  domain_b = domains[1];
+std::vector<fs::path> marks_in(const std::vector<fs::path>& folders, const std::vector<std::string>& names) {
+  std::vector<fs::path> marks;
+  for (const auto& folder : folders)
+    for (const auto& name : names) marks.push_back(folder / name);
+  return marks;
 }
 
-std::string Job::set_of(const Arm& arm) const {
-  if (arm.base == "cds") return "";
-  if (!arm.is_translator()) return arm.base;
-  if (arm.base == settings.translate.translator && !settings.translate.run.empty()) return settings.translate.run;
-  return out.filename().string() + "-" + arm.base;
+/// What can be fitted, by the names that the table of translators uses.
+struct Fit {
+  std::string name;
+  std::string& (*given)(translate::TranslateConfig& config);  ///< the setting that names a model which is there already
+  int64_t (*most_ranks)(const FitSettings& settings);         ///< the smallest global batch
+  std::vector<fs::path> (*folders)(const Job& job);           ///< of its trainings
+  std::string (*model)(const Job& job, const Job::Direction& direction);  ///< what it leaves; empty: it has not begun
+  void (*run)(Job& job);
+};
+
+const std::vector<Fit>& fits() {
+  static const std::vector<Fit> table{
+      {.name = "cut",
+       .given = [](auto& config) -> std::string& { return config.cut.weights; },
+       .most_ranks = [](auto& settings) { return settings.cut.batch; },
+       .folders = [](auto& job) { return std::vector{job.cut_folder(job.directions()[0]), job.cut_folder(job.directions()[1])}; },
+       .model = [](auto& job, auto& direction) { return (job.cut_folder(direction) / "generator.safetensors").string(); },
+       .run =
+           [](Job& job) {
+             for (const auto& [source, target] : job.directions())
+               fit::fit_cut(job.world, job.dataset, source, target, job.settings.fit.cut, job.seed(), job.cut_folder({source, target}));
+           }},
+      {.name = "diffusion",
+       .given = [](auto& config) -> std::string& { return config.diffusion.checkpoint; },
+       .most_ranks =
+           [](auto& settings) {
+             const auto& config = settings.diffusion;
+             return config.from.empty() ? std::min(config.batch, config.autoencoder.batch) : config.batch;
+           },
+       .folders = [](auto& job) { return std::vector{job.diffusion_folder(), job.diffusion_folder() / "autoencoder"}; },
+       .model = [](auto& job, auto&) { return fs::exists(job.diffusion_folder()) ? (job.diffusion_folder() / "checkpoint").string() : ""; },
+       .run = [](Job& job) {
+         fit::fit_diffusion(job.task(job.directions()[0], job.diffusion_folder()), job.settings.fit.diffusion);
+       }},
+  };
+  return table;
 }
 
-void fit_phase(Job& job, const std::string& translator) {
-  const translate::TranslateConfig& config = job.settings.translate;
-  if (translator == "cut" && config.cut.weights.empty()) fit_cut_phase(job);
-  if (Arm(translator).is_diffusion() && config.diffusion.checkpoint.empty()) fit_diffusion_phase(job);
+/// Null: the translator needs none.
+const Fit* fit_for(const translate::TranslatorRow& translator) { return translator.model.empty() ? nullptr : &named(fits(), translator.model); }
+
+std::optional<Task> fit_task(const Settings& settings, const Arm& arm) {
+  const Fit* fit = arm.translator ? fit_for(*arm.translator) : nullptr;
+  translate::TranslateConfig config = settings.translate;
+  if (!fit || !fit->given(config).empty()) return {};
+  return Task{.subject = fit->name, .most_ranks = fit->most_ranks(settings.fit), .first = {fit->name}};
 }
 
-void check_resume(Job& job, const std::vector<std::filesystem::path>& marks) {
-  const std::string& mode = job.settings.resume;
-  if (mode == "auto") return;
-  job.world.root_only("looking for what an earlier run has left", [&] {
-    const auto found = std::find_if(marks.begin(), marks.end(), [](const auto& mark) { return std::filesystem::exists(mark); });
-    if (mode == "never" && found != marks.end())
-      throw core::UsageError("{} is there, and resume = \"never\". Choose another run.out, remove what is there, or go on from it with --resume auto", found->string());
-    if (mode == "require" && found == marks.end())
-      throw core::UsageError("there is nothing to go on from ({} does not exist), and resume = \"require\". Is run.out right? --resume auto begins anew",
-                             marks.front().string());
-  });
+/// How a translator is applied. One setting of variants serves all translators of a job: those beside translate.translator that draw nothing have one.
+translate::TranslateConfig translation(const Settings& settings, const Arm& arm) {
+  translate::TranslateConfig config = settings.translate;
+  config.translator = arm.base;
+  config.run = set_of(settings, arm);
+  if (!arm.translator->random && arm.base != settings.translate.translator) config.variants = 1;
+  return config;
 }
 
-void fit_cut_phase(Job& job) {
-  for (const auto& direction : job.directions())
-    fit::fit_cut(job.task(direction, job.fit_folder("cut", direction)), job.settings.fit.cut);
+std::optional<Task> translate_task(const Settings& settings, const Arm& arm) {
+  if (!arm.translator) return {};
+  Task task{.subject = arm.base};
+  if (arm.base == settings.translate.translator) return task;
+  const translate::TranslateConfig config = translation(settings, arm);
+  task.last = {"--set", "translate.translator=" + config.translator, "--set", "translate.run=" + config.run};
+  if (config.variants != settings.translate.variants) task.last.insert(task.last.end(), {"--set", fmt::format("translate.variants={}", config.variants)});
+  return task;
 }
 
-void fit_diffusion_phase(Job& job) {
-  fit::fit_diffusion(job.task(job.directions()[0], job.diffusion_folder()), job.settings.fit.diffusion);
+std::vector<fs::path> translate_marks(const Job& job, const std::string& translator) {
+  std::vector<fs::path> folders;
+  for (const auto& [source, target] : job.directions())
+    folders.push_back(job.dataset.synthetic_folder(source, target, set_of(job.settings, Arm(translator))));
+  return marks_in(folders, {"run.json"});
 }
 
-boost::json::object translate_phase(Job& job, const std::string& translator) {
-  translate::TranslateConfig asked = job.settings.translate;
-  asked.translator = translator;
-  for (const auto& direction : job.directions()) translate::check_texts(job.dataset, direction.source, direction.target, "train", asked);
+/// Translates both domains' training images.
+boost::json::object run_translate(Job& job, const std::string& translator) {
+  const Arm arm(translator);
+  const Fit* fit = fit_for(*arm.translator);
   boost::json::object figures;
   for (const auto& direction : job.directions()) {
-    translate::TranslateConfig config = job.settings.translate;
-    config.translator = translator;
-    config.run = job.set_of(Arm(translator));
-    if (translator == "cut" && config.cut.weights.empty()) config.cut.weights = (job.fit_folder("cut", direction) / "generator.safetensors").string();
-    if (config.diffusion.checkpoint.empty() && std::filesystem::exists(job.diffusion_folder()))
-      config.diffusion.checkpoint = (job.diffusion_folder() / "checkpoint").string();
+    translate::TranslateConfig config = translation(job.settings, arm);
+    if (fit && fit->given(config).empty()) fit->given(config) = fit->model(job, direction);
     const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
-    // One setting for all translators of a job: those that draw nothing have one variant.
-    if (!made->is_random() && translator != job.settings.translate.translator) config.variants = 1;
     const auto result = translate::translate_split(job.world, job.dataset, direction.source, direction.target, "train", config,
-                                                   static_cast<uint64_t>(job.settings.seed), *made);
+                                                   job.seed(), *made);
     figures[direction.name()] = {{"images", result.images},
                                  {"skipped", result.skipped},
                                  {"redrawn", result.redrawn},
@@ -107,7 +141,9 @@ boost::json::object translate_phase(Job& job, const std::string& translator) {
   return figures;
 }
 
-boost::json::object train_phase(Job& job, const Arm& arm) {
+/// Trains the retrieval model of one arm.
+boost::json::object run_train(Job& job, const std::string& name) {
+  const Arm arm(name);
   const auto& settings = job.settings;
   retrieval::TrainConfig config = settings.train;
   if (arm.variants > 0) config.variants = arm.variants;
@@ -117,11 +153,10 @@ boost::json::object train_phase(Job& job, const Arm& arm) {
     score.resamples = 100;  // the interval is not looked at
     score.mean_average_precision = false;
     const auto result = evaluation::evaluate(job.world, encoder, job.dataset, job.domain_a, job.domain_b, "val", settings.train.augment, score,
-                                             static_cast<uint64_t>(settings.seed));
+                                             job.seed());
     return job.world.is_root() ? result.mean_precision(score_cutoff) : 0.0;
   };
-  core::info("train {}: {}", arm.name, title_of(job, arm));
-  const auto result = retrieval::train(job.task(job.directions()[0], job.train_folder(arm)), job.set_of(arm), config, validate);
+  const auto result = retrieval::train(job.task(job.directions()[0], job.train_folder(arm)), set_of(settings, arm), config, validate);
   boost::json::object figures{{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
   if (result.steps_now > 0) {
     figures["steps"] = result.steps_now;
@@ -134,20 +169,117 @@ boost::json::object train_phase(Job& job, const Arm& arm) {
   return figures;
 }
 
-evaluation::Arm evaluate_phase(Job& job, const Arm& arm, const std::string& split) {
+/// Evaluates all arms and writes the report.
+boost::json::object report(Job& job, const std::string&) {
+  std::vector<evaluation::Arm> arms;
+  for (const auto& arm : job.settings.run.arms) arms.push_back(evaluate_arm(job, Arm(arm), "test"));
+  boost::json::object metrics;
+  job.world.root_only("writing the report", [&] {
+    const auto input = report_input(job, std::move(arms), "test");
+    metrics = evaluation::metrics_json(input, input.baseline, input.main);
+    io::write_json(job.out / "metrics.json", metrics);
+    evaluation::write_report(job.out / "report.html", job.dataset, input);
+    fmt::print("{}\n", evaluation::table_text(input));
+    core::info("report: {}", (job.out / "report.html").string());
+  });
+  return metrics;
+}
+
+}  // namespace
+
+const std::vector<Phase>& phases() {
+  static const std::vector<Phase> table{
+      {.name = "fit",
+       .needs = "",
+       .task = fit_task,
+       .marks = [](auto& job, auto& model) { return marks_in(named(fits(), model).folders(job), {"checkpoints", "done.json"}); },
+       .run =
+           [](auto& job, auto& model) {
+             named(fits(), model).run(job);
+             return boost::json::object();
+           }},
+      {.name = "translate", .needs = "fit", .task = translate_task, .marks = translate_marks, .run = run_translate},
+      {.name = "train",
+       .needs = "translate",
+       .task = [](auto& settings, auto& arm) { return std::optional(Task{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}}); },
+       .marks = [](auto& job, auto& arm) { return marks_in({job.train_folder(Arm(arm))}, {"checkpoints", "done.json"}); },
+       .run = run_train},
+      {.name = "run",
+       .needs = "train",
+       .task = [](auto&, auto&) { return std::optional(Task{}); },
+       .marks = [](auto& job, auto&) { return marks_in({job.out}, {"config.toml"}); },
+       .run = report},
+  };
+  return table;
+}
+
+std::vector<std::string> fit_names() {
+  std::vector<std::string> names;
+  for (const Fit& fit : fits()) names.push_back(fit.name);
+  return names;
+}
+
+std::vector<Task> tasks_of(const Settings& settings) {
+  std::vector<Task> tasks;
+  for (const auto& text : settings.run.arms) {
+    const Arm arm(text);
+    std::map<std::string, std::string> mine;  // phase -> this arm's task
+    for (const Phase& phase : phases()) {
+      auto task = phase.task(settings, arm);
+      if (!task) continue;
+      auto found = std::find_if(tasks.begin(), tasks.end(), [&](const Task& other) { return other.phase == &phase && other.subject == task->subject; });
+      if (found == tasks.end()) {
+        task->phase = &phase;
+        task->name = task->subject.empty() ? phase.name : phase.name + "-" + Arm(task->subject).folder();
+        found = tasks.insert(tasks.end(), std::move(*task));
+      }
+      mine[phase.name] = found->name;
+      const auto need = mine.find(phase.needs);
+      if (need != mine.end() && std::find(found->needs.begin(), found->needs.end(), need->second) == found->needs.end()) found->needs.push_back(need->second);
+    }
+  }
+  // What is for all arms comes last.
+  std::stable_partition(tasks.begin(), tasks.end(), [](const Task& task) { return !task.subject.empty(); });
+  return tasks;
+}
+
+Job::Job(comm::World& world_, const Settings& settings_) : world(world_), settings(settings_), dataset(settings_.data.root), out(settings_.run.out) {
+  std::vector<std::string> domains = settings.data.domains.empty() ? dataset.manifest().domains : settings.data.domains;
+  if (domains.size() != 2)
+    throw core::UsageError("{}: the dataset has {} domains ({}). Choose two: data.domains = [\"...\", \"...\"].", dataset.root().string(), domains.size(),
+                           fmt::join(domains, ", "));
+  domain_a = domains[0];
+  domain_b = domains[1];
+}
+
+void check_resume(const Job& job, const Phase& phase, const std::string& subject) {
+  const std::string& mode = job.settings.resume;
+  if (mode == "auto") return;
+  const auto marks = phase.marks(job, subject);
+  job.world.root_only("looking for what an earlier run has left", [&] {
+    const auto found = std::find_if(marks.begin(), marks.end(), [](const auto& mark) { return fs::exists(mark); });
+    if (mode == "never" && found != marks.end())
+      throw core::UsageError("{} is there, and resume = \"never\". Choose another run.out, remove what is there, or go on from it with --resume auto", found->string());
+    if (mode == "require" && found == marks.end())
+      throw core::UsageError("there is nothing to go on from ({} does not exist), and resume = \"require\". Is run.out right? --resume auto begins anew",
+                             marks.front().string());
+  });
+}
+
+evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split) {
   const auto folder = job.train_folder(arm);
   const auto done = io::read_json(folder / "done.json");
   const auto where = (folder / "done.json").string();
   evaluation::Arm result;
   result.name = arm.name;
-  result.title = title_of(job, arm);
-  result.run = job.set_of(arm);
+  result.title = title_of(job.settings, arm);
+  result.run = set_of(job.settings, arm);
   result.ceiling = arm.base == "true";
   result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
   result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
   result.log = folder / "log.jsonl";
   result.evaluation = evaluation::evaluate(job.world, folder / "encoder.safetensors", job.dataset, job.domain_a, job.domain_b, split,
-                                           job.settings.train.augment, job.settings.evaluate, static_cast<uint64_t>(job.settings.seed));
+                                           job.settings.train.augment, job.settings.evaluate, job.seed());
   return result;
 }
 
@@ -161,10 +293,10 @@ evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm
   input.main = job.settings.run.main;
   input.arms = std::move(arms);
   for (const auto& direction : job.directions()) {
-    const auto log = job.fit_folder("cut", direction) / "log.jsonl";
-    if (std::filesystem::exists(log)) input.curves.emplace_back("CUT, " + direction.name(), log);
+    const auto log = job.cut_folder(direction) / "log.jsonl";
+    if (fs::exists(log)) input.curves.emplace_back("CUT, " + direction.name(), log);
   }
-  if (const auto log = job.diffusion_folder() / "log.jsonl"; std::filesystem::exists(log)) input.curves.emplace_back("diffusion", log);
+  if (const auto log = job.diffusion_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("diffusion", log);
   Settings copy = job.settings;
   input.configuration = core::write_config(core::visit_of(copy));
   return input;

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <boost/json/object.hpp>
 #include <optional>
 #include <string>
@@ -10,7 +11,6 @@
 #include "syncdr/evaluation/report.h"
 #include "syncdr/training/run.h"
 
-/// The phases of a job. Each is called by all ranks, skips what is already sealed, and returns its figures.
 namespace syncdr::app {
 
 /// What all phases share: the settings and the opened dataset with its two domains.
@@ -29,29 +29,55 @@ struct Job {
   };
   std::vector<Direction> directions() const { return {{domain_a, domain_b}, {domain_b, domain_a}}; }
   training::Task task(const Direction& direction, const std::filesystem::path& folder) const {
-    return {world, dataset, direction.source, direction.target, static_cast<uint64_t>(settings.seed), folder};
+    return {world, dataset, direction.source, direction.target, seed(), folder};
   }
-  /// The translated set an arm trains on: "" for cds; a translator's is named after the run folder, so that runs do not mix; otherwise the arm itself.
-  std::string set_of(const Arm& arm) const;
-  std::filesystem::path fit_folder(const std::string& translator, const Direction& direction) const { return out / "fit" / translator / direction.name(); }
+  uint64_t seed() const { return static_cast<uint64_t>(settings.seed); }
+  std::filesystem::path cut_folder(const Direction& direction) const { return out / "fit" / "cut" / direction.name(); }
   std::filesystem::path diffusion_folder() const { return out / "fit" / "diffusion"; }
   std::filesystem::path train_folder(const Arm& arm) const { return out / "train" / arm.folder(); }
 };
 
-/// Holds the setting `resume` against what is there: marks are files or folders, any of which says that an earlier run has begun. Throws UsageError.
-void check_resume(Job& job, const std::vector<std::filesystem::path>& marks);
-/// Trains what the translator samples from, unless it is a control or the settings name weights that are there.
-void fit_phase(Job& job, const std::string& translator);
-/// CUT's generators, both directions.
-void fit_cut_phase(Job& job);
-/// One diffusion model for both domains.
-void fit_diffusion_phase(Job& job);
-/// Translates both domains' training images.
-boost::json::object translate_phase(Job& job, const std::string& translator);
-/// Trains the retrieval model of one arm.
-boost::json::object train_phase(Job& job, const Arm& arm);
+struct Phase;
+
+/// A phase of the job, for one subject.
+struct Task {
+  std::string subject;             ///< the model to fit, the translator to apply, or the arm to train; empty: all arms
+  int64_t most_ranks = 0;          ///< that it can use; 0: any number
+  std::vector<std::string> first;  ///< arguments of its command before those that give the configuration
+  std::vector<std::string> last;   ///< arguments behind them
+  // The following are tasks_of's to fill in.
+  const Phase* phase = nullptr;
+  std::string name;                ///< "train-structure-1"
+  std::vector<std::string> needs;  ///< names of the tasks whose results it works on
+};
+
+/// A row of the table of phases.
+struct Phase {
+  std::string name;   ///< the command that does it: `run` finds what is before it done, evaluates and reports
+  std::string needs;  ///< the phase whose result an arm needs before; empty: none
+  /// What an arm needs of it; nullopt: nothing, or it is given.
+  std::optional<Task> (*task)(const Settings& settings, const Arm& arm);
+  /// Files or folders, any of which says that an earlier call has begun.
+  std::vector<std::filesystem::path> (*marks)(const Job& job, const std::string& subject);
+  /// Called by all ranks. Skips what is sealed; returns figures.
+  boost::json::object (*run)(Job& job, const std::string& subject);
+};
+
+/// fit, translate, train, run: in the order in which they are done.
+const std::vector<Phase>& phases();
+/// The row of such a table.
+template <class Row> const Row& named(const std::vector<Row>& table, std::string_view name) {
+  const auto found = std::find_if(table.begin(), table.end(), [&](const Row& row) { return row.name == name; });
+  SYNCDR_ASSERT(found != table.end(), "there is no \"{}\" in the table", name);
+  return *found;
+}
+/// All tasks of the configuration's arms. Each comes behind those that it needs.
+std::vector<Task> tasks_of(const Settings& settings);
+
+/// Holds the setting `resume` against what is there. Throws UsageError.
+void check_resume(const Job& job, const Phase& phase, const std::string& subject);
 /// Evaluates an arm's best encoder on a split. The result is rank 0's.
-evaluation::Arm evaluate_phase(Job& job, const Arm& arm, const std::string& split);
+evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split);
 /// What the report shows besides the arms: title, domains, curves of translators, configuration.
 evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm> arms, const std::string& split);
 

@@ -1,12 +1,8 @@
-#include <set>
-
 #include "commands.h"
 #include "phases.h"
 #include "with_world.h"
-#include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/identity.h"
-#include "syncdr/io/json.h"
 
 namespace syncdr::app {
 namespace {
@@ -35,29 +31,16 @@ void claim_folder(Job& job) {
 
 boost::json::object run(comm::World& world, const Settings& settings) {
   Job job(world, settings);
-  check_resume(job, {job.out / "config.toml"});
+  check_resume(job, named(phases(), "run"), "");
   claim_folder(job);
   boost::json::object figures;
-  std::set<std::string> translated;
-  for (const auto& name : settings.run.arms) {
-    const Arm arm(name);
-    if (!arm.is_translator() || !translated.insert(arm.base).second) continue;
-    fit_phase(job, arm.base);
-    figures["translate " + arm.base] = translate_phase(job, arm.base);
-  }
-  for (const auto& arm : settings.run.arms) figures["train " + arm] = train_phase(job, Arm(arm));
-
-  std::vector<evaluation::Arm> arms;
-  for (const auto& arm : settings.run.arms) arms.push_back(evaluate_phase(job, Arm(arm), "test"));
-  world.root_only("writing the report", [&] {
-    const auto input = report_input(job, std::move(arms), "test");
-    const auto metrics = evaluation::metrics_json(input, input.baseline, input.main);
-    io::write_json(job.out / "metrics.json", metrics);
-    evaluation::write_report(job.out / "report.html", job.dataset, input);
-    fmt::print("{}\n", evaluation::table_text(input));
-    core::info("report: {}", (job.out / "report.html").string());
-    figures["metrics"] = metrics;
-  });
+  const auto tasks = tasks_of(settings);
+  for (const Phase& phase : phases())
+    for (const Task& task : tasks) {
+      if (task.phase != &phase) continue;
+      auto result = phase.run(job, task.subject);
+      if (!result.empty()) figures[task.subject.empty() ? "metrics" : phase.name + " " + task.subject] = std::move(result);
+    }
   return figures;
 }
 

@@ -1,4 +1,4 @@
-#include "diffusion_translators.h"
+#include "diffusion_translator.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::translate {
@@ -13,30 +13,41 @@ TranslateConfig with_ddim(TranslateConfig config) {
   return config;
 }
 
+/// Dual diffusion implicit bridges (Su et al., ICLR 2023): nothing random.
+class DdibTranslator : public DiffusionTranslator {
+ public:
+  DdibTranslator(const TranslateConfig& config, const std::string& source, c10::Device device)
+      : DiffusionTranslator(with_ddim(config), device, config.ddib.depth), source_prompt_(domain_prompt(config, source, diffusion::PromptKind::description)) {
+    if (model().condition_channels() != 0)
+      throw core::UsageError("{}: its network takes an image beside the noise, which ddib has none for. Use the translator instruct or structure",
+                             config.diffusion.checkpoint);
+    say_cut(source_prompt_, cut_from(source_prompt_));
+  }
+
+ private:
+  at::Tensor paint(const at::Tensor& images, std::span<const Request> requests) override {
+    const auto inverse = make_scheduler("DDIMInverseScheduler", 0), scheduler = make_scheduler();
+    const auto source = diffusion::text_guidance(encoded(source_prompt_), negative(), config().ddib.source_guidance);
+    const auto target = diffusion::text_guidance(texts_of(requests), negative(), config().ddib.guidance);
+    return diffusion::ddib(model(), *inverse, *scheduler, images, source, target, config().ddib.depth);
+  }
+
+  std::map<std::string, std::string> own_settings() const override {
+    std::map<std::string, std::string> settings{{"depth", fmt::format("{}", config().ddib.depth)},
+                                                {"source_guidance", fmt::format("{}", config().ddib.source_guidance)},
+                                                {"guidance", fmt::format("{}", config().ddib.guidance)},
+                                                {"source_prompt", source_prompt_}};
+    if (const auto cut = cut_from(source_prompt_); !cut.empty()) settings.emplace("source_prompt_cut", cut);
+    return settings;
+  }
+
+  std::string source_prompt_;
+};
+
 }  // namespace
 
-DdibTranslator::DdibTranslator(const TranslateConfig& config, const std::string& source, c10::Device device)
-    : DiffusionTranslator(with_ddim(config), device, config.ddib.depth), source_prompt_(domain_prompt(config, source, diffusion::PromptKind::description)) {
-  if (model().condition_channels() != 0)
-    throw core::UsageError("{}: its network takes an image beside the noise, which ddib has none for. Use the translator instruct or structure",
-                           config.diffusion.checkpoint);
-  say_cut(source_prompt_, cut_from(source_prompt_));
-}
-
-at::Tensor DdibTranslator::paint(const at::Tensor& images, std::span<const Request> requests) {
-  const auto inverse = make_scheduler("DDIMInverseScheduler", 0), scheduler = make_scheduler();
-  const auto source = diffusion::text_guidance(encoded(source_prompt_), negative(), config().ddib.source_guidance);
-  const auto target = diffusion::text_guidance(texts_of(requests), negative(), config().ddib.guidance);
-  return diffusion::ddib(model(), *inverse, *scheduler, images, source, target, config().ddib.depth);
-}
-
-std::map<std::string, std::string> DdibTranslator::own_settings() const {
-  std::map<std::string, std::string> settings{{"depth", fmt::format("{}", config().ddib.depth)},
-                                              {"source_guidance", fmt::format("{}", config().ddib.source_guidance)},
-                                              {"guidance", fmt::format("{}", config().ddib.guidance)},
-                                              {"source_prompt", source_prompt_}};
-  if (const auto cut = cut_from(source_prompt_); !cut.empty()) settings.emplace("source_prompt_cut", cut);
-  return settings;
+std::unique_ptr<Translator> make_ddib(const TranslateConfig& config, const std::string& source, const std::string&, c10::Device device) {
+  return std::make_unique<DdibTranslator>(config, source, device);
 }
 
 }  // namespace syncdr::translate

@@ -58,7 +58,10 @@ diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double 
 }  // namespace
 
 DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share)
-    : config_(config), model_(checkpoint_of(config, share), precision_of(config.diffusion.precision), device), hash_(model_.hash()),
+    : config_(config),
+      row_(*find_translator(config.translator)),
+      model_(checkpoint_of(config, share), precision_of(config.diffusion.precision), device),
+      hash_(model_.hash()),
       configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
   if (config.size % model_.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, model_.factor());

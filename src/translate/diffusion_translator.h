@@ -15,7 +15,8 @@ class DiffusionTranslator : public Translator {
   DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share = 1);
   int64_t batch() const override { return config_.batch; }
   int64_t size() const override { return config_.size; }
-  bool is_random() const override { return true; }
+  bool is_random() const override { return row_.random; }
+  std::optional<diffusion::PromptKind> prompt_kind() const override { return row_.prompt; }
   std::string cut_from(const std::string& text) const override { return model_.cut_from(text); }
   Translated translate(const at::Tensor& images, std::span<const Request> requests) override;
   std::map<std::string, std::string> provenance() const override;
@@ -41,6 +42,7 @@ class DiffusionTranslator : public Translator {
   at::Tensor draw(std::span<const Request> requests, uint32_t step) const;
 
   TranslateConfig config_;
+  const TranslatorRow& row_;
   diffusion::StableDiffusion model_;
   std::string hash_, configuration_hash_;
   std::mutex mutex_;

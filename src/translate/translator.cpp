@@ -1,24 +1,23 @@
 #include "syncdr/translate/translator.h"
 
-#include "cut_translator.h"
-#include "diffusion_translators.h"
-#include "filter_translator.h"
+#include <algorithm>
+
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/nn/pixels.h"
 
 namespace syncdr::translate {
-namespace {
 
-std::unique_ptr<Translator> make_cut(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device) {
-  const std::filesystem::path weights = config.cut.weights;
-  if (weights.empty() || !std::filesystem::is_regular_file(weights))
-    throw core::DataError("{}no generator from {} to {}. Train it with `syncdr fit cut`, or name one with translate.cut.weights",
-                          weights.empty() ? "" : weights.string() + ": ", source, target);
-  return std::make_unique<CutTranslator>(gan::load_generator(weights), weights, config.size, config.batch, device);
+const TranslatorRow* find_translator(std::string_view name) {
+  const auto* found = std::find_if(std::begin(translators), std::end(translators), [&](const TranslatorRow& row) { return row.name == name; });
+  return found == std::end(translators) ? nullptr : found;
 }
 
-}  // namespace
+core::Choices translator_names() {
+  core::Choices names;
+  for (const TranslatorRow& row : translators) names.emplace_back(row.name);
+  return names;
+}
 
 std::string domain_prompt(const TranslateConfig& config, const std::string& domain, diffusion::PromptKind kind) {
   if (config.prompts.empty())
@@ -37,13 +36,8 @@ Translated to_bytes(const at::Tensor& images) {
 }
 
 std::unique_ptr<Translator> make_translator(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device) {
-  if (config.translator == "filter") return std::make_unique<FilterTranslator>(config.filter, config.size, config.batch);
-  if (config.translator == "cut") return make_cut(config, source, target, device);
-  if (config.translator == "img2img") return std::make_unique<Img2ImgTranslator>(config, device);
-  if (config.translator == "instruct") return std::make_unique<InstructTranslator>(config, device);
-  if (config.translator == "ddib") return std::make_unique<DdibTranslator>(config, source, device);
-  if (config.translator == "structure") return std::make_unique<StructureTranslator>(config, device);
-  throw core::UsageError("unknown translator \"{}\". Use one of cut, filter, img2img, instruct, ddib, structure.", config.translator);
+  if (const TranslatorRow* row = find_translator(config.translator)) return row->make(config, source, target, device);
+  throw core::UsageError("unknown translator \"{}\". Use one of {}.", config.translator, fmt::join(translator_names(), ", "));
 }
 
 }  // namespace syncdr::translate

@@ -196,8 +196,8 @@ class ClusterTest(unittest.TestCase):
             print(self.cluster.logs(), file=sys.stderr)
 
     def submit(self, *arguments, env=None):
-        """Submits a script of slurm/ from the work folder; the job's id."""
-        arguments = [str(HOME / "slurm" / part) if str(part).endswith(".sbatch") else part for part in arguments]
+        """Submits a job from the work folder: options of sbatch, "phase.sbatch", its arguments. The job's id."""
+        arguments = [str(HOME / "slurm" / part) if part == "phase.sbatch" else part for part in arguments]
         return self.cluster.run("sbatch", "--parsable", *arguments, env={"SYNCDR_HOME": str(HOME), **(env or {})}, cwd=self.folder).strip()
 
     def log(self, job):

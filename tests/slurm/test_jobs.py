@@ -26,7 +26,7 @@ class Jobs(ClusterTest):
     def job(self, launcher, text, *arguments, tries=1, options=None):
         """A job of two nodes with a stand-in for the program, which finds its folder in $folder."""
         program = text if "/" in text and "\n" not in text and " " not in text else self.program(f"{LOADS}\nfolder=$(dirname $0)\n{text}")
-        return self.submit("-N2", *arguments, "translate.sbatch", "none.toml",
+        return self.submit("-N2", *arguments, "phase.sbatch", "translate", "none.toml",
                            env={"LAUNCHER": launcher, "TRIES": str(tries), "SYNCDR_BIN": str(program),
                                 "LAUNCH_OPTIONS": UNTIED[launcher] if options is None else options})
 
@@ -144,7 +144,7 @@ class Jobs(ClusterTest):
                 self.assertEqual(len(re.findall("^rank", self.log(job), re.M)), ranks, self.log(job))
 
     def test_more_ranks_than_gpus_are_refused(self):
-        job = self.submit("--ntasks-per-node=2", "--gpus-per-node=1", "train.sbatch", "none.toml", env={"SYNCDR_BIN": str(self.program("true"))})
+        job = self.submit("--ntasks-per-node=2", "--gpus-per-node=1", "phase.sbatch", "train", "none.toml", env={"SYNCDR_BIN": str(self.program("true"))})
         self.assertEqual(self.wait(job)["ExitCode"], "2:0", self.log(job))
         self.assertIn("2 ranks for 1 GPUs a node", self.log(job))
 
@@ -153,7 +153,7 @@ class Jobs(ClusterTest):
         seen = {}
         for name, options in {"translate": ["--gpus-per-node=2", "--ntasks-per-node=2"], "train": ["--gpus-per-node=2", "--ntasks-per-node=2"],
                               "fit": ["--cpus-per-task=2"]}.items():
-            job = self.submit(*options, f"{name}.sbatch", "none.toml", env={"SYNCDR_BIN": str(program)})
+            job = self.submit(*options, "phase.sbatch", name, "none.toml", env={"SYNCDR_BIN": str(program)})
             self.assertDone(job)
             seen[name] = sorted(re.findall(r"^rank .*", self.log(job), re.M))
         self.assertEqual(seen, {"translate": ["rank 0: threads 1, GPUs 0", "rank 1: threads 1, GPUs 1"],

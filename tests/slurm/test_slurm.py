@@ -68,7 +68,7 @@ class Slurm(ClusterTest):
 
     def test_preempted_training_over_two_nodes_by_srun_ends_with_equal_weights(self):
         arguments = sets({**LONG, "run.out": f"{self.folder}/preempted"})
-        job = self.submit("-N2", "train.sbatch", self.config, "--arm", "cds", *arguments)
+        job = self.submit("-N2", "phase.sbatch", "train", self.config, "--arm", "cds", *arguments)
         training = self.folder / "preempted" / "train" / "cds"
         self.wait_until(lambda: (training / "log.jsonl").exists(), 60, "the training did not begin")
         self.cluster.run("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
@@ -80,7 +80,7 @@ class Slurm(ClusterTest):
 
     def test_signalled_translation_over_two_nodes_by_mpirun_ends_with_equal_units(self):
         arguments = sets({**LONG, "translate.translator": "filter"})
-        job = self.submit("-N2", "translate.sbatch", self.config, *arguments, *sets({"run.out": f"{self.folder}/signalled"}),
+        job = self.submit("-N2", "phase.sbatch", "translate", self.config, *arguments, *sets({"run.out": f"{self.folder}/signalled"}),
                           env={"LAUNCHER": "mpirun", "LAUNCH_OPTIONS": "--bind-to none"})  # the nodes are one host and would tie their ranks to one core
         sealed = lambda: len(self.units("signalled-filter")["photo-to-sketch"])
         self.wait_until(lambda: sealed() >= 2, 60, "the translation did not begin")
@@ -93,7 +93,7 @@ class Slurm(ClusterTest):
 
     def test_a_killed_rank_costs_a_try_and_not_the_result(self):
         arguments = sets({**LONG, "train.checkpoint_every": "10"})
-        job = self.submit("-N2", "train.sbatch", self.config, "--arm", "cds", *arguments, *sets({"run.out": f"{self.folder}/killed"}),
+        job = self.submit("-N2", "phase.sbatch", "train", self.config, "--arm", "cds", *arguments, *sets({"run.out": f"{self.folder}/killed"}),
                           env={"LAUNCH_OPTIONS": "--wait=2"})
         training = self.folder / "killed" / "train" / "cds"
         self.wait_until(lambda: list(training.glob("checkpoints/step-*/manifest.json")), 60, "no checkpoint came")
@@ -105,7 +105,7 @@ class Slurm(ClusterTest):
 
     def test_the_jobs_of_an_array_share_a_translation(self):
         arguments = sets({**LONG, "translate.translator": "filter"})
-        first = self.submit("--array=1-2", "translate.sbatch", self.config, *arguments, *sets({"run.out": f"{self.folder}/shared"}))
+        first = self.submit("--array=1-2", "phase.sbatch", "translate", self.config, *arguments, *sets({"run.out": f"{self.folder}/shared"}))
         tasks = lambda: self.cluster.run("squeue", "--noheader", "--array", "--format=%A", "--states=all", f"--jobs={first}").split()
         self.wait_until(lambda: len(set(tasks())) == 2, 10, "the array has not two jobs")
         jobs = tasks()
@@ -131,7 +131,7 @@ class Slurm(ClusterTest):
         self.assertEqual(self.cluster.run("squeue", "--noheader", "--states=all"), before)
 
     def test_a_cancelled_job_stays_cancelled(self):
-        job = self.submit("train.sbatch", self.config, "--arm", "cds", *sets({**LONG, "train.epochs": "100000", "run.out": f"{self.folder}/cancelled"}))
+        job = self.submit("phase.sbatch", "train", self.config, "--arm", "cds", *sets({**LONG, "train.epochs": "100000", "run.out": f"{self.folder}/cancelled"}))
         self.wait_until(lambda: (self.folder / "cancelled" / "train" / "cds" / "log.jsonl").exists(), 60, "the training did not begin")
         self.cluster.run("scancel", job)
         self.assertEqual(self.wait(job)["JobState"], "CANCELLED")

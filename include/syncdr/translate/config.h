@@ -1,11 +1,49 @@
 #pragma once
+#include <c10/core/Device.h>
+
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "syncdr/core/config.h"
+#include "syncdr/diffusion/prompts.h"
 
+/// The table of translators, and the settings of a translation. A new translator is a file of its own beside src/translate/filter_translator.cpp, and
+/// here a row and, if it has settings, their group: configuration, arms, report, fits and jobs read them.
 namespace syncdr::translate {
+
+class Translator;
+struct TranslateConfig;
+
+/// Makes a translator from source to target. Throws DataError if its weights or prompts are missing or do not fit, UsageError on settings that the model
+/// cannot take.
+using MakeTranslator = std::unique_ptr<Translator>(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device);
+MakeTranslator make_cut, make_filter, make_img2img, make_instruct, make_ddib, make_structure;
+
+struct TranslatorRow {
+  std::string_view name;
+  std::string_view title;  ///< in the report
+  std::string_view model;  ///< what `syncdr fit` has to train for it; empty: nothing
+  /// Whether another variant gives another image. If not, one variant is all there is, and drawing a bad output again is useless.
+  bool random;
+  std::optional<diffusion::PromptKind> prompt;  ///< which of the target domain's texts it needs, if any
+  MakeTranslator* make;
+};
+
+inline constexpr TranslatorRow translators[] = {
+    {"cut", "CUT translations", "cut", false, {}, make_cut},
+    {"filter", "filter (control)", "", false, {}, make_filter},
+    {"img2img", "img2img diffusion", "diffusion", true, diffusion::PromptKind::description, make_img2img},
+    {"instruct", "InstructPix2Pix", "diffusion", true, diffusion::PromptKind::instruction, make_instruct},
+    {"ddib", "DDIB", "diffusion", false, diffusion::PromptKind::description, make_ddib},
+    {"structure", "structure diffusion", "diffusion", true, diffusion::PromptKind::description, make_structure},
+};
+/// Null: there is none of this name.
+const TranslatorRow* find_translator(std::string_view name);
+core::Choices translator_names();
 
 struct CutTranslatorConfig {
   std::string weights;
@@ -111,7 +149,7 @@ struct TranslateConfig {
   StructureConfig structure;
 
   void visit(core::Fields& field) {
-    field(translator, "translator", "how images are translated", {"cut", "filter", "img2img", "instruct", "ddib", "structure"});
+    field(translator, "translator", "how images are translated", translator_names());
     field(run, "run", "name of the translated set; empty: the translator's name");
     field(prompts, "prompts", "prompt file: TOML, a table a domain (configs/prompts/)");
     field(image_prompts, "image_prompts", "a prompt for each source image instead: lines of KEY<tab>TEXT");
@@ -128,7 +166,7 @@ struct TranslateConfig {
           core::between(0, 64));
     field.group(cut, "cut", "contrastive unpaired translation");
     field.group(filter, "filter", "gradient magnitude, no learning: a control");
-    field.group(diffusion, "diffusion", "what img2img, instruct, ddib and structure share");
+    field.group(diffusion, "diffusion", "what the translators share that sample from a diffusion model");
     field.group(img2img, "img2img", "SDEdit: noised partly, denoised under the target's description");
     field.group(instruct, "instruct", "InstructPix2Pix: an instruction and the image");
     field.group(ddib, "ddib", "inverted under the source's description, decoded under the target's");

@@ -1,15 +1,9 @@
 #pragma once
 #include <ATen/core/Tensor.h>
-#include <c10/core/Device.h>
 
-#include <cstdint>
 #include <map>
-#include <memory>
-#include <optional>
 #include <span>
-#include <string>
 
-#include "syncdr/diffusion/prompts.h"
 #include "syncdr/translate/config.h"
 
 namespace syncdr::translate {
@@ -36,9 +30,8 @@ class Translator {
   virtual int64_t batch() const = 0;
   /// Side of the square images it takes and gives.
   virtual int64_t size() const = 0;
-  /// Whether another variant gives another image. If not, one variant is all there is, and drawing a bad output again is useless.
-  virtual bool is_random() const = 0;
-  /// Which of the target domain's texts its requests carry, if any.
+  /// As TranslatorRow's `random` and `prompt`.
+  virtual bool is_random() const { return false; }
   virtual std::optional<diffusion::PromptKind> prompt_kind() const { return std::nullopt; }
   /// The end of a text that the model has no room for; empty: there is room for all.
   virtual std::string cut_from(const std::string& /*text*/) const { return {}; }
@@ -57,8 +50,7 @@ void say_cut(const std::string& text, const std::string& cut);
 /// [B, 3, H, W] floating point in [-1, 1] -> their bytes (nn::to_bytes), and which images were finite.
 Translated to_bytes(const at::Tensor& images);
 
-/// The named translator on this device, from source to target. Throws DataError if its weights or prompts are missing or do not fit, UsageError on a
-/// name it does not know or settings that the model cannot take.
-std::unique_ptr<Translator> make_translator(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device);
+/// The one that config.translator names. Throws also UsageError if the table has none of this name.
+MakeTranslator make_translator;
 
 }  // namespace syncdr::translate

@@ -1,17 +1,18 @@
 #include <gtest/gtest.h>
 
-#include "cut_translator.h"
 #include "each_image.h"
-#include "filter_translator.h"
 #include "support/temporary_folder.h"
 #include "syncdr/nn/pixels.h"
 #include "syncdr/core/error.h"
+#include "syncdr/gan/generator_file.h"
 #include "syncdr/translate/translator.h"
 
 namespace syncdr::translate {
 namespace {
 
 at::Tensor random_images(int64_t count, int64_t size) { return at::randint(0, 256, {count, 3, size, size}, at::kByte); }
+
+std::unique_ptr<Translator> make_one(const TranslateConfig& config) { return make_translator(config, "Art", "Clipart", at::kCPU); }
 
 /// Each image alone among black ones, at every place of the batch in turn, must come out as it did among the others. Bytes and floats alike:
 /// forward [batch, 3, S, S] uint8 -> [batch, ...].
@@ -62,8 +63,7 @@ TEST(ToBytes, TellsTheImageThatHoldsNaNOrInfinity) {
 TEST(FilterTranslator, DrawsTheEdgeOfASquareDarkOnWhite) {
   auto images = at::full({1, 3, 32, 32}, 200, at::kByte);
   images[0][1].slice(0, 10, 22).slice(1, 10, 22).fill_(20);  // in one channel only
-  FilterTranslator filter({.sigma = 1}, 32, 1);
-  const auto out = filter.translate(images, {}).images;
+  const auto out = make_one({.translator = "filter", .size = 32, .batch = 1})->translate(images, {}).images;
   EXPECT_LT(out[0][0][16][10].item<int>(), 60);
   EXPECT_EQ(out[0][0][16][16].item<int>(), 255);
   EXPECT_EQ(out[0][0][2][2].item<int>(), 255);
@@ -89,13 +89,13 @@ TEST(FilterTranslator, EqualsItsFormulaInTensorOperations) {
   const auto dy = (padded.index({all, all, at::indexing::Slice(2), middle}) - padded.index({all, all, at::indexing::Slice(0, -2), middle})) / 2;
   const auto g = std::get<0>((dx * dx + dy * dy).sqrt().max(0))[0];
   const auto expected = 255 * (1 - (g / (g.flatten().quantile(0.96) + 0.03)).clamp_max(1));
-  const auto out = FilterTranslator({.sigma = sigma}, size, 1).translate(images, {}).images;
+  const auto out = make_one({.translator = "filter", .size = size, .batch = 1, .filter = {.sigma = sigma}})->translate(images, {}).images;
   EXPECT_LE((out[0][0].to(at::kDouble) - expected).abs().max().item<double>(), 0.51);
 }
 
 TEST(FilterTranslator, DependsNeitherOnPlaceNorOnNeighbours) {
-  FilterTranslator filter({}, 20, 4);
-  expect_independent(random_images(4, 20), [&](const at::Tensor& images) { return filter.translate(images, {}).images; });
+  const auto filter = make_one({.translator = "filter", .size = 20, .batch = 4});
+  expect_independent(random_images(4, 20), [&](const at::Tensor& images) { return filter->translate(images, {}).images; });
 }
 
 // With 8 to 32 channels, layers of 32 to 192 pixels hold less and more than the 20,480 numbers at which LibTorch takes other kernels for one image.
@@ -126,14 +126,13 @@ TEST(CutTranslator, SaysWhatMadeTheOutput) {
   gan::save_generator(folder / "generator.safetensors", random_generator(8, 1));
   TranslateConfig config{.translator = "cut", .size = 32, .batch = 2};
   config.cut.weights = (folder / "generator.safetensors").string();
-  const auto translator = make_translator(config, "Art", "Clipart", at::kCPU);
+  const auto translator = make_one(config);
   const auto provenance = translator->provenance();
   EXPECT_EQ(provenance.at("translator"), "cut");
   EXPECT_EQ(provenance.at("weights"), "generator.safetensors") << "no path: it differs between machines";
   EXPECT_EQ(provenance.at("batch"), "2");
   EXPECT_EQ(provenance.at("device"), "cpu");
   EXPECT_EQ(provenance.at("model").size(), 32U);
-  EXPECT_FALSE(translator->is_random());
   const auto images = random_images(2, 32);
   auto generator = gan::load_generator(folder / "generator.safetensors");
   EXPECT_TRUE(at::equal(translator->translate(images, {}).images, to_bytes(generate(generator, images)).images));
@@ -144,15 +143,19 @@ TEST(CutTranslator, SaysWhatMadeTheOutput) {
 
 TEST(MakeTranslator, MissingWeightsSayHowToTrainThem) {
   TranslateConfig config;
-  EXPECT_ERROR(make_translator(config, "Art", "Clipart", at::kCPU), core::DataError, "syncdr fit cut");
+  EXPECT_ERROR(make_one(config), core::DataError, "syncdr fit cut");
   config.cut.weights = "/nowhere/generator.safetensors";
-  EXPECT_ERROR(make_translator(config, "Art", "Clipart", at::kCPU), core::DataError, "/nowhere/generator.safetensors: no generator from Art to Clipart");
+  EXPECT_ERROR(make_one(config), core::DataError, "/nowhere/generator.safetensors: no generator from Art to Clipart");
 }
 
 TEST(MakeTranslator, RefusesNamesAndSizesItCannotServe) {
-  EXPECT_ERROR(make_translator({.translator = "magic"}, "A", "B", at::kCPU), core::UsageError, "magic");
-  EXPECT_ERROR(CutTranslator(random_generator(8, 1), "g", 30, 1, at::kCPU), core::UsageError, "multiple of 4");
-  EXPECT_ERROR(CutTranslator(random_generator(8, 1), "g", 12, 1, at::kCPU), core::UsageError, "at least 16");
+  EXPECT_ERROR(make_one({.translator = "magic"}), core::UsageError, "magic");
+  TemporaryFolder folder;
+  gan::save_generator(folder / "generator.safetensors", random_generator(8, 1));
+  TranslateConfig config{.size = 30, .cut = {.weights = (folder / "generator.safetensors").string()}};
+  EXPECT_ERROR(make_one(config), core::UsageError, "multiple of 4");
+  config.size = 12;
+  EXPECT_ERROR(make_one(config), core::UsageError, "at least 16");
 }
 
 }  // namespace
