@@ -59,8 +59,7 @@ const std::vector<Fit>& fits() {
        .model = [](auto& job, auto& direction) { return (job.cut_folder(direction) / "generator.safetensors").string(); },
        .run =
            [](Job& job) {
-             for (const auto& [source, target] : job.directions())
-               fit::fit_cut(job.world, job.dataset, source, target, job.settings.fit.cut, job.seed(), job.cut_folder({source, target}));
+              for (const auto& direction : job.directions()) fit::fit_cut(job.task(direction, job.cut_folder(direction)), job.settings.fit.cut);
            }},
       {.name = "diffusion",
        .given = [](auto& config) -> std::string& { return config.diffusion.checkpoint; },
@@ -118,6 +117,8 @@ std::vector<fs::path> translate_marks(const Job& job, const std::string& transla
 boost::json::object run_translate(Job& job, const std::string& translator) {
   const Arm arm(translator);
   const Fit* fit = fit_for(*arm.translator);
+  for (const auto& direction : job.directions())
+    translate::check_texts(job.dataset, direction.source, direction.target, "train", translation(job.settings, arm));
   boost::json::object figures;
   for (const auto& direction : job.directions()) {
     translate::TranslateConfig config = translation(job.settings, arm);
@@ -156,6 +157,7 @@ boost::json::object run_train(Job& job, const std::string& name) {
                                              job.seed());
     return job.world.is_root() ? result.mean_precision(score_cutoff) : 0.0;
   };
+  core::info("train {}: {}", arm.name, title_of(settings, arm));
   const auto result = retrieval::train(job.task(job.directions()[0], job.train_folder(arm)), set_of(settings, arm), config, validate);
   boost::json::object figures{{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
   if (result.steps_now > 0) {

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "commands.h"
 #include "phases.h"
 #include "with_world.h"

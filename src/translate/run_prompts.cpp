@@ -80,12 +80,11 @@ std::map<std::string, std::string> RunPrompts::provenance() const {
 }
 
 void check_texts(const data::Dataset& dataset, const std::string& source, const std::string& target, const std::string& split, const TranslateConfig& config) {
-  const bool from_source = config.translator == "ddib", takes_texts = from_source || config.translator == "img2img" || config.translator == "structure";
-  if (!takes_texts && config.translator != "instruct") return;
-  const auto kind = takes_texts ? diffusion::PromptKind::description : diffusion::PromptKind::instruction;
-  if (from_source) domain_prompt(config, source, kind);
+  const TranslatorRow* row = find_translator(config.translator);
+  if (!row || !row->prompt) return;
+  if (config.translator == "ddib") domain_prompt(config, source, *row->prompt);
   if (config.image_prompts.empty())
-    domain_prompt(config, target, kind);
+    domain_prompt(config, target, *row->prompt);
   else
     texts_of_images(config.image_prompts, dataset.real(source, split));
 }
