@@ -178,6 +178,15 @@ TEST_F(TokenizerJson, IsReadAlone) {
   EXPECT_EQ(tokenizer.size(), 12);
 }
 
+TEST_F(TokenizerJson, CountsBesideOlderFilesForTheFastClass) {
+  test::put(folder_ / "tokenizer_config.json", R"({"model_max_length": 6, "tokenizer_class": "CLIPTokenizerFast"})");
+  test::put(folder_ / "vocab.json", R"({"!": 0, "a": 1, "b": 2, "c": 3, "b</w>": 4, "a</w>": 5, "c</w>": 6, "ab": 7, "abc</w>": 8, "!</w>": 9,
+                                       "<|startoftext|>": 10, "<|endoftext|>": 11})");
+  test::put(folder_ / "merges.txt", "#version: 0.2\na b\nab c</w>\n");
+  EXPECT_THAT(make().ids("a"), ElementsAre(5));
+  EXPECT_THAT(Tokenizer(folder_.path(), /*by_library=*/true).ids("a"), ElementsAre(4));
+}
+
 TEST_F(TokenizerJson, HasMergesOfOlderVersionsToo) {
   part("model")["merges"] = json::array{"a b", "ab c</w>"};
   EXPECT_THAT(make().ids("abc"), ElementsAre(8));
