@@ -18,7 +18,7 @@ void remember(int signal) { stop_signal = signal; }
 
 void watch_stop_signals(const std::string& signal) {
   static const std::map<std::string, int> known{{"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"INT", SIGINT}, {"HUP", SIGHUP}};
-  struct sigaction action {};
+  struct sigaction action = {};
   action.sa_handler = remember;
   action.sa_flags = SA_RESTART;
   sigaction(SIGTERM, &action, nullptr);
