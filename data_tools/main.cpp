@@ -2,7 +2,6 @@
 
 #include "commands.h"
 #include "syncdr/core/error.h"
-#include "syncdr/core/main.h"
 
 namespace syncdr::data_tools {
 namespace {

@@ -16,12 +16,12 @@ max_bundle=$((64 << 20)) step_limit=1800
 say() { printf 'gpu_check: %s\n' "$*"; }
 fail() { printf 'gpu_check: %s\n' "$*" >&2; exit 1; }
 
-find_program() {
-  local folder
-  for folder in ${SYNCDR_BIN:+"$SYNCDR_BIN"} "$here/bin" "$here/../build/release/bin"; do
-    if [ -x "$folder/gpu_img2img" ]; then echo "$folder/gpu_img2img"; return; fi
+first() {  # TEST PATH...: the first path of which `[ TEST PATH ]` holds
+  local path
+  for path in "${@:2}"; do
+    if [ "$1" "$path" ]; then echo "$path"; return; fi
   done
-  fail "no gpu_img2img in SYNCDR_BIN, bin/ or build/release/bin. Build it: cmake --build build/release --target gpu_img2img"
+  return 1
 }
 
 find_python() {  # one that has torch, if there is one
@@ -54,7 +54,7 @@ library_path() {  # of LibTorch, and of CUDA where a wheel brings it
 bundle() {
   local name=syncdr-gpu-check needs there='^(ld-linux.*|lib(c|m|mvec|pthread|rt|dl|util|resolv|anl|nsl|nss_.*|gcc_s|stdc\+\+))\.so' library path size
   mkdir -p "$work/$name/bin" "$work/$name/lib"
-  cp "$here/gpu_check.sh" "$(find_script)" "$work/$name"
+  cp "$here/gpu_check.sh" "$script" "$work/$name"
   strip -o "$work/$name/bin/gpu_img2img" "$program"
   ! LD_LIBRARY_PATH=$(library_path) ldd "$program" | grep 'not found' >&2 || fail "$program lacks libraries (above): it cannot be packed"
   while read -r library path; do
@@ -71,13 +71,6 @@ bundle() {
   needs=$(find "$work/$name/bin" "$work/$name/lib" -type f -exec objdump -T {} + 2>/dev/null | grep -o 'GLIBC_2\.[0-9]*' | sort -Vu | tail -n 1)
   say "$1: $size bytes, $(find "$work/$name/lib" -type f | wc -l) libraries; needs ${needs/_/ }, libstdc++ as here, and LibTorch of the same version"
   say "there: tar xzf $(basename "$1") && $name/gpu_check.sh"
-}
-
-find_script() {
-  local script
-  for script in "$here/gpu_img2img_diffusers.py" "$here/../tests/bench/diffusion/gpu_img2img_diffusers.py"; do
-    if [ -f "$script" ]; then echo "$script"; return; fi
-  done
 }
 
 step() {  # NAME COMMAND...: its rows are kept; one that ends badly without saying so in a row is given one
@@ -108,7 +101,9 @@ while [ $# -gt 0 ]; do
 done
 if [ -z "$bundle_file" ] && [ "$device" != cpu ] && ! nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then say "no GPU here: nothing was run"; exit 0; fi
 
-program=$(find_program)
+program=$(first -x ${SYNCDR_BIN:+"$SYNCDR_BIN/gpu_img2img"} "$here/bin/gpu_img2img" "$here/../build/release/bin/gpu_img2img") ||
+  fail "no gpu_img2img in SYNCDR_BIN, bin/ or build/release/bin. Build it: cmake --build build/release --target gpu_img2img"
+script=$(first -f "$here/gpu_img2img_diffusers.py" "$here/../tests/bench/diffusion/gpu_img2img_diffusers.py") || true
 python=$(find_python)
 torch=$(find_torch)
 work=$(mktemp -d "${TMPDIR:-/tmp}/syncdr-gpu-check-XXXXXX")
@@ -127,7 +122,7 @@ step start "${ours[@]}" start --device "$device"
 step parity "${ours[@]}" parity --device "$device"
 step speed "${ours[@]}" speed --device "$device" "${small[@]}"
 if [ -n "$python" ]; then
-  step diffusers "$python" "$(find_script)" --device "$device" "${small[@]}" "${ways[@]}"
+  step diffusers "$python" "$script" --device "$device" "${small[@]}" "${ways[@]}"
 else
   printf '{"row":"diffusers","figure":"not measured: no Python with torch","ok":true}\n' >>"$work/rows"
 fi

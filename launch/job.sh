@@ -25,11 +25,7 @@ number() { [[ $2 =~ ^[1-9][0-9]*$ ]] || fail "$1 needs a number from 1, not \"$2
 ranks='' gpus='' cpus='' hosts='' interface='' tries=3 log=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --ranks | --gpus | --cpus | --tries) number "$1" "${2:-}" ;;&
-    --ranks) ranks=$2; shift 2 ;;
-    --gpus) gpus=$2; shift 2 ;;
-    --cpus) cpus=$2; shift 2 ;;
-    --tries) tries=$2; shift 2 ;;
+    --ranks | --gpus | --cpus | --tries) number "$1" "${2:-}"; declare "${1#--}=$2"; shift 2 ;;
     --hosts) hosts=${2:?--hosts needs a file}; shift 2 ;;
     --interface) interface=${2:?--interface needs a name}; shift 2 ;;
     --log) log=${2:?--log needs a file}; shift 2 ;;

@@ -1,20 +1,17 @@
 #!/usr/bin/env bash
 # Installs what syncdr needs: Debian or Ubuntu packages, LibTorch (the PyPI wheel), and with --tests the Python originals that the parity
 # tests compare against, in two generations. Safe to run again: what is there is checked and kept.
+#
+# usage: launch/setup.sh [--print] [--tests] [--no-packages]
+#   --print         list the Debian packages, a line each, and install nothing
+#   --tests         also install what only the tests need (timm, torchvision, h5py, two generations of diffusers and transformers;
+#                   SLURM, whose daemons the tests start themselves)
+#   --no-packages   leave the system's packages alone (they come from modules, Spack, ...)
+# LibTorch: LIBTORCH (an unpacked LibTorch, or site-packages/torch of a wheel) uses your own; otherwise the
+# PyPI wheel is installed in a virtual environment under ${SYNCDR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/syncdr}.
 set -euo pipefail
 
-usage() {
-  cat <<'END'
-usage: launch/setup.sh [--print] [--tests] [--no-packages]
-  --print         list the Debian packages, a line each, and install nothing
-  --tests         also install what only the tests need (timm, torchvision, h5py, two generations of diffusers and transformers;
-                  SLURM, whose daemons the tests start themselves)
-  --no-packages   leave the system's packages alone (they come from modules, Spack, ...)
-
-LibTorch: LIBTORCH (an unpacked LibTorch, or site-packages/torch of a wheel) uses your own; otherwise the
-PyPI wheel is installed in a virtual environment under ${SYNCDR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/syncdr}.
-END
-}
+usage() { sed -n '/^# usage/,/^# PyPI/ s/^# //p' "${BASH_SOURCE[0]}"; }
 
 TORCH_VERSION=2.11.0
 # LibTorch's CUDA headers include two that no wheel which torch depends on holds: crt/host_defines.h and nv/target. Both are of its CUDA release.

@@ -23,13 +23,8 @@ config='' nodes=1 ranks='' cpus=1 gpus='' array='' logs='' dry='' settings=() op
 declare -A nodes_of=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --nodes | --ranks | --cpus | --gpus | --array | --nodes-fit | --nodes-translate | --nodes-train) number "$1" "${2:-}" ;;&
-    --nodes) nodes=$2; shift 2 ;;
-    --nodes-*) nodes_of[${1#--nodes-}]=$2; shift 2 ;;
-    --ranks) ranks=$2; shift 2 ;;
-    --cpus) cpus=$2; shift 2 ;;
-    --gpus) gpus=$2; shift 2 ;;
-    --array) array=$2; shift 2 ;;
+    --nodes | --ranks | --cpus | --gpus | --array) number "$1" "${2:-}"; declare "${1#--}=$2"; shift 2 ;;
+    --nodes-fit | --nodes-translate | --nodes-train) number "$1" "${2:-}"; nodes_of[${1#--nodes-}]=$2; shift 2 ;;
     --logs) logs=${2:?--logs needs a folder}; shift 2 ;;
     --set) settings+=(--set "${2:?--set needs KEY=VALUE}"); shift 2 ;;
     --dry-run) dry=yes; shift ;;

@@ -1,30 +1,22 @@
 #include "commands.h"
 
+#include <boost/json/array.hpp>
 #include <optional>
+#include <set>
 
 #include "phases.h"
-#include "with_world.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/stop.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::app {
 namespace {
 
-/// The command of a phase, for one subject.
-int phase_command(const CommonOptions& options, const std::string& name, const std::function<std::string(const Settings&)>& subject) {
-  return with_world(options, [&](comm::World& world, const Settings& settings) {
-    Job job(world, settings);
-    const Phase& phase = named(phases(), name);
-    const std::string chosen = subject(settings);
-    check_resume(job, phase, chosen);
-    return phase.run(job, chosen);
-  });
-}
-
-}  // namespace
-
-int with_world(const CommonOptions& options, const std::function<boost::json::object(comm::World&, const Settings&)>& work) {
+/// Reads the settings, starts the job's ranks, calls work on every rank, writes the figures that it returns (--json), and ends the job in order.
+/// Returns the exit code that all ranks agreed on.
+int with_job(const CommonOptions& options, const std::function<boost::json::object(Job&)>& work) {
   Settings settings;
   std::optional<core::UsageError> refused;
   try {
@@ -37,59 +29,112 @@ int with_world(const CommonOptions& options, const std::function<boost::json::ob
     fmt::print("{}", core::write_config(core::visit_of(settings)));
     return 0;
   }
-  std::optional<comm::World> world;
-  world.emplace(refused ? comm::CommConfig{} : settings.comm);
-  const auto finish = [&](core::ExitCode code) {
-    try {
-      return static_cast<int>(world->finish(code));
-    } catch (const core::Error& error) {  // a peer has died on the way out
-      world->fail(error.code(), error.what());
+  return comm::run_job(refused ? comm::CommConfig{} : settings.comm, [&](comm::World& world) {
+    if (refused) {  // all ranks have read the same file: they end together, and one of them speaks
+      if (world.is_root()) core::error("{}", refused->what());
+      return refused->code();
     }
+    Job job(world, settings);
+    const auto figures = work(job);
+    if (!options.json.empty()) world.root_only("writing figures", [&] { io::write_json(options.json, figures); });
+    return core::ExitCode::done;
+  });
+}
+
+/// The run folder remembers its configuration: another one must not mix its results with it.
+void claim_folder(Job& job) {
+  // Where it runs, on how many ranks, and how it waits may change between calls; of how long trainings are, their own folders know whether it may.
+  static const std::set<std::string> free{"resume", "stop_signal", "translate.claim_timeout", "translate.patience", "translate.codec_threads",
+                                          "train.loader_threads", "train.epochs", "train.images", "fit.cut.steps", "fit.diffusion.steps",
+                                          "fit.diffusion.autoencoder.steps"};
+  const auto lasting = [](Settings& settings) {
+    io::Identity identity = io::identity_of(core::visit_of(settings), "");
+    std::erase_if(identity, [](const auto& item) { return item.first.starts_with("comm.") || free.contains(item.first); });
+    return identity;
   };
-  if (refused) {  // all ranks have read the same file: they end together, and one of them speaks
-    if (world->is_root()) core::error("{}", refused->what());
-    return finish(refused->code());
+  job.world.root_only("claiming the run folder", [&] {
+    const auto file = job.out / "config.toml";
+    Settings now = job.settings, then;
+    if (std::filesystem::exists(file)) {
+      core::read_config(core::visit_of(then), file, {});
+      io::expect_same(lasting(then), lasting(now), file);
+    }
+    io::write_file(file, core::write_config(core::visit_of(now)));
+  });
+}
+
+boost::json::object run(Job& job) {
+  check_resume(job, named(phases(), "run"), "");
+  const auto tasks = tasks_of(job.settings);
+  for (const PhaseTask& task : tasks)
+    if (task.phase->check) task.phase->check(job, task.subject);
+  claim_folder(job);
+  boost::json::object figures;
+  for (const Phase& phase : phases())
+    for (const PhaseTask& task : tasks) {
+      if (task.phase != &phase) continue;
+      auto result = phase.run(job, task.subject);
+      if (!result.empty()) figures[task.subject.empty() ? "metrics" : phase.name + " " + task.subject] = std::move(result);
+    }
+  return figures;
+}
+
+/// What stands behind the name of a task's command.
+std::vector<std::string> arguments_of(const PhaseTask& task, const CommonOptions& options) {
+  std::vector<std::string> arguments = task.first;
+  arguments.push_back(options.config);
+  for (const auto& setting : options.sets) arguments.insert(arguments.end(), {"--set", setting});
+  arguments.insert(arguments.end(), task.last.begin(), task.last.end());  // of settings the last one counts
+  return arguments;
+}
+
+/// Throws UsageError if a line of `syncdr jobs` cannot hold these fields; the first is the job's name.
+void check_fields(const std::vector<std::string>& fields) {
+  for (const auto& field : fields)
+    if (field.find_first_of("\t\n") != std::string::npos)
+      throw core::UsageError("\"{}\" holds a tab or the end of a line: a job cannot take it as an argument. Write it into the configuration file", field);
+  if (fields[0].find(',') != std::string::npos) throw core::UsageError("a job cannot be called \"{}\": rename the translated set, without a comma", fields[0]);
+}
+
+}  // namespace
+
+int run_command(const CommonOptions& options) { return with_job(options, run); }
+
+int jobs_command(const CommonOptions& options) {
+  const Settings settings = read_settings(options.config, options.sets);
+  std::string lines;
+  boost::json::array jobs;
+  for (const PhaseTask& task : tasks_of(settings)) {
+    const auto arguments = arguments_of(task, options);
+    std::vector<std::string> fields{task.name, task.phase->name, task.needs.empty() ? "-" : fmt::format("{}", fmt::join(task.needs, ",")),
+                                    task.most_ranks > 0 ? std::to_string(task.most_ranks) : "-", settings.run.out};
+    fields.insert(fields.end(), arguments.begin(), arguments.end());
+    check_fields(fields);
+    lines += fmt::format("{}\n", fmt::join(fields, "\t"));
+    jobs.emplace_back(boost::json::object{{"name", task.name},
+                                          {"phase", task.phase->name},
+                                          {"needs", boost::json::array(task.needs.begin(), task.needs.end())},
+                                          {"ranks", task.most_ranks > 0 ? boost::json::value(task.most_ranks) : nullptr},
+                                          {"out", settings.run.out},
+                                          {"arguments", boost::json::array(arguments.begin(), arguments.end())}});
   }
-  auto code = core::ExitCode::done;
-  try {
-    const auto figures = work(*world, settings);
-    if (!options.json.empty()) world->root_only("writing figures", [&] { io::write_json(options.json, figures); });
-  } catch (const core::StopRequested& stop) {  // ranks agree on a stop before they throw
-    if (world->is_root()) core::warn("{}", stop.what());
-    code = stop.code();
-  } catch (const core::Error& error) {
-    world->fail(error.code(), error.what());
-  } catch (const std::exception& error) {
-    world->fail(core::ExitCode::bug, fmt::format("unexpected: {}. This is a bug in syncdr; please report it with this text.", error.what()));
-  }
-  return finish(code);
+  if (!options.json.empty()) io::write_json(options.json, jobs);
+  fmt::print("{}", lines);
+  return 0;
 }
 
-int fit_command(const CommonOptions& options, const std::string& model) {
-  return phase_command(options, "fit", [&](const Settings&) { return model; });
-}
-
-int translate_command(const CommonOptions& options) {
-  return phase_command(options, "translate", [](const Settings& settings) { return settings.translate.translator; });
-}
-
-int train_command(const CommonOptions& options, const std::string& arm) {
-  return phase_command(options, "train", [&](const Settings& settings) { return arm.empty() ? settings.run.main : arm; });
+int phase_command(const CommonOptions& options, const std::string& name, const std::string& subject) {
+  return with_job(options, [&](Job& job) {
+    const Phase& phase = named(phases(), name);
+    const std::string chosen = !subject.empty() ? subject : name == "translate" ? job.settings.translate.translator : job.settings.run.main;
+    check_resume(job, phase, chosen);
+    if (phase.check) phase.check(job, chosen);
+    return phase.run(job, chosen);
+  });
 }
 
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split) {
-  return with_world(options, [&](comm::World& world, const Settings& settings) {
-    Job job(world, settings);
-    std::vector<evaluation::Arm> results;
-    for (const auto& arm : arms.empty() ? settings.run.arms : arms) results.push_back(evaluate_arm(job, Arm(arm), split));
-    boost::json::object figures;
-    world.root_only("printing figures", [&] {
-      const auto input = report_input(job, std::move(results), split);
-      fmt::print("{}\n", evaluation::table_text(input));
-      figures = evaluation::metrics_json(input, input.baseline, input.main);
-    });
-    return figures;
-  });
+  return with_job(options, [&](Job& job) { return evaluate_arms(job, arms.empty() ? job.settings.run.arms : arms, split, false); });
 }
 
 int keys_command() {

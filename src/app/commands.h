@@ -16,12 +16,9 @@ struct CommonOptions {
 int run_command(const CommonOptions& options);
 /// Prints the jobs that `run` consists of.
 int jobs_command(const CommonOptions& options);
-/// model: one of fit_names.
-int fit_command(const CommonOptions& options, const std::string& model);
+/// One phase alone. subject: what to fit (one of fit_names) or the arm to train; empty: the one that the configuration names for this phase.
+int phase_command(const CommonOptions& options, const std::string& name, const std::string& subject);
 std::vector<std::string> fit_names();
-int translate_command(const CommonOptions& options);
-/// arm: empty for run.main.
-int train_command(const CommonOptions& options, const std::string& arm);
 /// arms: empty for all of run.arms.
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split);
 int keys_command();

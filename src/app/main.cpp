@@ -8,17 +8,15 @@
 
 #include "commands.h"
 #include "syncdr/core/error.h"
-#include "syncdr/core/log.h"
-#include "syncdr/core/main.h"
 #include "syncdr/doctor/doctor.h"
 #include "syncdr/plan/plan.h"
 
 namespace syncdr::app {
 namespace {
 
-/// LibTorch's warnings speak of its own inner workings; a user sees them only when looking for them.
-struct QuietWarnings : c10::WarningHandler {
-  void process(const c10::Warning& warning) override { core::debug("LibTorch: {}", warning.msg()); }
+/// LibTorch's warnings speak of its own inner workings.
+struct NoWarnings : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
 };
 
 /// Training frees and allocates the same large blocks at every step; given back to the system each time, they cost page faults.
@@ -43,41 +41,26 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_flag("--print-config", options.print_config, "print the resolved configuration and stop");
 }
 
+/// A field's default; plans have numbers and words.
+std::string default_of(const core::Field& field) {
+  if (const auto* number = std::get_if<double*>(&field.value)) return fmt::format("{:g}", **number);
+  if (const auto* word = std::get_if<std::string*>(&field.value)) return **word;
+  return fmt::format("{}", *std::get<int64_t*>(field.value));
+}
+
 /// Makes an option of each field of a plan: --seconds-per-image for seconds_per_image. What is given stands in values, as TOML.
-class PlanFields : public core::Fields {
- public:
-  PlanFields(CLI::App& command, std::map<std::string, std::string>& values) : command_(command), values_(values) {}
-
-  void operator()(int64_t& value, const char* name, const char* help, core::Range range) override { number(name, help, fmt::format("{}", value), range); }
-  void operator()(double& value, const char* name, const char* help, core::Range range) override { number(name, help, fmt::format("{:g}", value), range); }
-  void operator()(std::string& value, const char* name, const char* help, core::Choices choices) override {
-    add(name, fmt::format("{} [{}]", help, value), [](const std::string& text) { return '"' + text + '"'; })->check(CLI::IsMember(choices));
-  }
-  void operator()(bool&, const char* name, const char*) override { unused(name); }
-  void operator()(std::vector<int64_t>&, const char* name, const char*, core::Range) override { unused(name); }
-  void operator()(std::vector<double>&, const char* name, const char*, core::Range) override { unused(name); }
-  void operator()(std::vector<std::string>&, const char* name, const char*, core::Choices) override { unused(name); }
-
- protected:
-  void enter(const char* name, const char*) override { unused(name); }
-  void leave() override {}
-
- private:
-  using ToToml = std::function<std::string(const std::string&)>;
-  CLI::Option* add(const std::string& name, const std::string& help, ToToml to_toml) {
-    std::string option = "--" + name;
-    std::replace(option.begin(), option.end(), '_', '-');
-    const auto keep = [&values = values_, name, to_toml = std::move(to_toml)](const std::string& text) { values[name] = to_toml(text); };
-    return command_.add_option_function<std::string>(option, keep, help)->type_name("");
-  }
-  void number(const char* name, const char* help, const std::string& value, const core::Range&) {
-    add(name, fmt::format("{} [{}]", help, value), [](const std::string& text) { return text; })->check(CLI::Number);
-  }
-  static void unused(const char* name) { throw core::BugError("plans have no field of this kind: {}", name); }
-
-  CLI::App& command_;
-  std::map<std::string, std::string>& values_;
-};
+void add_plan_fields(CLI::App& command, const std::string& planned, std::map<std::string, std::string>& values) {
+  core::Fields fields([&](const core::Field& field) {
+    std::string name = "--" + field.key;
+    std::replace(name.begin(), name.end(), '_', '-');
+    const bool word = std::holds_alternative<std::string*>(field.value);
+    const auto keep = [&values, word, key = field.key](const std::string& text) { values[key] = word ? '"' + text + '"' : text; };
+    auto* option = command.add_option_function<std::string>(name, keep, fmt::format("{} [{}]", field.help, default_of(field)))->type_name("");
+    if (word) option->check(CLI::IsMember(field.choices));
+    else option->check(CLI::Number);
+  });
+  plan::visit_fields(planned, fields);
+}
 
 void add_plan_command(CLI::App& plan, const char* command, const char* meaning, plan::Options& options) {
   auto* sub = plan.add_subcommand(command, meaning);
@@ -88,8 +71,7 @@ void add_plan_command(CLI::App& plan, const char* command, const char* meaning, 
   sub->add_option("--ranks", options.ranks, "numbers of ranks, as 1,2,8 [1,2,4 ... 1024]")->delimiter(',');
   sub->add_option("--plot", options.plot, "also write a plot (SVG)");
   sub->add_option("--json", options.json, "also write the figures");
-  PlanFields fields(*sub, options.values);
-  plan::visit_fields(command, fields);
+  add_plan_fields(*sub, command, options.values);
 }
 
 /// Parses the command line and does what it asks for. The command runs after parsing, so that an exception of its own is not taken for a wrong option.
@@ -116,14 +98,15 @@ int command_line(int argc, char** argv) {
   jobs->footer("Each job is a line of fields with a tab between: its name; PHASE; the names of the jobs that it needs, with commas, or -; the most\n"
                "ranks that it can use, or -; the run folder; then ARGUMENTS. `syncdr PHASE ARGUMENTS` does it. A job comes behind those that it needs.");
 
-  auto* fit = add("fit", "train a translator on the two domains", [&] { return fit_command(common, model); });
+  auto* fit = add("fit", "train a translator on the two domains", [&] { return phase_command(common, "fit", model); });
   fit->add_option("model", model, "cut (a model a direction) or diffusion (one for both)")->required()->check(CLI::IsMember(fit_names()));
   add_common_options(*fit, common);
 
-  auto* translate = add("translate", "translate the training images of both domains with translate.translator", [&] { return translate_command(common); });
+  auto* translate = add("translate", "translate the training images of both domains with translate.translator",
+                        [&] { return phase_command(common, "translate", ""); });
   add_common_options(*translate, common);
 
-  auto* train = add("train", "train the retrieval model of one arm", [&] { return train_command(common, arm); });
+  auto* train = add("train", "train the retrieval model of one arm", [&] { return phase_command(common, "train", arm); });
   add_common_options(*train, common);
   train->add_option("--arm", arm, "an arm as in run.arms; without it: run.main");
 
@@ -157,7 +140,7 @@ int command_line(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   syncdr::app::keep_freed_memory();
-  static syncdr::app::QuietWarnings quiet_warnings;
-  c10::WarningUtils::set_warning_handler(&quiet_warnings);
+  static syncdr::app::NoWarnings no_warnings;
+  c10::WarningUtils::set_warning_handler(&no_warnings);
   return syncdr::core::run_main([&] { return syncdr::app::command_line(argc, argv); });
 }

@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "syncdr/core/log.h"
+#include "syncdr/evaluation/report.h"
 #include "syncdr/io/json.h"
 #include "syncdr/translate/engine.h"
 
@@ -80,11 +81,11 @@ const std::vector<Fit>& fits() {
 /// Null: the translator needs none.
 const Fit* fit_for(const translate::TranslatorRow& translator) { return translator.model.empty() ? nullptr : &named(fits(), translator.model); }
 
-std::optional<Task> fit_task(const Settings& settings, const Arm& arm) {
+std::optional<PhaseTask> fit_task(const Settings& settings, const Arm& arm) {
   const Fit* fit = arm.translator ? fit_for(*arm.translator) : nullptr;
   translate::TranslateConfig config = settings.translate;
   if (!fit || !fit->given(config).empty()) return {};
-  return Task{.subject = fit->name, .most_ranks = fit->most_ranks(settings.fit), .first = {fit->name}};
+  return PhaseTask{.subject = fit->name, .most_ranks = fit->most_ranks(settings.fit), .first = {fit->name}};
 }
 
 /// How a translator is applied. One setting of variants serves all translators of a job: those beside translate.translator that draw nothing have one.
@@ -96,11 +97,12 @@ translate::TranslateConfig translation(const Settings& settings, const Arm& arm)
   return config;
 }
 
-std::optional<Task> translate_task(const Settings& settings, const Arm& arm) {
+std::optional<PhaseTask> translate_task(const Settings& settings, const Arm& arm) {
   if (!arm.translator) return {};
-  Task task{.subject = arm.base};
-  if (arm.base == settings.translate.translator) return task;
   const translate::TranslateConfig config = translation(settings, arm);
+  translate::check_prompts_set(config);
+  PhaseTask task{.subject = arm.base};
+  if (arm.base == settings.translate.translator) return task;
   task.last = {"--set", "translate.translator=" + config.translator, "--set", "translate.run=" + config.run};
   if (config.variants != settings.translate.variants) task.last.insert(task.last.end(), {"--set", fmt::format("translate.variants={}", config.variants)});
   return task;
@@ -113,12 +115,15 @@ std::vector<fs::path> translate_marks(const Job& job, const std::string& transla
   return marks_in(folders, {"run.json"});
 }
 
+void check_translate(const Job& job, const std::string& translator) {
+  for (const auto& [source, target] : job.directions())
+    translate::check_texts(job.dataset, source, target, "train", translation(job.settings, Arm(translator)));
+}
+
 /// Translates both domains' training images.
 boost::json::object run_translate(Job& job, const std::string& translator) {
   const Arm arm(translator);
   const Fit* fit = fit_for(*arm.translator);
-  for (const auto& direction : job.directions())
-    translate::check_texts(job.dataset, direction.source, direction.target, "train", translation(job.settings, arm));
   boost::json::object figures;
   for (const auto& direction : job.directions()) {
     translate::TranslateConfig config = translation(job.settings, arm);
@@ -171,20 +176,42 @@ boost::json::object run_train(Job& job, const std::string& name) {
   return figures;
 }
 
-/// Evaluates all arms and writes the report.
-boost::json::object report(Job& job, const std::string&) {
-  std::vector<evaluation::Arm> arms;
-  for (const auto& arm : job.settings.run.arms) arms.push_back(evaluate_arm(job, Arm(arm), "test"));
-  boost::json::object metrics;
-  job.world.root_only("writing the report", [&] {
-    const auto input = report_input(job, std::move(arms), "test");
-    metrics = evaluation::metrics_json(input, input.baseline, input.main);
-    io::write_json(job.out / "metrics.json", metrics);
-    evaluation::write_report(job.out / "report.html", job.dataset, input);
-    fmt::print("{}\n", evaluation::table_text(input));
-    core::info("report: {}", (job.out / "report.html").string());
-  });
-  return metrics;
+/// Evaluates an arm's best encoder on a split. The result is rank 0's.
+evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split) {
+  const auto folder = job.train_folder(arm);
+  const auto done = io::read_json(folder / "done.json");
+  const auto where = (folder / "done.json").string();
+  evaluation::Arm result;
+  result.name = arm.name;
+  result.title = title_of(job.settings, arm);
+  result.run = set_of(job.settings, arm);
+  result.ceiling = arm.base == "true";
+  result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
+  result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
+  result.log = folder / "log.jsonl";
+  result.evaluation = evaluation::evaluate(job.world, folder / "encoder.safetensors", job.dataset, job.domain_a, job.domain_b, split,
+                                           job.settings.train.augment, job.settings.evaluate, job.seed());
+  return result;
+}
+
+/// What the report shows besides the arms: title, domains, curves of translators, configuration.
+evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm> arms, const std::string& split) {
+  evaluation::ReportInput input;
+  input.title = job.settings.run.title;
+  input.domain_a = job.domain_a;
+  input.domain_b = job.domain_b;
+  input.split = split;
+  input.baseline = "cds";
+  input.main = job.settings.run.main;
+  input.arms = std::move(arms);
+  for (const auto& direction : job.directions()) {
+    const auto log = job.cut_folder(direction) / "log.jsonl";
+    if (fs::exists(log)) input.curves.emplace_back("CUT, " + direction.name(), log);
+  }
+  if (const auto log = job.diffusion_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("diffusion", log);
+  Settings copy = job.settings;
+  input.configuration = core::write_config(core::visit_of(copy));
+  return input;
 }
 
 }  // namespace
@@ -200,17 +227,20 @@ const std::vector<Phase>& phases() {
              named(fits(), model).run(job);
              return boost::json::object();
            }},
-      {.name = "translate", .needs = "fit", .task = translate_task, .marks = translate_marks, .run = run_translate},
+      {.name = "translate", .needs = "fit", .task = translate_task, .marks = translate_marks, .check = check_translate, .run = run_translate},
       {.name = "train",
        .needs = "translate",
-       .task = [](auto& settings, auto& arm) { return std::optional(Task{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}}); },
+       .task =
+           [](auto& settings, auto& arm) {
+             return std::optional(PhaseTask{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}});
+           },
        .marks = [](auto& job, auto& arm) { return marks_in({job.train_folder(Arm(arm))}, {"checkpoints", "done.json"}); },
        .run = run_train},
       {.name = "run",
        .needs = "train",
-       .task = [](auto&, auto&) { return std::optional(Task{}); },
+       .task = [](auto&, auto&) { return std::optional(PhaseTask{}); },
        .marks = [](auto& job, auto&) { return marks_in({job.out}, {"config.toml"}); },
-       .run = report},
+       .run = [](auto& job, auto&) { return evaluate_arms(job, job.settings.run.arms, "test", true); }},
   };
   return table;
 }
@@ -221,15 +251,15 @@ std::vector<std::string> fit_names() {
   return names;
 }
 
-std::vector<Task> tasks_of(const Settings& settings) {
-  std::vector<Task> tasks;
+std::vector<PhaseTask> tasks_of(const Settings& settings) {
+  std::vector<PhaseTask> tasks;
   for (const auto& text : settings.run.arms) {
     const Arm arm(text);
     std::map<std::string, std::string> mine;  // phase -> this arm's task
     for (const Phase& phase : phases()) {
       auto task = phase.task(settings, arm);
       if (!task) continue;
-      auto found = std::find_if(tasks.begin(), tasks.end(), [&](const Task& other) { return other.phase == &phase && other.subject == task->subject; });
+      auto found = std::find_if(tasks.begin(), tasks.end(), [&](const PhaseTask& other) { return other.phase == &phase && other.subject == task->subject; });
       if (found == tasks.end()) {
         task->phase = &phase;
         task->name = task->subject.empty() ? phase.name : phase.name + "-" + Arm(task->subject).folder();
@@ -241,7 +271,7 @@ std::vector<Task> tasks_of(const Settings& settings) {
     }
   }
   // What is for all arms comes last.
-  std::stable_partition(tasks.begin(), tasks.end(), [](const Task& task) { return !task.subject.empty(); });
+  std::stable_partition(tasks.begin(), tasks.end(), [](const PhaseTask& task) { return !task.subject.empty(); });
   return tasks;
 }
 
@@ -268,40 +298,21 @@ void check_resume(const Job& job, const Phase& phase, const std::string& subject
   });
 }
 
-evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split) {
-  const auto folder = job.train_folder(arm);
-  const auto done = io::read_json(folder / "done.json");
-  const auto where = (folder / "done.json").string();
-  evaluation::Arm result;
-  result.name = arm.name;
-  result.title = title_of(job.settings, arm);
-  result.run = set_of(job.settings, arm);
-  result.ceiling = arm.base == "true";
-  result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
-  result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
-  result.log = folder / "log.jsonl";
-  result.evaluation = evaluation::evaluate(job.world, folder / "encoder.safetensors", job.dataset, job.domain_a, job.domain_b, split,
-                                           job.settings.train.augment, job.settings.evaluate, job.seed());
-  return result;
-}
-
-evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm> arms, const std::string& split) {
-  evaluation::ReportInput input;
-  input.title = job.settings.run.title;
-  input.domain_a = job.domain_a;
-  input.domain_b = job.domain_b;
-  input.split = split;
-  input.baseline = "cds";
-  input.main = job.settings.run.main;
-  input.arms = std::move(arms);
-  for (const auto& direction : job.directions()) {
-    const auto log = job.cut_folder(direction) / "log.jsonl";
-    if (fs::exists(log)) input.curves.emplace_back("CUT, " + direction.name(), log);
-  }
-  if (const auto log = job.diffusion_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("diffusion", log);
-  Settings copy = job.settings;
-  input.configuration = core::write_config(core::visit_of(copy));
-  return input;
+boost::json::object evaluate_arms(Job& job, const std::vector<std::string>& arms, const std::string& split, bool with_report) {
+  std::vector<evaluation::Arm> results;
+  for (const auto& arm : arms) results.push_back(evaluate_arm(job, Arm(arm), split));
+  boost::json::object metrics;
+  job.world.root_only("writing the figures", [&] {
+    const auto input = report_input(job, std::move(results), split);
+    metrics = evaluation::metrics_json(input, input.baseline, input.main);
+    if (with_report) {
+      io::write_json(job.out / "metrics.json", metrics);
+      evaluation::write_report(job.out / "report.html", job.dataset, input);
+    }
+    fmt::print("{}\n", evaluation::table_text(input));
+    if (with_report) core::info("report: {}", (job.out / "report.html").string());
+  });
+  return metrics;
 }
 
 }  // namespace syncdr::app

@@ -4,11 +4,9 @@
 #include <optional>
 #include <string>
 
-#include "arm.h"
 #include "settings.h"
 #include "syncdr/comm/world.h"
 #include "syncdr/data/dataset.h"
-#include "syncdr/evaluation/report.h"
 #include "syncdr/training/run.h"
 
 namespace syncdr::app {
@@ -40,7 +38,7 @@ struct Job {
 struct Phase;
 
 /// A phase of the job, for one subject.
-struct Task {
+struct PhaseTask {
   std::string subject;             ///< the model to fit, the translator to apply, or the arm to train; empty: all arms
   int64_t most_ranks = 0;          ///< that it can use; 0: any number
   std::vector<std::string> first;  ///< arguments of its command before those that give the configuration
@@ -56,9 +54,11 @@ struct Phase {
   std::string name;   ///< the command that does it: `run` finds what is before it done, evaluates and reports
   std::string needs;  ///< the phase whose result an arm needs before; empty: none
   /// What an arm needs of it; nullopt: nothing, or it is given.
-  std::optional<Task> (*task)(const Settings& settings, const Arm& arm);
+  std::optional<PhaseTask> (*task)(const Settings& settings, const Arm& arm);
   /// Files or folders, any of which says that an earlier call has begun.
   std::vector<std::filesystem::path> (*marks)(const Job& job, const std::string& subject);
+  /// Called by all ranks before any phase of the job begins. Throws what would stop this one, if that shows already; null: nothing can.
+  void (*check)(const Job& job, const std::string& subject) = nullptr;
   /// Called by all ranks. Skips what is sealed; returns figures.
   boost::json::object (*run)(Job& job, const std::string& subject);
 };
@@ -71,14 +71,12 @@ template <class Row> const Row& named(const std::vector<Row>& table, std::string
   SYNCDR_ASSERT(found != table.end(), "there is no \"{}\" in the table", name);
   return *found;
 }
-/// All tasks of the configuration's arms. Each comes behind those that it needs.
-std::vector<Task> tasks_of(const Settings& settings);
+/// All tasks of the configuration's arms. Each comes behind those that it needs. Throws UsageError where settings of one are missing.
+std::vector<PhaseTask> tasks_of(const Settings& settings);
 
 /// Holds the setting `resume` against what is there. Throws UsageError.
 void check_resume(const Job& job, const Phase& phase, const std::string& subject);
-/// Evaluates an arm's best encoder on a split. The result is rank 0's.
-evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split);
-/// What the report shows besides the arms: title, domains, curves of translators, configuration.
-evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm> arms, const std::string& split);
+/// Evaluates the best encoders of arms on a split, prints their table and returns its figures (rank 0's); writes the report as well if asked to.
+boost::json::object evaluate_arms(Job& job, const std::vector<std::string>& arms, const std::string& split, bool with_report);
 
 }  // namespace syncdr::app

@@ -1,10 +1,25 @@
 #include "settings.h"
 
-#include "arm.h"
-
 #include <algorithm>
+#include <charconv>
+
+#include "syncdr/core/error.h"
 
 namespace syncdr::app {
+
+Arm::Arm(const std::string& text) : name(text), base(text.substr(0, text.find(':'))), translator(translate::find_translator(base)) {
+  if (base == text) return;
+  const std::string count = text.substr(base.size() + 1);
+  const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), variants);
+  if (error != std::errc() || end != count.data() + count.size() || variants < 1 || variants > 64)
+    throw core::UsageError("run.arms: \"{}\" is no arm: behind the colon stands how many variants of a translation to train on, 1 to 64", text);
+}
+
+std::string Arm::folder() const {
+  std::string folder = name;
+  std::replace(folder.begin(), folder.end(), ':', '-');
+  return folder;
+}
 
 Settings read_settings(const std::filesystem::path& file, const std::vector<std::string>& sets) {
   Settings settings;
@@ -17,10 +32,10 @@ Settings read_settings(const std::filesystem::path& file, const std::vector<std:
     throw core::UsageError("{}: data.domains must name two different domains.", file.string());
   const auto& arms = settings.run.arms;
   if (arms.empty()) throw core::UsageError("{}: run.arms is empty. Name at least one, as in [\"cds\", \"cut\"].", file.string());
-  for (const auto& arm : arms) Arm{arm};  // refuses what is no arm
-  for (size_t i = 0; i < arms.size(); ++i)
-    if (std::find(arms.begin(), arms.begin() + static_cast<ptrdiff_t>(i), arms[i]) != arms.begin() + static_cast<ptrdiff_t>(i))
-      throw core::UsageError("{}: run.arms holds \"{}\" twice.", file.string(), arms[i]);
+  for (const auto& arm : arms) {
+    Arm{arm};  // refuses what is no arm
+    if (std::count(arms.begin(), arms.end(), arm) > 1) throw core::UsageError("{}: run.arms holds \"{}\" twice.", file.string(), arm);
+  }
   if (std::find(arms.begin(), arms.end(), settings.run.main) == arms.end() && settings.run.main != "cut")
     throw core::UsageError("{}: run.main = \"{}\" is not one of run.arms ({}).", file.string(), settings.run.main, fmt::join(arms, ", "));
   return settings;

@@ -25,11 +25,7 @@ std::shared_ptr<c10d::Reducer> make_reducer(World& world, std::vector<at::Tensor
 
 }  // namespace
 
-struct GradientReducer::State {
-  std::shared_ptr<c10d::Reducer> reducer;
-};
-
-GradientReducer::GradientReducer(World& world, std::vector<at::Tensor> parameters) : state_(std::make_unique<State>()) {
+GradientReducer::GradientReducer(World& world, std::vector<at::Tensor> parameters) {
   if (world.size() == 1) return;
   std::erase_if(parameters, [](const at::Tensor& parameter) { return !parameter.requires_grad(); });
   SYNCDR_ASSERT(!parameters.empty(), "no parameter needs a gradient");
@@ -39,20 +35,18 @@ GradientReducer::GradientReducer(World& world, std::vector<at::Tensor> parameter
   const Naming naming("comparing the parameters of the ranks");
   // A clear error here is better than peers that wait for buckets of other sizes.
   c10d::verify_params_across_processes(world.group(), parameters, std::nullopt);
-  state_->reducer = make_reducer(world, std::move(parameters));
+  reducer_ = make_reducer(world, std::move(parameters));
 }
 
-GradientReducer::~GradientReducer() = default;
-
 void GradientReducer::before_forward() {
-  if (!state_->reducer) return;
+  if (!reducer_) return;
   const Naming naming("agreeing on gradient buckets");
-  state_->reducer->rebuild_buckets();
-  state_->reducer->prepare_for_forward();
+  reducer_->rebuild_buckets();
+  reducer_->prepare_for_forward();
 }
 
 void GradientReducer::before_backward() {
-  if (state_->reducer) state_->reducer->prepare_for_backward({});
+  if (reducer_) reducer_->prepare_for_backward({});
 }
 
 }  // namespace syncdr::comm

@@ -1,7 +1,6 @@
 #pragma once
-#include <condition_variable>
 #include <functional>
-#include <mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,7 +19,6 @@ class Heartbeat {
  public:
   /// store: a connection of its own. fatal: called in the thread of this, must end the job.
   Heartbeat(MpiThread& thread, c10::intrusive_ptr<c10d::Store> store, Milliseconds deadline, std::function<void(const std::string&)> fatal);
-  ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
@@ -29,7 +27,7 @@ class Heartbeat {
     int64_t beats = 0;
     Clock::time_point since = Clock::now();
   };
-  void run();
+  void run(const std::stop_token& stop);
   void beat();
   void look_at_peers();
 
@@ -40,25 +38,10 @@ class Heartbeat {
   std::string posted_;       ///< what was told last of this rank's activity
   std::vector<Peer> peers_;  ///< on rank 0
   Clock::time_point looked_ = Clock::now();
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool ending_ = false;
-  std::thread thread_;
+  std::jthread thread_;  // last: it uses all of the above
 };
 
-/// Calls `late` in a thread of its own unless it is destroyed within the time.
-class Watchdog {
- public:
-  Watchdog(Milliseconds time, std::function<void()> late);
-  ~Watchdog();
-  Watchdog(const Watchdog&) = delete;
-  Watchdog& operator=(const Watchdog&) = delete;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool done_ = false;
-  std::thread thread_;
-};
+/// Calls `late` in a thread of its own unless what it returns is destroyed within the time.
+[[nodiscard]] std::jthread watchdog(Milliseconds time, std::function<void()> late);
 
 }  // namespace syncdr::comm

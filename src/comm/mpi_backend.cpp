@@ -20,6 +20,21 @@ template <class Half> void add_halves(void* in, void* inout, int* count, MPI_Dat
   for (int i = 0; i < *count; ++i) to[i] = Half(static_cast<float>(to[i]) + static_cast<float>(from[i]));
 }
 
+/// Sums of two-byte numbers that MPI does not know.
+template <class Half> struct HalfSum {
+  MPI_Datatype type;
+  MPI_Op add;
+  HalfSum() {
+    MPI_Type_contiguous(2, MPI_BYTE, &type);
+    MPI_Type_commit(&type);
+    MPI_Op_create(&add_halves<Half>, 1, &add);
+  }
+  ~HalfSum() {
+    MPI_Op_free(&add);
+    MPI_Type_free(&type);
+  }
+};
+
 void require(const at::Tensor& tensor) {
   SYNCDR_ASSERT(tensor.device().is_cpu() && tensor.is_contiguous(), "the MPI backend takes contiguous CPU tensors, not {} on {}",
                 fmt::join(tensor.sizes(), "x"), tensor.device().str());
@@ -59,28 +74,23 @@ template <class Call> void in_pieces(const at::Tensor& tensor, Call&& call) {
   } while (begin < tensor.numel());
 }
 
+/// Puts every rank's input into output, in rank order.
+MpiWork::Start gathering(const at::Tensor& output, const at::Tensor& input) {
+  return [output, input, count = count_of(input)](MPI_Comm comm, Requests& requests) {
+    const auto type = moved_as(input);
+    check_mpi(MPI_Iallgather(input.data_ptr(), count, type, output.data_ptr(), count, type, comm, &requests.emplace_back(MPI_REQUEST_NULL)),
+              "MPI_Iallgather");
+  };
+}
+
 }  // namespace
 
 struct MpiBackend::HalfSums {
-  MPI_Datatype half, bfloat;
-  MPI_Op add_half, add_bfloat;
-  HalfSums() {
-    MPI_Type_contiguous(2, MPI_BYTE, &half);
-    MPI_Type_contiguous(2, MPI_BYTE, &bfloat);
-    MPI_Type_commit(&half);
-    MPI_Type_commit(&bfloat);
-    MPI_Op_create(&add_halves<at::Half>, 1, &add_half);
-    MPI_Op_create(&add_halves<at::BFloat16>, 1, &add_bfloat);
-  }
-  ~HalfSums() {
-    MPI_Op_free(&add_half);
-    MPI_Op_free(&add_bfloat);
-    MPI_Type_free(&half);
-    MPI_Type_free(&bfloat);
-  }
+  HalfSum<at::Half> half;
+  HalfSum<at::BFloat16> bfloat;
 };
 
-MpiBackend::MpiBackend(MpiThread& thread) : Backend(thread.job().rank, thread.job().size), thread_(thread) {
+MpiBackend::MpiBackend(MpiThread& thread) : Backend(thread.layout().rank, thread.layout().size), thread_(thread) {
   thread_.call([this](MPI_Comm) { half_sums_ = std::make_unique<HalfSums>(); });
 }
 
@@ -88,9 +98,8 @@ MpiBackend::~MpiBackend() {
   thread_.call([this](MPI_Comm) { half_sums_.reset(); });
 }
 
-WorkPointer MpiBackend::start(OpType type, std::vector<at::Tensor> results, std::vector<at::Tensor> kept, MpiWork::Start start,
-                              std::function<void()> unpack) {
-  auto work = c10::make_intrusive<MpiWork>(type, std::move(results), std::move(kept), std::move(start), std::move(unpack));
+WorkPointer MpiBackend::start(OpType type, std::vector<at::Tensor> results, MpiWork::Start start, std::function<void()> unpack) {
+  auto work = c10::make_intrusive<MpiWork>(type, std::move(results), std::move(start), std::move(unpack));
   thread_.start(work);
   return work;
 }
@@ -106,10 +115,10 @@ std::pair<MPI_Datatype, MPI_Op> MpiBackend::reduction(at::ScalarType type, const
     case at::kLong: return {MPI_INT64_T, mpi_op};
     case at::kByte: return {MPI_UINT8_T, mpi_op};
     case at::kHalf:
-      if (sum) return {half_sums_->half, half_sums_->add_half};
+      if (sum) return {half_sums_->half.type, half_sums_->half.add};
       break;
     case at::kBFloat16:
-      if (sum) return {half_sums_->bfloat, half_sums_->add_bfloat};
+      if (sum) return {half_sums_->bfloat.type, half_sums_->bfloat.add};
       break;
     default: break;
   }
@@ -119,7 +128,7 @@ std::pair<MPI_Datatype, MPI_Op> MpiBackend::reduction(at::ScalarType type, const
 
 WorkPointer MpiBackend::broadcast(std::vector<at::Tensor>& tensors, const c10d::BroadcastOptions& options) {
   const auto& tensor = only(tensors);
-  return start(OpType::BROADCAST, tensors, {}, [tensor, root = static_cast<int>(options.rootRank)](MPI_Comm comm, Requests& requests) {
+  return start(OpType::BROADCAST, tensors, [tensor, root = static_cast<int>(options.rootRank)](MPI_Comm comm, Requests& requests) {
     in_pieces(tensor, [&](void* data, int count) {
       check_mpi(MPI_Ibcast(data, count, moved_as(tensor), root, comm, &requests.emplace_back(MPI_REQUEST_NULL)), "MPI_Ibcast");
     });
@@ -128,7 +137,7 @@ WorkPointer MpiBackend::broadcast(std::vector<at::Tensor>& tensors, const c10d::
 
 WorkPointer MpiBackend::allreduce(std::vector<at::Tensor>& tensors, const c10d::AllreduceOptions& options) {
   const auto& tensor = only(tensors);
-  return start(OpType::ALLREDUCE, tensors, {}, [tensor, how = reduction(tensor.scalar_type(), options.reduceOp)](MPI_Comm comm, Requests& requests) {
+  return start(OpType::ALLREDUCE, tensors, [tensor, how = reduction(tensor.scalar_type(), options.reduceOp)](MPI_Comm comm, Requests& requests) {
     in_pieces(tensor, [&](void* data, int count) {
       check_mpi(MPI_Iallreduce(MPI_IN_PLACE, data, count, how.first, how.second, comm, &requests.emplace_back(MPI_REQUEST_NULL)), "MPI_Iallreduce");
     });
@@ -139,11 +148,7 @@ WorkPointer MpiBackend::_allgather_base(at::Tensor& output, at::Tensor& input, c
   require(output);
   require(input);
   SYNCDR_ASSERT(output.numel() == input.numel() * getSize(), "{} elements from each of {} ranks do not fill {}", input.numel(), getSize(), output.numel());
-  return start(OpType::_ALLGATHER_BASE, {output}, {input}, [output, input, count = count_of(input)](MPI_Comm comm, Requests& requests) {
-    const auto type = moved_as(input);
-    check_mpi(MPI_Iallgather(input.data_ptr(), count, type, output.data_ptr(), count, type, comm, &requests.emplace_back(MPI_REQUEST_NULL)),
-              "MPI_Iallgather");
-  });
+  return start(OpType::_ALLGATHER_BASE, {output}, gathering(output, input));
 }
 
 WorkPointer MpiBackend::allgather(std::vector<std::vector<at::Tensor>>& outputs, std::vector<at::Tensor>& inputs, const c10d::AllgatherOptions&) {
@@ -156,11 +161,7 @@ WorkPointer MpiBackend::allgather(std::vector<std::vector<at::Tensor>>& outputs,
     const at::NoGradGuard no_grad;
     for (size_t i = 0; i < parts.size(); ++i) parts[i].copy_(flat[static_cast<int64_t>(i)].view(parts[i].sizes()));
   };
-  return start(OpType::ALLGATHER, outputs[0], {input, flat}, [flat, input, count = count_of(input)](MPI_Comm comm, Requests& requests) {
-    const auto type = moved_as(input);
-    check_mpi(MPI_Iallgather(input.data_ptr(), count, type, flat.data_ptr(), count, type, comm, &requests.emplace_back(MPI_REQUEST_NULL)),
-              "MPI_Iallgather");
-  }, unpack);
+  return start(OpType::ALLGATHER, outputs[0], gathering(flat, input), unpack);
 }
 
 WorkPointer MpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input, const c10d::ReduceScatterOptions& options) {
@@ -168,7 +169,7 @@ WorkPointer MpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& inp
   require(input);
   SYNCDR_ASSERT(input.numel() == output.numel() * getSize() && input.scalar_type() == output.scalar_type(), "{} elements for each of {} ranks are not {}",
                 output.numel(), getSize(), input.numel());
-  return start(OpType::_REDUCE_SCATTER_BASE, {output}, {input},
+  return start(OpType::_REDUCE_SCATTER_BASE, {output},
                [output, input, count = count_of(output), how = reduction(input.scalar_type(), options.reduceOp)](MPI_Comm comm, Requests& requests) {
                  check_mpi(MPI_Ireduce_scatter_block(input.data_ptr(), output.data_ptr(), count, how.first, how.second, comm,
                                                      &requests.emplace_back(MPI_REQUEST_NULL)),
@@ -187,7 +188,7 @@ WorkPointer MpiBackend::reduce_scatter(std::vector<at::Tensor>& outputs, std::ve
 }
 
 WorkPointer MpiBackend::barrier(const c10d::BarrierOptions&) {
-  return start(OpType::BARRIER, {}, {}, [](MPI_Comm comm, Requests& requests) {
+  return start(OpType::BARRIER, {}, [](MPI_Comm comm, Requests& requests) {
     check_mpi(MPI_Ibarrier(comm, &requests.emplace_back(MPI_REQUEST_NULL)), "MPI_Ibarrier");
   });
 }

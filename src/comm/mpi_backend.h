@@ -30,8 +30,7 @@ class MpiBackend : public c10d::Backend {
 
  private:
   struct HalfSums;  ///< sums that MPI does not know
-  c10::intrusive_ptr<c10d::Work> start(c10d::OpType type, std::vector<at::Tensor> results, std::vector<at::Tensor> kept, MpiWork::Start start,
-                                       std::function<void()> unpack = {});
+  c10::intrusive_ptr<c10d::Work> start(c10d::OpType type, std::vector<at::Tensor> results, MpiWork::Start start, std::function<void()> unpack = {});
   std::pair<MPI_Datatype, MPI_Op> reduction(at::ScalarType type, const c10d::ReduceOp& op) const;
 
   MpiThread& thread_;

@@ -8,8 +8,8 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <future>
 
+#include "syncdr/comm/world.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 
@@ -34,23 +34,15 @@ Posted parse_posted(const std::vector<uint8_t>& bytes) {
   return {std::strtoll(text.c_str(), nullptr, 10), space == std::string::npos ? "" : text.substr(space + 1)};
 }
 
-/// Reads what all ranks have posted. Runs in a thread of its own since the store's calls block for ever if rank 0 is stopped; nothing if so.
+/// Reads what all ranks have posted; nothing if rank 0 does not answer.
 std::optional<std::vector<Posted>> read_posted(c10::intrusive_ptr<c10d::Store> store, const Awaited& awaited, int size) {
-  auto answer = std::make_shared<std::promise<std::vector<Posted>>>();
-  auto result = answer->get_future();
-  std::thread([answer, store, awaited, size] {
-    try {
+  try {
+    return answer_within(700ms, [store, awaited, size] {
       std::vector<Posted> posted(static_cast<size_t>(size));
       for (int rank = 0; rank < size; ++rank)
         if (const auto key = key_of(awaited, rank); store->check({key})) posted[static_cast<size_t>(rank)] = parse_posted(store->get(key));
-      answer->set_value(std::move(posted));
-    } catch (...) {
-      answer->set_exception(std::current_exception());
-    }
-  }).detach();
-  if (result.wait_for(700ms) != std::future_status::ready) return std::nullopt;
-  try {
-    return result.get();
+      return posted;
+    });
   } catch (const std::exception&) {
     return std::nullopt;
   }
@@ -78,14 +70,21 @@ void check_mpi(int code, const char* call) {
   throw core::PeerError("{} failed: {}", call, text);
 }
 
+std::string mpi_version() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0;
+  MPI_Get_library_version(text, &length);
+  const std::string version(text, static_cast<size_t>(length));
+  return version.substr(0, version.find_first_of(",\n"));
+}
+
 Naming::Naming(const char* what) { current_name = what; }
 Naming::~Naming() { current_name = nullptr; }
 std::string Naming::current(const char* otherwise) { return current_name ? current_name : otherwise; }
 
-MpiWork::MpiWork(c10d::OpType type, std::vector<at::Tensor> results, std::vector<at::Tensor> kept, Start start, std::function<void()> unpack)
+MpiWork::MpiWork(c10d::OpType type, std::vector<at::Tensor> results, Start start, std::function<void()> unpack)
     : Work(-1, type),
       results_(std::move(results)),
-      kept_(std::move(kept)),
       start_(std::move(start)),
       unpack_(std::move(unpack)),
       future_(c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()))) {
@@ -156,25 +155,25 @@ void MpiThread::initialize() {
   if (provided < MPI_THREAD_FUNNELED) throw core::UsageError("this MPI was built without threads: MPI_THREAD_FUNNELED is needed");
   MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
   MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
-  MPI_Comm_rank(comm_, &job_.rank);
-  MPI_Comm_size(comm_, &job_.size);
+  MPI_Comm_rank(comm_, &layout_.rank);
+  MPI_Comm_size(comm_, &layout_.size);
 
   char host[256] = "";
   gethostname(host, sizeof(host) - 1);
-  std::vector<char> hosts(sizeof(host) * static_cast<size_t>(job_.size));
+  std::vector<char> hosts(sizeof(host) * static_cast<size_t>(layout_.size));
   check_mpi(MPI_Allgather(host, sizeof(host), MPI_CHAR, hosts.data(), sizeof(host), MPI_CHAR, comm_), "MPI_Allgather");
-  for (int rank = 0; rank < job_.size; ++rank) job_.hosts.emplace_back(hosts.data() + sizeof(host) * static_cast<size_t>(rank));
+  for (int rank = 0; rank < layout_.size; ++rank) layout_.hosts.emplace_back(hosts.data() + sizeof(host) * static_cast<size_t>(rank));
 
   MPI_Comm local = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, job_.rank, MPI_INFO_NULL, &local), "MPI_Comm_split_type");
-  MPI_Comm_rank(local, &job_.local_rank);
-  MPI_Comm_size(local, &job_.local_size);
+  check_mpi(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, layout_.rank, MPI_INFO_NULL, &local), "MPI_Comm_split_type");
+  MPI_Comm_rank(local, &layout_.local_rank);
+  MPI_Comm_size(local, &layout_.local_size);
   cpu_set_t mine;
   CPU_ZERO(&mine);
   sched_getaffinity(getpid(), sizeof(mine), &mine);
-  std::vector<cpu_set_t> masks(static_cast<size_t>(job_.local_size));
+  std::vector<cpu_set_t> masks(static_cast<size_t>(layout_.local_size));
   check_mpi(MPI_Allgather(&mine, sizeof(mine), MPI_BYTE, masks.data(), sizeof(mine), MPI_BYTE, local), "MPI_Allgather");
-  job_.ranks_on_my_cores = static_cast<int>(std::count_if(masks.begin(), masks.end(), [&](auto& mask) { return CPU_EQUAL(&mask, &mine); }));
+  layout_.ranks_on_my_cores = static_cast<int>(std::count_if(masks.begin(), masks.end(), [&](auto& mask) { return CPU_EQUAL(&mask, &mine); }));
   MPI_Comm_free(&local);
 }
 
@@ -187,16 +186,10 @@ void MpiThread::post(std::function<void()> task) {
 }
 
 void MpiThread::call(const std::function<void(MPI_Comm)>& function) {
-  std::promise<void> done;
-  post([&] {
-    try {
-      function(comm_);
-      done.set_value();
-    } catch (...) {
-      done.set_exception(std::current_exception());
-    }
-  });
-  done.get_future().get();
+  std::packaged_task<void()> task([&] { function(comm_); });
+  auto done = task.get_future();
+  post([&] { task(); });
+  done.get();
 }
 
 void MpiThread::start(c10::intrusive_ptr<MpiWork> work) {
@@ -265,8 +258,7 @@ void MpiThread::poll() {
       auto& requests = (*work)->requests_;
       check_mpi(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE), "MPI_Testall");
     } catch (const core::PeerError& failed) {
-      error_ = std::make_exception_ptr(core::PeerError("\"{}\" on rank {} ({}): {}", (*work)->awaited_.name, job_.rank,
-                                                       job_.hosts[static_cast<size_t>(job_.rank)], failed.what()));
+      error_ = std::make_exception_ptr(core::PeerError("\"{}\" on {}: {}", (*work)->awaited_.name, layout_.place(layout_.rank), failed.what()));
       return;  // check_deadlines hands the error to all
     }
     if (done) {
@@ -303,7 +295,7 @@ bool MpiThread::too_late(Awaited& awaited) {
   const auto waited = Clock::now() - awaited.begun;
   if (waited > notice_ && !awaited.posted && store_) {
     awaited.posted = true;
-    store_->set(key_of(awaited, job_.rank), fmt::format("{} {}", awaited.sequence, awaited.name));  // sends, waits for no answer
+    store_->set(key_of(awaited, layout_.rank), fmt::format("{} {}", awaited.sequence, awaited.name));  // sends, waits for no answer
   }
   return waited > awaited.limit;
 }
@@ -322,30 +314,30 @@ void MpiThread::check_deadlines() {
 }
 
 std::string MpiThread::explain(const Awaited& awaited) {
-  const auto place = [&](int rank) { return fmt::format("rank {} ({})", rank, job_.hosts[static_cast<size_t>(rank)]); };
   const auto seconds = std::chrono::duration<double>(deadline_).count();
   // A sign of life that gets no answer says nothing; what this rank is at does.
-  const auto head = fmt::format("\"{}\" missed its deadline of {} s on {}: ", awaited.sign_of_life ? activity() : awaited.name, seconds, place(job_.rank));
-  const auto posted = store_ && awaited.series != store_series ? read_posted(store_, awaited, job_.size) : std::nullopt;
+  const auto head = fmt::format("\"{}\" missed its deadline of {} s on {}: ", awaited.sign_of_life ? activity() : awaited.name, seconds,
+                                layout_.place(layout_.rank));
+  const auto posted = store_ && awaited.series != store_series ? read_posted(store_, awaited, layout_.size) : std::nullopt;
   store_is_silent_ = !posted;
-  if (!posted) return head + fmt::format("{} does not answer", place(0));
+  if (!posted) return head + fmt::format("{} does not answer", layout_.place(0));
   std::vector<std::string> missing;
-  for (int rank = 0; rank < job_.size; ++rank) {
+  for (int rank = 0; rank < layout_.size; ++rank) {
     const auto& other = (*posted)[static_cast<size_t>(rank)];
-    if (rank == job_.rank || other.sequence >= awaited.sequence) continue;
-    missing.push_back(place(rank) + (other.sequence < 0 ? "" : fmt::format(", last seen waiting for \"{}\"", other.name)));
+    if (rank == layout_.rank || other.sequence >= awaited.sequence) continue;
+    missing.push_back(layout_.place(rank) + (other.sequence < 0 ? "" : fmt::format(", last seen waiting for \"{}\"", other.name)));
   }
   if (missing.empty()) return head + "every rank has come, but the operation did not end";
   return head + fmt::format("{} {} not come", fmt::join(missing, "; "), missing.size() == 1 ? "has" : "have");
 }
 
 void MpiThread::set_activity(const std::string& name) {
-  const std::lock_guard lock(activity_mutex_);
+  const std::lock_guard lock(mutex_);
   activity_ = name;
 }
 
 std::string MpiThread::activity() const {
-  const std::lock_guard lock(activity_mutex_);
+  const std::lock_guard lock(mutex_);
   return activity_;
 }
 

@@ -4,11 +4,14 @@
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
 
+#include <fmt/format.h>
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <future>
 #include <list>
 #include <map>
 #include <memory>
@@ -40,11 +43,14 @@ class Naming {
 };
 
 /// What every rank learns when MPI starts.
-struct Job {
+struct Layout {
   int rank = 0, size = 1;
   int local_rank = 0, local_size = 1;  ///< among the ranks of this host
   int ranks_on_my_cores = 1;           ///< ranks of this host with the same affinity mask, this one included
   std::vector<std::string> hosts;      ///< of each rank
+
+  const std::string& host(int of) const { return hosts[static_cast<size_t>(of)]; }
+  std::string place(int of) const { return fmt::format("rank {} ({})", of, host(of)); }
 };
 
 /// The series of waits for the store itself: rank 0 is who has not come.
@@ -64,9 +70,9 @@ struct Awaited {
 /// One collective. The MPI thread starts it, completes it and keeps its buffers alive meanwhile.
 class MpiWork : public c10d::Work {
  public:
-  /// start: called on the MPI thread, adds requests. unpack (may be empty): called there when they are complete. kept: buffers MPI reads or writes.
+  /// start: called on the MPI thread, adds requests; holds the buffers that MPI reads or writes. unpack (may be empty): called there when they are complete.
   using Start = std::function<void(MPI_Comm, Requests&)>;
-  MpiWork(c10d::OpType type, std::vector<at::Tensor> results, std::vector<at::Tensor> kept, Start start, std::function<void()> unpack);
+  MpiWork(c10d::OpType type, std::vector<at::Tensor> results, Start start, std::function<void()> unpack);
 
   bool wait(Milliseconds timeout) override;
   std::vector<at::Tensor> result() override { return results_; }
@@ -76,7 +82,7 @@ class MpiWork : public c10d::Work {
   friend class MpiThread;
   void complete(std::exception_ptr error);
 
-  std::vector<at::Tensor> results_, kept_;
+  std::vector<at::Tensor> results_;
   Start start_;
   std::function<void()> unpack_;
   c10::intrusive_ptr<c10::ivalue::Future> future_;
@@ -94,7 +100,7 @@ class MpiThread {
   MpiThread(const MpiThread&) = delete;
   MpiThread& operator=(const MpiThread&) = delete;
 
-  const Job& job() const { return job_; }
+  const Layout& layout() const { return layout_; }
 
   /// Runs a function on the MPI thread and waits for it; rethrows its exception.
   void call(const std::function<void(MPI_Comm)>& function);
@@ -139,13 +145,12 @@ class MpiThread {
   const Milliseconds deadline_;
   const Milliseconds notice_;  ///< how long a wait may last before others are told of it
   const std::function<void(const std::string&)> fatal_;
-  Job job_;
+  Layout layout_;
   MPI_Comm comm_ = MPI_COMM_NULL;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;  // of the next three
   std::condition_variable wake_;
   std::deque<std::function<void()>> tasks_;
-  mutable std::mutex activity_mutex_;
   std::string activity_ = "starting";
   std::atomic<bool> in_collective_{false}, store_is_silent_{false};
 
@@ -175,6 +180,16 @@ class WatchedCall {
  private:
   std::shared_ptr<std::atomic<bool>> done_ = std::make_shared<std::atomic<bool>>(false);
 };
+
+/// What ask() returns, which a thread of its own finds out; nothing if that takes longer than `limit`: calls of the store block for ever when rank 0 is
+/// stopped. ask holds all that it uses, since the thread may outlive this call. Rethrows what it throws.
+template <class Ask> auto answer_within(Milliseconds limit, Ask ask) {
+  using Answer = decltype(ask());
+  std::packaged_task<Answer()> asking(std::move(ask));
+  auto answer = asking.get_future();
+  std::thread(std::move(asking)).detach();
+  return answer.wait_for(limit) == std::future_status::ready ? std::optional<Answer>(answer.get()) : std::nullopt;
+}
 
 /// Throws PeerError with MPI's own text unless code is MPI_SUCCESS.
 void check_mpi(int code, const char* call);

@@ -1,6 +1,8 @@
 // Compiled without the precompiled header: c10d's NCCL headers want USE_C10D_NCCL defined before any of its others is read.
 #include "nccl_backend.h"
 
+#include "syncdr/comm/world.h"
+
 #ifdef SYNCDR_HAS_CUDA
 
 #include <ATen/cuda/CUDAContext.h>
@@ -24,7 +26,7 @@ using Nccl = c10d::ProcessGroupNCCL;
 class WatchedNccl : public Nccl {
  public:
   WatchedNccl(MpiThread& thread, const c10::intrusive_ptr<c10d::Store>& store, c10::intrusive_ptr<Options> options)
-      : Nccl(store, thread.job().rank, thread.job().size, std::move(options)), thread_(thread) {}
+      : Nccl(store, thread.layout().rank, thread.layout().size, std::move(options)), thread_(thread) {}
 
   WorkPointer broadcast(std::vector<at::Tensor>& tensors, const c10d::BroadcastOptions& options) override {
     return watched("broadcast", Nccl::broadcast(tensors, options));
@@ -67,6 +69,8 @@ std::string gpu_identity(int device) {
   return std::string(uuid.bytes, sizeof(uuid.bytes));
 }
 
+bool has_nccl() { return true; }
+
 }  // namespace syncdr::comm
 
 #else
@@ -75,6 +79,7 @@ namespace syncdr::comm {
 
 c10::intrusive_ptr<c10d::Backend> make_nccl_backend(MpiThread&, const c10::intrusive_ptr<c10d::Store>&, int, Milliseconds) { return {}; }
 std::string gpu_identity(int) { return {}; }
+bool has_nccl() { return false; }
 
 }  // namespace syncdr::comm
 

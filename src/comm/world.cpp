@@ -7,11 +7,10 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/cuda.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <future>
-#include <numeric>
 #include <set>
 
 #include "heartbeat.h"
@@ -21,6 +20,7 @@
 #include "nccl_backend.h"
 #include "syncdr/core/fault.h"
 #include "syncdr/core/log.h"
+#include "syncdr/core/error.h"
 
 namespace syncdr::comm {
 namespace {
@@ -32,9 +32,9 @@ Milliseconds milliseconds(double seconds) { return Milliseconds(static_cast<int6
 
 /// Rank 0 serves the store on a port that the system picks; its address travels over MPI.
 c10::intrusive_ptr<c10d::Store> open_store(MpiThread& thread, Milliseconds deadline) {
-  const auto& job = thread.job();
+  const auto& layout = thread.layout();
   c10d::TCPStoreOptions options;
-  options.isServer = job.rank == 0;
+  options.isServer = layout.rank == 0;
   options.port = 0;
   options.waitWorkers = false;
   options.timeout = deadline;
@@ -43,57 +43,69 @@ c10::intrusive_ptr<c10d::Store> open_store(MpiThread& thread, Milliseconds deadl
     uint16_t port = 0;
   } address;
   c10::intrusive_ptr<c10d::TCPStore> store;
-  if (job.rank == 0) {
-    const auto host = job.local_size == job.size ? std::string("127.0.0.1") : reachable_address();
+  if (layout.rank == 0) {
+    const auto host = layout.local_size == layout.size ? std::string("127.0.0.1") : reachable_address();
     store = c10::make_intrusive<c10d::TCPStore>(host, options);
     std::snprintf(address.host, sizeof(address.host), "%s", host.c_str());
     address.port = store->getPort();
   }
   thread.call([&](MPI_Comm comm) { check_mpi(MPI_Bcast(&address, sizeof(address), MPI_BYTE, 0, comm), "MPI_Bcast of the store's address"); });
-  if (job.rank == 0) return store;
+  if (layout.rank == 0) return store;
   options.port = address.port;
   return c10::make_intrusive<c10d::TCPStore>(address.host, options);
 }
 
-/// True if condition holds on every rank.
-bool all_ranks(MpiThread& thread, bool condition) {
-  int value = condition;
-  thread.call([&](MPI_Comm comm) { check_mpi(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT, MPI_MIN, comm), "MPI_Allreduce"); });
-  return value != 0;
-}
-
-/// True if no two ranks would use the same GPU.
-bool distinct_gpus(MpiThread& thread, int index) {
-  const auto& job = thread.job();
-  constexpr size_t width = 16;
-  const auto own = index < 0 ? std::string() : gpu_identity(index);
-  std::vector<char> mine(width), all(width * static_cast<size_t>(job.size));
-  std::copy_n(own.begin(), std::min(width, own.size()), mine.begin());
+/// What tells each rank's GPU from all others, by host; empty: the rank has none.
+std::vector<std::string> gpus_of_ranks(MpiThread& thread, int own) {
+  const auto& layout = thread.layout();
+  constexpr size_t width = 17;
+  const auto name = own < 0 ? std::string() : '#' + gpu_identity(own);
+  std::vector<char> mine(width), all(width * static_cast<size_t>(layout.size));
+  std::copy_n(name.begin(), std::min(width, name.size()), mine.begin());
   thread.call([&](MPI_Comm comm) {
     check_mpi(MPI_Allgather(mine.data(), width, MPI_CHAR, all.data(), width, MPI_CHAR, comm), "MPI_Allgather of the GPUs");
   });
-  std::set<std::string> seen;
-  for (size_t rank = 0; rank < static_cast<size_t>(job.size); ++rank)
-    seen.insert(job.hosts[rank] + '/' + std::string(all.data() + rank * width, width));
-  return seen.size() == static_cast<size_t>(job.size);
+  std::vector<std::string> gpus;
+  for (int rank = 0; rank < layout.size; ++rank) {
+    const std::string other(all.data() + width * static_cast<size_t>(rank), width);
+    gpus.push_back(other[0] == '#' ? layout.host(rank) + other : "");
+  }
+  return gpus;
 }
 
 /// A GPU for each rank, or the CPU for all. Every rank decides alike.
 c10::Device choose_device(MpiThread& thread, const std::string& wanted) {
-  const auto& job = thread.job();
+  const auto& layout = thread.layout();
   if (wanted == "cpu") return c10::kCPU;
   const int visible = static_cast<int>(torch::cuda::device_count());
   // Schedulers show a rank either all GPUs of its host or its own alone.
-  const int index = visible >= job.local_size ? job.local_rank : visible == 1 ? 0 : -1;
-  const bool each_has_one = all_ranks(thread, index >= 0);
-  const bool usable = each_has_one && (job.size == 1 || distinct_gpus(thread, index));
-  if (usable) return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+  const int index = visible >= layout.local_size ? layout.local_rank : visible == 1 ? 0 : -1;
+  const auto gpus = gpus_of_ranks(thread, index);
+  const bool each_has_one = std::find(gpus.begin(), gpus.end(), "") == gpus.end();
+  if (each_has_one && std::set(gpus.begin(), gpus.end()).size() == gpus.size()) return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
   if (wanted == "cuda")
     throw core::UsageError("device = \"cuda\", but {}: rank {} on {} sees {} GPUs for {} ranks there. Start as many ranks as there are GPUs, or use "
                            "device = \"cpu\"",
-                           each_has_one ? "some ranks would share a GPU" : "not every rank has a GPU", job.rank,
-                           job.hosts[static_cast<size_t>(job.rank)], visible, job.local_size);
+                           each_has_one ? "some ranks would share a GPU" : "not every rank has a GPU", layout.rank,
+                           layout.host(layout.rank), visible, layout.local_size);
   return c10::kCPU;
+}
+
+/// The elements of root's container, on every rank.
+template <class Container> Container broadcast_elements(World& world, Container elements, int root, const char* what) {
+  auto count = at::full({1}, static_cast<int64_t>(elements.size()), at::kLong);
+  world.broadcast(count, root, what);
+  elements.resize(static_cast<size_t>(count.item<int64_t>()));
+  auto bytes = at::from_blob(elements.data(), {static_cast<int64_t>(elements.size() * sizeof(elements[0]))}, at::kByte);
+  world.broadcast(bytes, root, what);
+  return elements;
+}
+
+/// An error that is none of ours names the rank.
+core::Outcome outcome_on(int rank, const std::function<void()>& work) {
+  auto outcome = core::outcome_of(work);
+  if (outcome.foreign) outcome.message = fmt::format("rank {}: {}", rank, outcome.message);
+  return outcome;
 }
 
 }  // namespace
@@ -112,7 +124,7 @@ struct World::State {
   bool nccl = false;
   bool finished = false;
 
-  const Job& job() const { return thread->job(); }
+  const Layout& layout() const { return thread->layout(); }
 
   /// The tensor itself or a copy, as the backend of its device takes it.
   at::Tensor transportable(const at::Tensor& tensor) const {
@@ -120,33 +132,38 @@ struct World::State {
     return dense.is_cuda() && !nccl ? dense.cpu() : dense;
   }
   c10::intrusive_ptr<c10d::Backend> backend_of(const at::Tensor& tensor) const { return group->getBackend(tensor.device().type()); }
+  /// Waits for the collective that start(backend, tensors) begins on the tensor.
+  template <class Start> void run_on(at::Tensor& tensor, const char* what, Start&& start) const {
+    const at::NoGradGuard no_grad;
+    const Naming naming(what);
+    std::vector<at::Tensor> buffer{transportable(tensor)};
+    start(*backend_of(buffer[0]), buffer)->wait();
+    if (!buffer[0].is_alias_of(tensor)) tensor.copy_(buffer[0]);
+  }
 
   Voice voice();
   [[noreturn]] void end_job(core::ExitCode code, const std::string& message);
 };
 
-/// The first rank that fails speaks. Rank 0's store counts them, if it answers within a second (its calls block for ever when rank 0 is stopped).
+/// The first rank that fails speaks. Rank 0's store counts them, if it answers within a second.
 Voice World::State::voice() {
   if (!store) return Voice::own;
   if (thread->store_is_silent()) return Voice::unknown;
-  auto answer = std::make_shared<std::promise<bool>>();
-  auto first = answer->get_future();
-  std::thread([answer, shared = store] {
+  const auto first = answer_within(1s, [shared = store] {
     try {
-      answer->set_value(shared->add("failed", 1) == 1);
+      return shared->add("failed", 1) == 1;
     } catch (const std::exception&) {
-      answer->set_value(false);  // rank 0 has ended: it has spoken, or was killed, which the launcher says
+      return false;  // rank 0 has ended: it has spoken, or was killed, which the launcher says
     }
-  }).detach();
-  if (first.wait_for(1s) != std::future_status::ready) return Voice::unknown;
-  return first.get() ? Voice::own : Voice::other;
+  });
+  return !first ? Voice::unknown : *first ? Voice::own : Voice::other;
 }
 
 void World::State::end_job(core::ExitCode code, const std::string& message) {
   static std::atomic<bool> ending{false};
   const auto speaks = ending.exchange(true) ? Voice::other : voice();
   // Where rank 0 does not answer, the first other rank of each host speaks.
-  const bool first_here = job().local_rank == (job().hosts[0] == job().hosts[static_cast<size_t>(job().rank)] ? 1 : 0);
+  const bool first_here = layout().local_rank == (layout().host(0) == layout().host(layout().rank) ? 1 : 0);
   if (speaks == Voice::own || (speaks == Voice::unknown && first_here)) {
     core::error("{}", message);
   } else {
@@ -154,7 +171,7 @@ void World::State::end_job(core::ExitCode code, const std::string& message) {
     if (code == core::ExitCode::bug) code = core::ExitCode::try_again;                // what a lost store throws looks like one
   }
   std::fflush(nullptr);
-  if (job().size == 1) std::_Exit(static_cast<int>(code));
+  if (layout().size == 1) std::_Exit(static_cast<int>(code));
   thread->abort(static_cast<int>(code), speaks == Voice::unknown ? 700ms : 2s);
 }
 
@@ -166,26 +183,27 @@ World::World(const CommConfig& config) : state_(std::make_unique<State>()) {
   auto& state = *state_;
   state.deadline = deadline;
   state.thread = std::make_unique<MpiThread>(deadline, [&state](const std::string& message) { state.end_job(core::ExitCode::try_again, message); });
-  const auto& job = state.job();
-  core::set_log_rank(job.rank, job.size);
-  at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : share_of_cores(job.ranks_on_my_cores));
+  const auto& layout = state.layout();
+  core::set_log_rank(layout.rank, layout.size);
+  at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : share_of_cores(layout.ranks_on_my_cores));
   state.device = choose_device(*state.thread, config.device);
 
   // From here on ranks may fail alone, and their peers would wait for them.
   try {
-    connect(deadline);
+    connect();
   } catch (const core::Error& error) {
-    if (job.size > 1) state.end_job(error.code(), error.what());
+    if (layout.size > 1) state.end_job(error.code(), error.what());
     throw;
   } catch (const std::exception& error) {
-    const auto message = fmt::format("rank {} ({}) could not join the job: {}", job.rank, host(), error.what());
-    if (job.size > 1) state.end_job(core::ExitCode::try_again, message);
+    const auto message = fmt::format("{} could not join the job: {}", layout.place(layout.rank), error.what());
+    if (layout.size > 1) state.end_job(core::ExitCode::try_again, message);
     throw core::PeerError("{}", message);
   }
 }
 
-void World::connect(std::chrono::milliseconds deadline) {
+void World::connect() {
   auto& state = *state_;
+  const auto deadline = state.deadline;
   {
     const WatchedCall watched(*state.thread, "connecting to the store");
     state.store = open_store(*state.thread, deadline);
@@ -212,15 +230,14 @@ World::~World() {
   finish(core::ExitCode::done);
 }
 
-int World::rank() const { return state_->job().rank; }
-int World::size() const { return state_->job().size; }
-int World::local_rank() const { return state_->job().local_rank; }
-int World::local_size() const { return state_->job().local_size; }
-const std::string& World::host() const { return state_->job().hosts[static_cast<size_t>(rank())]; }
+int World::rank() const { return state_->layout().rank; }
+int World::size() const { return state_->layout().size; }
+int World::local_rank() const { return state_->layout().local_rank; }
+int World::local_size() const { return state_->layout().local_size; }
+const std::vector<std::string>& World::hosts() const { return state_->layout().hosts; }
 c10::Device World::device() const { return state_->device; }
 std::string World::backend() const { return state_->nccl ? "nccl" : "mpi"; }
 c10::intrusive_ptr<ProcessGroup> World::group() const { return state_->group; }
-c10::intrusive_ptr<c10d::Store> World::store() const { return state_->store; }
 
 void World::barrier(const char* what) {
   const Naming naming(what);
@@ -228,11 +245,7 @@ void World::barrier(const char* what) {
 }
 
 void World::all_reduce_sum(at::Tensor& tensor, const char* what) {
-  const at::NoGradGuard no_grad;
-  const Naming naming(what);
-  std::vector<at::Tensor> buffer{state_->transportable(tensor)};
-  state_->backend_of(buffer[0])->allreduce(buffer, {})->wait();
-  if (!buffer[0].is_alias_of(tensor)) tensor.copy_(buffer[0]);
+  state_->run_on(tensor, what, [](c10d::Backend& backend, auto& tensors) { return backend.allreduce(tensors, {}); });
 }
 
 at::Tensor World::all_gather_rows(const at::Tensor& rows, const char* what) {
@@ -265,31 +278,13 @@ at::Tensor World::all_gather_rows(const at::Tensor& rows, const char* what) {
 }
 
 void World::broadcast(at::Tensor& tensor, int root, const char* what) {
-  const at::NoGradGuard no_grad;
-  const Naming naming(what);
-  std::vector<at::Tensor> buffer{state_->transportable(tensor)};
-  state_->backend_of(buffer[0])->broadcast(buffer, {.rootRank = root})->wait();
-  if (!buffer[0].is_alias_of(tensor)) tensor.copy_(buffer[0]);
+  state_->run_on(tensor, what, [root](c10d::Backend& backend, auto& tensors) { return backend.broadcast(tensors, {.rootRank = root}); });
 }
 
-std::string World::broadcast(const std::string& text, int root, const char* what) {
-  auto length = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
-  broadcast(length, root, what);
-  auto bytes = at::empty({length.item<int64_t>()}, at::kByte);
-  if (rank() == root) std::copy(text.begin(), text.end(), bytes.data_ptr<uint8_t>());
-  broadcast(bytes, root, what);
-  const auto* data = bytes.data_ptr<uint8_t>();
-  return std::string(data, data + bytes.numel());
-}
+std::string World::broadcast(const std::string& text, int root, const char* what) { return broadcast_elements(*this, text, root, what); }
 
 std::vector<int64_t> World::broadcast(const std::vector<int64_t>& values, int root, const char* what) {
-  auto count = at::full({1}, static_cast<int64_t>(values.size()), at::kLong);
-  broadcast(count, root, what);
-  std::vector<int64_t> result(static_cast<size_t>(count.item<int64_t>()));
-  if (rank() == root) result = values;
-  auto view = at::from_blob(result.data(), {static_cast<int64_t>(result.size())}, at::kLong);
-  broadcast(view, root, what);
-  return result;
+  return broadcast_elements(*this, values, root, what);
 }
 
 std::vector<std::string> World::gather(const std::string& text, const char* what) {
@@ -307,30 +302,23 @@ std::vector<std::string> World::gather(const std::string& text, const char* what
   return texts;
 }
 
+void World::root_only(const char* what, const std::function<void()>& work) {
+  const auto outcome = is_root() ? outcome_on(0, work) : core::Outcome();
+  // One broadcast tells the peers that rank 0 is through; the text follows only if there is one.
+  auto agreed = at::full({1}, static_cast<int64_t>(outcome.code), at::kLong);
+  broadcast(agreed, 0, what);
+  if (const auto failed = static_cast<core::ExitCode>(agreed.item<int64_t>()); failed != core::ExitCode::done)
+    throw core::Error(failed, broadcast(outcome.message, 0, what));
+}
+
 void World::together(const char* what, const std::function<void()>& work) {
-  auto code = core::ExitCode::done;
-  std::string message;
-  try {
-    work();
-  } catch (const core::Error& error) {
-    code = error.code();
-    message = error.what();
-  } catch (const std::bad_alloc&) {
-    code = core::ExitCode::io;
-    message = fmt::format("rank {}: out of memory", rank());
-  } catch (const std::filesystem::filesystem_error& error) {
-    code = core::ExitCode::io;
-    message = error.what();
-  } catch (const std::exception& error) {
-    code = core::ExitCode::bug;
-    message = fmt::format("rank {}: {}", rank(), error.what());
-  }
-  const auto gathered = all_gather_rows(at::full({1}, static_cast<int64_t>(code), at::kLong), what);
+  const auto outcome = outcome_on(rank(), work);
+  const auto gathered = all_gather_rows(at::full({1}, static_cast<int64_t>(outcome.code), at::kLong), what);
   const auto* codes = gathered.data_ptr<int64_t>();
   int worst = -1;
   for (int other = 0; other < size(); ++other)
     if (codes[other] != 0 && (worst < 0 || codes[other] < codes[worst])) worst = other;
-  if (worst >= 0) throw core::Error(static_cast<core::ExitCode>(codes[worst]), broadcast(message, worst, what));
+  if (worst >= 0) throw core::Error(static_cast<core::ExitCode>(codes[worst]), broadcast(outcome.message, worst, what));
 }
 
 int64_t World::all_reduce_max(int64_t value, const char* what) {
@@ -345,20 +333,12 @@ int64_t World::add(const std::string& key, int64_t value, const char* what) {
   return state_->store->add(key, value);
 }
 
-void World::rethrow_from_root(int64_t code, const std::string& message, const char* what) {
-  // One broadcast tells the peers that rank 0 is through; the text follows only if there is one.
-  auto outcome = at::full({1}, code, at::kLong);
-  broadcast(outcome, 0, what);
-  if (outcome.item<int64_t>() == 0) return;
-  throw core::Error(static_cast<core::ExitCode>(outcome.item<int64_t>()), broadcast(message, 0, what));
-}
-
 core::ExitCode World::finish(core::ExitCode code) {
   const auto agreed = static_cast<core::ExitCode>(all_reduce_max(static_cast<int64_t>(code), "agreeing on the exit code"));
   core::fault_point("world.agreed");
   auto& state = *state_;
   state.finished = true;
-  const Watchdog watchdog(state.deadline, [place = fmt::format("rank {} ({})", rank(), host()), seconds = state.deadline.count() / 1000.0] {
+  const auto watching = watchdog(state.deadline, [place = state.layout().place(rank()), seconds = state.deadline.count() / 1000.0] {
     core::error("{}: the job was done, but did not end within {} s: a peer has stopped or died in its last steps", place, seconds);
     leave(static_cast<int>(core::ExitCode::try_again));
   });
@@ -376,5 +356,21 @@ core::ExitCode World::finish(core::ExitCode code) {
 }
 
 void World::fail(core::ExitCode code, const std::string& message) { state_->end_job(code, message); }
+
+int run_job(const CommConfig& config, const std::function<core::ExitCode(World&)>& body) {
+  World world(config);
+  auto code = core::ExitCode::done;
+  const auto outcome = outcome_on(world.rank(), [&] {
+    try {
+      code = body(world);
+    } catch (const core::StopRequested& stop) {
+      if (world.is_root()) core::warn("{}", stop.what());
+      code = stop.code();
+    }
+    code = world.finish(code);
+  });
+  if (outcome.code != core::ExitCode::done) world.fail(outcome.code, outcome.message);
+  return static_cast<int>(code);
+}
 
 }  // namespace syncdr::comm

@@ -12,21 +12,6 @@
 namespace syncdr::core {
 namespace {
 
-/// Keeps the dotted path of the struct being visited.
-class PathFields : public Fields {
- protected:
-  void enter(const char* name, const char*) override { path_ += std::string(name) + "."; }
-  void leave() override {
-    path_.pop_back();
-    const auto dot = path_.rfind('.');
-    path_.resize(dot == std::string::npos ? 0 : dot + 1);
-  }
-  std::string key(const char* name) const { return path_ + name; }
-
- private:
-  std::string path_;
-};
-
 size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -41,76 +26,55 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
-class Reader : public PathFields {
+/// Overwrites fields with what a table says of them.
+class Reader {
  public:
   Reader(const toml::table& table, const std::string& where) : table_(table), where_(where) {}
 
-  void operator()(bool& value, const char* name, const char*) override {
-    if (const auto* node = find(name)) value = as<bool>(*node, name, "true or false");
-  }
-  void operator()(int64_t& value, const char* name, const char*, Range range) override {
-    if (const auto* node = find(name)) value = in_range(integer(*node, name), name, range);
-  }
-  void operator()(double& value, const char* name, const char*, Range range) override {
-    if (const auto* node = find(name)) value = in_range(real(*node, name), name, range);
-  }
-  void operator()(std::string& value, const char* name, const char*, Choices choices) override {
-    if (const auto* node = find(name)) value = chosen(as<std::string>(*node, name, "a string"), name, choices);
-  }
-  void operator()(std::vector<int64_t>& value, const char* name, const char*, Range range) override {
-    each(value, name, [&](const toml::node& node) { return in_range(integer(node, name), name, range); });
-  }
-  void operator()(std::vector<double>& value, const char* name, const char*, Range range) override {
-    each(value, name, [&](const toml::node& node) { return in_range(real(node, name), name, range); });
-  }
-  void operator()(std::vector<std::string>& value, const char* name, const char*, Choices choices) override {
-    each(value, name, [&](const toml::node& node) { return chosen(as<std::string>(node, name, "a string"), name, choices); });
+  void take(const Field& field) {
+    known_.insert(field.key);
+    if (const auto* node = table_.at_path(field.key).node()) std::visit([&](auto* value) { read(*value, *node, field); }, field.value);
   }
 
   /// Call after the visit: a key that no field has taken is an error, not a silent default.
   void reject_unknown() const { reject_unknown(table_, ""); }
 
  private:
-  const toml::node* find(const char* name) {
-    known_.insert(key(name));
-    return table_.at_path(key(name)).node();
+  void read(bool& value, const toml::node& node, const Field& field) const { value = as<bool>(node, field, "true or false"); }
+  void read(int64_t& value, const toml::node& node, const Field& field) const { value = in_range(as<int64_t>(node, field, "a whole number"), field); }
+  void read(double& value, const toml::node& node, const Field& field) const {
+    const auto number = node.is_number() ? node.value<double>() : std::nullopt;
+    if (!number || std::isnan(*number)) wrong(node, field, "a number");
+    value = in_range(*number, field);
+  }
+  void read(std::string& value, const toml::node& node, const Field& field) const {
+    value = as<std::string>(node, field, "a string");
+    const auto& choices = field.choices;
+    if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end())
+      throw UsageError("{}: {} = \"{}\" is unknown: it must be one of {}.", where_, field.key, value, fmt::join(choices, ", "));
+  }
+  template <class T> void read(std::vector<T>& values, const toml::node& node, const Field& field) const {
+    const auto* array = node.as_array();
+    if (!array) wrong(node, field, "a list, as in [a, b]");
+    values.clear();
+    for (const auto& element : *array) read(values.emplace_back(), element, field);
   }
 
-  [[noreturn]] void wrong(const char* name, const toml::node& node, const std::string& expected) const {
+  [[noreturn]] void wrong(const toml::node& node, const Field& field, const std::string& expected) const {
     std::ostringstream text;
     node.visit([&](const auto& typed) { text << typed; });
-    throw UsageError("{}: {} = {} is wrong: it must be {}.", where_, key(name), text.str(), expected);
+    throw UsageError("{}: {} = {} is wrong: it must be {}.", where_, field.key, text.str(), expected);
   }
 
-  template <class T> T as(const toml::node& node, const char* name, const char* expected) const {
+  template <class T> T as(const toml::node& node, const Field& field, const char* expected) const {
     if (const auto value = node.value_exact<T>()) return *value;
-    wrong(name, node, expected);
-  }
-  int64_t integer(const toml::node& node, const char* name) const { return as<int64_t>(node, name, "a whole number"); }
-  double real(const toml::node& node, const char* name) const {
-    const auto value = node.is_number() ? node.value<double>() : std::nullopt;
-    if (!value || std::isnan(*value)) wrong(name, node, "a number");
-    return *value;
+    wrong(node, field, expected);
   }
 
-  template <class T> T in_range(T value, const char* name, const Range& range) const {
-    if (!range.holds(static_cast<double>(value))) throw UsageError("{}: {} = {} is out of range: it must be {}.", where_, key(name), value, range.text());
+  template <class T> T in_range(T value, const Field& field) const {
+    if (!field.range.holds(static_cast<double>(value)))
+      throw UsageError("{}: {} = {} is out of range: it must be {}.", where_, field.key, value, field.range.text());
     return value;
-  }
-
-  std::string chosen(std::string value, const char* name, const Choices& choices) const {
-    if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end())
-      throw UsageError("{}: {} = \"{}\" is unknown: it must be one of {}.", where_, key(name), value, fmt::join(choices, ", "));
-    return value;
-  }
-
-  template <class T, class Convert> void each(std::vector<T>& value, const char* name, Convert convert) {
-    const auto* node = find(name);
-    if (!node) return;
-    const auto* array = node->as_array();
-    if (!array) wrong(name, *node, "a list, as in [a, b]");
-    value.clear();
-    for (const auto& element : *array) value.push_back(convert(element));
   }
 
   void reject_unknown(const toml::table& table, const std::string& prefix) const {
@@ -152,28 +116,30 @@ template <class T> std::string text_of(const std::vector<T>& values) {
   return fmt::format("[{}]", fmt::join(parts, ", "));
 }
 
-/// Calls a function with (key, value as TOML, range, help) for every field.
-class Printer : public PathFields {
- public:
-  using Print = std::function<void(const std::string& key, const std::string& value, const std::string& range, const char* help)>;
-  explicit Printer(Print print) : print_(std::move(print)) {}
-  void operator()(bool& value, const char* name, const char* help) override { print_(key(name), text_of(value), "", help); }
-  void operator()(int64_t& value, const char* name, const char* help, Range range) override { print_(key(name), text_of(value), range.text(), help); }
-  void operator()(double& value, const char* name, const char* help, Range range) override { print_(key(name), text_of(value), range.text(), help); }
-  void operator()(std::string& value, const char* name, const char* help, Choices choices) override { print_(key(name), text_of(value), words(choices), help); }
-  void operator()(std::vector<int64_t>& value, const char* name, const char* help, Range range) override { print_(key(name), text_of(value), range.text(), help); }
-  void operator()(std::vector<double>& value, const char* name, const char* help, Range range) override { print_(key(name), text_of(value), range.text(), help); }
-  void operator()(std::vector<std::string>& value, const char* name, const char* help, Choices choices) override { print_(key(name), text_of(value), words(choices), help); }
-
- private:
-  static std::string words(const Choices& choices) { return fmt::format("{}", fmt::join(choices, " | ")); }
-  Print print_;
-};
+std::string text_of(const Field& field) {
+  return std::visit([](const auto* value) { return text_of(*value); }, field.value);
+}
 
 void read_table(const Visit& visit, const toml::table& table, const std::string& where) {
   Reader reader(table, where);
-  visit(reader);
+  Fields fields([&](const Field& field) { reader.take(field); });
+  visit(fields);
   reader.reject_unknown();
+}
+
+/// The table that parse() returns. Its errors become Error, naming `where` and the line.
+template <class Error, class Parse> toml::table parsed(const std::string& where, Parse&& parse) {
+  try {
+    return parse();
+  } catch (const toml::parse_error& error) {
+    throw Error("{}: line {}: {}.", where, error.source().begin.line, error.description());
+  }
+}
+
+template <class Error> toml::table parse_file(const std::filesystem::path& file, const char* kind) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) throw Error("{}: there is no such {}.", file.string(), kind);
+  return parsed<Error>(file.string(), [&] { return toml::parse_file(file.string()); });
 }
 
 }  // namespace
@@ -181,32 +147,15 @@ void read_table(const Visit& visit, const toml::table& table, const std::string&
 std::string Range::text() const {
   if (std::isinf(low) && std::isinf(high)) return "";
   if (std::isinf(high)) return fmt::format("{} {}", low_open ? "above" : "at least", low);
-  if (std::isinf(low)) return fmt::format("at most {}", high);
   return fmt::format("{} to {}", low, high);
 }
 
 void read_config_text(const Visit& visit, const std::string& text, const std::string& where) {
-  toml::table table;
-  try {
-    table = toml::parse(text);
-  } catch (const toml::parse_error& error) {
-    throw UsageError("{}: line {}: {}.", where, error.source().begin.line, error.description());
-  }
-  read_table(visit, table, where);
+  read_table(visit, parsed<UsageError>(where, [&] { return toml::parse(text); }), where);
 }
 
 void read_config(const Visit& visit, const std::filesystem::path& file, const std::vector<std::string>& settings) {
-  if (!file.empty()) {
-    std::error_code ignored;
-    if (!std::filesystem::is_regular_file(file, ignored)) throw UsageError("{}: there is no such configuration file.", file.string());
-    toml::table table;
-    try {
-      table = toml::parse_file(file.string());
-    } catch (const toml::parse_error& error) {
-      throw UsageError("{}: line {}: {}.", file.string(), error.source().begin.line, error.description());
-    }
-    read_table(visit, table, file.string());
-  }
+  if (!file.empty()) read_table(visit, parse_file<UsageError>(file, "configuration file"), file.string());
   for (const auto& setting : settings) {
     const auto equals = setting.find('=');
     if (equals == std::string::npos || equals == 0) throw UsageError("--set {}: write it as key=value.", setting);
@@ -227,16 +176,8 @@ void read_config(const Visit& visit, const std::filesystem::path& file, const st
 }
 
 std::map<std::string, std::map<std::string, std::string>> read_text_tables(const std::filesystem::path& file) {
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(file, ignored)) throw DataError("{}: there is no such file.", file.string());
-  toml::table document;
-  try {
-    document = toml::parse_file(file.string());
-  } catch (const toml::parse_error& error) {
-    throw DataError("{}: line {}: {}.", file.string(), error.source().begin.line, error.description());
-  }
   std::map<std::string, std::map<std::string, std::string>> tables;
-  for (const auto& [name, node] : document) {
+  for (const auto& [name, node] : parse_file<DataError>(file, "file")) {
     if (!node.is_table()) throw DataError("{}: \"{}\" is no table. Write [{}] above the keys that belong to it.", file.string(), name.str(), name.str());
     auto& table = tables[std::string(name.str())];
     for (const auto& [key, value] : *node.as_table()) {
@@ -248,10 +189,10 @@ std::map<std::string, std::map<std::string, std::string>> read_text_tables(const
 }
 
 std::vector<std::pair<std::string, std::string>> list_config(const Visit& visit) {
-  std::vector<std::pair<std::string, std::string>> fields;
-  Printer printer([&](const std::string& key, const std::string& value, const std::string&, const char*) { fields.emplace_back(key, value); });
-  visit(printer);
-  return fields;
+  std::vector<std::pair<std::string, std::string>> list;
+  Fields fields([&](const Field& field) { list.emplace_back(field.key, text_of(field)); });
+  visit(fields);
+  return list;
 }
 
 std::string write_config(const Visit& visit) {
@@ -275,10 +216,11 @@ std::string write_config(const Visit& visit) {
 
 std::string describe_config(const Visit& visit) {
   std::string text;
-  Printer printer([&](const std::string& key, const std::string& value, const std::string& range, const char* help) {
-    text += fmt::format("  {:<34} {}{} [{}]\n", key, help, range.empty() ? "" : " (" + range + ")", value);
+  Fields fields([&](const Field& field) {
+    const std::string range = field.choices.empty() ? field.range.text() : fmt::format("{}", fmt::join(field.choices, " | "));
+    text += fmt::format("  {:<34} {}{} [{}]\n", field.key, field.help, range.empty() ? "" : " (" + range + ")", text_of(field));
   });
-  visit(printer);
+  visit(fields);
   return text;
 }
 

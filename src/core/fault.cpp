@@ -1,13 +1,14 @@
 #include "syncdr/core/fault.h"
 
+#include <array>
 #include <atomic>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <sstream>
 #include <string>
-#include <vector>
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
@@ -38,15 +39,9 @@ int64_t number(const std::string& text, const char* value) {
 std::optional<Fault> read_fault() {
   const char* value = std::getenv("SYNCDR_FAULT");
   if (!value || !*value) return std::nullopt;
-  std::vector<std::string> fields{""};
-  for (const char* c = value; *c; ++c) {
-    if (*c == ',' && fields.size() < 5) {
-      fields.emplace_back();
-    } else {
-      fields.back() += *c;
-    }
-  }
-  fields.resize(5);
+  std::istringstream text(value);
+  std::array<std::string, 5> fields;
+  for (auto& field : fields) std::getline(text, field, &field == &fields.back() ? '\n' : ',');
   Fault fault{.signal = fields[0] == "kill" ? SIGKILL : fields[0] == "stop" ? SIGSTOP : 0, .point = fields[1], .text = fields[4]};
   if (fault.signal == 0 || fault.point.empty()) refuse(value);
   if (!fields[2].empty()) fault.passing = number(fields[2], value);

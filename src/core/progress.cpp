@@ -30,19 +30,15 @@ void Progress::advance(int64_t count, std::string note) {
   if (Clock::now() - shown_ >= interval) show(false);
 }
 
-double Progress::rate() const {
-  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  return seconds > 0 ? static_cast<double>(done_ - first_) / seconds : 0;
-}
-
 void Progress::show(bool last) {
   shown_ = Clock::now();
-  const double speed = rate();
+  const double seconds = std::chrono::duration<double>(shown_ - start_).count();
+  const double speed = seconds > 0 ? static_cast<double>(done_ - first_) / seconds : 0;  // of this process
   std::string line = fmt::format("{}: {}", title_, done_);
   if (total_ > 0) line += fmt::format("/{}", total_);
   line += fmt::format(" {}, {:.3g} {}/s", unit_, speed, unit_);
   if (last) {
-    line += fmt::format(", took {}", duration(std::chrono::duration<double>(shown_ - start_).count()));
+    line += fmt::format(", took {}", duration(seconds));
   } else if (total_ > 0 && speed > 0) {
     line += fmt::format(", {} left", duration(static_cast<double>(total_ - done_) / speed));
   }

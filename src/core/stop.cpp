@@ -9,10 +9,10 @@
 namespace syncdr::core {
 namespace {
 
-std::atomic<int> stop_signal{0};
-static_assert(std::atomic<int>::is_always_lock_free);  // or the handler below would not be safe
+std::atomic<bool> stopped{false};
+static_assert(std::atomic<bool>::is_always_lock_free);  // or the handler below would not be safe
 
-void remember(int signal) { stop_signal = signal; }
+void remember(int) { stopped = true; }
 
 }  // namespace
 
@@ -28,10 +28,6 @@ void watch_stop_signals(const std::string& signal) {
   sigaction(found->second, &action, nullptr);
 }
 
-bool stop_requested() { return stop_signal.load(std::memory_order_relaxed) != 0; }
-
-void throw_if_stopped(const std::string& what) {
-  if (stop_requested()) throw StopRequested("stopped by signal {}: {}", stop_signal.load(), what);
-}
+bool stop_requested() { return stopped.load(std::memory_order_relaxed); }
 
 }  // namespace syncdr::core

@@ -1,10 +1,5 @@
 #include "syncdr/doctor/doctor.h"
 
-#include <fmt/format.h>
-
-#include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
-
 #include <algorithm>
 #include <boost/json.hpp>
 #include <map>
@@ -16,17 +11,16 @@
 namespace syncdr::doctor {
 namespace {
 
-constexpr size_t shown_hosts = 3;
-
 /// A finding and whose it is.
 struct Report {
   Finding finding;
   std::string host;
 };
 
-std::string some_of(const std::set<std::string>& names) {
-  const std::vector<std::string> first(names.begin(), std::next(names.begin(), static_cast<ptrdiff_t>(std::min(shown_hosts, names.size()))));
-  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > shown_hosts ? fmt::format(" and {} more", names.size() - shown_hosts) : "");
+/// So many of the names, and how many more there are.
+template <class Names> std::string some_of(const Names& names, size_t shown = 3) {
+  const std::vector<std::string> first(names.begin(), std::next(names.begin(), static_cast<ptrdiff_t>(std::min(shown, names.size()))));
+  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > shown ? fmt::format(" and {} more", names.size() - shown) : "");
 }
 
 boost::json::object to_json(const Finding& finding) {
@@ -45,12 +39,11 @@ Finding from_json(const boost::json::object& object) {
 std::vector<Report> gather(comm::World& world, const Findings& own) {
   boost::json::array array;
   for (const auto& finding : own) array.push_back(to_json(finding));
-  const auto hosts = world.gather(world.host(), "gathering the hosts");
   const auto texts = world.gather(io::pretty_json(array), "gathering the findings");
   std::vector<Report> reports;
   for (size_t rank = 0; rank < texts.size(); ++rank) {
     const auto document = io::parse_json(texts[rank], "findings of a rank");
-    for (const auto& item : document.as_array()) reports.push_back({from_json(item.as_object()), hosts[rank]});
+    for (const auto& item : document.as_array()) reports.push_back({from_json(item.as_object()), world.hosts()[rank]});
   }
   return reports;
 }
@@ -117,34 +110,21 @@ std::vector<Line> merge(const std::vector<Report>& reports) {
   return table;
 }
 
-std::string count_of(int64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
-
 /// "8 ranks on 2 hosts: n1 (4), n2 (4)".
-Finding describe_job(comm::World& world) {
+Finding describe_job(const comm::World& world) {
   std::map<std::string, int64_t> ranks;
-  for (const auto& host : world.gather(world.host(), "gathering the hosts")) ++ranks[host];
+  for (const auto& host : world.hosts()) ++ranks[host];
   std::vector<std::string> each;
-  for (const auto& [host, count] : ranks) {
-    if (each.size() == 8) {
-      each.push_back(fmt::format("{} more", ranks.size() - 8));
-      break;
-    }
-    each.push_back(fmt::format("{} ({})", host, count));
-  }
+  for (const auto& [host, count] : ranks) each.push_back(fmt::format("{} ({})", host, count));
   const auto hosts = count_of(static_cast<int64_t>(ranks.size()), "host");
-  return {.what = "job", .found = fmt::format("{} on {}: {}", count_of(world.size(), "rank"), hosts, fmt::join(each, ", "))};
+  return {.what = "job", .found = fmt::format("{} on {}: {}", count_of(world.size(), "rank"), hosts, some_of(each, 8))};
 }
 
 Findings look(comm::World& world, const std::filesystem::path& folder) {
   Findings findings;
-  const auto job = describe_job(world);
-  if (world.is_root()) findings.push_back(job);
-  const auto add = [&](Findings more) { std::move(more.begin(), more.end(), std::back_inserter(findings)); };
-  add(look_at_host(world));
-  add(look_at_cores(world));
-  add(look_at_speed(world));
-  add(look_at_messages(world));
-  add(look_at_folder(world, folder));
+  if (world.is_root()) findings.push_back(describe_job(world));
+  for (const auto& more : {look_at_host(world), look_at_cores(world), look_at_speed(world), look_at_messages(world), look_at_folder(world, folder)})
+    findings.insert(findings.end(), more.begin(), more.end());
   return findings;
 }
 
@@ -179,26 +159,13 @@ void worsen(Finding& finding, Health health, const std::string& mend) {
   finding.mend += (finding.mend.empty() ? "" : "; ") + mend;
 }
 
-Finding attempt(const std::string& what, const std::string& mend, const std::function<Finding()>& work) {
-  try {
-    return work();
-  } catch (const std::exception& error) {
-    return {.what = what, .found = error.what(), .mend = mend, .health = Health::bad};
-  }
-}
-
 int examine(const std::string& folder, const std::string& json) {
-  comm::World world(comm::CommConfig{});
-  try {
+  return comm::run_job({}, [&](comm::World& world) {
     const auto table = merge(gather(world, look(world, folder)));
     auto code = core::ExitCode::done;
     world.root_only("printing the findings", [&] { code = print(table, json); });
-    return static_cast<int>(world.finish(code));
-  } catch (const core::Error& error) {
-    world.fail(error.code(), error.what());
-  } catch (const std::exception& error) {
-    world.fail(core::ExitCode::bug, fmt::format("unexpected: {}. This is a bug in syncdr; please report it with this text.", error.what()));
-  }
+    return code;
+  });
 }
 
 }  // namespace syncdr::doctor

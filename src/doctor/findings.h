@@ -1,7 +1,9 @@
 #pragma once
+#include <fmt/format.h>
+
 #include <boost/json/object.hpp>
+#include <chrono>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,8 +27,11 @@ using Findings = std::vector<Finding>;
 
 /// Raises a finding's health and adds to what to do.
 void worsen(Finding& finding, Health health, const std::string& mend);
-/// work's finding; what it throws becomes a bad one, so that a rank that cannot go on still meets its peers.
-Finding attempt(const std::string& what, const std::string& mend, const std::function<Finding()>& work);
+/// "1 rank", "2 ranks".
+inline std::string count_of(int64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
+
+using Clock = std::chrono::steady_clock;
+inline double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Programs, devices, links, memory, limits: what this rank sees. Calls no peer.
 Findings look_at_host(const comm::World& world);

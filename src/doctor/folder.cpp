@@ -1,6 +1,5 @@
 #include <ATen/ops/full.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -9,7 +8,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -26,23 +24,26 @@ namespace syncdr::doctor {
 namespace {
 
 namespace fs = std::filesystem;
-using FolderClock = std::chrono::steady_clock;
 
 constexpr auto patience_for_names = std::chrono::seconds(40);  // NFS remembers for 30 s by default that a name was not there
 constexpr const char* elsewhere = "choose another file system with --folder";
 
-double seconds_since(FolderClock::time_point start) { return std::chrono::duration<double>(FolderClock::now() - start).count(); }
-
-/// An open file; closed at its end.
-struct Descriptor {
-  int number = -1;
-  explicit Descriptor(int opened) : number(opened) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (number >= 0) ::close(number);
+/// What work throws, in words; empty: nothing. So a rank that cannot go on still meets its peers.
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+    return "";
+  } catch (const std::exception& error) {
+    return error.what();
   }
-};
+}
+
+/// work's finding, or a bad one of what it throws.
+Finding attempt(const std::string& what, const std::string& mend, const std::function<Finding()>& work) {
+  Finding finding;
+  if (const auto error = error_of([&] { finding = work(); }); !error.empty()) return {.what = what, .found = error, .mend = mend, .health = Health::bad};
+  return finding;
+}
 
 [[noreturn]] void refuse(const fs::path& path, const char* what) { throw core::IoError("{}: {}: {}", path.string(), what, std::strerror(errno)); }
 
@@ -50,6 +51,7 @@ struct Descriptor {
 struct FolderProbe {
   comm::World& world;
   fs::path folder, probe;
+  bool made_folder = false;
   fs::path own(const char* name) const { return probe / fmt::format("{}-{}", name, world.rank()); }
   void step() const { world.barrier("looking at the folder"); }
   int64_t sum(int64_t value) const {
@@ -91,7 +93,7 @@ Finding look_at_file_system(const FolderProbe& on) {
 
 /// Writes as syncdr does (fsync, rename, fsync of the folder), reads back, and once more by HDF5.
 Finding try_writing(const FolderProbe& on) {
-  const auto start = FolderClock::now();
+  const auto start = Clock::now();
   io::write_file(on.own("file"), "probe");
   const double seconds = seconds_since(start);
   if (io::read_file(on.own("file")) != "probe") throw core::IoError("{}: gives back other bytes than were written", on.own("file").string());
@@ -130,9 +132,9 @@ Finding look_at_clock(const FolderProbe& on) {
 
 /// Waits until condition holds; the seconds it took, nothing if it never did.
 std::optional<double> wait_until(const std::function<bool()>& condition) {
-  const auto start = FolderClock::now();
+  const auto start = Clock::now();
   while (!condition()) {
-    if (FolderClock::now() - start > patience_for_names) return std::nullopt;
+    if (Clock::now() - start > patience_for_names) return std::nullopt;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   return seconds_since(start);
@@ -144,16 +146,14 @@ Finding try_visibility(const FolderProbe& on) {
   struct stat status {};
   ::stat(file.c_str(), &status);  // a client may remember that it was not there
   const auto write = [&](const char* content) {
-    if (on.world.is_root()) attempt("", "", [&] { io::write_file(file, content); return Finding(); });
+    if (on.world.is_root()) error_of([&] { io::write_file(file, content); });
     on.step();
   };
-  const auto holds = [&](const char* content) {
+  const auto holds = [&](const std::string& content) {
     return wait_until([&] {
-      try {
-        return io::read_file(file) == content;
-      } catch (const core::Error&) {
-        return false;
-      }
+      std::string read;
+      error_of([&] { read = io::read_file(file); });
+      return read == content;
     });
   };
   on.step();
@@ -202,20 +202,20 @@ Finding try_race(const FolderProbe& on, const char* what, const char* won_by, co
   Finding finding{.what = what};
   if (several == 0 && nobody == 0) {
     finding.found = fmt::format("{} of {} wins, in each of {} races", won_by, 2 * on.world.size(), rounds);
-  } else if (reason != 0) {
-    finding.found = fmt::format("refused: {}", std::strerror(reason));
-    finding.health = Health::bad;
-  } else {
-    finding.found = fmt::format("of {} races {} had several winners and {} none", rounds, several, nobody);
-    finding.health = Health::bad;
+    return finding;
   }
+  finding.health = Health::bad;
+  finding.found = reason != 0 ? fmt::format("refused: {}", std::strerror(reason))
+                              : fmt::format("of {} races {} had several winners and {} none", rounds, several, nobody);
   return finding;
 }
 
 Finding try_exclusive_creation(const FolderProbe& on) {
   auto finding = try_race(on, "exclusive", "O_EXCL: one", [&](int round) {
-    const Descriptor made(::open((on.probe / fmt::format("exclusive-{}", round)).c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
-    return made.number >= 0 ? 0 : errno;
+    const int made = ::open((on.probe / fmt::format("exclusive-{}", round)).c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+    if (made < 0) return errno;
+    ::close(made);
+    return 0;
   });
   if (finding.health == Health::bad) finding.mend = fmt::format("two jobs could make the same unit and lose one another's work: {}", elsewhere);
   return finding;
@@ -245,13 +245,13 @@ Finding try_renames(const FolderProbe& on) {
     fs::rename(next, file);
   };
   std::string refused;  // of the thread that replaces
-  if (on.world.is_root()) refused = attempt("", "", [&] { replace(0); return Finding(); }).found;
+  if (on.world.is_root()) refused = error_of([&] { replace(0); });
   on.step();
   int64_t missing = 0, mixed = 0;
   {
     std::jthread replacing;
     if (on.world.is_root() && refused.empty())
-      replacing = std::jthread([&] { refused = attempt("", "", [&] { for (int turn = 1; turn < 200; ++turn) replace(turn); return Finding(); }).found; });
+      replacing = std::jthread([&] { refused = error_of([&] { for (int turn = 1; turn < 200; ++turn) replace(turn); }); });
     for (int reading = 0; reading < 400; ++reading) try {
         const auto content = io::read_file(file);
         mixed += content != contents[0] && content != contents[1];
@@ -273,16 +273,17 @@ Finding try_renames(const FolderProbe& on) {
 
 /// flock between ranks: rank 0 holds a lock that the others try to get. syncdr does without locks, HDF5 does not.
 Finding try_locks(const FolderProbe& on) {
-  const Descriptor own(::open((on.probe / "lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666));
-  int reason = own.number < 0 ? errno : 0;
-  if (on.world.is_root() && reason == 0 && ::flock(own.number, LOCK_EX | LOCK_NB) != 0) reason = errno;
+  const int own = ::open((on.probe / "lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
+  int reason = own < 0 ? errno : 0;
+  if (on.world.is_root() && reason == 0 && ::flock(own, LOCK_EX | LOCK_NB) != 0) reason = errno;
   on.step();
   bool got = false;
   if (!on.world.is_root() && reason == 0) {
-    got = ::flock(own.number, LOCK_SH | LOCK_NB) == 0;
+    got = ::flock(own, LOCK_SH | LOCK_NB) == 0;
     if (!got && errno != EWOULDBLOCK) reason = errno;
   }
   on.step();
+  if (own >= 0) ::close(own);
   Finding finding{.what = "locks", .found = on.world.size() == 1 ? "flock works; between ranks it was not tried" : "flock keeps other ranks out"};
   if (reason == 0 && !got) return finding;
   finding.found = got ? "flock does not keep other ranks out" : fmt::format("flock: {}", std::strerror(reason));
@@ -295,7 +296,7 @@ Finding try_throughput(const FolderProbe& on) {
   constexpr size_t bytes = 8 << 20;
   const std::vector<uint8_t> content(bytes, 1);
   on.step();
-  const auto start = FolderClock::now();
+  const auto start = Clock::now();
   auto finding = attempt("throughput", elsewhere, [&] {
     io::OutputFile out(on.own("bulk"));
     out.write(content);
@@ -311,31 +312,30 @@ Finding try_throughput(const FolderProbe& on) {
 }
 
 /// Rank 0 makes a folder for the probes; returns what went wrong, on every rank.
-std::string make_probe(FolderProbe& on, bool& made_folder) {
+std::string make_probe(FolderProbe& on) {
   std::string error, name;
   if (on.world.is_root())
-    error = attempt("", "", [&] {
-              made_folder = !fs::exists(on.folder);
-              std::error_code failed;
-              fs::create_directories(on.folder, failed);
-              if (failed) throw core::IoError("{}: cannot be made: {}", on.folder.string(), failed.message());
-              std::string pattern = (on.folder / ".syncdr-doctor-XXXXXX").string();
-              if (!::mkdtemp(pattern.data())) refuse(on.folder, "cannot be written to");
-              name = fs::path(pattern).filename().string();
-              fs::permissions(pattern, fs::perms::all);
-              return Finding();
-            }).found;
+    error = error_of([&] {
+      on.made_folder = !fs::exists(on.folder);
+      std::error_code failed;
+      fs::create_directories(on.folder, failed);
+      if (failed) throw core::IoError("{}: cannot be made: {}", on.folder.string(), failed.message());
+      std::string pattern = (on.folder / ".syncdr-doctor-XXXXXX").string();
+      if (!::mkdtemp(pattern.data())) refuse(on.folder, "cannot be written to");
+      name = fs::path(pattern).filename().string();
+      fs::permissions(pattern, fs::perms::all);
+    });
   error = on.world.broadcast(error, 0, "making a folder for probes");
   on.probe = on.folder / on.world.broadcast(name, 0, "making a folder for probes");
   return error;
 }
 
-void clean_up(const FolderProbe& on, bool made_folder) {
+void clean_up(const FolderProbe& on) {
   on.step();
   if (!on.world.is_root()) return;
   std::error_code error;
   fs::remove_all(on.probe, error);
-  if (made_folder) fs::remove(on.folder, error);
+  if (on.made_folder) fs::remove(on.folder, error);
 }
 
 Findings probe_folder(const FolderProbe& on) {
@@ -370,13 +370,12 @@ Findings probe_folder(const FolderProbe& on) {
 
 Findings look_at_folder(comm::World& world, const fs::path& folder) {
   FolderProbe on{.world = world, .folder = fs::absolute(folder), .probe = {}};
-  bool made_folder = false;
-  if (const auto error = make_probe(on, made_folder); !error.empty()) {
+  if (const auto error = make_probe(on); !error.empty()) {
     if (!world.is_root()) return {};
     return {{.what = "folder", .found = error, .mend = "give this user the right to write there, or choose another with --folder", .health = Health::bad}};
   }
   auto findings = probe_folder(on);
-  clean_up(on, made_folder);
+  clean_up(on);
   return findings;
 }
 

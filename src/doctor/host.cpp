@@ -1,7 +1,6 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
-#include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <torch/cuda.h>
@@ -17,7 +16,6 @@
 #include <sstream>
 
 #include "findings.h"
-#include "syncdr/comm/about.h"
 #include "syncdr/io/about.h"
 
 namespace syncdr::doctor {

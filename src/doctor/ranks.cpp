@@ -2,13 +2,10 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
-#include <fmt/format.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <bitset>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -16,15 +13,10 @@
 
 #include "findings.h"
 #include "syncdr/comm/gradient_reducer.h"
-#include "syncdr/io/hash.h"
 #include "syncdr/plan/plan.h"
 
 namespace syncdr::doctor {
 namespace {
-
-using DoctorClock = std::chrono::steady_clock;
-
-double seconds_from(DoctorClock::time_point start) { return std::chrono::duration<double>(DoctorClock::now() - start).count(); }
 
 /// Convolutions that this rank's device makes in a second.
 double convolutions_a_second(const c10::Device& device) {
@@ -32,44 +24,37 @@ double convolutions_a_second(const c10::Device& device) {
   const auto images = at::full({4, 64, 64, 64}, 0.5, options), weights = at::full({64, 64, 3, 3}, 0.01, options);
   const auto make = [&] { return at::conv2d(images, weights, {}, 1, 1)[0][0][0][0].item<float>(); };
   make();
-  const auto start = DoctorClock::now();
+  const auto start = Clock::now();
   int64_t made = 0;
-  while (seconds_from(start) < 0.2) make(), ++made;
-  return static_cast<double>(made) / seconds_from(start);
+  while (seconds_since(start) < 0.2) make(), ++made;
+  return static_cast<double>(made) / seconds_since(start);
 }
 
 }  // namespace
 
 Findings look_at_cores(comm::World& world) {
-  constexpr int64_t words = CPU_SETSIZE / 64;
   cpu_set_t mask;
   CPU_ZERO(&mask);
   sched_getaffinity(0, sizeof(mask), &mask);
-  auto row = at::zeros({1, words + 2}, at::kLong);
-  auto* values = row.data_ptr<int64_t>();
-  values[0] = static_cast<int64_t>(io::hash64(world.host()));
-  values[1] = at::get_num_threads();
-  std::memcpy(values + 2, &mask, sizeof(mask));
-  const auto all = world.all_gather_rows(row, "gathering the cores of the ranks");
+  const auto masks = world.gather(std::string(reinterpret_cast<const char*>(&mask), sizeof(mask)), "gathering the cores of the ranks");
+  const auto threads_of = world.gather(std::to_string(at::get_num_threads()), "gathering the threads of the ranks");
   if (world.local_rank() != 0) return {};
 
-  std::bitset<CPU_SETSIZE> cores;
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
   int64_t threads = 0, fewest = CPU_SETSIZE;
-  for (int64_t rank = 0; rank < world.size(); ++rank) {
-    const auto* other = all.data_ptr<int64_t>() + rank * (words + 2);
-    if (other[0] != values[0]) continue;
-    threads += other[1];
-    int64_t own = 0;
-    for (int64_t core = 0; core < CPU_SETSIZE; ++core)
-      if (static_cast<uint64_t>(other[2 + core / 64]) >> (core % 64) & 1) cores.set(static_cast<size_t>(core)), ++own;
-    fewest = std::min(fewest, own);
+  for (size_t rank = 0; rank < masks.size(); ++rank) {
+    if (world.hosts()[rank] != world.host()) continue;
+    threads += std::stoll(threads_of[rank]);
+    std::memcpy(&mask, masks[rank].data(), sizeof(mask));
+    CPU_OR(&cores, &cores, &mask);
+    fewest = std::min<int64_t>(fewest, CPU_COUNT(&mask));
   }
-  const auto usable = static_cast<int64_t>(cores.count()), online = static_cast<int64_t>(sysconf(_SC_NPROCESSORS_ONLN));
+  const int64_t usable = CPU_COUNT(&cores), online = sysconf(_SC_NPROCESSORS_ONLN);
   const char* asked = std::getenv("OMP_NUM_THREADS");
   Finding finding{.what = "cores", .margin = static_cast<double>(usable - threads)};
-  const auto plural = [](int64_t count) { return count == 1 ? "" : "s"; };
-  finding.found = fmt::format("{} thread{} of {} rank{} on {} of {} cores{}", threads, plural(threads), world.local_size(), plural(world.local_size()), usable,
-                              online, asked ? fmt::format(", OMP_NUM_THREADS={}", asked) : "");
+  finding.found = fmt::format("{} of {} on {} of {} cores{}", count_of(threads, "thread"), count_of(world.local_size(), "rank"), usable, online,
+                              asked ? fmt::format(", OMP_NUM_THREADS={}", asked) : "");
   if (const auto quota = core_quota(); quota && *quota < static_cast<double>(threads)) {
     finding.found += fmt::format(", of which the control group allows the time of {:g}", *quota);
     worsen(finding, Health::note, "threads are halted again and again: set OMP_NUM_THREADS lower, or ask for more cores");
@@ -94,16 +79,16 @@ Findings look_at_messages(comm::World& world) {
     const auto finished = [&] { return tensor.flatten()[0].item<float>(); };  // a GPU works behind the host's back
     finished();
     world.barrier("measuring messages");
-    const auto start = DoctorClock::now();
+    const auto start = Clock::now();
     for (int i = 0; i < times; ++i) world.all_reduce_sum(tensor, "measuring messages");
     finished();
-    return seconds_from(start) / times;
+    return seconds_since(start) / times;
   };
   const double empty = mean_seconds(1, 200), full = mean_seconds(bytes / 4, 8);
   constexpr int calls = 200;
-  const auto start = DoctorClock::now();
+  const auto start = Clock::now();
   for (int i = 0; i < calls; ++i) world.add("doctor/calls", 1, "measuring the store");
-  const double call = seconds_from(start) / calls;
+  const double call = seconds_since(start) / calls;
   const auto slowest_call_us = world.all_reduce_max(std::llround(1e6 * call), "the slowest rank's store");
   if (!world.is_root()) return {};
 
@@ -133,8 +118,7 @@ Findings look_at_speed(comm::World& world) {
   const double slowdown = std::max(1.0, alone / together);
   Finding finding{.what = "speed", .found = fmt::format("a rank computes {:.2f} times as long when all {} of its host compute", slowdown, world.local_size()),
                   .margin = -slowdown};
-  finding.mend = slowdown < 1.5 ? "" : "ranks take cores or memory from each other: fewer ranks with more threads may do as much";
-  finding.health = slowdown < 1.5 ? Health::good : Health::note;
+  if (slowdown >= 1.5) worsen(finding, Health::note, "ranks take cores or memory from each other: fewer ranks with more threads may do as much");
   finding.figures = {{"slowdown", slowdown}, {"ranks_per_node", world.local_size()}};
   return {finding};
 }

@@ -13,61 +13,48 @@ bool has_all(const boost::json::object& object, std::initializer_list<const char
   return std::all_of(names.begin(), names.end(), [&](const char* name) { return object.contains(name); });
 }
 
-int64_t counted(const boost::json::object& object, const char* name, const std::string& where) {
-  const auto value = io::json_int(object, name, where);
-  if (value < 1) throw core::DataError("{}: \"{}\" is {}: it must be at least 1", where, name, value);
-  return value;
+/// An object of a document; `where` names it in errors.
+struct JsonFigures {
+  const boost::json::object& object;
+  const std::string& where;
+
+  int64_t whole(const char* name, int64_t least = 1) const {
+    const auto value = io::json_int(object, name, where);
+    if (value < least) throw core::DataError("{}: \"{}\" is {}: it must be at least {}", where, name, value, least);
+    return value;
+  }
+  std::optional<int64_t> whole_if_there(const char* name, int64_t least = 1) const {
+    return object.contains(name) ? std::optional(whole(name, least)) : std::nullopt;
+  }
+  double positive(const char* name) const {
+    const auto value = io::json_double(object, name, where);
+    if (!(value > 0)) throw core::DataError("{}: \"{}\" is {}: it must be above 0", where, name, value);
+    return value;
+  }
+};
+
+void add_translation(Measured& measured, const JsonFigures& found) {
+  if (io::json_int(found.object, "images", found.where) == 0) return;  // everything was sealed before
+  measured.translations.push_back({.images = found.whole("images"),
+                                   .ranks = found.whole("ranks"),
+                                   .seconds = found.positive("seconds"),
+                                   .compute_seconds = found.positive("compute_seconds"),
+                                   .variants = found.whole_if_there("variants"),
+                                   .batch = found.whole_if_there("batch"),
+                                   .unit_rows = found.whole_if_there("unit_rows"),
+                                   .taper = found.whole_if_there("taper", 0)});
 }
 
-/// Overwrites value with a figure of at least `least`, if it is there.
-void read_optional(std::optional<int64_t>& value, const boost::json::object& object, const char* name, int64_t least, const std::string& where) {
-  if (!object.contains(name)) return;
-  value = io::json_int(object, name, where);
-  if (*value < least) throw core::DataError("{}: \"{}\" is {}: it must be at least {}", where, name, *value, least);
-}
-
-double positive(const boost::json::object& object, const char* name, const std::string& where) {
-  const auto value = io::json_double(object, name, where);
-  if (!(value > 0)) throw core::DataError("{}: \"{}\" is {}: it must be above 0", where, name, value);
-  return value;
-}
-
-void add_translation(Measured& measured, const boost::json::object& object, const std::string& where) {
-  if (io::json_int(object, "images", where) == 0) return;  // everything was sealed before
-  Measured::Translation one;
-  one.images = counted(object, "images", where);
-  one.ranks = counted(object, "ranks", where);
-  one.seconds = positive(object, "seconds", where);
-  one.compute_seconds = positive(object, "compute_seconds", where);
-  read_optional(one.variants, object, "variants", 1, where);
-  read_optional(one.batch, object, "batch", 1, where);
-  read_optional(one.unit_rows, object, "unit_rows", 1, where);
-  read_optional(one.taper, object, "taper", 0, where);
-  measured.translations.push_back(one);
-}
-
-void add_training(Measured& measured, const boost::json::object& object, const std::string& where) {
-  Measured::Training one;
-  one.steps = counted(object, "steps", where);
-  one.ranks = counted(object, "ranks", where);
-  one.images_per_step = counted(object, "images_per_step", where);
-  one.parameters = counted(object, "parameters", where);
-  one.seconds = positive(object, "seconds", where);
-  read_optional(one.feature_dim, object, "feature_dim", 0, where);
-  read_optional(one.batch_norm_layers, object, "batch_norm_layers", 0, where);
-  if (one.images_per_step < one.ranks) throw core::DataError("{}: {} images a step on {} ranks", where, one.images_per_step, one.ranks);
+void add_training(Measured& measured, const JsonFigures& found) {
+  const MeasuredTraining one{.steps = found.whole("steps"),
+                             .ranks = found.whole("ranks"),
+                             .images_per_step = found.whole("images_per_step"),
+                             .seconds = found.positive("seconds"),
+                             .parameters = found.whole("parameters"),
+                             .feature_dim = found.whole_if_there("feature_dim", 0),
+                             .batch_norm_layers = found.whole_if_there("batch_norm_layers", 0)};
+  if (one.images_per_step < one.ranks) throw core::DataError("{}: {} images a step on {} ranks", found.where, one.images_per_step, one.ranks);
   measured.trainings.push_back(one);
-}
-
-void add_link(Measured& measured, const boost::json::object& object, const std::string& where) {
-  measured.link.emplace();
-  measured.link->latency_us = positive(object, "latency_us", where);
-  measured.link->bandwidth_gb = positive(object, "bandwidth_gb", where);
-  measured.link->all_reduce = io::json_string(object, "all_reduce", where);
-}
-
-void add_sharing(Measured& measured, const boost::json::object& object, const std::string& where) {
-  measured.sharing = {.slowdown = std::max(1.0, positive(object, "slowdown", where)), .ranks_per_node = counted(object, "ranks_per_node", where)};
 }
 
 void collect(Measured& measured, const boost::json::value& value, const std::string& where) {
@@ -75,11 +62,16 @@ void collect(Measured& measured, const boost::json::value& value, const std::str
     for (const auto& item : *array) collect(measured, item, where);
   const auto* object = value.if_object();
   if (!object) return;
-  if (has_all(*object, {"images", "compute_seconds", "seconds", "ranks"})) return add_translation(measured, *object, where);
-  if (has_all(*object, {"steps", "images_per_step", "parameters", "seconds", "ranks"})) return add_training(measured, *object, where);
-  if (has_all(*object, {"latency_us", "bandwidth_gb", "all_reduce"})) return add_link(measured, *object, where);
-  if (has_all(*object, {"slowdown", "ranks_per_node"})) return add_sharing(measured, *object, where);
-  for (const auto& [name, member] : *object) collect(measured, member, where + ": " + std::string(name));
+  const JsonFigures found{*object, where};
+  if (has_all(*object, {"images", "compute_seconds", "seconds", "ranks"})) return add_translation(measured, found);
+  if (has_all(*object, {"steps", "images_per_step", "parameters", "seconds", "ranks"})) return add_training(measured, found);
+  if (has_all(*object, {"latency_us", "bandwidth_gb", "all_reduce"})) {
+    measured.link = Link{found.positive("latency_us"), found.positive("bandwidth_gb"), io::json_string(*object, "all_reduce", where)};
+  } else if (has_all(*object, {"slowdown", "ranks_per_node"})) {
+    measured.sharing = {.slowdown = std::max(1.0, found.positive("slowdown")), .ranks_per_node = found.whole("ranks_per_node")};
+  } else {
+    for (const auto& [name, member] : *object) collect(measured, member, where + ": " + std::string(name));
+  }
 }
 
 }  // namespace

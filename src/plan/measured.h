@@ -1,7 +1,5 @@
 #pragma once
 #include <boost/json/value.hpp>
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,24 +9,14 @@ namespace syncdr::plan {
 
 /// What earlier commands measured, as their --json files say.
 struct Measured {
-  struct Translation : MeasuredTranslation {
-    std::optional<int64_t> variants, batch, unit_rows, taper;
-  };
-  struct Training : MeasuredTraining {
-    int64_t parameters = 0;
-    std::optional<int64_t> feature_dim, batch_norm_layers;
-  };
-  struct Connection : Link {
-    std::string all_reduce;
-  };
   struct Sharing {
     double slowdown = 1;
     int64_t ranks_per_node = 1;
   };
-  std::vector<Translation> translations;  ///< directions that made images
-  std::vector<Training> trainings;
-  std::optional<Connection> link;   ///< of `syncdr doctor` on several ranks
-  std::optional<Sharing> sharing;   ///< of `syncdr doctor` on several ranks of a host
+  std::vector<MeasuredTranslation> translations;  ///< directions that made images
+  std::vector<MeasuredTraining> trainings;
+  std::optional<Link> link;        ///< of `syncdr doctor` on several ranks
+  std::optional<Sharing> sharing;  ///< of `syncdr doctor` on several ranks of a host
 };
 
 /// Adds what a document holds: objects with images, compute_seconds, seconds and ranks are directions of a translation; with steps, images_per_step,

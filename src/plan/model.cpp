@@ -35,16 +35,23 @@ double fullness(const PlannedJob& job, int64_t ranks) {
 /// By which a rank computes longer than alone on its node.
 double slowdown_of(const PlannedJob& job, int64_t ranks) { return 1 + (job.slowdown - 1) * fullness(job, ranks); }
 
-/// What a rank does for a unit of so many source rows, in s.
-struct UnitCost {
-  double compute = 0, padding = 0, sharing = 0, writing = 0, claim = 0;  ///< writing: by how much it outlasts the translator
-  double period() const { return compute + padding + sharing + writing + claim; }
+/// The parts of the time of a unit, of a direction, or of all directions. writing: by how much it outlasts the translator.
+struct TranslationTime {
+  double compute = 0, padding = 0, sharing = 0, claims = 0, writing = 0, tail = 0, folder = 0, store = 0, around = 0;
+  double seconds() const { return compute + padding + sharing + claims + writing + tail + folder + store + around; }
+  double period() const { return compute + padding + sharing + writing + claims; }  ///< of a unit
+  void add(double times, const TranslationTime& other) {
+    compute += times * other.compute, padding += times * other.padding, sharing += times * other.sharing;
+    claims += times * other.claims, writing += times * other.writing, tail += times * other.tail;
+    folder += times * other.folder, store += times * other.store, around += times * other.around;
+  }
 };
 
-UnitCost cost_of_unit(const TranslatePlan& plan, int64_t rows, int64_t ranks) {
+/// What a rank does for a unit of so many source rows.
+TranslationTime cost_of_unit(const TranslatePlan& plan, int64_t rows, int64_t ranks) {
   const double images = number(rows * plan.variants);
   const double computed = plan.device == "gpu" ? number(divide_up(rows * plan.variants, plan.batch) * plan.batch) : images;
-  UnitCost cost{.compute = images * plan.seconds_per_image, .padding = (computed - images) * plan.seconds_per_image, .claim = plan.claim_seconds};
+  TranslationTime cost{.compute = images * plan.seconds_per_image, .padding = (computed - images) * plan.seconds_per_image, .claims = plan.claim_seconds};
   cost.sharing = (slowdown_of(plan.job, ranks) - 1) * (cost.compute + cost.padding);
   cost.writing = std::max(0.0, images * plan.write_seconds + plan.seal_seconds - cost.compute - cost.padding - cost.sharing);
   return cost;
@@ -66,25 +73,12 @@ double last_end(const TranslatePlan& plan, const translate::UnitSizes& units, in
   return end;
 }
 
-/// The parts of one direction's time.
-struct Direction {
-  double compute = 0, padding = 0, sharing = 0, claims = 0, writing = 0, tail = 0, folder = 0, store = 0, around = 0;
-  double seconds() const { return compute + padding + sharing + claims + writing + tail + folder + store + around; }
-  void add(double times, const Direction& other) {
-    compute += times * other.compute, padding += times * other.padding, sharing += times * other.sharing;
-    claims += times * other.claims, writing += times * other.writing, tail += times * other.tail;
-    folder += times * other.folder, store += times * other.store, around += times * other.around;
-  }
-};
-
-Direction plan_direction(const TranslatePlan& plan, int64_t rows, int64_t ranks) {
+TranslationTime plan_direction(const TranslatePlan& plan, int64_t rows, int64_t ranks) {
   const auto units = translate::unit_sizes(rows, plan.unit_rows, plan.taper, translate::batch_rows(plan.variants, plan.batch));
-  Direction sum;
+  TranslationTime sum;
   double batches = 0;
   const auto add = [&](int64_t size, int64_t count) {
-    const auto cost = cost_of_unit(plan, size, ranks);
-    sum.add(number(count) / number(ranks), {.compute = cost.compute, .padding = cost.padding, .sharing = cost.sharing, .claims = cost.claim,
-                                            .writing = cost.writing});
+    sum.add(number(count) / number(ranks), cost_of_unit(plan, size, ranks));
     batches += number(count * divide_up(size * plan.variants, plan.batch));
   };
   add(plan.unit_rows, units.full);
@@ -127,6 +121,9 @@ double seconds_a_byte(const TrainPlan& plan, int64_t ranks) {
   const double bandwidth = local ? plan.local_bandwidth_gb : plan.bandwidth_gb;
   return bandwidth > 0 ? 1e-9 / bandwidth : 0;
 }
+
+/// How often a byte travels in an all-reduce.
+double times_moved(const std::string& all_reduce, int64_t ranks) { return all_reduce == "binomial" ? 2 * levels(ranks) : 2 * (1 - 1 / number(ranks)); }
 
 /// The parts of one training step.
 struct StepCost {
@@ -179,7 +176,7 @@ const PlanPart& PlanPoint::largest_loss() const {
 
 PlanPoint plan_translate(const TranslatePlan& plan, int64_t ranks) {
   SYNCDR_ASSERT(ranks >= 1 && plan.images >= 1, "{} images on {} ranks", plan.images, ranks);
-  Direction sum;
+  TranslationTime sum;
   const int64_t shorter = plan.images / plan.directions, longer = plan.images % plan.directions;
   sum.add(number(longer), plan_direction(plan, shorter + 1, ranks));
   if (shorter > 0) sum.add(number(plan.directions - longer), plan_direction(plan, shorter, ranks));
@@ -238,15 +235,13 @@ double best_checkpoint_interval(double cost, double mtbf) {
 
 double all_reduce_seconds(const TrainPlan& plan, int64_t ranks, double bytes) {
   if (ranks == 1) return 0;
-  const double moved = plan.all_reduce == "binomial" ? 2 * levels(ranks) : 2 * (1 - 1 / number(ranks));
-  return 2 * levels(ranks) * latency_of(plan, ranks) + moved * bytes * seconds_a_byte(plan, ranks);
+  return 2 * levels(ranks) * latency_of(plan, ranks) + times_moved(plan.all_reduce, ranks) * bytes * seconds_a_byte(plan, ranks);
 }
 
 Link link_of(const std::string& all_reduce, int64_t ranks, double empty_seconds, double seconds, double bytes) {
   SYNCDR_ASSERT(ranks >= 2, "a link between {} ranks", ranks);
-  const double moved = all_reduce == "binomial" ? 2 * levels(ranks) : 2 * (1 - 1 / number(ranks));
-  Link link{.latency_us = 1e6 * empty_seconds / (2 * levels(ranks))};
-  if (seconds > empty_seconds) link.bandwidth_gb = 1e-9 * moved * bytes / (seconds - empty_seconds);
+  Link link{.latency_us = 1e6 * empty_seconds / (2 * levels(ranks)), .all_reduce = all_reduce};
+  if (seconds > empty_seconds) link.bandwidth_gb = 1e-9 * times_moved(all_reduce, ranks) * bytes / (seconds - empty_seconds);
   return link;
 }
 

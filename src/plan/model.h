@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -155,6 +156,7 @@ struct MeasuredTranslation {
   int64_t images = 0, ranks = 1;  ///< images made by the call
   double seconds = 0;             ///< of the call
   double compute_seconds = 0;     ///< in the translator, summed over ranks
+  std::optional<int64_t> variants, batch, unit_rows, taper;  ///< its settings, where they are told
 };
 /// Sets job.slowdown from translations on different numbers of ranks of a node (least squares); leaves it where there is one number only.
 void fit_slowdown(PlannedJob& job, std::span<const MeasuredTranslation> measured);
@@ -165,6 +167,8 @@ void calibrate(TranslatePlan& plan, std::span<const MeasuredTranslation> measure
 struct MeasuredTraining {
   int64_t steps = 0, ranks = 1, images_per_step = 0;
   double seconds = 0;
+  int64_t parameters = 0;
+  std::optional<int64_t> feature_dim, batch_norm_layers;  ///< where they are told
 };
 /// Sets seconds_per_image so that the model gives the measured time; from measurements with different numbers of images a rank also step_seconds (least
 /// squares).

@@ -76,9 +76,8 @@ TranslatePlan resolve_translate(const Options& options) {
     plan.images = (images + plan.variants - 1) / plan.variants;
     plan.directions = directions;
     apply_options(plan, options);
-    const std::vector<MeasuredTranslation> figures_found(found.begin(), found.end());
-    if (several_numbers_of_ranks(found) && !options.values.contains("slowdown")) fit_slowdown(plan.job, figures_found);
-    calibrate(plan, figures_found);
+    if (several_numbers_of_ranks(found) && !options.values.contains("slowdown")) fit_slowdown(plan.job, found);
+    calibrate(plan, found);
   }
   apply_options(plan, options);
   if (plan.images == 0) missing_option(options, "--images", figures);
@@ -104,9 +103,8 @@ TrainPlan resolve_train(const Options& options) {
     plan.feature_dim = found.front().feature_dim.value_or(plan.feature_dim);
     plan.batch_norm_layers = found.front().batch_norm_layers.value_or(plan.batch_norm_layers);
     apply_options(plan, options);
-    const std::vector<MeasuredTraining> figures_found(found.begin(), found.end());
-    if (found.size() >= 3 && several_numbers_of_ranks(found) && !options.values.contains("slowdown")) calibrate_with_slowdown(plan, figures_found);
-    else calibrate(plan, figures_found);
+    if (found.size() >= 3 && several_numbers_of_ranks(found) && !options.values.contains("slowdown")) calibrate_with_slowdown(plan, found);
+    else calibrate(plan, found);
   }
   apply_options(plan, options);
   if (plan.steps == 0) missing_option(options, "--steps", figures);

@@ -19,10 +19,23 @@ core::Choices translator_names() {
   return names;
 }
 
+namespace {
+
+core::UsageError prompts_missing(const TranslateConfig& config) {
+  return core::UsageError("the translator \"{}\" needs texts: set translate.prompts to a prompt file with a table for each domain (see configs/prompts/)",
+                          config.translator);
+}
+
+}  // namespace
+
+void check_prompts_set(const TranslateConfig& config) {
+  const TranslatorRow* row = find_translator(config.translator);
+  const bool of_domains = config.image_prompts.empty() || config.translator == "ddib";  // whose source needs one in any case
+  if (row && row->prompt && of_domains && config.prompts.empty()) throw prompts_missing(config);
+}
+
 std::string domain_prompt(const TranslateConfig& config, const std::string& domain, diffusion::PromptKind kind) {
-  if (config.prompts.empty())
-    throw core::UsageError("the translator \"{}\" needs texts: set translate.prompts to a prompt file with a table [{}] (see configs/prompts/)", config.translator,
-                           domain);
+  if (config.prompts.empty()) throw prompts_missing(config);
   return diffusion::read_prompt(config.prompts, domain, kind);
 }
 

@@ -150,6 +150,12 @@ class Diffusion(unittest.TestCase):
         expect_prompts("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer")
         expect(self.translate("--set", "translate.prompts=", name="prompts"), 2, "translate.prompts")
 
+    def test_texts_that_are_missing_are_named_before_a_model_is_fitted(self):
+        expect(self.command("run", "--set", "translate.prompts=", name="no-prompts"), 2, "set translate.prompts to a prompt file")
+        (self.folder / "half.toml").write_text('[photo]\ndescription = "a photo"\n')
+        expect(self.command("run", "--set", f"translate.prompts={self.folder / 'half.toml'}", name="no-prompts"), 65, 'domain "sketch" has no description')
+        self.assertFalse((self.folder / "no-prompts").exists())
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -24,7 +24,7 @@ class Jobs(unittest.TestCase):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-jobs-"))
         self.addCleanup(shutil.rmtree, self.folder)
         self.config = self.folder / "my small.toml"
-        self.config.write_text('[data]\nroot = "/nowhere"\n' + SMALL)
+        self.config.write_text('[data]\nroot = "/nowhere"\n' + SMALL.replace("[translate]", '[translate]\nprompts = "texts.toml"'))
 
     def jobs(self, *arguments):
         """{name: job}, in their order; text and JSON say the same."""
@@ -92,7 +92,9 @@ class Jobs(unittest.TestCase):
         file = self.folder / "jobs.json"
         for arguments, said in ((sets(run__nowhere=1), 'unknown key "run.nowhere"'), (sets(run__arms='["cut:0"]'), "is no arm"),
                                 (sets(translate__translator="magic"), "it must be one of cut, filter"), (sets(data__root=""), "data.root is not set"),
-                                (sets(run__title="a\tb"), "holds a tab"), (sets(run__arms='["a,b"]', run__main="a,b"), "without a comma")):
+                                (sets(run__title="a\tb"), "holds a tab"),
+                                (sets(run__arms='["ddib"]', run__main="ddib", translate__prompts=""), "set translate.prompts to a prompt file"),
+                                (sets(run__arms='["a,b"]', run__main="a,b"), "without a comma")):
             with self.subTest(said):
                 done = run("syncdr", "jobs", self.config, *arguments, "--json", file)
                 expect(done, 2, said)

@@ -12,7 +12,7 @@
 #include <torch/nn/modules/linear.h>
 
 #include "syncdr/comm/world.h"
-#include "syncdr/core/main.h"
+#include "syncdr/core/error.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/io/safetensors.h"
 #include "syncdr/nn/initialise.h"
@@ -89,13 +89,9 @@ void train(comm::World& world, const std::string& root, const std::string& out) 
 int main(int argc, char** argv) {
   return core::run_main([&] {
     if (argc != 3) throw core::UsageError("usage: mpirun -np 2 own_training DATASET OUT.safetensors");
-    comm::World world({.device = "auto"});  // a GPU for each rank, if there is one
-    try {
+    return comm::run_job({.device = "auto"}, [&](comm::World& world) {  // a GPU for each rank, if there is one
       train(world, argv[1], argv[2]);
-    } catch (const std::exception& error) {  // the peers would wait for this rank: it ends the job
-      const auto* known = dynamic_cast<const core::Error*>(&error);
-      world.fail(known != nullptr ? known->code() : core::ExitCode::bug, error.what());
-    }
-    return static_cast<int>(world.finish(core::ExitCode::done));
+      return core::ExitCode::done;
+    });
   });
 }

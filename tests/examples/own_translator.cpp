@@ -8,7 +8,7 @@
 
 #include "syncdr/comm/world.h"
 #include "syncdr/core/config.h"
-#include "syncdr/core/main.h"
+#include "syncdr/core/error.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/data/dataset.h"
 #include "syncdr/translate/engine.h"
@@ -69,13 +69,9 @@ void translate_both_ways(comm::World& world, const std::string& root, const std:
 int main(int argc, char** argv) {
   return core::run_main([&] {
     if (argc < 2) throw core::UsageError("usage: mpirun -np 2 own_translator DATASET [KEY=VALUE ...]");
-    comm::World world({.device = "cpu"});
-    try {
+    return comm::run_job({.device = "cpu"}, [&](comm::World& world) {
       translate_both_ways(world, argv[1], {argv + 2, argv + argc});
-    } catch (const std::exception& error) {  // the peers would wait for this rank: it ends the job
-      const auto* known = dynamic_cast<const core::Error*>(&error);
-      world.fail(known != nullptr ? known->code() : core::ExitCode::bug, error.what());
-    }
-    return static_cast<int>(world.finish(core::ExitCode::done));
+      return core::ExitCode::done;
+    });
   });
 }

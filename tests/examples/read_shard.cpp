@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "syncdr/core/error.h"
-#include "syncdr/core/main.h"
 #include "syncdr/data/shard.h"
 #include "syncdr/io/atomic_file.h"
 

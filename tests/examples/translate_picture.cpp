@@ -6,7 +6,6 @@
 #include <ATen/ops/empty.h>
 
 #include "syncdr/core/error.h"
-#include "syncdr/core/main.h"
 #include "syncdr/data/augment.h"
 #include "syncdr/data/codec.h"
 #include "syncdr/io/atomic_file.h"

@@ -5,7 +5,6 @@
 
 #include "probe.h"
 #include "syncdr/core/error.h"
-#include "syncdr/core/main.h"
 
 using namespace syncdr;
 

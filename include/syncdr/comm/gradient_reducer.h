@@ -6,6 +6,10 @@
 
 #include "syncdr/comm/world.h"
 
+namespace c10d {
+class Reducer;
+}
+
 namespace syncdr::comm {
 
 /// Averages gradients over ranks while the backward pass still runs: c10d::Reducer (the engine of DistributedDataParallel), behind one file
@@ -21,14 +25,12 @@ class GradientReducer {
   static constexpr int64_t first_bucket_bytes = int64_t{1} << 20, bucket_bytes = int64_t{25} << 20;
 
   GradientReducer(World& world, std::vector<at::Tensor> parameters);
-  ~GradientReducer();
 
   void before_forward();
   void before_backward();
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<c10d::Reducer> reducer_;
 };
 
 }  // namespace syncdr::comm

@@ -12,9 +12,12 @@ namespace syncdr::comm {
 class WorkQueue {
  public:
   /// All ranks name the same queue and the same number of units. A name may be used once in a job.
-  WorkQueue(World& world, const std::string& name, int64_t units);
+  WorkQueue(World& world, const std::string& name, int64_t units) : world_(world), key_("queue/" + name), units_(units) {}
   /// The next unit in [0, units) that nobody has claimed; nothing when all are claimed.
-  std::optional<int64_t> claim();
+  std::optional<int64_t> claim() {
+    const auto unit = world_.add(key_, 1, key_.c_str()) - 1;
+    return unit < units_ ? std::optional(unit) : std::nullopt;
+  }
 
  private:
   World& world_;

@@ -2,7 +2,6 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,8 +13,7 @@
 
 namespace c10d {
 class ProcessGroup;
-class Store;
-}  // namespace c10d
+}
 
 namespace syncdr::comm {
 
@@ -51,7 +49,8 @@ class World {
   int local_rank() const;  ///< among the ranks of this host
   int local_size() const;
   bool is_root() const { return rank() == 0; }
-  const std::string& host() const;
+  const std::vector<std::string>& hosts() const;  ///< of each rank
+  const std::string& host() const { return hosts()[static_cast<size_t>(rank())]; }
   c10::Device device() const;
   /// "nccl" or "mpi".
   std::string backend() const;
@@ -76,30 +75,14 @@ class World {
   int64_t add(const std::string& key, int64_t value, const char* what);
 
   /// Runs work on rank 0 alone while the others wait; an Error thrown there is thrown on every rank. For manifests, reports, folders.
-  template <class Work> void root_only(const char* what, Work&& work) {
-    std::string message;
-    int64_t code = 0;
-    if (is_root()) {
-      try {
-        work();
-      } catch (const core::Error& error) {
-        code = static_cast<int64_t>(error.code());
-        message = error.what();
-      } catch (const std::exception& error) {
-        code = static_cast<int64_t>(core::ExitCode::bug);
-        message = error.what();
-      }
-    }
-    rethrow_from_root(code, message, what);
-  }
+  void root_only(const char* what, const std::function<void()>& work);
 
   /// Runs work on every rank and lets all ranks end alike: if it throws on any, each throws a core::Error with the code and message of the rank whose
   /// code is the smallest (the most to blame; the first such rank). Work itself should take less than a deadline.
   void together(const char* what, const std::function<void()>& work);
 
-  /// c10d's own objects, for the reducer and the queue.
+  /// c10d's own object, for the reducer.
   c10::intrusive_ptr<c10d::ProcessGroup> group() const;
-  c10::intrusive_ptr<c10d::Store> store() const;
 
   /// The job's orderly end: ranks agree on the largest code, MPI is finalized. Returns that code. Call it once, last.
   core::ExitCode finish(core::ExitCode code);
@@ -107,11 +90,20 @@ class World {
   [[noreturn]] void fail(core::ExitCode code, const std::string& message);
 
  private:
-  void connect(std::chrono::milliseconds deadline);
-  void rethrow_from_root(int64_t code, const std::string& message, const char* what);
+  void connect();
 
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// A rank's whole job: makes the World, calls body, and ends in order with the code that it returns. If it throws StopRequested, on which ranks must have
+/// agreed, rank 0 says so and the job ends in order as well; anything else that it throws ends the job through World::fail. Returns the code on which
+/// all ranks agreed.
+int run_job(const CommConfig& config, const std::function<core::ExitCode(World&)>& body);
+
+/// The MPI library's own first line, without what stands behind a comma: "Open MPI v4.1.4".
+std::string mpi_version();
+/// Whether this build holds c10d's NCCL backend.
+bool has_nccl();
 
 }  // namespace syncdr::comm

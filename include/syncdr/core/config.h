@@ -5,6 +5,8 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 /// Configuration: a struct with defaults and one `visit` that lists its fields. That list alone drives reading, ranges, help, printing and saving.
@@ -34,27 +36,35 @@ inline Range between(double low, double high) { return {.low = low, .high = high
 /// The words a string may be; none: any string.
 using Choices = std::vector<std::string>;
 
-/// What goes over a configuration struct. A struct calls one overload for each of its fields.
+/// One field of a configuration struct.
+struct Field {
+  std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<double>*, std::vector<std::string>*> value;
+  std::string key;  ///< with the groups that it lies in: "train.augment.flip"
+  const char* help;
+  Range range;      ///< of a number, or of each in a list
+  Choices choices;  ///< of a string, or of each in a list
+};
+
+/// What goes over a configuration struct, which calls it for each of its fields.
 class Fields {
  public:
-  virtual ~Fields() = default;
-  virtual void operator()(bool& value, const char* name, const char* help) = 0;
-  virtual void operator()(int64_t& value, const char* name, const char* help, Range range = {}) = 0;
-  virtual void operator()(double& value, const char* name, const char* help, Range range = {}) = 0;
-  virtual void operator()(std::string& value, const char* name, const char* help, Choices choices = {}) = 0;
-  virtual void operator()(std::vector<int64_t>& value, const char* name, const char* help, Range range = {}) = 0;
-  virtual void operator()(std::vector<double>& value, const char* name, const char* help, Range range = {}) = 0;
-  virtual void operator()(std::vector<std::string>& value, const char* name, const char* help, Choices choices = {}) = 0;
+  explicit Fields(std::function<void(const Field&)> take) : take_(std::move(take)) {}
+
+  template <class T> void operator()(T& value, const char* name, const char* help, Range range = {}) { take_({&value, path_ + name, help, range, {}}); }
+  template <class T> void operator()(T& value, const char* name, const char* help, Choices choices) {
+    take_({&value, path_ + name, help, {}, std::move(choices)});
+  }
   /// A nested struct: a table [name] in TOML, a prefix "name." on the command line.
-  template <class Struct> void group(Struct& value, const char* name, const char* help) {
-    enter(name, help);
+  template <class Struct> void group(Struct& value, const char* name, const char* /*help*/) {
+    const std::string outer = path_;
+    path_ += std::string(name) + ".";
     value.visit(*this);
-    leave();
+    path_ = outer;
   }
 
- protected:
-  virtual void enter(const char* name, const char* help) = 0;
-  virtual void leave() = 0;
+ private:
+  std::function<void(const Field&)> take_;
+  std::string path_;
 };
 
 using Visit = std::function<void(Fields&)>;

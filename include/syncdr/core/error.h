@@ -1,6 +1,7 @@
 #pragma once
 #include <fmt/format.h>
 
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -44,6 +45,19 @@ SYNCDR_ERROR_CLASS(IoError, io);
 SYNCDR_ERROR_CLASS(PeerError, try_again);
 SYNCDR_ERROR_CLASS(StopRequested, requeue);
 #undef SYNCDR_ERROR_CLASS
+
+/// How work ended: done, or the code and message of what it threw.
+struct Outcome {
+  ExitCode code = ExitCode::done;
+  std::string message;
+  bool foreign = false;  ///< it was no core::Error
+};
+/// Runs work. Out of memory and errors of std::filesystem are 74 (the machine refused, the run may be right); any other exception that is no core::Error is
+/// 70, with a request to report it.
+Outcome outcome_of(const std::function<void()>& work);
+
+/// Runs body and returns the process's exit code: what body returns, or that of its outcome, whose message goes to standard error.
+int run_main(const std::function<int()>& body) noexcept;
 
 namespace detail {
 [[noreturn]] void broken_invariant(const char* file, int line, const char* condition, const std::string& message);

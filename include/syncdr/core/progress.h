@@ -16,8 +16,6 @@ class Progress {
 
   /// count more are finished; note is shown at the end of the line ("loss 0.412").
   void advance(int64_t count, std::string note = {});
-  /// Things finished by this process a second, so far.
-  double rate() const;
 
  private:
   void show(bool last);

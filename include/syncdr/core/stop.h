@@ -10,7 +10,4 @@ void watch_stop_signals(const std::string& signal = "USR2");
 /// True once a signal has come. Costs one atomic load.
 bool stop_requested();
 
-/// Throws StopRequested saying what was interrupted and what is saved, if a signal has come.
-void throw_if_stopped(const std::string& what);
-
 }  // namespace syncdr::core

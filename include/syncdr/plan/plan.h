@@ -24,11 +24,12 @@ void visit_fields(const std::string& command, core::Fields& field);
 /// Prints how long the command would take on so many ranks, and what it would cost. Throws UsageError, DataError.
 void print_plan(Options options);
 
-/// What joins ranks, as a plan takes it: us of one message, GB/s (10^9 bytes).
+/// What joins ranks, as a plan takes it: us of one message, GB/s (10^9 bytes), "halving" or "binomial".
 struct Link {
   double latency_us = 0, bandwidth_gb = 0;
+  std::string all_reduce;
 };
-/// Of the measured times of an all-reduce over at least 2 ranks, of nothing and of `bytes`. all_reduce: "halving" or "binomial".
+/// Of the measured times of an all-reduce over at least 2 ranks, of nothing and of `bytes`.
 Link link_of(const std::string& all_reduce, int64_t ranks, double empty_seconds, double seconds, double bytes);
 
 }  // namespace syncdr::plan

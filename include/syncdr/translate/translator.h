@@ -44,6 +44,9 @@ class Translator {
 /// A domain's text in config.prompts. Throws UsageError if that is not set, DataError naming file, domain and key.
 std::string domain_prompt(const TranslateConfig& config, const std::string& domain, diffusion::PromptKind kind);
 
+/// Whether the translator that config names needs texts of domains, and config.prompts is not set: throws the same UsageError then.
+void check_prompts_set(const TranslateConfig& config);
+
 /// Says, on rank 0, that the model has no room for the end of a text, if there is one.
 void say_cut(const std::string& text, const std::string& cut);
 

@@ -22,7 +22,6 @@
 #include "flop_counter.h"
 #include "random_checkpoint.h"
 #include "syncdr/core/error.h"
-#include "syncdr/core/main.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/diffusion/pipeline.h"
 

@@ -8,7 +8,6 @@
 #include "each_image.h"
 #include "syncdr/nn/pixels.h"
 #include "syncdr/core/error.h"
-#include "syncdr/core/main.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/diffusion/pipeline.h"
 #include "syncdr/io/safetensors.h"

@@ -25,16 +25,17 @@ template <class Work> double rate(comm::World& world, int64_t count, Work&& work
 }  // namespace
 
 int main(int argc, char** argv) {
-  comm::World world({.device = "cpu"});
-  const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
-  comm::WorkQueue queue(world, "bench", int64_t{1} << 40);
-  const double queued = rate(world, 50'000, [&](int64_t) { queue.claim(); });
-  io::Claims claims(folder, "bench", std::chrono::seconds(60));
-  const double filed = rate(world, 5'000, [&](int64_t i) {
-    const auto name = fmt::format("bench-{}-{}", world.rank(), i);
-    claims.take(name);
-    claims.release(name);
+  return comm::run_job({.device = "cpu"}, [&](comm::World& world) {
+    const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
+    comm::WorkQueue queue(world, "bench", int64_t{1} << 40);
+    const double queued = rate(world, 50'000, [&](int64_t) { queue.claim(); });
+    io::Claims claims(folder, "bench", std::chrono::seconds(60));
+    const double filed = rate(world, 5'000, [&](int64_t i) {
+      const auto name = fmt::format("bench-{}-{}", world.rank(), i);
+      claims.take(name);
+      claims.release(name);
+    });
+    if (world.is_root()) fmt::print("{} ranks: {:.0f} claims/s from the store, {:.0f} claim files/s taken and released in {}\n", world.size(), queued, filed, folder.string());
+    return core::ExitCode::done;
   });
-  if (world.is_root()) fmt::print("{} ranks: {:.0f} claims/s from the store, {:.0f} claim files/s taken and released in {}\n", world.size(), queued, filed, folder.string());
-  return static_cast<int>(world.finish(core::ExitCode::done));
 }

@@ -73,7 +73,7 @@ void misbehave(comm::World& world, const std::string& mode) {
     if (last) std::raise(SIGKILL);
     world.barrier("meeting of all");
   } else {
-    SYNCDR_ASSERT(mode == "codes" || mode == "leaves" || mode == "last_steps", "unknown mode {}", mode);
+    SYNCDR_ASSERT(mode == "codes" || mode == "last_steps", "unknown mode {}", mode);
   }
 }
 
@@ -82,15 +82,14 @@ void misbehave(comm::World& world, const std::string& mode) {
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   if (mode == "last_steps") setenv("SYNCDR_FAULT", "stop,world.agreed,1,1", 1);
-  comm::World world({.device = "cpu", .deadline = 2});
-  try {
-    misbehave(world, mode);
-  } catch (const core::Error& error) {
-    world.fail(error.code(), error.what());
-  } catch (const std::exception& error) {
-    world.fail(core::ExitCode::bug, error.what());
+  const comm::CommConfig config{.device = "cpu", .deadline = 2};
+  const auto last = [](const comm::World& world) { return world.rank() == world.size() - 1; };
+  if (mode == "leaves") {
+    comm::World world(config);
+    return last(world) ? 0 : static_cast<int>(world.finish(core::ExitCode::done));  // World's destructor must not leave the peers waiting
   }
-  const bool last = world.rank() == world.size() - 1;
-  if (mode == "leaves" && last) return 0;  // World's destructor must not leave the peers waiting
-  return static_cast<int>(world.finish(mode == "codes" && last ? core::ExitCode::requeue : core::ExitCode::done));
+  return comm::run_job(config, [&](comm::World& world) {
+    misbehave(world, mode);
+    return mode == "codes" && last(world) ? core::ExitCode::requeue : core::ExitCode::done;
+  });
 }

@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <thread>
 
-#include "syncdr/core/main.h"
+#include "syncdr/core/error.h"
 #include "syncdr/core/stop.h"
 #include "translate_support.h"
 
