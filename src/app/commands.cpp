@@ -80,7 +80,7 @@ int train_command(const CommonOptions& options, const std::string& arm) {
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split) {
   return with_world(options, [&](comm::World& world, const Settings& settings) {
     Job job(world, settings);
-    std::vector<evaluation::Arm> results;
+    std::vector<evaluation::ArmResult> results;
     for (const auto& arm : arms.empty() ? settings.run.arms : arms) results.push_back(evaluate_arm(job, Arm(arm), split));
     boost::json::object figures;
     world.root_only("printing figures", [&] {

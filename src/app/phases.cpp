@@ -173,7 +173,7 @@ boost::json::object run_train(Job& job, const std::string& name) {
 
 /// Evaluates all arms and writes the report.
 boost::json::object report(Job& job, const std::string&) {
-  std::vector<evaluation::Arm> arms;
+  std::vector<evaluation::ArmResult> arms;
   for (const auto& arm : job.settings.run.arms) arms.push_back(evaluate_arm(job, Arm(arm), "test"));
   boost::json::object metrics;
   job.world.root_only("writing the report", [&] {
@@ -268,11 +268,11 @@ void check_resume(const Job& job, const Phase& phase, const std::string& subject
   });
 }
 
-evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split) {
+evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& split) {
   const auto folder = job.train_folder(arm);
   const auto done = io::read_json(folder / "done.json");
   const auto where = (folder / "done.json").string();
-  evaluation::Arm result;
+  evaluation::ArmResult result;
   result.name = arm.name;
   result.title = title_of(job.settings, arm);
   result.run = set_of(job.settings, arm);
@@ -285,7 +285,7 @@ evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split)
   return result;
 }
 
-evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm> arms, const std::string& split) {
+evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::ArmResult> arms, const std::string& split) {
   evaluation::ReportInput input;
   input.title = job.settings.run.title;
   input.domain_a = job.domain_a;

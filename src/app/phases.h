@@ -77,8 +77,8 @@ std::vector<Task> tasks_of(const Settings& settings);
 /// Holds the setting `resume` against what is there. Throws UsageError.
 void check_resume(const Job& job, const Phase& phase, const std::string& subject);
 /// Evaluates an arm's best encoder on a split. The result is rank 0's.
-evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split);
+evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& split);
 /// What the report shows besides the arms: title, domains, curves of translators, configuration.
-evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm> arms, const std::string& split);
+evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::ArmResult> arms, const std::string& split);
 
 }  // namespace syncdr::app

@@ -68,8 +68,8 @@ Neighbours search(const Labelled& queries, const Labelled& gallery, const Evalua
   return {found.scores.to(at::kCPU), found.indices.to(at::kCPU)};
 }
 
-Direction measure(const Neighbours& found, const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config, uint64_t seed) {
-  Direction result;
+DirectionScores measure(const Neighbours& found, const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config, uint64_t seed) {
+  DirectionScores result;
   result.queries = queries.features.size(0);
   result.gallery = gallery.features.size(0);
   for (const int64_t k : config.cutoffs)

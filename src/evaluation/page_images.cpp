@@ -38,7 +38,7 @@ std::string pair_item(const data::ShardList& translations, const data::ShardList
   return fmt::format("<li>{}{}</li>\n", image_tag(image, "source: " + from.key), image_tag(translations.image(row), "its translation"));
 }
 
-std::string sheet(const Sheet& direction, const Arm& arm) {
+std::string sheet(const Sheet& direction, const ArmResult& arm) {
   const auto translations = direction.dataset.synthetic(direction.source, direction.target, arm.run);
   const auto rows = showable(translations);
   if (rows.empty()) return "";

@@ -13,7 +13,7 @@ constexpr int64_t nearest_shown = 8;
 /// One direction's images, and which of its figures an arm is asked for.
 struct Rows {
   const data::ShardList &queries, &gallery;
-  Direction Evaluation::*direction;
+  DirectionScores Evaluation::*direction;
 };
 
 std::string neighbour(const Rows& rows, int64_t query, int64_t found, int64_t rank) {
@@ -23,7 +23,7 @@ std::string neighbour(const Rows& rows, int64_t query, int64_t found, int64_t ra
                      image_tag(rows.gallery.image(found), alternative), right ? "✓" : "✗");
 }
 
-std::string strip(const Rows& rows, const Arm& arm, int64_t query) {
+std::string strip(const Rows& rows, const ArmResult& arm, int64_t query) {
   const auto& nearest = (arm.evaluation.*rows.direction).nearest;
   const auto found = nearest.accessor<int64_t, 2>();
   std::string html = fmt::format("<p class=\"by\">{}</p><ol class=\"nearest\">", escape(arm.title));
@@ -31,7 +31,7 @@ std::string strip(const Rows& rows, const Arm& arm, int64_t query) {
   return html + "</ol>";
 }
 
-std::string direction_html(const Rows& rows, const std::vector<const Arm*>& arms, const std::string& title) {
+std::string direction_html(const Rows& rows, const std::vector<const ArmResult*>& arms, const std::string& title) {
   std::string html = fmt::format("<h3>{}</h3>\n", escape(title));
   for (const int64_t query : spread_rows(rows.queries.rows(), queries_shown)) {
     html += fmt::format("<div class=\"query\"><figure>{}<figcaption>query</figcaption></figure><div>",
@@ -45,7 +45,7 @@ std::string direction_html(const Rows& rows, const std::vector<const Arm*>& arms
 }  // namespace
 
 std::string retrieval_section(const data::Dataset& dataset, const ReportInput& input) {
-  std::vector<const Arm*> arms;
+  std::vector<const ArmResult*> arms;
   for (const auto* arm : {main_of(input), baseline_of(input)})
     if (arm && (arms.empty() || arms.front() != arm)) arms.push_back(arm);
   if (arms.empty()) return "";

@@ -103,18 +103,18 @@ Checkpoint read_checkpoint(const fs::path& folder, int64_t step) {
 
 }  // namespace
 
-CheckpointFolder::CheckpointFolder(fs::path folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {
+Checkpoints::Checkpoints(fs::path folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {
   if (keep < 2) throw core::UsageError("{} checkpoints kept: at least 2 are needed, the newest may be damaged", keep);
 }
 
-void CheckpointFolder::open() { writer_ = std::make_unique<io::SoleWriter>(folder_); }
+void Checkpoints::open() { writer_ = std::make_unique<io::SoleWriter>(folder_); }
 
-const io::SoleWriter& CheckpointFolder::writer() {
+const io::SoleWriter& Checkpoints::writer() {
   if (!writer_) open();
   return *writer_;
 }
 
-void CheckpointFolder::save(const Checkpoint& checkpoint) {
+void Checkpoints::save(const Checkpoint& checkpoint) {
   SYNCDR_ASSERT(checkpoint.step >= 0, "a checkpoint of step {}", checkpoint.step);
   const std::string name = fmt::format("step-{}", checkpoint.step);
   const fs::path path = folder_ / name;
@@ -137,7 +137,7 @@ void CheckpointFolder::save(const Checkpoint& checkpoint) {
   }
 }
 
-std::optional<Checkpoint> CheckpointFolder::latest() const {
+std::optional<Checkpoint> Checkpoints::latest() const {
   for (const auto& [step, path] : checkpoints_in(folder_)) {
     try {
       return read_checkpoint(path, step);

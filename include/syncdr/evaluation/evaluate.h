@@ -38,7 +38,7 @@ at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::Sh
                  int64_t batch);
 
 /// One direction: queries of one domain against the gallery of the other.
-struct Direction {
+struct DirectionScores {
   std::map<int64_t, Estimate> precision;  ///< by k
   double mean_average_precision = -1;     ///< -1: not asked for
   at::Tensor nearest;                     ///< [Q, min(15, N)] int64 rows of the gallery, for the report
@@ -46,7 +46,7 @@ struct Direction {
 };
 
 struct Evaluation {
-  Direction a_to_b, b_to_a;
+  DirectionScores a_to_b, b_to_a;
   std::map<int64_t, Estimate> mean;  ///< of both directions' Prec@k, by k
   double mean_precision(int64_t k) const { return (a_to_b.precision.at(k).value + b_to_a.precision.at(k).value) / 2; }
 };

@@ -19,9 +19,9 @@ struct Checkpoint {
 
 /// A folder of checkpoints step-N/, each complete or absent: on the writer's desk tensors.safetensors and state.json, fsync, manifest.json with
 /// hashes last, rename. The newest `keep` (at least two) stay. Written by rank 0 alone.
-class CheckpointFolder {
+class Checkpoints {
  public:
-  explicit CheckpointFolder(std::filesystem::path folder, int64_t keep = 2);
+  explicit Checkpoints(std::filesystem::path folder, int64_t keep = 2);
   /// From here on this process is the one that writes: no other job that still runs can change what is there. Left-overs of killed runs go.
   void open();
   /// For what else a run seals. Opens the folder, as save does, unless it is open.

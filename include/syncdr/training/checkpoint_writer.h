@@ -16,7 +16,7 @@ class CheckpointWriter {
   /// Waits for what is being written; what goes wrong with it then is lost, so call finish() before.
   ~CheckpointWriter();
 
-  CheckpointFolder& folder() { return folder_; }
+  Checkpoints& folder() { return folder_; }
   /// make() is called on rank 0; its tensors may change after this returns. Waits for the checkpoint before, and throws what went wrong with it, on every
   /// rank.
   void save(const std::function<Checkpoint()>& make);
@@ -25,7 +25,7 @@ class CheckpointWriter {
 
  private:
   comm::World& world_;
-  CheckpointFolder folder_;
+  Checkpoints folder_;
   std::future<void> writing_;  ///< on rank 0
 };
 
