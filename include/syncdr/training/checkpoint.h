@@ -1,9 +1,12 @@
 #pragma once
 #include <boost/json/object.hpp>
 #include <filesystem>
+#include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 
+#include "syncdr/comm/world.h"
 #include "syncdr/io/safetensors.h"
 #include "syncdr/io/sole_writer.h"
 
@@ -35,6 +38,28 @@ class Checkpoints {
   std::filesystem::path folder_;
   int64_t keep_;
   std::unique_ptr<io::SoleWriter> writer_;
+};
+
+/// Saves checkpoints in a thread of its own on rank 0, while training goes on: a step waits for the copy of the tensors only. One is written at a time.
+/// All functions are collectives.
+class CheckpointWriter {
+ public:
+  /// Opens the folder on rank 0: other jobs can no longer change it.
+  CheckpointWriter(comm::World& world, std::filesystem::path folder);
+  /// Waits for what is being written; what goes wrong with it then is lost, so call finish() before.
+  ~CheckpointWriter() = default;  // a future of std::async waits for its thread
+
+  Checkpoints& folder() { return folder_; }
+  /// make() is called on rank 0; its tensors may change after this returns. Waits for the checkpoint before, and throws what went wrong with it, on every
+  /// rank.
+  void save(const std::function<Checkpoint()>& make);
+  /// Returns when the last checkpoint is durable.
+  void finish();
+
+ private:
+  comm::World& world_;
+  Checkpoints folder_;
+  std::future<void> writing_;  ///< on rank 0
 };
 
 /// The tensors whose name begins with prefix, without it; and the reverse.
