@@ -142,6 +142,10 @@ boost::json::object run_translate(Job& job, const std::string& translator) {
   return figures;
 }
 
+evaluation::EvaluationData evaluation_data(const Job& job, const std::string& split) {
+  return {job.dataset, job.domain_a, job.domain_b, split, job.settings.train.augment, job.seed()};
+}
+
 /// Trains the retrieval model of one arm.
 boost::json::object run_train(Job& job, const std::string& name) {
   const Arm arm(name);
@@ -153,17 +157,16 @@ boost::json::object run_train(Job& job, const std::string& name) {
     score.cutoffs = {score_cutoff};
     score.resamples = 100;  // the interval is not looked at
     score.mean_average_precision = false;
-    const auto result = evaluation::evaluate(job.world, encoder, job.dataset, job.domain_a, job.domain_b, "val", settings.train.augment, score,
-                                             job.seed());
+    const auto result = evaluation::evaluate(job.world, encoder, evaluation_data(job, "val"), score);
     return job.world.is_root() ? result.mean_precision(score_cutoff) : 0.0;
   };
   core::info("train {}: {}", arm.name, title_of(settings, arm));
   const auto result = retrieval::train(job.task(job.directions()[0], job.train_folder(arm)), set_of(settings, arm), config, validate);
   boost::json::object figures{{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
-  if (result.steps_now > 0) {
-    figures["steps"] = result.steps_now;
-    figures["seconds"] = result.step_seconds;
-    figures["validation_seconds"] = result.validation_seconds;
+  if (result.now.steps > 0) {
+    figures["steps"] = result.now.steps;
+    figures["seconds"] = result.now.step_seconds;
+    figures["validation_seconds"] = result.now.validation_seconds;
     figures["images_per_step"] = result.images_per_step;
     figures["parameters"] = result.parameters;
     figures["feature_dim"] = config.encoder.dim;
@@ -280,8 +283,7 @@ evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& 
   result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
   result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
   result.log = folder / "log.jsonl";
-  result.evaluation = evaluation::evaluate(job.world, folder / "encoder.safetensors", job.dataset, job.domain_a, job.domain_b, split,
-                                           job.settings.train.augment, job.settings.evaluate, job.seed());
+  result.evaluation = evaluation::evaluate(job.world, folder / "encoder.safetensors", evaluation_data(job, split), job.settings.evaluate);
   return result;
 }
 

@@ -48,14 +48,8 @@ const ArmResult* main_of(const ReportInput& input) {
 }
 
 const Estimate& Column::estimate(const ArmResult& arm) const {
-  switch (of) {
-    case Of::a_to_b:
-      return arm.evaluation.a_to_b.precision.at(k);
-    case Of::b_to_a:
-      return arm.evaluation.b_to_a.precision.at(k);
-    default:
-      return arm.evaluation.mean.at(k);
-  }
+  const auto& [a_to_b, b_to_a, mean] = arm.evaluation;
+  return (of == Of::a_to_b ? a_to_b.precision : of == Of::b_to_a ? b_to_a.precision : mean).at(k);
 }
 
 const ArmResult* Column::best(const ReportInput& input) const {

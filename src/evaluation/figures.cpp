@@ -20,13 +20,11 @@ std::string padded(const std::string& text, size_t width, bool left) {
 
 using Row = std::vector<std::string>;
 
+// Rows have equally many texts.
 std::string aligned(const std::vector<Row>& rows) {
-  std::vector<size_t> widths;
+  std::vector<size_t> widths(rows.front().size());
   for (const auto& row : rows)
-    for (size_t i = 0; i < row.size(); ++i) {
-      if (widths.size() <= i) widths.push_back(0);
-      widths[i] = std::max(widths[i], width_of(row[i]));
-    }
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
   std::string text;
   for (const auto& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) text += (i ? "  " : "") + padded(row[i], widths[i], i == 0);

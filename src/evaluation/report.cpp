@@ -2,8 +2,7 @@
 
 #include "arms.h"
 #include "html.h"
-#include "page_curves.h"
-#include "page_images.h"
+#include "page.h"
 #include "style.h"
 #include "svg.h"
 #include "syncdr/io/atomic_file.h"

@@ -122,7 +122,7 @@ TEST_F(Training, AFinishedRunGoesOnWhenItsLengthGrowsAsIfItHadBeenAskedForAtOnce
   run(shorter, Scores{.values = {0.25, 0.9}}, "grown");
   const TrainResult grown = run(longer, Scores{.values = {0.5, 0.75}}, "grown");
   EXPECT_EQ(grown.steps, 20);
-  EXPECT_EQ(grown.steps_now, 10);
+  EXPECT_EQ(grown.now.steps, 10);
   EXPECT_EQ(grown.best_score, 0.75);
   EXPECT_EQ(grown.best_epoch, 4);
   if (world().size() == 1) {
