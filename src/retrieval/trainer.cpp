@@ -21,13 +21,6 @@ void to_double(torch::nn::Module& module) {
   }
 }
 
-io::NamedTensors copy_on_cpu(const io::NamedTensors& tensors) {
-  io::NamedTensors copies;
-  for (const auto& [name, tensor] : tensors)
-    copies[name] = tensor.detach().to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
-  return copies;
-}
-
 int64_t steps_of(const TrainConfig& config, const GlobalBatches& batches) {
   if (config.images > 0) return std::max<int64_t>(1, config.images / batches.at(0).images);
   return config.epochs * batches.steps_per_epoch();
@@ -136,7 +129,7 @@ class RetrievalLearner : public training::Learner {
     if (!validate_ || best_epoch_ == 0 || score > best_score_) {  // without validation the last one is kept
       best_score_ = score;
       best_epoch_ = epoch;
-      if (world_.is_root()) best_ = copy_on_cpu(nn::state_of(*encoder_));
+      if (world_.is_root()) best_ = training::copies_of(nn::state_of(*encoder_));
     }
     return validate_ ? training::MetricLog::Values{{"val_score", score}} : training::MetricLog::Values{};
   }

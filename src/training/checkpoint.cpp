@@ -96,12 +96,6 @@ Checkpoint read_checkpoint(const fs::path& folder, int64_t step) {
   return checkpoint;
 }
 
-/// What training changes next must not reach the disk.
-void copy_tensors(Checkpoint& checkpoint) {
-  for (auto& [name, tensor] : checkpoint.tensors)
-    tensor = tensor.detach().to(at::TensorOptions().device(at::kCPU), /*non_blocking=*/false, /*copy=*/true);
-}
-
 }  // namespace
 
 Checkpoints::Checkpoints(fs::path folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {
@@ -168,12 +162,19 @@ void CheckpointWriter::save(const std::function<Checkpoint()>& make) {
   finish();
   world_.root_only("copying a checkpoint", [&] {
     auto checkpoint = make();
-    copy_tensors(checkpoint);
+    checkpoint.tensors = copies_of(checkpoint.tensors);  // what training changes next must not reach the disk
     writing_ = std::async(std::launch::async, [this, checkpoint = std::move(checkpoint)]() mutable {
       const Checkpoint saved = std::move(checkpoint);  // its memory goes when it is written, not with the next one
       folder_.save(saved);
     });
   });
+}
+
+io::NamedTensors copies_of(const io::NamedTensors& tensors) {
+  io::NamedTensors copies;
+  for (const auto& [name, tensor] : tensors)
+    copies.emplace(name, tensor.detach().to(at::TensorOptions().device(at::kCPU), /*non_blocking=*/false, /*copy=*/true));
+  return copies;
 }
 
 io::NamedTensors take_prefix(const io::NamedTensors& tensors, const std::string& prefix) {

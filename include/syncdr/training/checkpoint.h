@@ -62,6 +62,9 @@ class CheckpointWriter {
   std::future<void> writing_;  ///< on rank 0
 };
 
+/// On the CPU, without gradient.
+io::NamedTensors copies_of(const io::NamedTensors& tensors);
+
 /// The tensors whose name begins with prefix, without it; and the reverse.
 io::NamedTensors take_prefix(const io::NamedTensors& tensors, const std::string& prefix);
 void put_prefix(io::NamedTensors& into, const io::NamedTensors& tensors, const std::string& prefix);
