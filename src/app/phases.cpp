@@ -147,6 +147,10 @@ boost::json::object run_translate(Job& job, const std::string& translator) {
   return figures;
 }
 
+evaluation::EvaluationData evaluation_data(const Job& job, const std::string& split) {
+  return {job.dataset, job.domain_a, job.domain_b, split, job.settings.train.augment, job.seed()};
+}
+
 /// Trains the retrieval model of one arm.
 boost::json::object run_train(Job& job, const std::string& name) {
   const Arm arm(name);
@@ -158,17 +162,16 @@ boost::json::object run_train(Job& job, const std::string& name) {
     score.cutoffs = {score_cutoff};
     score.resamples = 100;  // the interval is not looked at
     score.mean_average_precision = false;
-    const auto result = evaluation::evaluate(job.world, encoder, job.dataset, job.domain_a, job.domain_b, "val", settings.train.augment, score,
-                                             job.seed());
+    const auto result = evaluation::evaluate(job.world, encoder, evaluation_data(job, "val"), score);
     return job.world.is_root() ? result.mean_precision(score_cutoff) : 0.0;
   };
   core::info("train {}: {}", arm.name, title_of(settings, arm));
   const auto result = retrieval::train(job.task(job.directions()[0], job.train_folder(arm)), set_of(settings, arm), config, validate);
   boost::json::object figures{{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
-  if (result.steps_now > 0) {
-    figures["steps"] = result.steps_now;
-    figures["seconds"] = result.step_seconds;
-    figures["validation_seconds"] = result.validation_seconds;
+  if (result.now.steps > 0) {
+    figures["steps"] = result.now.steps;
+    figures["seconds"] = result.now.step_seconds;
+    figures["validation_seconds"] = result.now.validation_seconds;
     figures["images_per_step"] = result.images_per_step;
     figures["parameters"] = result.parameters;
     figures["feature_dim"] = config.encoder.dim;
@@ -177,11 +180,11 @@ boost::json::object run_train(Job& job, const std::string& name) {
 }
 
 /// Evaluates an arm's best encoder on a split. The result is rank 0's.
-evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split) {
+evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& split) {
   const auto folder = job.train_folder(arm);
   const auto done = io::read_json(folder / "done.json");
   const auto where = (folder / "done.json").string();
-  evaluation::Arm result;
+  evaluation::ArmResult result;
   result.name = arm.name;
   result.title = title_of(job.settings, arm);
   result.run = set_of(job.settings, arm);
@@ -189,13 +192,12 @@ evaluation::Arm evaluate_arm(Job& job, const Arm& arm, const std::string& split)
   result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
   result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
   result.log = folder / "log.jsonl";
-  result.evaluation = evaluation::evaluate(job.world, folder / "encoder.safetensors", job.dataset, job.domain_a, job.domain_b, split,
-                                           job.settings.train.augment, job.settings.evaluate, job.seed());
+  result.evaluation = evaluation::evaluate(job.world, folder / "encoder.safetensors", evaluation_data(job, split), job.settings.evaluate);
   return result;
 }
 
 /// What the report shows besides the arms: title, domains, curves of translators, configuration.
-evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm> arms, const std::string& split) {
+evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::ArmResult> arms, const std::string& split) {
   evaluation::ReportInput input;
   input.title = job.settings.run.title;
   input.domain_a = job.domain_a;
@@ -299,7 +301,7 @@ void check_resume(const Job& job, const Phase& phase, const std::string& subject
 }
 
 boost::json::object evaluate_arms(Job& job, const std::vector<std::string>& arms, const std::string& split, bool with_report) {
-  std::vector<evaluation::Arm> results;
+  std::vector<evaluation::ArmResult> results;
   for (const auto& arm : arms) results.push_back(evaluate_arm(job, Arm(arm), split));
   boost::json::object metrics;
   job.world.root_only("writing the figures", [&] {

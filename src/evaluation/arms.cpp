@@ -5,7 +5,7 @@
 namespace syncdr::evaluation {
 namespace {
 
-const Arm* arm_named(const ReportInput& input, const std::string& name) {
+const ArmResult* arm_named(const ReportInput& input, const std::string& name) {
   for (const auto& arm : input.arms)
     if (arm.name == name) return &arm;
   return nullptr;
@@ -29,17 +29,17 @@ std::vector<int64_t> cutoffs_of(const ReportInput& input) {
   return cutoffs;
 }
 
-const Arm* baseline_of(const ReportInput& input) {
+const ArmResult* baseline_of(const ReportInput& input) {
   if (!input.baseline.empty()) return arm_named(input, input.baseline);
   for (const auto& arm : input.arms)
     if (arm.run.empty()) return &arm;
   return nullptr;
 }
 
-const Arm* main_of(const ReportInput& input) {
+const ArmResult* main_of(const ReportInput& input) {
   if (!input.main.empty()) return arm_named(input, input.main);
   const int64_t k = cutoffs_of(input).front();
-  const Arm* best = nullptr;
+  const ArmResult* best = nullptr;
   for (const auto& arm : input.arms) {
     if (arm.run.empty() || arm.ceiling) continue;
     if (!best || arm.evaluation.mean.at(k).value > best->evaluation.mean.at(k).value) best = &arm;
@@ -47,19 +47,13 @@ const Arm* main_of(const ReportInput& input) {
   return best;
 }
 
-const Estimate& Column::estimate(const Arm& arm) const {
-  switch (of) {
-    case Of::a_to_b:
-      return arm.evaluation.a_to_b.precision.at(k);
-    case Of::b_to_a:
-      return arm.evaluation.b_to_a.precision.at(k);
-    default:
-      return arm.evaluation.mean.at(k);
-  }
+const Estimate& Column::estimate(const ArmResult& arm) const {
+  const auto& [a_to_b, b_to_a, mean] = arm.evaluation;
+  return (of == Of::a_to_b ? a_to_b.precision : of == Of::b_to_a ? b_to_a.precision : mean).at(k);
 }
 
-const Arm* Column::best(const ReportInput& input) const {
-  const Arm* found = nullptr;
+const ArmResult* Column::best(const ReportInput& input) const {
+  const ArmResult* found = nullptr;
   for (const auto& arm : input.arms)
     if (!arm.ceiling && (!found || estimate(arm).value > estimate(*found).value)) found = &arm;
   return found;

@@ -11,16 +11,16 @@ namespace syncdr::evaluation {
 std::vector<int64_t> cutoffs_of(const ReportInput& input);
 
 /// The arms that the report calls baseline and main; null if there is none.
-const Arm* baseline_of(const ReportInput& input);
-const Arm* main_of(const ReportInput& input);
+const ArmResult* baseline_of(const ReportInput& input);
+const ArmResult* main_of(const ReportInput& input);
 
 /// One column of the headline table.
 struct Column {
   enum class Of { mean, a_to_b, b_to_a } of;
   int64_t k;
-  const Estimate& estimate(const Arm& arm) const;
+  const Estimate& estimate(const ArmResult& arm) const;
   /// The arm with the largest value, ceilings left out; null if all are ceilings.
-  const Arm* best(const ReportInput& input) const;
+  const ArmResult* best(const ReportInput& input) const;
 };
 
 /// "Prec@k, SynCDR protocol, split test, 2,280 + 2,280 queries, 95 % bootstrap over categories".

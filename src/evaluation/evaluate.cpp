@@ -68,8 +68,8 @@ Neighbours search(const Labelled& queries, const Labelled& gallery, const Evalua
   return {found.scores.to(at::kCPU), found.indices.to(at::kCPU)};
 }
 
-Direction measure(const Neighbours& found, const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config, uint64_t seed) {
-  Direction result;
+DirectionScores measure(const Neighbours& found, const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config, uint64_t seed) {
+  DirectionScores result;
   result.queries = queries.features.size(0);
   result.gallery = gallery.features.size(0);
   for (const int64_t k : config.cutoffs)
@@ -103,30 +103,26 @@ at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::Sh
   return world.is_root() ? all : at::Tensor();
 }
 
-Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a,
-                    const std::string& domain_b, const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config,
-                    uint64_t seed) {
+Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const EvaluationData& data, const EvaluateConfig& config) {
   if (config.cutoffs.empty()) throw core::UsageError("evaluate.cutoffs is empty. Name the k of Prec@k, as in [1, 5, 15].");
-  const auto list_a = dataset.real(domain_a, split), list_b = dataset.real(domain_b, split);
+  const auto list_a = data.dataset.real(data.domain_a, data.split), list_b = data.dataset.real(data.domain_b, data.split);
   Labelled a, b;
-  a.labels = labels_of(list_a, domain_a, split);
-  b.labels = labels_of(list_b, domain_b, split);
-  a.features = embed(world, encoder, list_a, views, config.batch);
-  b.features = embed(world, encoder, list_b, views, config.batch);
+  a.labels = labels_of(list_a, data.domain_a, data.split);
+  b.labels = labels_of(list_b, data.domain_b, data.split);
+  a.features = embed(world, encoder, list_a, data.views, config.batch);
+  b.features = embed(world, encoder, list_b, data.views, config.batch);
   Evaluation result;
   world.root_only("measuring retrieval", [&] {
     for (auto* side : {&a, &b}) side->features = side->features.to(world.device());
-    result = measure_both(a, b, config, seed);
+    result = measure_both(a, b, config, data.seed);
   });
   return result;
 }
 
-Evaluation evaluate(comm::World& world, const std::filesystem::path& encoder, const data::Dataset& dataset, const std::string& domain_a,
-                    const std::string& domain_b, const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config,
-                    uint64_t seed) {
+Evaluation evaluate(comm::World& world, const std::filesystem::path& encoder, const EvaluationData& data, const EvaluateConfig& config) {
   auto loaded = retrieval::load_encoder(encoder);
   loaded->to(world.device());
-  return evaluate(world, loaded, dataset, domain_a, domain_b, split, views, config, seed);
+  return evaluate(world, loaded, data, config);
 }
 
 }  // namespace syncdr::evaluation

@@ -20,13 +20,11 @@ std::string padded(const std::string& text, size_t width, bool left) {
 
 using Row = std::vector<std::string>;
 
+// Rows have equally many texts.
 std::string aligned(const std::vector<Row>& rows) {
-  std::vector<size_t> widths;
+  std::vector<size_t> widths(rows.front().size());
   for (const auto& row : rows)
-    for (size_t i = 0; i < row.size(); ++i) {
-      if (widths.size() <= i) widths.push_back(0);
-      widths[i] = std::max(widths[i], width_of(row[i]));
-    }
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
   std::string text;
   for (const auto& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) text += (i ? "  " : "") + padded(row[i], widths[i], i == 0);
@@ -40,7 +38,7 @@ boost::json::array interval(const Estimate& estimate) { return {estimate.low, es
 
 boost::json::object both(int64_t a_to_b, int64_t b_to_a) { return {{"a_to_b", a_to_b}, {"b_to_a", b_to_a}}; }
 
-boost::json::object arm_json(const Arm& arm) {
+boost::json::object arm_json(const ArmResult& arm) {
   const auto& [a_to_b, b_to_a, mean] = arm.evaluation;
   boost::json::object object{{"title", arm.title}};
   for (const auto& [k, estimate] : mean) {
@@ -77,7 +75,7 @@ std::string table_text(const ReportInput& input) {
   for (const auto& [of, title] : groups)
     for (const int64_t k : cutoffs) {
       const Column column{of, k};
-      const Arm* best = column.best(input);
+      const ArmResult* best = column.best(input);
       rows[0].push_back(k == cutoffs.front() ? title : "");
       rows[1].push_back(fmt::format("Prec@{}", k));
       for (size_t i = 0; i < input.arms.size(); ++i) {

@@ -15,12 +15,8 @@ namespace {
 using Counts = std::map<int64_t, int64_t>;
 
 /// Of one category's queries: correct neighbours, and neighbours that could have been correct.
-struct Tally {
+struct Hits {
   int64_t correct = 0, possible = 0;
-  void add(const Tally& other) {
-    correct += other.correct;
-    possible += other.possible;
-  }
 };
 
 void check_labels(const at::Tensor& labels, int64_t rows, const char* what) {
@@ -41,28 +37,28 @@ Counts count_labels(const at::Tensor& labels) {
       "from.");
 }
 
-// One tally for each category that a query and the gallery share, in the order of the labels; at least one.
-std::vector<Tally> tally_categories(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels,
+// Those of each category that a query and the gallery share, in the order of the labels; at least one.
+std::vector<Hits> hits_by_category(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels,
                                     int64_t k) {
   const auto indices = neighbours.indices.to(at::kCPU);
   check_labels(query_labels, indices.size(0), "query");
   check_labels(gallery_labels, gallery_labels.numel(), "gallery");
   SYNCDR_ASSERT(k >= 1 && indices.size(1) >= std::min(k, gallery_labels.size(0)), "{} neighbours do not tell Prec@{}", indices.size(1), k);
   const Counts in_gallery = count_labels(gallery_labels);
-  std::map<int64_t, Tally> tallies;
+  std::map<int64_t, Hits> by_label;
   const auto rows = indices.accessor<int64_t, 2>();
   const auto queries = query_labels.accessor<int64_t, 1>(), gallery = gallery_labels.accessor<int64_t, 1>();
   for (int64_t q = 0; q < queries.size(0); ++q) {
     const auto found = in_gallery.find(queries[q]);
     if (found == in_gallery.end()) continue;
     const int64_t possible = std::min(k, found->second);
-    Tally& tally = tallies[queries[q]];
-    tally.possible += possible;
-    for (int64_t i = 0; i < possible; ++i) tally.correct += gallery[rows[q][i]] == queries[q];
+    Hits& hits = by_label[queries[q]];
+    hits.possible += possible;
+    for (int64_t i = 0; i < possible; ++i) hits.correct += gallery[rows[q][i]] == queries[q];
   }
-  if (tallies.empty()) no_common_category();
-  std::vector<Tally> result;
-  for (const auto& [label, tally] : tallies) result.push_back(tally);
+  if (by_label.empty()) no_common_category();
+  std::vector<Hits> result;
+  for (const auto& [label, hits] : by_label) result.push_back(hits);
   return result;
 }
 
@@ -74,20 +70,20 @@ double quantile(const std::vector<double>& sorted, double q) {
   return std::lerp(sorted[below], sorted[above], place - static_cast<double>(below));
 }
 
-/// One direction's tallies by category, in the order of the labels.
-using Tallies = std::vector<Tally>;
-
 // The mean over directions of the share correct, with its interval. All directions have the same categories.
-Estimate bootstrap(const std::vector<Tallies>& directions, uint64_t seed, int64_t resamples) {
+Estimate bootstrap(const std::vector<std::vector<Hits>>& directions, uint64_t seed, int64_t resamples) {
   const size_t categories = directions.front().size();
   const auto mean_share = [&](const auto& pick) {
-    std::vector<Tally> sums(directions.size());
+    std::vector<Hits> sums(directions.size());
     for (size_t i = 0; i < categories; ++i) {
       const size_t category = pick(i);
-      for (size_t d = 0; d < directions.size(); ++d) sums[d].add(directions[d][category]);
+      for (size_t d = 0; d < directions.size(); ++d) {
+        sums[d].correct += directions[d][category].correct;
+        sums[d].possible += directions[d][category].possible;
+      }
     }
     double total = 0;
-    for (const Tally& sum : sums) total += static_cast<double>(sum.correct) / static_cast<double>(sum.possible);
+    for (const Hits& sum : sums) total += static_cast<double>(sum.correct) / static_cast<double>(sum.possible);
     return total / static_cast<double>(sums.size());
   };
   core::Random random(seed, core::Purpose::bootstrap);
@@ -114,13 +110,13 @@ double average_precision(const at::TensorAccessor<int64_t, 1>& ranked, const at:
 
 Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k,
                       uint64_t seed, int64_t resamples) {
-  return bootstrap({tally_categories(neighbours, query_labels, gallery_labels, k)}, seed, resamples);
+  return bootstrap({hits_by_category(neighbours, query_labels, gallery_labels, k)}, seed, resamples);
 }
 
 Estimate mean_precision_at(const Neighbours& a_to_b, const Neighbours& b_to_a, const at::Tensor& labels_a, const at::Tensor& labels_b,
                            int64_t k, uint64_t seed, int64_t resamples) {
   // A category takes part in a direction if both domains have it, so both directions have the same ones.
-  return bootstrap({tally_categories(a_to_b, labels_a, labels_b, k), tally_categories(b_to_a, labels_b, labels_a, k)}, seed, resamples);
+  return bootstrap({hits_by_category(a_to_b, labels_a, labels_b, k), hits_by_category(b_to_a, labels_b, labels_a, k)}, seed, resamples);
 }
 
 double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels,

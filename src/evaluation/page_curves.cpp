@@ -1,4 +1,4 @@
-#include "page_curves.h"
+#include "page.h"
 
 #include "html.h"
 #include "svg.h"
@@ -10,12 +10,7 @@ namespace {
 
 struct Log {
   std::string title;
-  std::vector<Series> figures;
-  const Series* find(const std::string& name) const {
-    for (const auto& figure : figures)
-      if (figure.title == name) return &figure;
-    return nullptr;
-  }
+  std::vector<Series> figures;  // their titles are names of the log
 };
 
 // Rates say how fast the machine was, not how training went.
@@ -48,7 +43,8 @@ std::optional<Log> read_log(const std::string& title, const std::filesystem::pat
 std::string across_arms(const std::vector<Log>& logs, const std::string& name) {
   LinePlot plot{words_for(name), "training step", {}, is_validation(name)};
   for (const auto& log : logs)
-    if (const auto* figure = log.find(name)) plot.series.push_back({log.title, figure->points});
+    for (const auto& figure : log.figures)
+      if (figure.title == name) plot.series.push_back({log.title, figure.points});
   return plot.series.empty() ? "" : line_plot(plot);
 }
 

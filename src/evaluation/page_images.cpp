@@ -1,4 +1,4 @@
-#include "page_images.h"
+#include "page.h"
 
 #include <cmath>
 #include <numbers>
@@ -12,13 +12,7 @@ namespace syncdr::evaluation {
 namespace {
 
 constexpr int64_t native_side = 96;  // pictures up to this many pixels are embedded untouched
-constexpr int64_t pairs_shown = 30;
-
-/// One direction of a translation, for its sheet.
-struct Sheet {
-  const data::Dataset& dataset;
-  const std::string &source, &target;
-};
+constexpr int64_t pairs_shown = 30, queries_shown = 8, nearest_shown = 8;
 
 // Rows that were translated well, each source once: the first variant, not quarantined.
 std::vector<int64_t> showable(const data::ShardList& translations) {
@@ -38,16 +32,47 @@ std::string pair_item(const data::ShardList& translations, const data::ShardList
   return fmt::format("<li>{}{}</li>\n", image_tag(image, "source: " + from.key), image_tag(translations.image(row), "its translation"));
 }
 
-std::string sheet(const Sheet& direction, const Arm& arm) {
-  const auto translations = direction.dataset.synthetic(direction.source, direction.target, arm.run);
+std::string sheet(const data::Dataset& dataset, const std::string& source, const std::string& target, const std::string& run) {
+  const auto translations = dataset.synthetic(source, target, run);
   const auto rows = showable(translations);
   if (rows.empty()) return "";
-  const auto sources = direction.dataset.real(direction.source, translations.shard(0).header().split);
-  std::string html =
-      fmt::format("<figure>\n<figcaption>{} → {}</figcaption>\n<ul class=\"pairs\">\n", escape(direction.source), escape(direction.target));
+  const auto sources = dataset.real(source, translations.shard(0).header().split);
+  std::string html = fmt::format("<figure>\n<figcaption>{} → {}</figcaption>\n<ul class=\"pairs\">\n", escape(source), escape(target));
   for (const int64_t index : spread_rows(static_cast<int64_t>(rows.size()), pairs_shown))
     html += pair_item(translations, sources, rows[static_cast<size_t>(index)]);
   return html + "</ul>\n</figure>\n";
+}
+
+/// One direction's images, and which of its figures an arm is asked for.
+struct Rows {
+  const data::ShardList &queries, &gallery;
+  DirectionScores Evaluation::*direction;
+};
+
+std::string neighbour(const Rows& rows, int64_t query, int64_t found, int64_t rank) {
+  const bool right = rows.gallery.label(found) == rows.queries.label(query);
+  const auto alternative = fmt::format("{}, {}: {}", rank, right ? "right" : "wrong", rows.gallery.key(found));
+  return fmt::format("<li class=\"{}\">{}<b aria-hidden=\"true\">{}</b></li>", right ? "right" : "wrong",
+                     image_tag(rows.gallery.image(found), alternative), right ? "✓" : "✗");
+}
+
+std::string strip(const Rows& rows, const ArmResult& arm, int64_t query) {
+  const auto& nearest = (arm.evaluation.*rows.direction).nearest;
+  const auto found = nearest.accessor<int64_t, 2>();
+  std::string html = fmt::format("<p class=\"by\">{}</p><ol class=\"nearest\">", escape(arm.title));
+  for (int64_t i = 0; i < std::min(nearest_shown, found.size(1)); ++i) html += neighbour(rows, query, found[query][i], i + 1);
+  return html + "</ol>";
+}
+
+std::string direction_html(const Rows& rows, const std::vector<const ArmResult*>& arms, const std::string& title) {
+  std::string html = fmt::format("<h3>{}</h3>\n", escape(title));
+  for (const int64_t query : spread_rows(rows.queries.rows(), queries_shown)) {
+    html += fmt::format("<div class=\"query\"><figure>{}<figcaption>query</figcaption></figure><div>",
+                        image_tag(rows.queries.image(query), "query: " + rows.queries.key(query)));
+    for (const auto* arm : arms) html += strip(rows, *arm, query);
+    html += "</div></div>\n";
+  }
+  return html;
 }
 
 }  // namespace
@@ -84,13 +109,28 @@ std::string pairs_section(const data::Dataset& dataset, const ReportInput& input
   for (const auto& arm : input.arms) {
     if (arm.run.empty()) continue;
     sheets += fmt::format("<details{}>\n<summary>{}</summary>\n", &arm == main_of(input) ? " open" : "", escape(arm.title));
-    sheets +=
-        sheet({dataset, input.domain_a, input.domain_b}, arm) + sheet({dataset, input.domain_b, input.domain_a}, arm) + "</details>\n";
+    sheets += sheet(dataset, input.domain_a, input.domain_b, arm.run) + sheet(dataset, input.domain_b, input.domain_a, arm.run) + "</details>\n";
   }
   if (sheets.empty()) return "";
   return "<section>\n<h2>Pairs</h2>\n<p>What training saw: a real image (left) and its synthetic counterpart in the other domain (right). "
          "The images are evenly spread over the training list, the same for every method; nothing is picked by hand.</p>\n" +
          sheets + "</section>\n";
+}
+
+std::string retrieval_section(const data::Dataset& dataset, const ReportInput& input) {
+  std::vector<const ArmResult*> arms;
+  for (const auto* arm : {main_of(input), baseline_of(input)})
+    if (arm && (arms.empty() || arms.front() != arm)) arms.push_back(arm);
+  if (arms.empty()) return "";
+  const auto a = dataset.real(input.domain_a, input.split), b = dataset.real(input.domain_b, input.split);
+  std::string html = fmt::format(
+      "<section>\n<h2>Retrieval</h2>\n<p>Queries from the {} images and their {} nearest images of the other domain, best first. <span "
+      "class=\"key right\">✓</span> same "
+      "category, <span class=\"key wrong\">✗</span> another. The queries are evenly spread over the list; nothing is picked by hand.</p>\n",
+      escape(input.split), nearest_shown);
+  html += direction_html({a, b, &Evaluation::a_to_b}, arms, input.domain_a + " → " + input.domain_b);
+  html += direction_html({b, a, &Evaluation::b_to_a}, arms, input.domain_b + " → " + input.domain_a);
+  return html + "</section>\n";
 }
 
 }  // namespace syncdr::evaluation

@@ -2,8 +2,7 @@
 
 #include "arms.h"
 #include "html.h"
-#include "page_curves.h"
-#include "page_images.h"
+#include "page.h"
 #include "style.h"
 #include "svg.h"
 #include "syncdr/io/atomic_file.h"
@@ -17,11 +16,11 @@ std::string arrow(const std::string& from, const std::string& to) { return escap
 
 // What the reader came for, in a sentence or two.
 std::string finding(const ReportInput& input) {
-  const Arm *main = main_of(input), *baseline = baseline_of(input);
+  const ArmResult *main = main_of(input), *baseline = baseline_of(input);
   if (!main) main = std::exchange(baseline, nullptr);
   if (!main) return "";
   const int64_t k = cutoffs_of(input).front();
-  const auto sentence = [&](const Arm& arm) {
+  const auto sentence = [&](const ArmResult& arm) {
     const auto& estimate = arm.evaluation.mean.at(k);
     return fmt::format("<strong>{} %</strong> <span class=\"whole\">(95 % interval {})</span>", percent(estimate.value),
                        interval_text(estimate));
@@ -41,7 +40,7 @@ std::string table_head(const ReportInput& input, const std::vector<int64_t>& cut
   return "<thead>" + groups + "</tr>\n" + names + "</tr></thead>\n";
 }
 
-std::string table_row(const ReportInput& input, const Arm& arm, const std::vector<int64_t>& cutoffs) {
+std::string table_row(const ReportInput& input, const ArmResult& arm, const std::vector<int64_t>& cutoffs) {
   std::string tag = arm.ceiling          ? "a ceiling, not a method"
                     : arm.best_epoch > 0 ? fmt::format("validation {} % at epoch {}", percent(arm.validation_score), arm.best_epoch)
                                          : "";

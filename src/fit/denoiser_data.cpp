@@ -2,6 +2,7 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 
 #include "syncdr/core/philox.h"
 
@@ -18,20 +19,15 @@ void fill_noise(at::Tensor& tensor, int64_t row, core::Random random, double dev
   for (float& value : values) value *= static_cast<float>(deviation);
 }
 
-at::Tensor noise_like(int64_t images, const DenoiserShape& shape) {
-  std::vector<int64_t> sizes = shape.latent;
-  sizes.insert(sizes.begin(), images);
-  return at::empty(sizes, at::kFloat);
-}
-
 }  // namespace
 
 DenoiserBatches::DenoiserBatches(const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const DiffusionFitConfig& config,
                                  uint64_t seed, training::Part part, DenoiserShape shape, std::function<bool(const ImageView&)> encoded)
     : config_(config), seed_(seed), part_(part), shape_(std::move(shape)), encoded_(std::move(encoded)) {
-  uint64_t stream = 1;
-  for (const std::string& domain : {domain_a, domain_b})
-    streams_.emplace_back(dataset, domain, config.extra_split, config.batch / 2, seed, stream++, "fit.diffusion.batch");
+  const UnpairedOptions options{
+      .batch = config.batch / 2, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.batch"};
+  streams_.emplace_back(dataset, domain_a, options, seed, 1);
+  streams_.emplace_back(dataset, domain_b, options, seed, 2);
 }
 
 /// Even positions of the global batch are the first domain's, odd ones the second's: every rank has nearly as many of both.
@@ -43,16 +39,11 @@ std::vector<int64_t> DenoiserBatches::positions_of(int64_t domain) const {
   return positions;
 }
 
-int64_t DenoiserBatches::view_of(int64_t domain, int64_t step) const {
-  const int64_t epoch = streams_[static_cast<size_t>(domain)].epoch_of(step);
-  return config_.views > 0 ? epoch % config_.views : epoch;
-}
-
 void DenoiserBatches::add_domain(DenoiserBatch& batch, int64_t domain, int64_t step, std::vector<at::Tensor>& images) const {
   const ImageStream& stream = streams_[static_cast<size_t>(domain)];
   const std::vector<int64_t> positions = positions_of(domain);
   if (positions.empty()) return;
-  const int64_t view = view_of(domain, step);
+  const int64_t epoch = stream.epoch_of(step), view = config_.views > 0 ? epoch % config_.views : epoch;
   std::vector<int64_t> missing;
   for (const int64_t entry : stream.entries(step, {positions.front() / 2, positions.back() / 2 + 1})) {
     batch.views.push_back({domain, entry, view});
@@ -60,7 +51,7 @@ void DenoiserBatches::add_domain(DenoiserBatch& batch, int64_t domain, int64_t s
     batch.loaded.push_back(static_cast<int64_t>(batch.views.size()) - 1);
     missing.push_back(entry);
   }
-  if (!missing.empty()) images.push_back(stream.load_entries(missing, view, config_.augment));
+  if (!missing.empty()) images.push_back(stream.load(missing, view));
 }
 
 void DenoiserBatches::draw(DenoiserBatch& batch, int64_t step) const {
@@ -69,8 +60,8 @@ void DenoiserBatches::draw(DenoiserBatch& batch, int64_t step) const {
   batch.prompts = at::empty({count}, at::kLong);
   batch.times = at::empty({count}, at::kLong);
   batch.keeps_condition = at::empty({count}, at::kFloat);
-  batch.noise = noise_like(count, shape_);
-  if (instruct) batch.condition_noise = noise_like(count, shape_);
+  batch.noise = at::empty({count, shape_.latent[0], shape_.latent[1], shape_.latent[2]}, at::kFloat);
+  if (instruct) batch.condition_noise = at::empty_like(batch.noise);
   int64_t row = 0;
   for (int64_t domain = 0; domain < 2; ++domain) {
     for (const int64_t position : positions_of(domain)) {

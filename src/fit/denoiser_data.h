@@ -48,7 +48,6 @@ class DenoiserBatches {
 
  private:
   std::vector<int64_t> positions_of(int64_t domain) const;
-  int64_t view_of(int64_t domain, int64_t step) const;
   void add_domain(DenoiserBatch& batch, int64_t domain, int64_t step, std::vector<at::Tensor>& images) const;
   void draw(DenoiserBatch& batch, int64_t step) const;
 

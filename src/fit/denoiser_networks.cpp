@@ -93,6 +93,10 @@ void fit_to_layout(DenoiserNetworks& networks, const DiffusionFitConfig& config)
   networks.new_condition = true;
 }
 
+void set_trained(torch::nn::Module& module, bool trained) {
+  for (at::Tensor& parameter : module.parameters()) parameter.set_requires_grad(trained);
+}
+
 }  // namespace
 
 std::vector<int64_t> DenoiserNetworks::latent_shape(int64_t side) const {
@@ -139,6 +143,22 @@ DenoiserNetworks load_networks(const DiffusionFitConfig& config) {
   networks.scheduler = diffusion::load_scheduler(scheduler, "DDIMScheduler");  // others have another way to add noise
   fit_to_layout(networks, config);
   return networks;
+}
+
+TrainedPartsImpl::TrainedPartsImpl(DenoiserNetworks& networks, const DiffusionFitConfig& config, uint64_t seed) : with_text(config.from.empty()) {
+  set_trained(*networks.autoencoder, false);
+  set_trained(*networks.text_encoder, with_text);
+  if (with_text) register_module("text_encoder", networks.text_encoder);
+  if (config.lora_rank == 0) {
+    register_module("unet", networks.unet);
+    return;
+  }
+  set_trained(*networks.unet, false);
+  lora = register_module("lora", std::make_shared<Lora>(*networks.unet, config.lora_rank, seed));
+  if (!networks.new_condition) return;
+  const auto conv_in = networks.unet->named_children()["conv_in"];
+  register_module("conv_in", conv_in);
+  set_trained(*conv_in, true);
 }
 
 }  // namespace syncdr::fit

@@ -1,13 +1,14 @@
 #pragma once
 #include <memory>
 
+#include "lora.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/scheduler.h"
 #include "syncdr/diffusion/text_encoder.h"
 #include "syncdr/diffusion/unet.h"
 #include "syncdr/fit/diffusion.h"
 
-/// The networks of a diffusion translator, before training.
+/// The networks of a diffusion translator, and what of them is trained.
 namespace syncdr::fit {
 
 struct DenoiserNetworks {
@@ -34,5 +35,14 @@ DenoiserNetworks make_networks(const DiffusionFitConfig& config, const std::file
 /// The networks of config.from, with the input channels that the layout needs. Throws DataError on a broken checkpoint, UsageError on one that does not
 /// fit the layout or whose tokenizer does not tell the prompts apart.
 DenoiserNetworks load_networks(const DiffusionFitConfig& config);
+
+/// What of the networks is trained, as one module; the rest is frozen.
+struct TrainedPartsImpl : torch::nn::Module {
+  /// A whole UNet (and the text encoder of a model from scratch), or low-rank additions to it (and its input convolution where that has new channels).
+  TrainedPartsImpl(DenoiserNetworks& networks, const DiffusionFitConfig& config, uint64_t seed);
+  std::shared_ptr<Lora> lora;  // may be null
+  bool with_text = false;
+};
+TORCH_MODULE(TrainedParts);
 
 }  // namespace syncdr::fit

@@ -1,8 +1,24 @@
 #include "syncdr/fit/diffusion.h"
 
-#include "denoiser_model.h"
-#include "syncdr/training/run.h"
+#include <ATen/Context.h>
+
+#include <array>
+#include <cmath>
+#include <optional>
+
+#include "denoiser_networks.h"
+#include "losses.h"
 #include "sample_sheet.h"
+#include "syncdr/core/philox.h"
+#include "syncdr/diffusion/checkpoint_writer.h"
+#include "syncdr/diffusion/sampling.h"
+#include "syncdr/nn/pixels.h"
+#include "syncdr/nn/weights.h"
+#include "syncdr/training/autocast.h"
+#include "syncdr/training/data_parallel.h"
+#include "syncdr/training/ema.h"
+#include "syncdr/training/optimizer.h"
+#include "view_encoder.h"
 
 namespace syncdr::fit {
 namespace {
@@ -36,59 +52,218 @@ void check_diffusion(const DiffusionFitConfig& config, int ranks) {
     throw core::UsageError("fit.diffusion.zero_terminal_snr needs prediction = \"v_prediction\": pure noise says nothing about the original");
 }
 
-/// Up to eight images of each domain, [n, 3, S, S] each.
-std::vector<at::Tensor> images_of_domains(const data::Dataset& dataset, const std::vector<std::string>& domains, const data::AugmentConfig& augment) {
-  std::vector<at::Tensor> images;
-  for (const std::string& domain : domains) images.push_back(sample_images(dataset.real(domain, "train"), augment).slice(0, 0, std::nullopt, 2));
-  return images;
+DenoiserNetworks moved(DenoiserNetworks networks, c10::Device device) {
+  networks.unet->to(device);
+  networks.text_encoder->to(device);
+  networks.autoencoder->to(device);
+  networks.tokens = networks.tokens.to(device);
+  return networks;
 }
 
-/// The denoiser with its data.
+/// While it lives, attention is made of matrix products. PyTorch's fused kernel for CPUs is ten times slower backwards in bfloat16 than in float32.
+class PlainAttention {
+ public:
+  explicit PlainAttention(bool on) : before_(at::globalContext().userEnabledFlashSDP()) {
+    if (on) at::globalContext().setSDPUseFlash(false);
+  }
+  ~PlainAttention() { at::globalContext().setSDPUseFlash(before_); }
+  PlainAttention(const PlainAttention&) = delete;
+  PlainAttention& operator=(const PlainAttention&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// Each image's keys and values, out of those of the few prompts.
+diffusion::TextContext texts_of_images(diffusion::TextContext texts, const at::Tensor& prompts) {
+  texts.text = texts.text.narrow(0, 0, 1);  // not read where keys are prepared
+  for (diffusion::KeyValue& keys : texts.prepared) keys = {keys.key.index_select(0, prompts), keys.value.index_select(0, prompts)};
+  return texts;
+}
+
+/// [n, C, h, w]: an image's noise depends on the seed and its place.
+at::Tensor sample_noise(int64_t images, const std::vector<int64_t>& latent, uint64_t seed) {
+  at::Tensor noise = at::empty({images, latent[0], latent[1], latent[2]}, at::kFloat);
+  for (int64_t i = 0; i < images; ++i) {
+    core::Random random(seed, core::Purpose::noise, static_cast<uint64_t>(i));
+    random.fill_normal({noise[i].data_ptr<float>(), static_cast<size_t>(noise[i].numel())});
+  }
+  return noise;
+}
+
+c10::ScalarType dtype_named(const std::string& name) { return name == "fp16" ? at::kHalf : name == "bf16" ? at::kBFloat16 : at::kFloat; }
+
+/// Up to eight training images of a domain, [n, 3, S, S] uint8.
+at::Tensor eight_samples(const training::Task& task, const std::string& domain, const data::AugmentConfig& augment) {
+  return sample_images(task.dataset.real(domain, "train"), augment).slice(0, 0, std::nullopt, 2);
+}
+
+/// A diffusion translator with its optimizer and data, on every rank alike.
 class DiffusionFit : public training::Learner {
  public:
   /// companions: the folder that holds the checkpoint's tokenizer and scheduler.
   DiffusionFit(const training::Task& task, DenoiserNetworks networks, const DiffusionFitConfig& config, fs::path companions)
       : config_(config),
-        shape_{.latent = networks.latent_shape(config.augment.crop), .train_steps = networks.scheduler->train_steps()},
-        threads_(task.world.device().is_cuda() ? 4 : 1),
+        seed_(task.seed),
+        device_(task.world.device()),
         companions_(std::move(companions)),
-        model_(task.world, std::move(networks), config, task.seed),
-        batches_(task.dataset, task.domain_a, task.domain_b, config, task.seed, training::part_of(config.batch, task.world.rank(), task.world.size()), shape_,
-                 [this](const ImageView& view) { return model_.has(view); }),
-        samples_(images_of_domains(task.dataset, {task.domain_a, task.domain_b}, config.augment)) {}
+        shape_{.latent = networks.latent_shape(config.augment.crop), .train_steps = networks.scheduler->train_steps()},
+        networks_(moved(std::move(networks), device_)),
+        encoder_(networks_.autoencoder, device_, config),
+        parts_(networks_, config, seed_),
+        parallel_(task.world, *parts_),
+        optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)),
+        time_weights_(min_snr_weights(networks_.scheduler->alphas_cumprod(), networks_.scheduler->prediction(), config.min_snr_gamma).to(device_)),
+        batches_(task.dataset, task.domain_a, task.domain_b, config, seed_, training::part_of(config.batch, task.world.rank(), task.world.size()), shape_,
+                 [this](const ImageView& view) { return encoder_.has(view); }),
+        samples_{eight_samples(task, task.domain_a, config.augment), eight_samples(task, task.domain_b, config.augment)} {
+    if (config.ema > 0) ema_.emplace(*parts_, config.ema);
+    if (parts_->with_text) return;
+    const torch::NoGradGuard no_grad;
+    frozen_texts_ = networks_.text_encoder->forward(networks_.tokens);
+  }
 
   std::vector<std::string> loss_names() const override { return {"loss"}; }
+
   void begin(int64_t first, int64_t last) override {
-    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, threads_);
+    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, threads_ahead(device_));
   }
-  at::Tensor step(int64_t step) override { return model_.step(step, ahead_->next()); }
-  double learning_rate(int64_t step) const override { return model_.learning_rate(step); }
-  training::Checkpoint checkpoint(int64_t steps_done) const override { return model_.checkpoint(steps_done); }
-  void restore(const training::Checkpoint& checkpoint, const std::string& where) override { model_.restore(checkpoint, where); }
+
+  double learning_rate(int64_t step) const override { return training::learning_rate_at(config_.optimizer, step, config_.steps); }
+
+  at::Tensor step(int64_t step) override {
+    const DenoiserBatch batch = ahead_->next();
+    training::set_learning_rate(*optimizer_, learning_rate(step));
+    const EncodedViews views = encoder_.encode(batch);
+    const at::Tensor noise = batch.noise.to(device_), times = batch.times.to(device_), prompts = batch.prompts.to(device_);
+    at::Tensor input = networks_.scheduler->add_noise(views.latents, noise, times);
+    if (views.condition.defined()) {
+      const at::Tensor keeps = batch.keeps_condition.to(device_).view({-1, 1, 1, 1});
+      const double deviation = 1 / networks_.autoencoder->config().scaling_factor;  // of latents that are not scaled
+      input = at::cat({input, (views.condition + batch.condition_noise.to(device_) * deviation) * keeps}, 1);
+    }
+    parallel_.before_forward();
+    const at::Tensor output = predict(input, times, prompts);
+    const at::Tensor target = training_target(*networks_.scheduler, views.latents, noise, times);
+    const at::Tensor share = weighted_error(output, target, time_weights_.index_select(0, times)) / static_cast<double>(config_.batch);
+    parallel_.backward(share);
+    optimizer_->step();
+    if (ema_) ema_->update(*parts_);
+    return share.detach().reshape({1});
+  }
+
+  training::Checkpoint checkpoint(int64_t steps_done) const override {
+    training::Checkpoint checkpoint{.step = steps_done};
+    training::put_prefix(checkpoint.tensors, nn::state_of(*parts_), "model.");
+    training::put_prefix(checkpoint.tensors, training::optimizer_state(*optimizer_), "optimizer.");
+    training::put_average(checkpoint, ema_);
+    return checkpoint;
+  }
+
+  void restore(const training::Checkpoint& checkpoint, const std::string& where) override {
+    nn::load_state(*parts_, training::take_prefix(checkpoint.tensors, "model."), where);
+    training::load_optimizer_state(*optimizer_, training::take_prefix(checkpoint.tensors, "optimizer."), where);
+    training::take_average(checkpoint, ema_, where);
+  }
+
   void save_samples(const fs::path& png) override {
-    write_sample_sheet(png, at::cat(samples_), at::cat({model_.translate(samples_[0], 1), model_.translate(samples_[1], 0)}));
+    std::vector<at::Tensor> translated;
+    with_kept_weights([&] {
+      const training::Autocast autocast(device_, config_.precision == "bf16");
+      translated = {translate(samples_[0], 1), translate(samples_[1], 0)};
+    });
+    write_sample_sheet(png, at::cat({samples_[0], samples_[1]}), at::cat(translated));
   }
+
+  /// A checkpoint folder: tokenizer and scheduler, unet, text_encoder and vae, and its index.
   std::vector<fs::path> save(const fs::path& folder) override {
-    fs::create_directories(folder / "checkpoint");
-    for (const char* companion : {"tokenizer", "scheduler"})
-      fs::copy(companions_ / companion, folder / "checkpoint" / companion, fs::copy_options::recursive);
-    std::vector<fs::path> files;
-    for (const fs::path& file : model_.save(folder / "checkpoint")) files.push_back("checkpoint" / file);
-    return files;
+    const fs::path checkpoint = folder / "checkpoint";
+    fs::create_directories(checkpoint);
+    for (const char* companion : {"tokenizer", "scheduler"}) fs::copy(companions_ / companion, checkpoint / companion, fs::copy_options::recursive);
+    const c10::ScalarType dtype = dtype_named(config_.dtype);
+    with_kept_weights([&] {
+      if (parts_->lora) parts_->lora->merge();
+      diffusion::save_unet(checkpoint / "unet", networks_.unet, dtype);
+      if (parts_->lora) parts_->lora->split();
+      diffusion::save_text_encoder(checkpoint / "text_encoder", networks_.text_encoder, dtype);
+      diffusion::save_autoencoder(checkpoint / "vae", networks_.autoencoder, dtype);
+    });
+    diffusion::save_model_index(checkpoint, config_.layout == "instruct" ? "StableDiffusionInstructPix2PixPipeline" : "StableDiffusionPipeline");
+    return {"checkpoint/unet/diffusion_pytorch_model.safetensors", "checkpoint/text_encoder/model.safetensors",
+            "checkpoint/vae/diffusion_pytorch_model.safetensors", "checkpoint/model_index.json"};
   }
+
   std::string advice() const override {
     return fmt::format("Lower fit.diffusion.optimizer.learning_rate (now {}){}", config_.optimizer.learning_rate,
                        config_.precision == "fp32" ? "" : ", or use fit.diffusion.precision = \"fp32\"");
   }
 
  private:
+  /// The prompts' hidden states, [3, L, D].
+  at::Tensor texts() { return parts_->with_text ? networks_.text_encoder->forward(networks_.tokens) : frozen_texts_; }
+
+  at::Tensor predict(const at::Tensor& noisy, const at::Tensor& times, const at::Tensor& prompts) {
+    if (parts_->lora) parts_->lora->put_in();  // in float32, as merge() adds
+    const bool bfloat16 = config_.precision == "bf16";
+    const training::Autocast autocast(device_, bfloat16);
+    const PlainAttention plain(bfloat16 && device_.is_cpu());
+    return networks_.unet->forward(noisy, times, texts_of_images(networks_.unet->prepare(texts()), prompts));
+  }
+
+  /// Runs work while the networks hold the moving average, if there is one, with low-rank additions put in.
+  void with_kept_weights(const std::function<void()>& work) {
+    const torch::NoGradGuard no_grad;
+    io::NamedTensors trained;
+    const io::NamedTensors state = nn::state_of(*parts_);
+    if (ema_) {
+      for (const auto& [name, tensor] : state) trained.emplace(name, tensor.clone());
+      for (const auto& [name, tensor] : state) tensor.copy_(ema_->average().at(name));
+    }
+    if (parts_->lora) parts_->lora->put_in();
+    work();
+    for (const auto& [name, tensor] : trained) state.at(name).copy_(tensor);
+  }
+
+  /// Quick translations of images [n, 3, S, S] uint8 into the look of a domain (0 or 1) for a person to look at, the same on the CPU: from the structure map
+  /// in layout "instruct" (10 DDIM steps, guidance 2, image guidance 1), through img2img in layout "text" (strength 0.6 of 20 steps, guidance 4).
+  at::Tensor translate(const at::Tensor& images, int64_t domain) {
+    const bool instruct = config_.layout == "instruct";
+    const at::Tensor hidden = texts();
+    const diffusion::TextContext text = networks_.unet->prepare(hidden.narrow(0, domain, 1)), none = networks_.unet->prepare(hidden.narrow(0, no_prompt, 1));
+    diffusion::Scheduler& scheduler = *networks_.scheduler;
+    const double scale = networks_.autoencoder->config().scaling_factor;
+    at::Tensor sample = sample_noise(images.size(0), shape_.latent, seed_).to(device_);
+    scheduler.set_steps(instruct ? 10 : 20);
+    std::vector<diffusion::Branch> branches;
+    int64_t start = 0;
+    if (instruct) {
+      const double sigma = std::sqrt(config_.sigmas[0] * config_.sigmas[1]);
+      const at::Tensor condition = encoder_.condition_of(images, at::full({images.size(0)}, sigma, at::kFloat));
+      branches = diffusion::instruct_guidance(text, none, condition, /*scale=*/2, /*image_scale=*/1);
+    } else {
+      branches = diffusion::text_guidance(text, none, /*scale=*/4);
+      start = scheduler.start_index(/*strength=*/0.6);
+      sample = scheduler.noise_to_step(networks_.autoencoder->encode(nn::from_bytes(images, device_)).mode().to(at::kFloat) * scale, sample, start);
+    }
+    const at::Tensor latents = diffusion::denoise(networks_.unet, branches, scheduler, sample, start);
+    return nn::to_bytes(networks_.autoencoder->decode(latents / scale));
+  }
+
   DiffusionFitConfig config_;
-  DenoiserShape shape_;
-  int64_t threads_;  // that read ahead
+  uint64_t seed_;
+  c10::Device device_;
   fs::path companions_;
-  DenoiserModel model_;
+  DenoiserShape shape_;
+  DenoiserNetworks networks_;
+  ViewEncoder encoder_;
+  TrainedParts parts_;
+  training::DataParallel parallel_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  std::optional<training::Ema> ema_;
+  at::Tensor time_weights_;  // [T]
+  at::Tensor frozen_texts_;  // [3, L, D] of a text encoder that is not trained
   DenoiserBatches batches_;
-  std::vector<at::Tensor> samples_;                     // of each domain, [n, 3, S, S] uint8
+  std::array<at::Tensor, 2> samples_;                     // of each domain, [n, 3, S, S] uint8
   std::optional<data::Prefetcher<DenoiserBatch>> ahead_;  // last: its threads use the others
 };
 
@@ -97,8 +272,8 @@ class DiffusionFit : public training::Learner {
 void fit_diffusion(const training::Task& task, const DiffusionFitConfig& config) {
   check_diffusion(config, task.world.size());
   const std::string title = fmt::format("diffusion of {} and {}", task.domain_a, task.domain_b);
-  const std::string bound_by = training::bound_by_schedule(config.optimizer.schedule, "fit.diffusion.optimizer");
-  const training::RunPlan plan = training::plan_of(task, title, config, "fit.diffusion", bound_by, config.batch);
+  training::RunPlan plan = training::plan_of(task, title, config, "fit.diffusion", config.batch);
+  plan.bound_by = training::bound_by_schedule(config.optimizer.schedule, "fit.diffusion.optimizer");
   if (training::finished_run(task.world, plan)) return;
   const fs::path autoencoder = task.out / "autoencoder", checkpoint = task.out / "checkpoint";
   if (config.from.empty()) fit_autoencoder({task.world, task.dataset, task.domain_a, task.domain_b, task.seed, autoencoder}, config.autoencoder);

@@ -1,7 +1,6 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,27 +10,29 @@
 /// Images of two domains without any relation between them, as translators are trained on.
 namespace syncdr::fit {
 
+struct UnpairedOptions {
+  int64_t batch = 1;  ///< images of each domain in a global batch
+  data::AugmentConfig augment;
+  std::string extra;          ///< a further split; empty: none
+  std::string batch_setting;  ///< "fit.cut.batch", for messages
+};
+
 /// One domain's images in their own random order, an order an epoch of theirs: a pure function of the step and the seed.
 class ImageStream {
  public:
-  /// The domain's split "train", followed by the split `extra` where that is named and the domain has it.
-  /// batch_setting: names `batch` in messages. Throws UsageError if there are fewer images than a batch.
-  ImageStream(const data::Dataset& dataset, const std::string& domain, const std::string& extra, int64_t batch, uint64_t seed, uint64_t stream,
-              const std::string& batch_setting);
+  /// The domain's split "train", followed by the extra split where the domain has it. stream: tells apart the orders of one seed.
+  /// Throws UsageError if there are fewer images than a batch.
+  ImageStream(const data::Dataset& dataset, const std::string& domain, UnpairedOptions options, uint64_t seed, uint64_t stream);
 
-  /// Positions `part` of the step's global batch, augmented: [b, 3, S, S] uint8, channels last. May be called from several threads.
-  at::Tensor load(int64_t step, training::Part part, const data::AugmentConfig& config) const;
-
-  /// load() in two steps, for callers that do not need all the pixels: which images these are,
   int64_t epoch_of(int64_t step) const { return step / order_.batches_per_epoch(); }
+  /// Which images are at positions `part` of the step's global batch,
   std::vector<int64_t> entries(int64_t step, training::Part part) const;
-  /// and what an epoch's augmentation makes of them.
-  at::Tensor load_entries(const std::vector<int64_t>& entries, int64_t epoch, const data::AugmentConfig& config) const;
+  /// and what an epoch's augmentation makes of them: [b, 3, S, S] uint8, channels last. May be called from several threads.
+  at::Tensor load(const std::vector<int64_t>& entries, int64_t epoch) const;
 
  private:
-  at::Tensor load_one(int64_t entry, int64_t epoch, const data::AugmentConfig& config) const;
-
-  std::vector<data::PairSet> sets_;
+  UnpairedOptions options_;
+  std::vector<data::PairSet> sets_;  // of one split or two
   uint64_t seed_;
   data::BatchOrder order_;
 };
@@ -41,25 +42,20 @@ struct UnpairedBatch {
   at::Tensor source, target;
 };
 
-struct UnpairedOptions {
-  int64_t batch = 1;  ///< images of each domain in a global batch
-  data::AugmentConfig augment;
-  std::string extra;          ///< a further split; empty: none
-  std::string batch_setting;  ///< "fit.cut.batch", for messages
-};
-
 /// The unpaired images of each step: both domains in orders of their own.
 class UnpairedBatches {
  public:
   /// part: this rank's of the batch. Throws UsageError if a domain has fewer images than a batch, or if neither has the extra split.
-  UnpairedBatches(const data::Dataset& dataset, const std::string& source, const std::string& target, UnpairedOptions options, uint64_t seed,
+  UnpairedBatches(const data::Dataset& dataset, const std::string& source, const std::string& target, const UnpairedOptions& options, uint64_t seed,
                   training::Part part);
   UnpairedBatch load(int64_t step) const;
 
  private:
-  UnpairedOptions options_;
   training::Part part_;
   ImageStream source_, target_;
 };
+
+/// Threads that read batches ahead. Decoding is cheap beside a step; on a CPU one thread of it is already one core's share.
+inline int64_t threads_ahead(c10::Device device) { return device.is_cuda() ? 4 : 1; }
 
 }  // namespace syncdr::fit

@@ -50,19 +50,14 @@ at::Tensor evaluation_views(const Deal& deal, const std::vector<int64_t>& entrie
   return pixels.permute({0, 3, 1, 2});
 }
 
-/// For the scope: evaluation mode, or batch statistics over all ranks.
-void choose_statistics(comm::World& world, Encoder& encoder, bool pretrained) {
-  encoder->train(!pretrained);
-  if (!pretrained) nn::set_batch_norm_mode(*encoder, nn::BatchNormMode::global, training::sum_over_ranks(world));
-}
-
 }  // namespace
 
 std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets,
                                      const TrainConfig& config, uint64_t seed) {
   const at::NoGradGuard no_gradient;
   const bool pretrained = !config.encoder.weights.empty();
-  choose_statistics(world, encoder, pretrained);
+  encoder->train(!pretrained);
+  if (!pretrained) nn::set_batch_norm_mode(*encoder, nn::BatchNormMode::global, training::sum_over_ranks(world));
   // Statistics want batches of one size on any number of ranks; without them each rank's threads get a whole call each.
   const int64_t call = images_a_call(world.device(), 128);
   const int64_t threads = world.all_reduce_max(world.device().is_cpu() ? at::get_num_threads() : 1, "agreeing on the memory banks' batches");

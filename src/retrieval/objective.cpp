@@ -3,8 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/stack.h>
 
-#include "syncdr/retrieval/losses.h"
-
 namespace syncdr::retrieval {
 
 LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const at::Tensor& gathered, const std::vector<MemoryBank>& banks,

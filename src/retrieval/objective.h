@@ -1,6 +1,6 @@
 #pragma once
 #include "global_batch.h"
-#include "syncdr/retrieval/memory_bank.h"
+#include "syncdr/retrieval/losses.h"
 #include "syncdr/retrieval/trainer.h"
 
 namespace syncdr::retrieval {

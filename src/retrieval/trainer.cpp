@@ -21,32 +21,130 @@ void to_double(torch::nn::Module& module) {
   }
 }
 
-io::NamedTensors copy_on_cpu(const io::NamedTensors& tensors) {
-  io::NamedTensors copies;
-  for (const auto& [name, tensor] : tensors)
-    copies[name] = tensor.detach().to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
-  return copies;
+int64_t steps_of(const TrainConfig& config, const GlobalBatches& batches) {
+  if (config.images > 0) return std::max<int64_t>(1, config.images / batches.at(0).images);
+  return config.epochs * batches.steps_per_epoch();
 }
 
 /// The encoder with its banks and data.
 class RetrievalLearner : public training::Learner {
  public:
-  RetrievalLearner(const training::Task& task, std::array<const data::PairSet*, 2> sets, GlobalBatches batches, const TrainConfig& config, const Validate& validate);
+  RetrievalLearner(const training::Task& task, std::array<const data::PairSet*, 2> sets, GlobalBatches batches, const TrainConfig& config,
+                   const Validate& validate)
+      : world_(task.world),
+        sets_(sets),
+        config_(config),
+        seed_(task.seed),
+        validate_(validate),
+        batches_(std::move(batches)),
+        steps_(steps_of(config, batches_)),
+        encoder_(make_encoder(config.encoder, seed_)) {
+    encoder_->to(world_.device());
+    if (config.precision == "fp64") to_double(*encoder_);
+    nn::make_channels_last(*encoder_);
+    encoder_->set_batch_norm(training::sum_over_ranks(world_));
+    optimizer_ = training::make_optimizer(encoder_->parameters(), config.optimizer);
+  }
 
   double best_score() const { return best_score_; }
   int64_t best_epoch() const { return best_epoch_; }
   int64_t parameters() const { return nn::parameter_count(*encoder_); }
 
   std::vector<std::string> loss_names() const override { return {"loss", "loss_id", "loss_cdm", "loss_ppp"}; }
-  void begin(int64_t first, int64_t last) override;
-  at::Tensor step(int64_t step) override;
+
+  void begin(int64_t first, int64_t last) override {
+    parallel_ = std::make_unique<training::DataParallel>(world_, *encoder_);
+    if (banks_.empty()) {
+      for (const at::Tensor& rows : fill_banks(world_, encoder_, sets_, config_, seed_)) banks_.emplace_back(rows, config_.bank_momentum);
+    }
+    const auto load = [this, pin = world_.device().is_cuda()](int64_t index) {
+      const at::Tensor images = batches_.load(index, config_.augment);
+      return pin ? images.pin_memory() : images;
+    };
+    ahead_.emplace(load, first, last, config_.loader_threads);
+    encoder_->train();
+  }
+
+  at::Tensor step(int64_t index) override {
+    const at::Tensor images = ahead_->next();
+    const GlobalBatch batch = batches_.at(index);
+    training::set_learning_rate(*optimizer_, learning_rate(index));
+    parallel_->before_forward();
+    at::Tensor features;  // of this rank's images
+    {
+      const training::Autocast autocast(world_.device(), config_.precision == "bf16");
+      features = encoder_->forward(normalise_images(images, world_.device()));
+    }
+    const at::Tensor gathered = training::gather_with_own_gradient(world_, features, "features of the global batch");
+    const bool with_matching = config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps_);
+    const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching, world_.size());
+    parallel_->backward(loss.backward);
+    optimizer_->step();
+    for (size_t k = 0; k < 2; ++k) {
+      const DomainBatch& domain = batch.domains[k];
+      banks_[k].update(domain.ids, gathered.detach().index_select(0, domain.features.to(gathered.device())));
+    }
+    return loss.values;
+  }
+
   double learning_rate(int64_t step) const override { return training::learning_rate_at(config_.optimizer, step, steps_); }
-  training::Checkpoint checkpoint(int64_t steps_done) const override;
-  void restore(const training::Checkpoint& checkpoint, const std::string& where) override;
-  training::MetricLog::Values validate(int64_t steps_done) override;
-  std::vector<std::filesystem::path> save(const std::filesystem::path& folder) override;
+
+  training::Checkpoint checkpoint(int64_t steps_done) const override {
+    training::Checkpoint checkpoint{.step = steps_done};
+    training::put_prefix(checkpoint.tensors, nn::state_of(*encoder_), "model.");
+    training::put_prefix(checkpoint.tensors, training::optimizer_state(*optimizer_), "optimizer.");
+    training::put_prefix(checkpoint.tensors, best_, "best.");
+    training::put_prefix(checkpoint.tensors, {{"a", banks_[0].rows()}, {"b", banks_[1].rows()}}, "bank.");
+    // No random state: order and augmentation are functions of seed and step.
+    checkpoint.state = record();
+    return checkpoint;
+  }
+
+  void restore(const training::Checkpoint& checkpoint, const std::string& where) override {
+    nn::load_state(*encoder_, training::take_prefix(checkpoint.tensors, "model."), where);
+    training::load_optimizer_state(*optimizer_, training::take_prefix(checkpoint.tensors, "optimizer."), where);
+    const io::NamedTensors banks = training::take_prefix(checkpoint.tensors, "bank.");
+    for (size_t k = 0; k < 2; ++k) {
+      const auto bank = banks.find(k == 0 ? "a" : "b");
+      if (bank == banks.end() || bank->second.sizes() != at::IntArrayRef({sets_[k]->size(), config_.encoder.dim})) {
+        throw core::DataError("{}: no memory bank of {} rows for domain {}", where, sets_[k]->size(), k == 0 ? "A" : "B");
+      }
+      banks_.emplace_back(bank->second.to(world_.device(), encoder_->parameters().front().scalar_type()), config_.bank_momentum);
+    }
+    best_score_ = io::json_double(checkpoint.state, "best_score", where);
+    best_epoch_ = io::json_int(checkpoint.state, "best_epoch", where);
+    if (world_.is_root()) best_ = training::take_prefix(checkpoint.tensors, "best.");
+  }
+
+  training::MetricLog::Values validate(int64_t steps_done) override {
+    const int64_t epoch = (steps_done + batches_.steps_per_epoch() - 1) / batches_.steps_per_epoch();  // counts from 1; the last may be cut short
+    double score = 0;
+    if (validate_) {
+      encoder_->eval();
+      at::Tensor of_root = at::full({1}, validate_(encoder_), at::kDouble);
+      encoder_->train();
+      world_.broadcast(of_root, 0, "the validation's score");
+      score = of_root.item<double>();
+    }
+    if (!validate_ || best_epoch_ == 0 || score > best_score_) {  // without validation the last one is kept
+      best_score_ = score;
+      best_epoch_ = epoch;
+      if (world_.is_root()) best_ = training::copies_of(nn::state_of(*encoder_));
+    }
+    return validate_ ? training::MetricLog::Values{{"val_score", score}} : training::MetricLog::Values{};
+  }
+
+  std::vector<std::filesystem::path> save(const std::filesystem::path& folder) override {
+    save_encoder(folder / "encoder.safetensors", best_, config_.encoder);
+    return {"encoder.safetensors"};
+  }
+
   boost::json::object record() const override { return {{"best_score", best_score_}, {"best_epoch", best_epoch_}}; }
-  std::string advice() const override;
+
+  std::string advice() const override {
+    return fmt::format("Lower train.optimizer.learning_rate (now {}){}, look for broken images with `syncdr-data verify`", config_.optimizer.learning_rate,
+                       config_.precision == "bf16" ? ", or use train.precision = \"fp32\"" : "");
+  }
 
  private:
   comm::World& world_;
@@ -65,118 +163,6 @@ class RetrievalLearner : public training::Learner {
   io::NamedTensors best_;   // on rank 0
   std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use the batches
 };
-
-int64_t steps_of(const TrainConfig& config, const GlobalBatches& batches) {
-  if (config.images > 0) return std::max<int64_t>(1, config.images / batches.at(0).images);
-  return config.epochs * batches.steps_per_epoch();
-}
-
-RetrievalLearner::RetrievalLearner(const training::Task& task, std::array<const data::PairSet*, 2> sets, GlobalBatches batches, const TrainConfig& config,
-                                   const Validate& validate)
-    : world_(task.world),
-      sets_(sets),
-      config_(config),
-      seed_(task.seed),
-      validate_(validate),
-      batches_(std::move(batches)),
-      steps_(steps_of(config, batches_)),
-      encoder_(make_encoder(config.encoder, seed_)) {
-  encoder_->to(world_.device());
-  if (config.precision == "fp64") to_double(*encoder_);
-  nn::make_channels_last(*encoder_);
-  encoder_->set_batch_norm(training::sum_over_ranks(world_));
-  optimizer_ = training::make_optimizer(encoder_->parameters(), config.optimizer);
-}
-
-void RetrievalLearner::begin(int64_t first, int64_t last) {
-  parallel_ = std::make_unique<training::DataParallel>(world_, *encoder_);
-  if (banks_.empty()) {
-    for (const at::Tensor& rows : fill_banks(world_, encoder_, sets_, config_, seed_)) banks_.emplace_back(rows, config_.bank_momentum);
-  }
-  const auto load = [this, pin = world_.device().is_cuda()](int64_t index) {
-    const at::Tensor images = batches_.load(index, config_.augment);
-    return pin ? images.pin_memory() : images;
-  };
-  ahead_.emplace(load, first, last, config_.loader_threads);
-  encoder_->train();
-}
-
-void RetrievalLearner::restore(const training::Checkpoint& checkpoint, const std::string& where) {
-  nn::load_state(*encoder_, training::take_prefix(checkpoint.tensors, "model."), where);
-  training::load_optimizer_state(*optimizer_, training::take_prefix(checkpoint.tensors, "optimizer."), where);
-  const io::NamedTensors banks = training::take_prefix(checkpoint.tensors, "bank.");
-  for (size_t k = 0; k < 2; ++k) {
-    const auto bank = banks.find(k == 0 ? "a" : "b");
-    if (bank == banks.end() || bank->second.sizes() != at::IntArrayRef({sets_[k]->size(), config_.encoder.dim})) {
-      throw core::DataError("{}: no memory bank of {} rows for domain {}", where, sets_[k]->size(), k == 0 ? "A" : "B");
-    }
-    banks_.emplace_back(bank->second.to(world_.device(), encoder_->parameters().front().scalar_type()), config_.bank_momentum);
-  }
-  best_score_ = io::json_double(checkpoint.state, "best_score", where);
-  best_epoch_ = io::json_int(checkpoint.state, "best_epoch", where);
-  if (world_.is_root()) best_ = training::take_prefix(checkpoint.tensors, "best.");
-}
-
-training::Checkpoint RetrievalLearner::checkpoint(int64_t steps_done) const {
-  training::Checkpoint checkpoint{.step = steps_done};
-  training::put_prefix(checkpoint.tensors, nn::state_of(*encoder_), "model.");
-  training::put_prefix(checkpoint.tensors, training::optimizer_state(*optimizer_), "optimizer.");
-  training::put_prefix(checkpoint.tensors, best_, "best.");
-  training::put_prefix(checkpoint.tensors, {{"a", banks_[0].rows()}, {"b", banks_[1].rows()}}, "bank.");
-  // No random state: order and augmentation are functions of seed and step.
-  checkpoint.state = record();
-  return checkpoint;
-}
-
-at::Tensor RetrievalLearner::step(int64_t index) {
-  const at::Tensor images = ahead_->next();
-  const GlobalBatch batch = batches_.at(index);
-  training::set_learning_rate(*optimizer_, learning_rate(index));
-  parallel_->before_forward();
-  at::Tensor features;  // of this rank's images
-  {
-    const training::Autocast autocast(world_.device(), config_.precision == "bf16");
-    features = encoder_->forward(normalise_images(images, world_.device()));
-  }
-  const at::Tensor gathered = training::gather_with_own_gradient(world_, features, "features of the global batch");
-  const bool with_matching = config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps_);
-  const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching, world_.size());
-  parallel_->backward(loss.backward);
-  optimizer_->step();
-  for (size_t k = 0; k < 2; ++k) {
-    const DomainBatch& domain = batch.domains[k];
-    banks_[k].update(domain.ids, gathered.detach().index_select(0, domain.features.to(gathered.device())));
-  }
-  return loss.values;
-}
-
-training::MetricLog::Values RetrievalLearner::validate(int64_t steps_done) {
-  const int64_t epoch = (steps_done + batches_.steps_per_epoch() - 1) / batches_.steps_per_epoch();  // counts from 1; the last may be cut short
-  double score = 0;
-  if (validate_) {
-    encoder_->eval();
-    at::Tensor of_root = at::full({1}, validate_(encoder_), at::kDouble);
-    encoder_->train();
-    world_.broadcast(of_root, 0, "the validation's score");
-    score = of_root.item<double>();
-  }
-  if (!validate_ || best_epoch_ == 0 || score > best_score_) {  // without validation the last one is kept
-    best_score_ = score;
-    best_epoch_ = epoch;
-    if (world_.is_root()) best_ = copy_on_cpu(nn::state_of(*encoder_));
-  }
-  return validate_ ? training::MetricLog::Values{{"val_score", score}} : training::MetricLog::Values{};
-}
-
-std::vector<std::filesystem::path> RetrievalLearner::save(const std::filesystem::path& folder) {
-  save_encoder(folder / "encoder.safetensors", best_, config_.encoder);
-  return {"encoder.safetensors"};
-}
-
-std::string RetrievalLearner::advice() const {
-  return fmt::format("Lower train.optimizer.learning_rate (now {}){}, look for broken images with `syncdr-data verify`", config_.optimizer.learning_rate,
-                     config_.precision == "bf16" ? ", or use train.precision = \"fp32\"" : "");
-}
 
 training::RunPlan plan_of(const training::Task& task, const std::string& run, const TrainConfig& config, const GlobalBatches& batches) {
   TrainConfig copy = config;
@@ -206,13 +192,11 @@ TrainResult train(const training::Task& task, const std::string& run, const Trai
   const training::RunPlan plan = plan_of(task, run, config, batches);
   if (const auto record = training::finished_run(task.world, plan)) return result_of(*record, (task.out / "done.json").string());
   RetrievalLearner learner(task, {&a, &b}, std::move(batches), config, validate);
-  const training::RunResult result = training::run(task.world, learner, plan);
+  const training::RunResult now = training::run(task.world, learner, plan);
   return {.best_score = learner.best_score(),
           .best_epoch = learner.best_epoch(),
           .steps = plan.steps,
-          .steps_now = result.steps,
-          .step_seconds = result.step_seconds,
-          .validation_seconds = result.validation_seconds,
+          .now = now,
           .parameters = learner.parameters(),
           .images_per_step = plan.images_per_step};
 }

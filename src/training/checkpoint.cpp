@@ -18,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace json = boost::json;
+using namespace std::chrono_literals;
 
 constexpr const char* format_name = "syncdr-checkpoint";
 constexpr int64_t format_version = 1;
@@ -34,20 +35,14 @@ std::optional<int64_t> step_of(const fs::path& path) {
   return step;
 }
 
-std::vector<fs::path> entries_of(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) entries.push_back(entry->path());
-  if (error && error != std::errc::no_such_file_or_directory) throw core::IoError("{}: cannot be listed: {}", folder.string(), error.message());
-  return entries;
-}
-
 // Newest first.
 std::map<int64_t, fs::path, std::greater<>> checkpoints_in(const fs::path& folder) {
   std::map<int64_t, fs::path, std::greater<>> found;
-  for (const fs::path& path : entries_of(folder)) {
-    if (const auto step = step_of(path)) found.emplace(*step, path);
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (const auto step = step_of(entry->path())) found.emplace(*step, entry->path());
   }
+  if (error && error != std::errc::no_such_file_or_directory) throw core::IoError("{}: cannot be listed: {}", folder.string(), error.message());
   return found;
 }
 
@@ -103,18 +98,18 @@ Checkpoint read_checkpoint(const fs::path& folder, int64_t step) {
 
 }  // namespace
 
-CheckpointFolder::CheckpointFolder(fs::path folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {
+Checkpoints::Checkpoints(fs::path folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {
   if (keep < 2) throw core::UsageError("{} checkpoints kept: at least 2 are needed, the newest may be damaged", keep);
 }
 
-void CheckpointFolder::open() { writer_ = std::make_unique<io::SoleWriter>(folder_); }
+void Checkpoints::open() { writer_ = std::make_unique<io::SoleWriter>(folder_); }
 
-const io::SoleWriter& CheckpointFolder::writer() {
+const io::SoleWriter& Checkpoints::writer() {
   if (!writer_) open();
   return *writer_;
 }
 
-void CheckpointFolder::save(const Checkpoint& checkpoint) {
+void Checkpoints::save(const Checkpoint& checkpoint) {
   SYNCDR_ASSERT(checkpoint.step >= 0, "a checkpoint of step {}", checkpoint.step);
   const std::string name = fmt::format("step-{}", checkpoint.step);
   const fs::path path = folder_ / name;
@@ -137,7 +132,7 @@ void CheckpointFolder::save(const Checkpoint& checkpoint) {
   }
 }
 
-std::optional<Checkpoint> CheckpointFolder::latest() const {
+std::optional<Checkpoint> Checkpoints::latest() const {
   for (const auto& [step, path] : checkpoints_in(folder_)) {
     try {
       return read_checkpoint(path, step);
@@ -146,6 +141,40 @@ std::optional<Checkpoint> CheckpointFolder::latest() const {
     }
   }
   return std::nullopt;
+}
+
+CheckpointWriter::CheckpointWriter(comm::World& world, fs::path folder) : world_(world), folder_(std::move(folder)) {
+  world_.root_only("opening the folder of checkpoints", [&] { folder_.open(); });
+}
+
+void CheckpointWriter::finish() {
+  // In short waits: a slow disk must not look like a rank that does not come.
+  for (bool written = false; !written;) {
+    world_.root_only("waiting until a checkpoint is written", [&] {
+      written = !writing_.valid() || writing_.wait_for(500ms) == std::future_status::ready;
+      if (written && writing_.valid()) writing_.get();
+    });
+    written = world_.any(written, "agreeing whether a checkpoint is written");
+  }
+}
+
+void CheckpointWriter::save(const std::function<Checkpoint()>& make) {
+  finish();
+  world_.root_only("copying a checkpoint", [&] {
+    auto checkpoint = make();
+    checkpoint.tensors = copies_of(checkpoint.tensors);  // what training changes next must not reach the disk
+    writing_ = std::async(std::launch::async, [this, checkpoint = std::move(checkpoint)]() mutable {
+      const Checkpoint saved = std::move(checkpoint);  // its memory goes when it is written, not with the next one
+      folder_.save(saved);
+    });
+  });
+}
+
+io::NamedTensors copies_of(const io::NamedTensors& tensors) {
+  io::NamedTensors copies;
+  for (const auto& [name, tensor] : tensors)
+    copies.emplace(name, tensor.detach().to(at::TensorOptions().device(at::kCPU), /*non_blocking=*/false, /*copy=*/true));
+  return copies;
 }
 
 io::NamedTensors take_prefix(const io::NamedTensors& tensors, const std::string& prefix) {

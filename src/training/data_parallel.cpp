@@ -13,26 +13,24 @@
 namespace syncdr::training {
 namespace {
 
-// One flat message a dtype: hundreds of small broadcasts would cost a round trip each.
-void broadcast_flat(comm::World& world, const std::vector<at::Tensor>& tensors) {
-  std::vector<at::Tensor> pieces;
-  for (const at::Tensor& tensor : tensors) pieces.push_back(tensor.detach().reshape({-1}));
-  at::Tensor flat = at::cat(pieces);
-  world.broadcast(flat, 0, "sending rank 0's weights to all ranks");
-  int64_t offset = 0;
-  for (const at::Tensor& tensor : tensors) {
-    tensor.copy_(flat.narrow(0, offset, tensor.numel()).view(tensor.sizes()));
-    offset += tensor.numel();
-  }
-}
-
 void broadcast_state(comm::World& world, const torch::nn::Module& module) {
   if (world.size() == 1) return;
   const torch::NoGradGuard no_grad;
   std::map<at::ScalarType, std::vector<at::Tensor>> by_type;
   for (const at::Tensor& tensor : module.parameters()) by_type[tensor.scalar_type()].push_back(tensor);
   for (const at::Tensor& tensor : module.buffers()) by_type[tensor.scalar_type()].push_back(tensor);
-  for (const auto& [type, tensors] : by_type) broadcast_flat(world, tensors);
+  // One flat message a dtype: hundreds of small broadcasts would cost a round trip each.
+  for (const auto& [type, tensors] : by_type) {
+    std::vector<at::Tensor> pieces;
+    for (const at::Tensor& tensor : tensors) pieces.push_back(tensor.detach().reshape({-1}));
+    at::Tensor flat = at::cat(pieces);
+    world.broadcast(flat, 0, "sending rank 0's weights to all ranks");
+    int64_t offset = 0;
+    for (const at::Tensor& tensor : tensors) {
+      tensor.copy_(flat.narrow(0, offset, tensor.numel()).view(tensor.sizes()));
+      offset += tensor.numel();
+    }
+  }
 }
 
 std::vector<at::Tensor> trained_parameters(const torch::nn::Module& module) {

@@ -5,6 +5,7 @@
 #include <torch/utils.h>
 
 #include "syncdr/core/error.h"
+#include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
 
 namespace syncdr::training {
@@ -49,6 +50,15 @@ void Ema::load(const io::NamedTensors& average, int64_t updates, const std::stri
   }
   for (auto& [name, ours] : average_) ours.copy_(average.at(name));
   updates_ = updates;
+}
+
+void put_average(Checkpoint& checkpoint, const std::optional<Ema>& ema) {
+  if (ema) put_prefix(checkpoint.tensors, ema->average(), "ema.");
+  checkpoint.state["ema_updates"] = ema ? ema->updates() : 0;
+}
+
+void take_average(const Checkpoint& checkpoint, std::optional<Ema>& ema, const std::string& where) {
+  if (ema) ema->load(take_prefix(checkpoint.tensors, "ema."), io::json_int(checkpoint.state, "ema_updates", where), where);
 }
 
 }  // namespace syncdr::training

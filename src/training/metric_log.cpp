@@ -36,17 +36,16 @@ std::string line_of(int64_t step, const MetricLog::Values& values) {
 struct Line {
   std::string text;   // without its end
   std::string where;  // "FILE: line 3"
-  bool torn = false;  // the last line of a process killed while it wrote
 };
 
+// Without what a process that was killed while it wrote left behind the last end of a line.
 std::vector<Line> lines_of(const fs::path& file) {
   const std::string content = io::read_file(file);
   std::vector<Line> lines;
-  for (size_t begin = 0; begin < content.size();) {
-    const size_t end = content.find('\n', begin);
-    const bool torn = end == std::string::npos;
-    lines.push_back({content.substr(begin, torn ? end : end - begin), fmt::format("{}: line {}", file.string(), lines.size() + 1), torn});
-    begin = torn ? content.size() : end + 1;
+  size_t begin = 0;
+  for (size_t end = content.find('\n'); end != std::string::npos; end = content.find('\n', begin)) {
+    lines.push_back({content.substr(begin, end - begin), fmt::format("{}: line {}", file.string(), lines.size() + 1)});
+    begin = end + 1;
   }
   return lines;
 }
@@ -68,7 +67,6 @@ MetricLog::MetricLog(fs::path file, int64_t first_step) : file_(std::move(file))
   std::string kept;
   if (first_step > 0 && fs::exists(file_)) {
     for (const Line& line : lines_of(file_)) {
-      if (line.torn) continue;
       const auto step = readable_step(line);
       if (step && *step < first_step) kept += line.text + "\n";
     }
@@ -92,7 +90,6 @@ std::vector<std::pair<std::string, Curve>> read_metrics(const fs::path& file) {
     return found == curves.end() ? curves.emplace_back(name, Curve{}).second : found->second;
   };
   for (const Line& line : lines_of(file)) {
-    if (line.torn) continue;
     const json::value value = io::parse_json(line.text, line.where);
     const json::object& object = io::as_object(value, line.where);
     const int64_t step = io::json_int(object, "step", line.where);

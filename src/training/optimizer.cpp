@@ -12,12 +12,7 @@
 namespace syncdr::training {
 namespace {
 
-using torch::optim::AdamOptions;
-using torch::optim::AdamParamState;
-using torch::optim::AdamWOptions;
-using torch::optim::AdamWParamState;
-using torch::optim::SGDOptions;
-using torch::optim::SGDParamState;
+namespace optim = torch::optim;
 
 std::tuple<double, double> betas_of(const OptimizerConfig& config) {
   const auto& betas = config.betas;
@@ -47,58 +42,42 @@ double linear(double largest, int64_t step, int64_t steps) {
 }
 
 // Names as in PyTorch's state_dict.
-void put_state(io::NamedTensors& into, const std::string& prefix, const torch::optim::OptimizerParamState& state) {
+void put_state(io::NamedTensors& into, const std::string& prefix, const optim::OptimizerParamState& state) {
   const auto put = [&](const char* name, const at::Tensor& tensor) { into.emplace(prefix + name, tensor); };
   const auto put_adam = [&](const auto& adam) {
     put("exp_avg", adam.exp_avg());
     put("exp_avg_sq", adam.exp_avg_sq());
     put("step", at::scalar_tensor(adam.step(), at::kLong));
   };
-  if (const auto* sgd = dynamic_cast<const SGDParamState*>(&state)) return put("momentum_buffer", sgd->momentum_buffer());
-  if (const auto* adam = dynamic_cast<const AdamParamState*>(&state)) return put_adam(*adam);
-  if (const auto* adamw = dynamic_cast<const AdamWParamState*>(&state)) return put_adam(*adamw);
+  if (const auto* sgd = dynamic_cast<const optim::SGDParamState*>(&state)) return put("momentum_buffer", sgd->momentum_buffer());
+  if (const auto* adam = dynamic_cast<const optim::AdamParamState*>(&state)) return put_adam(*adam);
+  if (const auto* adamw = dynamic_cast<const optim::AdamWParamState*>(&state)) return put_adam(*adamw);
   SYNCDR_ASSERT(false, "an optimizer that this file does not make");
 }
 
 // The tensors of one parameter as they were saved, taken out of `rest` one by one.
-class StateReader {
- public:
-  StateReader(io::NamedTensors& rest, size_t index, const at::Tensor& parameter, const std::string& where)
-      : rest_(rest), prefix_(fmt::format("{}.", index)), parameter_(parameter), where_(where) {}
+struct StateReader {
+  io::NamedTensors& rest;
+  std::string prefix;  // "3."
+  const at::Tensor& parameter;
+  const std::string& where;
 
-  /// A copy of the saved tensor on the parameter's device, in its memory layout.
-  at::Tensor like_parameter(const char* name) {
-    const at::Tensor saved = take(name);
-    check(name, saved, parameter_.sizes(), parameter_.scalar_type());
-    return at::empty_like(parameter_).copy_(saved);
-  }
-  int64_t count(const char* name) {
-    const at::Tensor saved = take(name);
-    check(name, saved, {}, at::kLong);
-    return saved.item<int64_t>();
-  }
-
- private:
-  at::Tensor take(const char* name) {
-    const auto node = rest_.extract(prefix_ + name);
+  at::Tensor take(const char* name, at::IntArrayRef shape, at::ScalarType type) const {
+    const auto node = rest.extract(prefix + name);
     if (node.empty()) {
-      throw core::DataError("{}: optimizer state \"{}{}\" missing. It was saved by another optimizer or for another model.", where_, prefix_, name);
+      throw core::DataError("{}: optimizer state \"{}{}\" missing. It was saved by another optimizer or for another model.", where, prefix, name);
     }
-    return node.mapped();
+    const at::Tensor saved = node.mapped();
+    if (saved.sizes() == shape && saved.scalar_type() == type) return saved;
+    throw core::DataError("{}: optimizer state \"{}{}\" is {} [{}], the optimizer needs {} [{}]", where, prefix, name, c10::toString(saved.scalar_type()),
+                          fmt::join(saved.sizes(), ", "), c10::toString(type), fmt::join(shape, ", "));
   }
-  void check(const char* name, const at::Tensor& saved, at::IntArrayRef shape, at::ScalarType type) const {
-    if (saved.sizes() == shape && saved.scalar_type() == type) return;
-    throw core::DataError("{}: optimizer state \"{}{}\" is {} [{}], the optimizer needs {} [{}]", where_, prefix_, name,
-                          c10::toString(saved.scalar_type()), fmt::join(saved.sizes(), ", "), c10::toString(type), fmt::join(shape, ", "));
-  }
-
-  io::NamedTensors& rest_;
-  std::string prefix_;
-  const at::Tensor& parameter_;
-  const std::string& where_;
+  /// A copy of the saved tensor on the parameter's device, in its memory layout.
+  at::Tensor like_parameter(const char* name) const { return at::empty_like(parameter).copy_(take(name, parameter.sizes(), parameter.scalar_type())); }
+  int64_t count(const char* name) const { return take(name, {}, at::kLong).item<int64_t>(); }
 };
 
-template <class State> std::unique_ptr<torch::optim::OptimizerParamState> read_adam(StateReader& reader) {
+template <class State> std::unique_ptr<optim::OptimizerParamState> read_adam(const StateReader& reader) {
   auto state = std::make_unique<State>();
   state->exp_avg(reader.like_parameter("exp_avg"));
   state->exp_avg_sq(reader.like_parameter("exp_avg_sq"));
@@ -107,34 +86,29 @@ template <class State> std::unique_ptr<torch::optim::OptimizerParamState> read_a
 }
 
 // SGD without momentum has none.
-bool has_state(const torch::optim::Optimizer& optimizer) {
-  const auto* sgd = dynamic_cast<const SGDOptions*>(&optimizer.defaults());
+bool has_state(const optim::Optimizer& optimizer) {
+  const auto* sgd = dynamic_cast<const optim::SGDOptions*>(&optimizer.defaults());
   return sgd == nullptr || sgd->momentum() != 0;
 }
 
-std::unique_ptr<torch::optim::OptimizerParamState> read_state(const torch::optim::Optimizer& optimizer, StateReader& reader) {
-  if (dynamic_cast<const AdamOptions*>(&optimizer.defaults())) return read_adam<AdamParamState>(reader);
-  if (dynamic_cast<const AdamWOptions*>(&optimizer.defaults())) return read_adam<AdamWParamState>(reader);
-  auto state = std::make_unique<SGDParamState>();
+std::unique_ptr<optim::OptimizerParamState> read_state(const optim::Optimizer& optimizer, const StateReader& reader) {
+  if (dynamic_cast<const optim::AdamOptions*>(&optimizer.defaults())) return read_adam<optim::AdamParamState>(reader);
+  if (dynamic_cast<const optim::AdamWOptions*>(&optimizer.defaults())) return read_adam<optim::AdamWParamState>(reader);
+  auto state = std::make_unique<optim::SGDParamState>();
   state->momentum_buffer(reader.like_parameter("momentum_buffer"));
   return state;
 }
 
 }  // namespace
 
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(std::vector<at::Tensor> parameters, const OptimizerConfig& config) {
+std::unique_ptr<optim::Optimizer> make_optimizer(std::vector<at::Tensor> parameters, const OptimizerConfig& config) {
   if (config.name == "sgd") {
-    return std::make_unique<torch::optim::SGD>(std::move(parameters),
-                                               SGDOptions(config.learning_rate).momentum(config.momentum).weight_decay(config.weight_decay));
+    return std::make_unique<optim::SGD>(std::move(parameters),
+                                        optim::SGDOptions(config.learning_rate).momentum(config.momentum).weight_decay(config.weight_decay));
   }
-  if (config.name == "adam") {
-    return std::make_unique<torch::optim::Adam>(std::move(parameters),
-                                                AdamOptions(config.learning_rate).betas(betas_of(config)).weight_decay(config.weight_decay));
-  }
-  if (config.name == "adamw") {
-    return std::make_unique<torch::optim::AdamW>(std::move(parameters),
-                                                 AdamWOptions(config.learning_rate).betas(betas_of(config)).weight_decay(config.weight_decay));
-  }
+  const auto adam = [&](auto options) { return options.betas(betas_of(config)).weight_decay(config.weight_decay); };
+  if (config.name == "adam") return std::make_unique<optim::Adam>(std::move(parameters), adam(optim::AdamOptions(config.learning_rate)));
+  if (config.name == "adamw") return std::make_unique<optim::AdamW>(std::move(parameters), adam(optim::AdamWOptions(config.learning_rate)));
   throw core::UsageError("optimizer.name = \"{}\": use sgd, adam or adamw", config.name);
 }
 
@@ -149,11 +123,11 @@ double learning_rate_at(const OptimizerConfig& config, int64_t step, int64_t ste
   throw core::UsageError("optimizer.schedule = \"{}\": use constant, cosine, one_cycle or linear", config.schedule);
 }
 
-void set_learning_rate(torch::optim::Optimizer& optimizer, double rate) {
+void set_learning_rate(optim::Optimizer& optimizer, double rate) {
   for (auto& group : optimizer.param_groups()) group.options().set_lr(rate);
 }
 
-io::NamedTensors optimizer_state(const torch::optim::Optimizer& optimizer) {
+io::NamedTensors optimizer_state(const optim::Optimizer& optimizer) {
   io::NamedTensors all;
   size_t index = 0;
   for (const auto& group : optimizer.param_groups()) {
@@ -166,14 +140,14 @@ io::NamedTensors optimizer_state(const torch::optim::Optimizer& optimizer) {
   return all;
 }
 
-void load_optimizer_state(torch::optim::Optimizer& optimizer, const io::NamedTensors& tensors, const std::string& where) {
+void load_optimizer_state(optim::Optimizer& optimizer, const io::NamedTensors& tensors, const std::string& where) {
   io::NamedTensors rest = tensors;
   std::remove_reference_t<decltype(optimizer.state())> loaded;
   size_t index = 0;
   for (const auto& group : optimizer.param_groups()) {
     for (const at::Tensor& parameter : group.params()) {
       if (tensors.empty() || !has_state(optimizer)) break;  // none: the state before the first step
-      StateReader reader(rest, index++, parameter, where);
+      const StateReader reader{rest, fmt::format("{}.", index++), parameter, where};
       loaded[parameter.unsafeGetTensorImpl()] = read_state(optimizer, reader);
     }
   }

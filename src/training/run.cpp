@@ -13,7 +13,6 @@
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/io/json.h"
-#include "syncdr/training/checkpoint_writer.h"
 
 namespace syncdr::training {
 namespace {
@@ -49,17 +48,130 @@ class Run {
   }
 
  private:
-  void resume();
-  void train();
-  void after_step();
-  bool stop_is_agreed();
-  void log_losses();
-  void check_finite(const at::Tensor& means) const;
-  void describe(const double* losses);
-  void validate();
-  void save_samples();
-  void save_checkpoint();
-  void finish();
+  // Every rank reads the checkpoint: datasets lie on a file system that all ranks see, so does this.
+  void resume() {
+    const auto found = checkpoints_.folder().latest();
+    const int64_t step = found ? found->step : 0, newest = world_.all_reduce_max(step, "agreeing on a checkpoint");
+    if (step != newest)
+      throw core::IoError("{}: this rank sees a checkpoint of step {}, another one of step {}: the folder must be shared by all ranks", plan_.out.string(),
+                          step, newest);
+    if (!found) return;
+    const fs::path folder = plan_.out / "checkpoints" / fmt::format("step-{}", step), file = folder / "state.json";
+    io::expect_same(io::identity_in(found->state, file.string()), identity_of(plan_), file);
+    if (step > plan_.steps)
+      throw core::UsageError("{}: the run has gone on beyond the {} steps that are asked for. Ask for more, choose another folder, or remove {}",
+                             folder.string(), plan_.steps, plan_.out.string());
+    learner_.restore(*found, folder.string());
+    done_ = step;
+    core::info("{}: goes on after step {} of {}", plan_.title, step, plan_.steps);
+  }
+
+  void train() {
+    learner_.begin(done_, plan_.steps);
+    core::Progress progress(plan_.title, plan_.steps, "steps", done_);
+    while (!is_last()) {
+      if (loss_steps_ == 0) loss_start_ = RunClock::now();
+      const at::Tensor losses = learner_.step(done_);
+      SYNCDR_ASSERT(losses.numel() == static_cast<int64_t>(names_.size()), "{} losses, {} names", losses.numel(), names_.size());
+      loss_sums_ = loss_steps_++ == 0 ? losses : loss_sums_ + losses;
+      ++done_;
+      after_step();
+      progress.advance(1, note_);
+    }
+  }
+
+  void after_step() {
+    const bool validates = is_due(plan_.validate_every), saves = is_last() || is_due(plan_.checkpoint_every);
+    const bool logs = saves || validates || is_due(plan_.log_every);
+    const bool stop = (++unasked_ >= ask_every_ || logs) && stop_is_agreed() && !is_last();
+    if (logs || stop) log_losses();  // before saving: it refuses losses that are no longer finite
+    if (validates) validate();
+    if (is_due(plan_.sample_every)) save_samples();
+    if (saves || stop) save_checkpoint();
+    if (!stop) return;
+    checkpoints_.finish();
+    throw core::StopRequested("{}: stopped on request after step {} of {}, which is saved; the same command goes on", plan_.title, done_, plan_.steps);
+  }
+
+  /// A collective, so it is not asked after each of many short steps.
+  bool stop_is_agreed() {
+    unasked_ = 0;
+    return world_.any(core::stop_requested(), "agreeing whether to stop");
+  }
+
+  void log_losses() {
+    world_.all_reduce_sum(loss_sums_, "summing losses");
+    const at::Tensor means = (loss_sums_.to(at::kDouble) / static_cast<double>(loss_steps_)).to(at::kCPU);
+    const auto* losses = means.const_data_ptr<double>();
+    describe(losses);
+    check_finite(means);
+    const double seconds = seconds_since(loss_start_);
+    step_seconds_ += seconds;
+    MetricLog::Values values;
+    for (size_t i = 0; i < names_.size(); ++i) values.emplace_back(names_[i], losses[i]);
+    values.emplace_back("learning_rate", learner_.learning_rate(done_ - 1));
+    values.emplace_back("images_per_second", static_cast<double>(plan_.images_per_step * loss_steps_) / seconds);
+    if (log_) log_->append(done_, values);
+    const auto microseconds = static_cast<int64_t>(1e6 * seconds) / loss_steps_ + 1;
+    ask_every_ = std::max<int64_t>(1, 2'000'000 / world_.all_reduce_max(microseconds, "agreeing on the pace"));
+    loss_steps_ = 0;
+  }
+
+  void check_finite(const at::Tensor& means) const {
+    if (at::isfinite(means).all().item<bool>()) return;
+    throw core::DataError("{}: a loss is no longer finite at step {} ({}). {}, remove {} and run again", plan_.title, done_, note_, learner_.advice(),
+                          plan_.out.string());
+  }
+
+  void describe(const double* losses) {
+    std::vector<std::string> parts;
+    for (size_t i = 0; i < names_.size(); ++i) parts.push_back(fmt::format("{} {:.4g}", short_name(names_[i]), losses[i]));
+    note_ = fmt::format("{}", fmt::join(parts, ", "));
+  }
+
+  void validate() {
+    const auto start = RunClock::now();
+    const MetricLog::Values values = learner_.validate(done_);
+    validation_seconds_ += seconds_since(start);
+    if (log_) log_->append(done_, values);
+    std::vector<std::string> parts;
+    for (const auto& [name, value] : values) parts.push_back(fmt::format("{} {:.4f}", name, value));
+    core::info("{}: step {} of {}: {}, {}", plan_.title, done_, plan_.steps, note_, fmt::join(parts, ", "));
+  }
+
+  void save_samples() {
+    world_.root_only("saving samples", [this] { learner_.save_samples(plan_.out / "samples" / fmt::format("step-{}.png", done_)); });
+  }
+
+  void save_checkpoint() {
+    checkpoints_.save([this] {
+      log_->sync();
+      Checkpoint checkpoint = learner_.checkpoint(done_);
+      checkpoint.state["settings"] = io::to_json(identity_of(plan_));
+      return checkpoint;
+    });
+  }
+
+  /// What is due only because this is the end comes after the last checkpoint: a longer run that goes on from it never had it.
+  void finish() {
+    if (plan_.validate_every > 0 && !is_due(plan_.validate_every)) validate();
+    if (!is_due(plan_.sample_every)) save_samples();
+    checkpoints_.finish();
+    world_.root_only("saving what was trained", [this] {
+      const auto& writer = checkpoints_.folder().writer();
+      const fs::path result = writer.desk() / "result";
+      json::object files;
+      for (const fs::path& file : learner_.save(result)) files[file.generic_string()] = io::hash_file(result / file);
+      writer.seal_files("result", plan_.out);
+      json::object record = learner_.record();
+      record["steps"] = plan_.steps;
+      record["files"] = files;
+      record["settings"] = io::to_json(identity_of(plan_));
+      io::write_json(writer.desk() / "done.json", record);
+      writer.seal("done.json", plan_.out / "done.json");
+    });
+  }
+
   bool is_due(int64_t every) const { return every > 0 && done_ % every == 0; }
   bool is_last() const { return done_ == plan_.steps; }
 
@@ -78,130 +190,6 @@ class Run {
   double step_seconds_ = 0, validation_seconds_ = 0;
   std::string note_;  // the last losses, for people
 };
-
-// Every rank reads the checkpoint: datasets lie on a file system that all ranks see, so does this.
-void Run::resume() {
-  const auto found = checkpoints_.folder().latest();
-  const int64_t step = found ? found->step : 0, newest = world_.all_reduce_max(step, "agreeing on a checkpoint");
-  if (step != newest)
-    throw core::IoError("{}: this rank sees a checkpoint of step {}, another one of step {}: the folder must be shared by all ranks", plan_.out.string(),
-                        step, newest);
-  if (!found) return;
-  const fs::path folder = plan_.out / "checkpoints" / fmt::format("step-{}", step), file = folder / "state.json";
-  io::expect_same(io::identity_in(found->state, file.string()), identity_of(plan_), file);
-  if (step > plan_.steps)
-    throw core::UsageError("{}: the run has gone on beyond the {} steps that are asked for. Ask for more, choose another folder, or remove {}", folder.string(),
-                           plan_.steps, plan_.out.string());
-  learner_.restore(*found, folder.string());
-  done_ = step;
-  core::info("{}: goes on after step {} of {}", plan_.title, step, plan_.steps);
-}
-
-void Run::train() {
-  learner_.begin(done_, plan_.steps);
-  core::Progress progress(plan_.title, plan_.steps, "steps", done_);
-  while (!is_last()) {
-    if (loss_steps_ == 0) loss_start_ = RunClock::now();
-    const at::Tensor losses = learner_.step(done_);
-    SYNCDR_ASSERT(losses.numel() == static_cast<int64_t>(names_.size()), "{} losses, {} names", losses.numel(), names_.size());
-    loss_sums_ = loss_steps_++ == 0 ? losses : loss_sums_ + losses;
-    ++done_;
-    after_step();
-    progress.advance(1, note_);
-  }
-}
-
-void Run::after_step() {
-  const bool validates = is_due(plan_.validate_every), saves = is_last() || is_due(plan_.checkpoint_every);
-  const bool logs = saves || validates || is_due(plan_.log_every);
-  const bool stop = (++unasked_ >= ask_every_ || logs) && stop_is_agreed() && !is_last();
-  if (logs || stop) log_losses();  // before saving: it refuses losses that are no longer finite
-  if (validates) validate();
-  if (is_due(plan_.sample_every)) save_samples();
-  if (saves || stop) save_checkpoint();
-  if (!stop) return;
-  checkpoints_.finish();
-  throw core::StopRequested("{}: stopped on request after step {} of {}, which is saved; the same command goes on", plan_.title, done_, plan_.steps);
-}
-
-/// A collective, so it is not asked after each of many short steps.
-bool Run::stop_is_agreed() {
-  unasked_ = 0;
-  return world_.any(core::stop_requested(), "agreeing whether to stop");
-}
-
-void Run::describe(const double* losses) {
-  std::vector<std::string> parts;
-  for (size_t i = 0; i < names_.size(); ++i) parts.push_back(fmt::format("{} {:.4g}", short_name(names_[i]), losses[i]));
-  note_ = fmt::format("{}", fmt::join(parts, ", "));
-}
-
-void Run::check_finite(const at::Tensor& means) const {
-  if (at::isfinite(means).all().item<bool>()) return;
-  throw core::DataError("{}: a loss is no longer finite at step {} ({}). {}, remove {} and run again", plan_.title, done_, note_, learner_.advice(),
-                        plan_.out.string());
-}
-
-void Run::log_losses() {
-  world_.all_reduce_sum(loss_sums_, "summing losses");
-  const at::Tensor means = (loss_sums_.to(at::kDouble) / static_cast<double>(loss_steps_)).to(at::kCPU);
-  const auto* losses = means.const_data_ptr<double>();
-  describe(losses);
-  check_finite(means);
-  const double seconds = seconds_since(loss_start_);
-  step_seconds_ += seconds;
-  MetricLog::Values values;
-  for (size_t i = 0; i < names_.size(); ++i) values.emplace_back(names_[i], losses[i]);
-  values.emplace_back("learning_rate", learner_.learning_rate(done_ - 1));
-  values.emplace_back("images_per_second", static_cast<double>(plan_.images_per_step * loss_steps_) / seconds);
-  if (log_) log_->append(done_, values);
-  const auto microseconds = static_cast<int64_t>(1e6 * seconds) / loss_steps_ + 1;
-  ask_every_ = std::max<int64_t>(1, 2'000'000 / world_.all_reduce_max(microseconds, "agreeing on the pace"));
-  loss_steps_ = 0;
-}
-
-void Run::validate() {
-  const auto start = RunClock::now();
-  const MetricLog::Values values = learner_.validate(done_);
-  validation_seconds_ += seconds_since(start);
-  if (log_) log_->append(done_, values);
-  std::vector<std::string> parts;
-  for (const auto& [name, value] : values) parts.push_back(fmt::format("{} {:.4f}", name, value));
-  core::info("{}: step {} of {}: {}, {}", plan_.title, done_, plan_.steps, note_, fmt::join(parts, ", "));
-}
-
-void Run::save_samples() {
-  world_.root_only("saving samples", [this] { learner_.save_samples(plan_.out / "samples" / fmt::format("step-{}.png", done_)); });
-}
-
-void Run::save_checkpoint() {
-  checkpoints_.save([this] {
-    log_->sync();
-    Checkpoint checkpoint = learner_.checkpoint(done_);
-    checkpoint.state["settings"] = io::to_json(identity_of(plan_));
-    return checkpoint;
-  });
-}
-
-/// What is due only because this is the end comes after the last checkpoint: a longer run that goes on from it never had it.
-void Run::finish() {
-  if (plan_.validate_every > 0 && !is_due(plan_.validate_every)) validate();
-  if (!is_due(plan_.sample_every)) save_samples();
-  checkpoints_.finish();
-  world_.root_only("saving what was trained", [this] {
-    const auto& writer = checkpoints_.folder().writer();
-    const fs::path result = writer.desk() / "result";
-    json::object files;
-    for (const fs::path& file : learner_.save(result)) files[file.generic_string()] = io::hash_file(result / file);
-    writer.seal_files("result", plan_.out);
-    json::object record = learner_.record();
-    record["steps"] = plan_.steps;
-    record["files"] = files;
-    record["settings"] = io::to_json(identity_of(plan_));
-    io::write_json(writer.desk() / "done.json", record);
-    writer.seal("done.json", plan_.out / "done.json");
-  });
-}
 
 /// done.json, if it is there for this plan and its files are the ones that were finished then; else empty.
 std::string finished_text(const RunPlan& plan) {

@@ -33,6 +33,12 @@ class EvaluationOverRanks : public testing::Test {
     return config;
   }
 
+  evaluation::Evaluation evaluate(retrieval::Encoder& encoder, const std::string& domain_a, const std::string& domain_b,
+                                  const evaluation::EvaluateConfig& config) const {
+    const data::Dataset dataset(root_);
+    return evaluation::evaluate(world(), encoder, {dataset, domain_a, domain_b, "test", views(), 1}, config);
+  }
+
   test::FlowerDataset flowers_;
   std::filesystem::path root_;
 };
@@ -101,7 +107,7 @@ TEST_F(EvaluationOverRanks, BothDirectionsAreMeasuredOnRankZero) {
   auto encoder = small_encoder();
   evaluation::EvaluateConfig config;
   config.mean_average_precision = true;
-  const auto result = evaluation::evaluate(world(), encoder, data::Dataset(root_), "colour", "ink", "test", views(), config, 1);
+  const auto result = evaluate(encoder, "colour", "ink", config);
   if (!world().is_root()) {
     EXPECT_TRUE(result.mean.empty());
     return;
@@ -122,7 +128,7 @@ TEST_F(EvaluationOverRanks, AnEncoderThatKnowsTheAnswerIsPerfect) {
   auto encoder = small_encoder();
   evaluation::EvaluateConfig config;
   config.cutoffs = {1};
-  const auto result = evaluation::evaluate(world(), encoder, data::Dataset(root_), "ink", "ink", "test", views(), config, 1);
+  const auto result = evaluate(encoder, "ink", "ink", config);
   if (!world().is_root()) return;
   EXPECT_DOUBLE_EQ(result.mean_precision(1), 1.0);
 }
@@ -132,7 +138,7 @@ TEST_F(EvaluationOverRanks, AnUnlabelledImageIsBadDataOnEveryRank) {
   write("unlabelled");
   auto encoder = small_encoder();
   try {
-    evaluation::evaluate(world(), encoder, data::Dataset(root_), "colour", "ink", "test", views(), {}, 1);
+    evaluate(encoder, "colour", "ink", {});
     ADD_FAILURE() << "no error";
   } catch (const core::DataError& error) {
     EXPECT_NE(std::string(error.what()).find("row 3"), std::string::npos) << error.what();
@@ -147,7 +153,7 @@ TEST_F(EvaluationOverRanks, AnEncoderThatGivesNanIsBadDataOnEveryRank) {
     for (auto& parameter : encoder->parameters()) parameter.fill_(std::numeric_limits<float>::quiet_NaN());
   }
   try {
-    evaluation::evaluate(world(), encoder, data::Dataset(root_), "colour", "ink", "test", views(), {}, 1);
+    evaluate(encoder, "colour", "ink", {});
     ADD_FAILURE() << "no error";
   } catch (const core::Error& error) {
     EXPECT_EQ(error.code(), core::ExitCode::bad_data);

@@ -23,18 +23,19 @@ const char* const terms[] = {"loss_pixel", "loss_chroma", "loss_gradient", "loss
 
 /// 6 steps of 3 images a domain: two ranks hold two and one.
 AutoencoderFitConfig config_of_test() {
-  return {.steps = 6,
-          .batch = 3,
-          .channels = {4, 8},
-          .latent_channels = 3,
-          .norm_groups = 2,
-          .learning_rate = 1e-3,
-          .ema = 0.9,
-          .scale_images = 5,
-          .augment = {.resize = 19, .crop = 16},
-          .log_every = 1,
-          .sample_every = 0,
-          .checkpoint_every = 3};
+  AutoencoderFitConfig config{.steps = 6,
+                              .batch = 3,
+                              .channels = {4, 8},
+                              .latent_channels = 3,
+                              .norm_groups = 2,
+                              .ema = 0.9,
+                              .scale_images = 5,
+                              .augment = {.resize = 19, .crop = 16},
+                              .log_every = 1,
+                              .sample_every = 0,
+                              .checkpoint_every = 3};
+  config.optimizer.learning_rate = 1e-3;
+  return config;
 }
 
 fs::path beside_program(const std::string& name) { return test::beside_program("mpi_fit_autoencoder", name); }
@@ -73,7 +74,7 @@ TEST_F(FitAutoencoder, LossesOfTwoRanksAreThoseOfOne) {
 TEST_F(FitAutoencoder, LearnsAndLeavesAnAutoencoderWithLatentsOfUnitDeviation) {
   AutoencoderFitConfig config = config_of_test();
   config.steps = 80;
-  config.learning_rate = 4e-3;
+  config.optimizer.learning_rate = 4e-3;
   fit("run", config);
   for (const char* term : {"loss_pixel", "loss_gradient"}) EXPECT_LT(curve("run", term).back().second, 0.7 * curve("run", term).front().second) << term;
   const torch::NoGradGuard no_grad;

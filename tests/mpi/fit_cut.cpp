@@ -204,7 +204,7 @@ TEST_F(FitCut, ASignalToOneRankStopsAllWithACheckpoint) {
   core::watch_stop_signals("USR2");
   if (world().rank() == world().size() - 1) raise(SIGUSR2);
   EXPECT_THAT(error_of(core::ExitCode::requeue, "run", config_of_test()), HasSubstr("after step 1 of 6, which is saved"));
-  const auto checkpoint = training::CheckpointFolder(folder_ / "run" / "checkpoints").latest();
+  const auto checkpoint = training::Checkpoints(folder_ / "run" / "checkpoints").latest();
   ASSERT_TRUE(checkpoint.has_value());
   EXPECT_EQ(checkpoint->step, 1);
   EXPECT_FALSE(fs::exists(folder_ / "run" / "done.json"));

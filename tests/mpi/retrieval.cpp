@@ -32,8 +32,8 @@ TEST_F(Training, TheGradientOfAnyNumberOfRanksIsThatOfOne) {
   EXPECT_EQ(run(config, {}, "run").steps, 1);
   if (world().size() == 1) copy(folder_ / "run" / "checkpoints", beside_program("one-step"));
   if (!world().is_root()) return;
-  const auto ours = training::CheckpointFolder(folder_ / "run" / "checkpoints").latest(),
-             one = training::CheckpointFolder(beside_program("one-step")).latest();
+  const auto ours = training::Checkpoints(folder_ / "run" / "checkpoints").latest(),
+             one = training::Checkpoints(beside_program("one-step")).latest();
   ASSERT_TRUE(ours && one);
   for (const auto& [name, tensor] : one->tensors) {
     const at::Tensor wanted = tensor.to(at::kDouble), difference = (ours->tensors.at(name).to(at::kDouble) - wanted).abs().max();
@@ -122,7 +122,7 @@ TEST_F(Training, AFinishedRunGoesOnWhenItsLengthGrowsAsIfItHadBeenAskedForAtOnce
   run(shorter, Scores{.values = {0.25, 0.9}}, "grown");
   const TrainResult grown = run(longer, Scores{.values = {0.5, 0.75}}, "grown");
   EXPECT_EQ(grown.steps, 20);
-  EXPECT_EQ(grown.steps_now, 10);
+  EXPECT_EQ(grown.now.steps, 10);
   EXPECT_EQ(grown.best_score, 0.75);
   EXPECT_EQ(grown.best_epoch, 4);
   if (world().size() == 1) {
@@ -216,7 +216,7 @@ TEST_F(Training, ASignalToOneRankStopsAllWithTheirStateSaved) {
     return 0.5;
   };
   EXPECT_THROW(run(config_of_test(), signalled, "run"), core::StopRequested);
-  const auto checkpoint = training::CheckpointFolder(folder_ / "run" / "checkpoints").latest();
+  const auto checkpoint = training::Checkpoints(folder_ / "run" / "checkpoints").latest();
   ASSERT_TRUE(checkpoint.has_value());
   EXPECT_EQ(checkpoint->step, 6);  // the signal came after the fifth step, ranks agree at the next line of the log
   EXPECT_EQ(io::json_double(checkpoint->state, "best_score", "state"), 0.5);

@@ -4,7 +4,6 @@
 #include "syncdr/nn/weights.h"
 #include "syncdr/retrieval/encoder.h"
 #include "syncdr/retrieval/losses.h"
-#include "syncdr/retrieval/memory_bank.h"
 
 using namespace syncdr;
 

@@ -38,7 +38,7 @@ at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::Sh
                  int64_t batch);
 
 /// One direction: queries of one domain against the gallery of the other.
-struct Direction {
+struct DirectionScores {
   std::map<int64_t, Estimate> precision;  ///< by k
   double mean_average_precision = -1;     ///< -1: not asked for
   at::Tensor nearest;                     ///< [Q, min(15, N)] int64 rows of the gallery, for the report
@@ -46,20 +46,24 @@ struct Direction {
 };
 
 struct Evaluation {
-  Direction a_to_b, b_to_a;
+  DirectionScores a_to_b, b_to_a;
   std::map<int64_t, Estimate> mean;  ///< of both directions' Prec@k, by k
   double mean_precision(int64_t k) const { return (a_to_b.precision.at(k).value + b_to_a.precision.at(k).value) / 2; }
+};
+
+/// The images that retrieval is measured on.
+struct EvaluationData {
+  const data::Dataset& dataset;
+  std::string domain_a, domain_b, split;
+  data::AugmentConfig views;  ///< whose evaluation view encoders see
+  uint64_t seed = 0;          ///< of the intervals' resamples
 };
 
 /// Both directions on a split. The figures are rank 0's; other ranks return an empty Evaluation, whose mean_precision must not be asked
 /// for. Throws UsageError without cutoffs, and on every rank an Error with the code bad_data if a split is empty, an image has no label, no
 /// category is shared or a feature is not finite.
-Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& domain_a,
-                    const std::string& domain_b, const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config,
-                    uint64_t seed);
+Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const EvaluationData& data, const EvaluateConfig& config);
 /// The same of an encoder that retrieval::save_encoder wrote.
-Evaluation evaluate(comm::World& world, const std::filesystem::path& encoder, const data::Dataset& dataset, const std::string& domain_a,
-                    const std::string& domain_b, const std::string& split, const data::AugmentConfig& views, const EvaluateConfig& config,
-                    uint64_t seed);
+Evaluation evaluate(comm::World& world, const std::filesystem::path& encoder, const EvaluationData& data, const EvaluateConfig& config);
 
 }  // namespace syncdr::evaluation

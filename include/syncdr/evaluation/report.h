@@ -11,8 +11,8 @@
 
 namespace syncdr::evaluation {
 
-/// One row of the headline table: a training method and what it reached.
-struct Arm {
+/// What one arm reached: a row of the headline table.
+struct ArmResult {
   std::string name;   ///< "cds", "filter", "cut", "true"
   std::string title;  ///< "SynCDR, CUT translations"
   std::string run;    ///< its translation run; empty: none
@@ -25,8 +25,8 @@ struct Arm {
 
 struct ReportInput {
   std::string title, domain_a, domain_b, split;
-  std::vector<Arm> arms;       ///< in the order of the table; at least one, all with the same cutoffs
-  std::string baseline, main;  ///< names of arms; empty: the first arm without a run, the best one with a run
+  std::vector<ArmResult> arms;  ///< in the order of the table; at least one, all with the same cutoffs
+  std::string baseline, main;   ///< names of arms; empty: the first arm without a run, the best one with a run
   std::vector<std::pair<std::string, std::filesystem::path>> curves;  ///< further logs: title, log.jsonl
   std::string configuration;                                          ///< the resolved configuration (TOML)
 };

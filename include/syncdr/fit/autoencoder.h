@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "syncdr/data/augment.h"
+#include "syncdr/training/optimizer_config.h"
 #include "syncdr/training/run.h"
 
 namespace syncdr::fit {
@@ -38,11 +39,8 @@ struct AutoencoderFitConfig {
   int64_t norm_groups = 1;
   bool attention = false;
   ReconstructionConfig loss;
-  double learning_rate = 2e-3;
-  std::vector<double> betas = {0.9, 0.99};
-  double weight_decay = 0;
-  std::string schedule = "one_cycle";
-  double warmup = 0.1;
+  training::OptimizerConfig optimizer{
+      .name = "adamw", .learning_rate = 2e-3, .betas = {0.9, 0.99}, .weight_decay = 0, .schedule = "one_cycle", .warmup = 0.1};
   double ema = 0.99;
   std::string precision = "fp32";
   std::string extra_split;
@@ -62,11 +60,11 @@ struct AutoencoderFitConfig {
           core::between(1, 8192));
     field(attention, "attention", "attention between the coarsest level's pixels");
     field.group(loss, "loss", "how a reconstruction is compared with its image");
-    field(learning_rate, "learning_rate", "AdamW's largest rate", core::above(0));
-    field(betas, "betas", "decay of AdamW's two averages", core::between(0, 1));
-    field(weight_decay, "weight_decay", "decoupled weight decay", core::at_least(0));
-    field(schedule, "schedule", "learning rate over the run", {"constant", "cosine", "one_cycle", "linear"});
-    field(warmup, "warmup", "one_cycle: share of the steps with a rising rate", core::between(0, 1));
+    field(optimizer.learning_rate, "learning_rate", "AdamW's largest rate", core::above(0));
+    field(optimizer.betas, "betas", "decay of AdamW's two averages", core::between(0, 1));
+    field(optimizer.weight_decay, "weight_decay", "decoupled weight decay", core::at_least(0));
+    field(optimizer.schedule, "schedule", "learning rate over the run", {"constant", "cosine", "one_cycle", "linear"});
+    field(optimizer.warmup, "warmup", "one_cycle: share of the steps with a rising rate", core::between(0, 1));
     field(ema, "ema", "decay of the moving average, which is then what is kept; 0: none", core::between(0, 1));
     field(precision, "precision", "arithmetic of the network: bf16 uses autocast", {"fp32", "bf16"});
     field(extra_split, "extra_split", "a further split of unlabelled images to train on, of either domain or both; empty: none");

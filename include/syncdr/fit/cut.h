@@ -46,7 +46,7 @@ struct CutConfig {
     field(precision, "precision", "arithmetic of the networks: bf16 uses autocast, about twice as fast where the processor has it", {"fp32", "bf16"});
     field.group(augment, "augment", "random changes of training images");
     field(log_every, "log_every", "steps between log lines", core::at_least(1));
-    field(sample_every, "sample_every", "steps between sample sheets; 0: none", core::at_least(0));
+    field(sample_every, "sample_every", "steps between sample sheets; 0: at the end alone", core::at_least(0));
     field(checkpoint_every, "checkpoint_every", "steps between checkpoints", core::at_least(1));
   }
 };

@@ -1,7 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-/// Losses that couple all samples of a global batch (SynCDR, arXiv 2401.00420; CDS, Kim et al., ICCV 2021).
+/// Losses that couple all samples of a global batch, and the memory banks that they compare with (SynCDR, arXiv 2401.00420; CDS, Kim et al., ICCV 2021).
 /// features [B, D] float, unit rows, differentiable; bank [N, D] float, unit rows, constant; temperature > 0.
 namespace syncdr::retrieval {
 
@@ -16,5 +16,20 @@ at::Tensor cross_domain_matching(const at::Tensor& features, const at::Tensor& o
 /// Pseudo-positive pairs: cross entropy of counterpart i against all features of the batch, its own the positive: CE(f' f^T / T, diagonal).
 /// counterparts [B, D]: row i belongs to feature i. Without any pair: 0.
 at::Tensor pseudo_positive_pairs(const at::Tensor& counterparts, const at::Tensor& features, double temperature);
+
+/// One unit row for each entry of a domain's training set. Every rank holds the whole bank and applies the same updates.
+class MemoryBank {
+ public:
+  /// rows [N, D] float, unit rows; taken over, not copied.
+  explicit MemoryBank(at::Tensor rows, double momentum = 0.5);
+  const at::Tensor& rows() const { return rows_; }
+  /// m[id] <- normalise(momentum m[id] + (1 - momentum) f). ids [B] int64; features [B, D]. Throws UsageError if an id lies
+  /// outside the bank or occurs twice.
+  void update(const at::Tensor& ids, const at::Tensor& features);
+
+ private:
+  at::Tensor rows_;
+  double momentum_;
+};
 
 }  // namespace syncdr::retrieval

@@ -62,9 +62,7 @@ struct TrainResult {
   double best_score = 0;   ///< validation score of the kept epoch
   int64_t best_epoch = 0;  ///< 1-based
   int64_t steps = 0;
-  // Of this call alone; 0 if it found the training finished.
-  int64_t steps_now = 0;
-  double step_seconds = 0, validation_seconds = 0;
+  training::RunResult now;  ///< of this call alone, as what follows; 0 if it found the training finished
   int64_t parameters = 0;  ///< numbers whose gradient is averaged over ranks
   int64_t images_per_step = 0;
 };

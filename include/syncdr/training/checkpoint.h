@@ -1,9 +1,12 @@
 #pragma once
 #include <boost/json/object.hpp>
 #include <filesystem>
+#include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 
+#include "syncdr/comm/world.h"
 #include "syncdr/io/safetensors.h"
 #include "syncdr/io/sole_writer.h"
 
@@ -19,9 +22,9 @@ struct Checkpoint {
 
 /// A folder of checkpoints step-N/, each complete or absent: on the writer's desk tensors.safetensors and state.json, fsync, manifest.json with
 /// hashes last, rename. The newest `keep` (at least two) stay. Written by rank 0 alone.
-class CheckpointFolder {
+class Checkpoints {
  public:
-  explicit CheckpointFolder(std::filesystem::path folder, int64_t keep = 2);
+  explicit Checkpoints(std::filesystem::path folder, int64_t keep = 2);
   /// From here on this process is the one that writes: no other job that still runs can change what is there. Left-overs of killed runs go.
   void open();
   /// For what else a run seals. Opens the folder, as save does, unless it is open.
@@ -36,6 +39,31 @@ class CheckpointFolder {
   int64_t keep_;
   std::unique_ptr<io::SoleWriter> writer_;
 };
+
+/// Saves checkpoints in a thread of its own on rank 0, while training goes on: a step waits for the copy of the tensors only. One is written at a time.
+/// All functions are collectives.
+class CheckpointWriter {
+ public:
+  /// Opens the folder on rank 0: other jobs can no longer change it.
+  CheckpointWriter(comm::World& world, std::filesystem::path folder);
+  /// Waits for what is being written; what goes wrong with it then is lost, so call finish() before.
+  ~CheckpointWriter() = default;  // a future of std::async waits for its thread
+
+  Checkpoints& folder() { return folder_; }
+  /// make() is called on rank 0; its tensors may change after this returns. Waits for the checkpoint before, and throws what went wrong with it, on every
+  /// rank.
+  void save(const std::function<Checkpoint()>& make);
+  /// Returns when the last checkpoint is durable.
+  void finish();
+
+ private:
+  comm::World& world_;
+  Checkpoints folder_;
+  std::future<void> writing_;  ///< on rank 0
+};
+
+/// On the CPU, without gradient.
+io::NamedTensors copies_of(const io::NamedTensors& tensors);
 
 /// The tensors whose name begins with prefix, without it; and the reverse.
 io::NamedTensors take_prefix(const io::NamedTensors& tensors, const std::string& prefix);

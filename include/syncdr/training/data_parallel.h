@@ -25,6 +25,8 @@ class DataParallel {
  public:
   /// Parameters and buffers of rank 0 are sent to all ranks.
   DataParallel(comm::World& world, torch::nn::Module& module);
+  /// Those that are trained.
+  const std::vector<at::Tensor>& parameters() const { return parameters_; }
   void before_forward();
   /// Replaces the gradients: no call to zero_grad is needed.
   void backward(const at::Tensor& share_of_loss);

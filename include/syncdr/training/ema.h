@@ -1,5 +1,7 @@
 #pragma once
-#include "syncdr/io/safetensors.h"
+#include <optional>
+
+#include "syncdr/training/checkpoint.h"
 
 namespace torch::nn {
 class Module;
@@ -23,5 +25,9 @@ class Ema {
   double decay_;
   int64_t updates_ = 0;
 };
+
+/// A checkpoint's part of a moving average, "ema.*" and "ema_updates", where there is one; and back. `where` names the checkpoint in errors.
+void put_average(Checkpoint& checkpoint, const std::optional<Ema>& ema);
+void take_average(const Checkpoint& checkpoint, std::optional<Ema>& ema, const std::string& where);
 
 }  // namespace syncdr::training

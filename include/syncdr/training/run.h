@@ -79,14 +79,12 @@ io::Identity identity_of(const Task& task, const std::string& what, const core::
 /// What a learning rate's schedule makes of RunPlan::bound_by; keys: the prefix of its configuration ("train.optimizer").
 std::string bound_by_schedule(const std::string& schedule, const std::string& keys);
 
-/// The plan of a configuration that has steps, log_every, checkpoint_every and sample_every. title: what is trained; keys: the prefix of the
-/// configuration's.
-template <class Config>
-RunPlan plan_of(const Task& task, const std::string& title, Config config, const std::string& keys, const std::string& bound_by, int64_t images_per_step) {
+/// The plan of a configuration that has steps, log_every, checkpoint_every and sample_every, but for what binds it. title: what is trained; keys: the prefix
+/// of the configuration's.
+template <class Config> RunPlan plan_of(const Task& task, const std::string& title, Config config, const std::string& keys, int64_t images_per_step) {
   return {.title = title,
           .identity = identity_of(task, title, core::visit_of(config), keys),
           .steps = config.steps,
-          .bound_by = bound_by,
           .images_per_step = images_per_step,
           .log_every = config.log_every,
           .checkpoint_every = config.checkpoint_every,

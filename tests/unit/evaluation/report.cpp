@@ -8,7 +8,7 @@
 
 #include "fabricated_arms.h"
 #include "html.h"
-#include "page_images.h"
+#include "page.h"
 #include "svg.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"

@@ -1,4 +1,4 @@
-#include "autoencoder_loss.h"
+#include "losses.h"
 
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>

@@ -1,4 +1,4 @@
-#include "denoiser_loss.h"
+#include "losses.h"
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/ones.h>

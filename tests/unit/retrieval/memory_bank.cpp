@@ -1,4 +1,4 @@
-#include "syncdr/retrieval/memory_bank.h"
+#include "syncdr/retrieval/losses.h"
 
 #include <gtest/gtest.h>
 

@@ -53,7 +53,7 @@ int unlinkat(int folder, const char* name, int flags) noexcept {
 
 using namespace syncdr;
 using training::Checkpoint;
-using training::CheckpointFolder;
+using training::Checkpoints;
 namespace fs = std::filesystem;
 
 namespace {
@@ -87,7 +87,7 @@ bool is_exactly(const std::optional<Checkpoint>& checkpoint, int64_t step) {
 
 void save_two(const fs::path& folder) {
   fs::remove_all(folder);
-  CheckpointFolder checkpoints(folder);
+  Checkpoints checkpoints(folder);
   checkpoints.save(make_checkpoint(1));
   checkpoints.save(make_checkpoint(2));
 }
@@ -97,7 +97,7 @@ bool save_and_die(const fs::path& folder, int64_t step, int calls) {
   const pid_t child = fork();
   if (child == 0) {
     calls_to_live = calls;
-    CheckpointFolder(folder).save(make_checkpoint(step));
+    Checkpoints(folder).save(make_checkpoint(step));
     _exit(0);
   }
   int status = 0;
@@ -115,30 +115,30 @@ void flip_bit(const fs::path& file, int64_t byte) {
 
 }  // namespace
 
-TEST(CheckpointFolder, GivesBackExactlyWhatWasSaved) {
+TEST(Checkpoints, GivesBackExactlyWhatWasSaved) {
   const TemporaryFolder folder;
-  CheckpointFolder checkpoints(folder.path() / "checkpoints");
+  Checkpoints checkpoints(folder.path() / "checkpoints");
   EXPECT_FALSE(checkpoints.latest());
   checkpoints.save(make_checkpoint(0));
   EXPECT_TRUE(is_exactly(checkpoints.latest(), 0));
   checkpoints.save(make_checkpoint(12));
-  EXPECT_TRUE(is_exactly(CheckpointFolder(folder.path() / "checkpoints").latest(), 12));
+  EXPECT_TRUE(is_exactly(Checkpoints(folder.path() / "checkpoints").latest(), 12));
   EXPECT_THAT(names_in(folder.path() / "checkpoints" / "step-12"), testing::ElementsAre("manifest.json", "state.json", "tensors.safetensors"));
 }
 
-TEST(CheckpointFolder, KeepsTheNewestByNumberNotByName) {
+TEST(Checkpoints, KeepsTheNewestByNumberNotByName) {
   const TemporaryFolder folder;
-  CheckpointFolder two(folder.path()), three(folder.path(), 3);
+  Checkpoints two(folder.path()), three(folder.path(), 3);
   for (const int64_t step : {8, 9, 10}) three.save(make_checkpoint(step));
   EXPECT_THAT(names_in(folder.path()), testing::ElementsAre("step-10", "step-8", "step-9"));
   two.save(make_checkpoint(11));
   EXPECT_THAT(names_in(folder.path()), testing::ElementsAre("step-10", "step-11"));
-  EXPECT_THROW(CheckpointFolder(folder.path(), 1), core::UsageError);
+  EXPECT_THROW(Checkpoints(folder.path(), 1), core::UsageError);
 }
 
-TEST(CheckpointFolder, ReplacesACheckpointOfTheSameStep) {
+TEST(Checkpoints, ReplacesACheckpointOfTheSameStep) {
   const TemporaryFolder folder;
-  CheckpointFolder checkpoints(folder.path());
+  Checkpoints checkpoints(folder.path());
   Checkpoint other = make_checkpoint(5);
   other.state["best"] = 7;
   checkpoints.save(other);
@@ -147,7 +147,7 @@ TEST(CheckpointFolder, ReplacesACheckpointOfTheSameStep) {
   EXPECT_THAT(names_in(folder.path()), testing::ElementsAre("step-5"));
 }
 
-TEST(CheckpointFolder, KilledAtAnyCallThePreviousOneOrTheNewOneIsWhole) {
+TEST(Checkpoints, KilledAtAnyCallThePreviousOneOrTheNewOneIsWhole) {
   const TemporaryFolder folder;
   save_two(folder.path());
   bool finished = false, seen_old = false, seen_new = false;
@@ -155,7 +155,7 @@ TEST(CheckpointFolder, KilledAtAnyCallThePreviousOneOrTheNewOneIsWhole) {
   for (; !finished; ++calls) {
     ASSERT_LT(calls, 200) << "the child never got to its end";
     finished = save_and_die(folder.path(), 3, calls);
-    const auto latest = CheckpointFolder(folder.path()).latest();
+    const auto latest = Checkpoints(folder.path()).latest();
     const bool is_old = is_exactly(latest, 2), is_new = is_exactly(latest, 3);
     EXPECT_TRUE(is_old || is_new) << "killed at call " << calls;
     EXPECT_TRUE(is_new || !finished);
@@ -168,31 +168,31 @@ TEST(CheckpointFolder, KilledAtAnyCallThePreviousOneOrTheNewOneIsWhole) {
   EXPECT_GT(calls, 15) << "three files: each written, synced, renamed, its folder synced";
 }
 
-TEST(CheckpointFolder, KilledWhileItReplacesTheSameStepAnOlderOneIsLeft) {
+TEST(Checkpoints, KilledWhileItReplacesTheSameStepAnOlderOneIsLeft) {
   const TemporaryFolder folder;
   bool finished = false;
   for (int calls = 0; !finished; ++calls) {
     ASSERT_LT(calls, 200);
     save_two(folder.path());
     finished = save_and_die(folder.path(), 2, calls);
-    const auto latest = CheckpointFolder(folder.path()).latest();
+    const auto latest = Checkpoints(folder.path()).latest();
     EXPECT_TRUE(is_exactly(latest, 1) || is_exactly(latest, 2)) << "killed at call " << calls;
   }
 }
 
-TEST(CheckpointFolder, LeftOversOfKilledRunsGoWithTheNextSave) {
+TEST(Checkpoints, LeftOversOfKilledRunsGoWithTheNextSave) {
   const TemporaryFolder folder;
   fs::create_directories(folder.path() / "step-7.tmp");
   io::write_file(folder.path() / "step-7.tmp" / "tensors.safetensors", "half");
   fs::create_directories(folder.path() / "step-3.old.tmp");
-  EXPECT_FALSE(CheckpointFolder(folder.path()).latest()) << "a temporary folder is no checkpoint";
-  CheckpointFolder(folder.path()).save(make_checkpoint(9));
+  EXPECT_FALSE(Checkpoints(folder.path()).latest()) << "a temporary folder is no checkpoint";
+  Checkpoints(folder.path()).save(make_checkpoint(9));
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
 }
 
-TEST(CheckpointFolder, AWriterThatCameBeforeAnotherNeitherReplacesNorRemovesAnything) {
+TEST(Checkpoints, AWriterThatCameBeforeAnotherNeitherReplacesNorRemovesAnything) {
   const TemporaryFolder folder;
-  CheckpointFolder late(folder.path()), other(folder.path());
+  Checkpoints late(folder.path()), other(folder.path());
   late.save(make_checkpoint(1));
   other.open();
   other.save(make_checkpoint(2));
@@ -206,9 +206,9 @@ TEST(CheckpointFolder, AWriterThatCameBeforeAnotherNeitherReplacesNorRemovesAnyt
   EXPECT_TRUE(is_exactly(late.latest(), 5));
 }
 
-TEST(CheckpointFolder, AnyFlippedBitOfTheContentIsNoticedAndTheOlderOneTaken) {
+TEST(Checkpoints, AnyFlippedBitOfTheContentIsNoticedAndTheOlderOneTaken) {
   const TemporaryFolder folder;
-  CheckpointFolder checkpoints(folder.path());
+  Checkpoints checkpoints(folder.path());
   checkpoints.save(make_checkpoint(1));
   checkpoints.save(make_checkpoint(2));
   for (const char* name : {"tensors.safetensors", "state.json"}) {
@@ -224,9 +224,9 @@ TEST(CheckpointFolder, AnyFlippedBitOfTheContentIsNoticedAndTheOlderOneTaken) {
   EXPECT_TRUE(is_exactly(checkpoints.latest(), 2));
 }
 
-TEST(CheckpointFolder, ADamagedManifestNeverYieldsOtherContent) {
+TEST(Checkpoints, ADamagedManifestNeverYieldsOtherContent) {
   const TemporaryFolder folder;
-  CheckpointFolder checkpoints(folder.path());
+  Checkpoints checkpoints(folder.path());
   checkpoints.save(make_checkpoint(1));
   checkpoints.save(make_checkpoint(2));
   const fs::path file = folder.path() / "step-2" / "manifest.json";
@@ -240,9 +240,9 @@ TEST(CheckpointFolder, ADamagedManifestNeverYieldsOtherContent) {
   testing::internal::GetCapturedStderr();
 }
 
-TEST(CheckpointFolder, AFolderUnderAnotherStepsNameIsPassedOver) {
+TEST(Checkpoints, AFolderUnderAnotherStepsNameIsPassedOver) {
   const TemporaryFolder folder;
-  CheckpointFolder checkpoints(folder.path());
+  Checkpoints checkpoints(folder.path());
   checkpoints.save(make_checkpoint(1));
   fs::copy(folder.path() / "step-1", folder.path() / "step-50", fs::copy_options::recursive);
   fs::create_directories(folder.path() / "step-60");
@@ -250,9 +250,9 @@ TEST(CheckpointFolder, AFolderUnderAnotherStepsNameIsPassedOver) {
   EXPECT_TRUE(is_exactly(checkpoints.latest(), 1));
 }
 
-TEST(CheckpointFolder, ASaveForgetsTheLaterStepsItDidNotGoOnFrom) {
+TEST(Checkpoints, ASaveForgetsTheLaterStepsItDidNotGoOnFrom) {
   const TemporaryFolder folder;
-  CheckpointFolder checkpoints(folder.path());
+  Checkpoints checkpoints(folder.path());
   checkpoints.save(make_checkpoint(10));
   checkpoints.save(make_checkpoint(20));
   fs::remove(folder.path() / "step-20" / "state.json");

@@ -4,7 +4,7 @@
 #include "syncdr/data/dataset.h"
 #include "syncdr/evaluation/report.h"
 
-/// The parts of the page that show images.
+/// The sections of the page, and what they share.
 namespace syncdr::evaluation {
 
 /// An <img> with its pixels inside: small pictures as they are (PNG), larger ones shrunk to a square thumbnail (JPEG).
@@ -19,5 +19,8 @@ std::string pairs_section(const data::Dataset& dataset, const ReportInput& input
 
 /// The same queries of both directions with what the main and the baseline arm find; empty if there is neither.
 std::string retrieval_section(const data::Dataset& dataset, const ReportInput& input);
+
+/// Loss and validation of all arms, then each further log; empty if there is no log. A missing log is passed over with a warning.
+std::string curves_section(const ReportInput& input);
 
 }  // namespace syncdr::evaluation
