@@ -42,7 +42,7 @@ at::Tensor translate_samples(DenoiserNetworks& networks, ViewEncoder& encoder, c
     start = scheduler.start_index(text_strength);
     sample = scheduler.noise_to_step(networks.autoencoder->encode(nn::from_bytes(images, device)).mode().to(at::kFloat) * scale, sample, start);
   }
-  const at::Tensor latents = diffusion::denoise(networks.unet, branches, scheduler, sample, start);
+  const at::Tensor latents = diffusion::denoise(networks.unet, branches, scheduler, sample, {.first = start});
   return nn::to_bytes(networks.autoencoder->decode(latents / scale));
 }
 
