@@ -110,9 +110,9 @@ std::unique_ptr<Scheduler> StableDiffusion::make_scheduler(const std::string& na
   return load_scheduler(CheckpointFolder(root_), name, options);
 }
 
-at::Tensor StableDiffusion::denoise(std::span<const Branch> guidance, Scheduler& scheduler, const at::Tensor& sample, int64_t first,
-                                    const StepNoise& noise, int64_t last) {
-  return denoise_recorded(networks_->graph.get(), networks_->unet, guidance, scheduler, sample, first, noise, last);
+at::Tensor StableDiffusion::denoise(std::span<const Branch> guidance, Scheduler& scheduler, const at::Tensor& sample, Trajectory trajectory) {
+  trajectory.graph = networks_->graph.get();
+  return diffusion::denoise(networks_->unet, guidance, scheduler, sample, trajectory);
 }
 
 void StableDiffusion::record_steps(bool on) { networks_->graph = on ? std::make_unique<StepGraph>() : nullptr; }
@@ -141,19 +141,19 @@ at::Tensor img2img(StableDiffusion& model, Scheduler& scheduler, const at::Tenso
   const at::Tensor latents = model.encode_image(images, noise.encoding);
   check_noise(noise.start, latents.sizes(), "start");
   const at::Tensor noised = scheduler.noise_to_step(latents, noise.start, start);
-  return model.decode_image(model.denoise(guidance, scheduler, noised, start, noise.step));
+  return model.decode_image(model.denoise(guidance, scheduler, noised, {.first = start, .noise = noise.step}));
 }
 
 at::Tensor generate(StableDiffusion& model, Scheduler& scheduler, std::span<const Branch> guidance, const PipelineNoise& noise) {
   const torch::NoGradGuard no_grad;
   const at::Tensor start = noise.start * scheduler.init_noise_sigma();
-  return model.decode_image(model.denoise(guidance, scheduler, start, 0, noise.step));
+  return model.decode_image(model.denoise(guidance, scheduler, start, {.noise = noise.step}));
 }
 
 at::Tensor invert(StableDiffusion& model, Scheduler& inverse, const at::Tensor& images, std::span<const Branch> guidance, double depth) {
   const auto calls = int64_t(inverse.timesteps().size());
   const int64_t last = calls - inverse.start_index(depth);
-  return model.denoise(guidance, inverse, model.encode_image(images), 0, {}, last);
+  return model.denoise(guidance, inverse, model.encode_image(images), {.last = last});
 }
 
 at::Tensor ddib(StableDiffusion& model, Scheduler& inverse, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> source,
@@ -162,7 +162,7 @@ at::Tensor ddib(StableDiffusion& model, Scheduler& inverse, Scheduler& scheduler
     throw core::UsageError("{} with {} calls cannot follow an inversion of {} calls: a scheduler without noise, of as many steps, is needed",
                            scheduler.name(), scheduler.timesteps().size(), inverse.timesteps().size());
   const at::Tensor noised = invert(model, inverse, images, source, depth);
-  return model.decode_image(model.denoise(target, scheduler, noised, scheduler.start_index(depth)));
+  return model.decode_image(model.denoise(target, scheduler, noised, {.first = scheduler.start_index(depth)}));
 }
 
 }  // namespace syncdr::diffusion

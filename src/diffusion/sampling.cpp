@@ -152,24 +152,18 @@ TextContext join(std::span<const TextContext> texts) {
   return joined;
 }
 
-at::Tensor denoise(UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, const at::Tensor& sample, int64_t first,
-                   const StepNoise& noise, int64_t last) {
-  return denoise_recorded(nullptr, unet, branches, scheduler, sample, first, noise, last);
-}
-
-at::Tensor denoise_recorded(StepGraph* graph, UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, at::Tensor sample,
-                            int64_t first, const StepNoise& noise, int64_t last) {
+at::Tensor denoise(UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, at::Tensor sample, const Trajectory& trajectory) {
   const torch::NoGradGuard no_grad;
   const auto calls = int64_t(scheduler.timesteps().size());
-  if (last < 0) last = calls;
+  const int64_t first = trajectory.first, last = trajectory.last < 0 ? calls : trajectory.last;
   SYNCDR_ASSERT(calls > 0 && 0 <= first && first <= last && last <= calls, "calls {} to {} of {}", first, last, calls);
-  SYNCDR_ASSERT(!scheduler.wants_noise() || noise, "{} needs noise", scheduler.name());
-  GuidedCall predict(unet, checked(branches, unet->config(), sample), sample, graph);
+  SYNCDR_ASSERT(!scheduler.wants_noise() || trajectory.noise, "{} needs noise", scheduler.name());
+  GuidedCall predict(unet, checked(branches, unet->config(), sample), sample, trajectory.graph);
   const at::Tensor times = at::tensor(scheduler.timesteps(), at::kFloat).to(sample.device());  // once: a copy of each would wait for the device
   scheduler.reset();
   for (int64_t i = first; i < last; ++i) {
     const at::Tensor output = predict(scheduler.scale_model_input(sample, i), times.narrow(0, i, 1));
-    sample = scheduler.step(output, i, sample, scheduler.wants_noise() ? noise(i) : at::Tensor());
+    sample = scheduler.step(output, i, sample, scheduler.wants_noise() ? trajectory.noise(i) : at::Tensor());
   }
   return sample;
 }

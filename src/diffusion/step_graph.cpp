@@ -68,38 +68,33 @@ struct StepGraph::Recording {
   at::Tensor output;
 };
 
-StepGraph::StepGraph() = default;
-StepGraph::~StepGraph() = default;
-
-at::Tensor StepGraph::operator()(const std::vector<at::Tensor>& changing, const std::vector<at::Tensor>& fixed, const Call& call) {
-  if (!changing.front().is_cuda()) return call(changing, fixed);
-  const c10::DeviceGuard on_device(changing.front().device());
-  Key key;
-  append_shapes(key, changing);
-  append_shapes(key, fixed);
-  auto found = recordings_.find(key);
-  if (found == recordings_.end()) {
-    if (recordings_.size() >= max_recordings) recordings_.clear();
-    found = recordings_.emplace(std::move(key), std::make_unique<Recording>(changing, fixed, call)).first;
-  }
-  return found->second->replay(changing, fixed);
-}
-
-}  // namespace syncdr::diffusion
-
 #else
 
 namespace syncdr::diffusion {
 
 struct StepGraph::Recording {};
 
+#endif
+
 StepGraph::StepGraph() = default;
 StepGraph::~StepGraph() = default;
 
 at::Tensor StepGraph::operator()(const std::vector<at::Tensor>& changing, const std::vector<at::Tensor>& fixed, const Call& call) {
+#ifdef SYNCDR_HAS_CUDA
+  if (changing.front().is_cuda()) {
+    const c10::DeviceGuard on_device(changing.front().device());
+    Key key;
+    append_shapes(key, changing);
+    append_shapes(key, fixed);
+    auto found = recordings_.find(key);
+    if (found == recordings_.end()) {
+      if (recordings_.size() >= max_recordings) recordings_.clear();
+      found = recordings_.emplace(std::move(key), std::make_unique<Recording>(changing, fixed, call)).first;
+    }
+    return found->second->replay(changing, fixed);
+  }
+#endif
   return call(changing, fixed);
 }
 
 }  // namespace syncdr::diffusion
-
-#endif

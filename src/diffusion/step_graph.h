@@ -1,8 +1,10 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
+#include <functional>
 #include <map>
 #include <memory>
-
-#include "syncdr/diffusion/sampling.h"
+#include <vector>
 
 namespace syncdr::diffusion {
 
@@ -32,9 +34,5 @@ class StepGraph {
 
   std::map<Key, std::unique_ptr<Recording>> recordings_;
 };
-
-/// denoise() (sampling.h), whose calls of the network go through the graph where there is one.
-at::Tensor denoise_recorded(StepGraph* graph, UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, at::Tensor sample,
-                            int64_t first, const StepNoise& noise, int64_t last);
 
 }  // namespace syncdr::diffusion

@@ -245,7 +245,7 @@ class DiffusionFit : public training::Learner {
       start = scheduler.start_index(/*strength=*/0.6);
       sample = scheduler.noise_to_step(networks_.autoencoder->encode(nn::from_bytes(images, device_)).mode().to(at::kFloat) * scale, sample, start);
     }
-    const at::Tensor latents = diffusion::denoise(networks_.unet, branches, scheduler, sample, start);
+    const at::Tensor latents = diffusion::denoise(networks_.unet, branches, scheduler, sample, {.first = start});
     return nn::to_bytes(networks_.autoencoder->decode(latents / scale));
   }
 

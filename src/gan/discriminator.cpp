@@ -9,14 +9,11 @@ DiscriminatorImpl::DiscriminatorImpl(const DiscriminatorConfig& config)
   using namespace torch::nn;
   const auto leaky = [] { return LeakyReLU(LeakyReLUOptions().negative_slope(0.2)); };
   const auto channels_of = [&](int64_t layer) { return config.width * std::min<int64_t>(int64_t{1} << layer, 8); };
-  model_->push_back(convolution(3, config.width, 4, 1));
-  model_->push_back(leaky());
-  model_->push_back(Downsample());
-  for (int64_t i = 1; i <= config.layers; ++i) {
-    model_->push_back(convolution(channels_of(i - 1), channels_of(i), 4, 1));
-    model_->push_back(InstanceNorm());
+  for (int64_t i = 0; i <= config.layers; ++i) {
+    model_->push_back(convolution(i == 0 ? 3 : channels_of(i - 1), channels_of(i), 4, 1));
+    if (i > 0) model_->push_back(Functional(instance_norm));
     model_->push_back(leaky());
-    if (i < config.layers) model_->push_back(Downsample());
+    if (i < config.layers) model_->push_back(Functional(downsampled));
   }
   model_->push_back(convolution(channels_of(config.layers), 1, 4, 1));
 }

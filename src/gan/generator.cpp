@@ -31,7 +31,7 @@ GeneratorImpl::GeneratorImpl(const GeneratorConfig& config) : config_(config), m
   using namespace torch::nn;
   const auto add_convolution = [&](int64_t in, int64_t out, int64_t kernel, int64_t padding) {
     add(AnyModule(convolution(in, out, kernel, padding)), out);
-    add(AnyModule(InstanceNorm()), out);
+    add(AnyModule(Functional(instance_norm)), out);
     add(AnyModule(ReLU()), out);
   };
   const int64_t width = config.width;
@@ -39,11 +39,11 @@ GeneratorImpl::GeneratorImpl(const GeneratorConfig& config) : config_(config), m
   add_convolution(3, width, 7, 0);
   for (const int64_t channels : {width, 2 * width}) {
     add_convolution(channels, 2 * channels, 3, 1);
-    add(AnyModule(Downsample()), 2 * channels);
+    add(AnyModule(Functional(downsampled)), 2 * channels);
   }
   for (int64_t i = 0; i < config.blocks; ++i) add(AnyModule(ResnetBlock(4 * width)), 4 * width);
   for (const int64_t channels : {4 * width, 2 * width}) {
-    add(AnyModule(Upsample()), channels);
+    add(AnyModule(Functional(upsampled)), channels);
     add_convolution(channels, channels / 2, 3, 1);
   }
   add(AnyModule(ReflectionPad2d(3)), width);
@@ -52,40 +52,30 @@ GeneratorImpl::GeneratorImpl(const GeneratorConfig& config) : config_(config), m
   check_nce_layers(config.nce_layers, channels_.size());
 }
 
-at::Tensor GeneratorImpl::forward(const at::Tensor& images) {
+at::Tensor GeneratorImpl::run(const at::Tensor& images, int64_t layers, std::vector<at::Tensor>* features) {
   check_images(images);
   at::Tensor value = images.contiguous(at::MemoryFormat::ChannelsLast);
-  for (auto& layer : *model_) value = layer.forward(value);
+  auto wanted = config_.nce_layers.begin();
+  for (int64_t i = 0; i < layers; ++i) {
+    value = (model_->begin() + i)->forward(value);
+    if (!features || wanted == config_.nce_layers.end() || *wanted != i) continue;
+    features->push_back(value);
+    ++wanted;
+  }
   return value;
 }
 
+at::Tensor GeneratorImpl::forward(const at::Tensor& images) { return run(images, int64_t(channels_.size()), nullptr); }
+
 GeneratorOutput GeneratorImpl::forward_with_features(const at::Tensor& images) {
-  check_images(images);
   GeneratorOutput output;
-  at::Tensor value = images.contiguous(at::MemoryFormat::ChannelsLast);
-  int64_t index = 0;
-  auto wanted = config_.nce_layers.begin();
-  for (auto& layer : *model_) {
-    value = layer.forward(value);
-    if (wanted != config_.nce_layers.end() && *wanted == index++) {
-      output.features.push_back(value);
-      ++wanted;
-    }
-  }
-  output.images = value;
+  output.images = run(images, int64_t(channels_.size()), &output.features);
   return output;
 }
 
 std::vector<at::Tensor> GeneratorImpl::features(const at::Tensor& images) {
-  check_images(images);
   std::vector<at::Tensor> found;
-  at::Tensor value = images.contiguous(at::MemoryFormat::ChannelsLast);
-  int64_t index = 0;
-  for (auto& layer : *model_) {
-    if (found.size() == config_.nce_layers.size()) break;
-    value = layer.forward(value);
-    if (config_.nce_layers[found.size()] == index++) found.push_back(value);
-  }
+  run(images, config_.nce_layers.empty() ? 0 : config_.nce_layers.back() + 1, &found);
   return found;
 }
 

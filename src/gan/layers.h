@@ -1,5 +1,6 @@
 #pragma once
 #include <torch/nn/modules/activation.h>
+#include <torch/nn/modules/container/functional.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/padding.h>
@@ -9,25 +10,13 @@ namespace syncdr::gan {
 
 /// Antialiased downsampling by 2 (Zhang, "Making Convolutional Networks Shift-Invariant Again", ICML 2019): reflection padding by 1, the 3x3 binomial
 /// filter, every second pixel. [B, C, H, W] -> [B, C, ceil(H/2), ceil(W/2)].
-class DownsampleImpl : public torch::nn::Module {
- public:
-  at::Tensor forward(const at::Tensor& input);
-};
-TORCH_MODULE(Downsample);
+at::Tensor downsampled(const at::Tensor& input);
 
 /// Its inverse with the 4x4 binomial filter and repeated borders: [B, C, H, W] -> [B, C, 2H, 2W].
-class UpsampleImpl : public torch::nn::Module {
- public:
-  at::Tensor forward(const at::Tensor& input);
-};
-TORCH_MODULE(Upsample);
+at::Tensor upsampled(const at::Tensor& input);
 
 /// Instance normalisation without affine parameters (Ulyanov et al., 2016), epsilon 1e-5.
-class InstanceNormImpl : public torch::nn::Module {
- public:
-  at::Tensor forward(const at::Tensor& input);
-};
-TORCH_MODULE(InstanceNorm);
+at::Tensor instance_norm(const at::Tensor& input);
 
 /// input + (pad, convolution, norm, ReLU, pad, convolution, norm), 3x3, reflection padding.
 class ResnetBlockImpl : public torch::nn::Module {

@@ -20,10 +20,11 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+constexpr double epsilon = 1e-5, momentum = 0.1;
+
 // What the backward pass needs besides tensors; an autograd context holds it as a capsule.
 struct GlobalPlan : torch::CustomClassHolder {
   SumOverRanks sum_over_ranks;
-  double epsilon = 0, momentum = 0;
   at::Tensor running_mean, running_var;  // [C]
 };
 using Plan = c10::intrusive_ptr<GlobalPlan>;
@@ -64,12 +65,12 @@ Statistics global_statistics(const at::Tensor& input, const GlobalPlan& plan) {
 
 void update_running(GlobalPlan& plan, const Statistics& all) {
   const at::Tensor unbiased = all.variance * (all.count / (all.count - 1).clamp_min(1));
-  plan.running_mean.mul_(1 - plan.momentum).add_(all.mean.to(plan.running_mean.scalar_type()), plan.momentum);
-  plan.running_var.mul_(1 - plan.momentum).add_(unbiased.to(plan.running_var.scalar_type()), plan.momentum);
+  plan.running_mean.mul_(1 - momentum).add_(all.mean.to(plan.running_mean.scalar_type()), momentum);
+  plan.running_var.mul_(1 - momentum).add_(unbiased.to(plan.running_var.scalar_type()), momentum);
 }
 
 /// dx = w s (dy - sum(dy) / N - xhat sum(dy xhat) / N), where s = 1 / sqrt(variance + epsilon), xhat = (x - mean) s; sums over the global batch.
-at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& input, const at::Tensor& weight, const Statistics& all, double epsilon,
+at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& input, const at::Tensor& weight, const Statistics& all,
                           const at::Tensor& sum_dy, const at::Tensor& sum_dy_xhat) {
   const at::Tensor scale = (all.variance + epsilon).rsqrt();
   const auto type = weight.scalar_type();
@@ -93,7 +94,7 @@ struct GlobalBatchNorm : torch::autograd::Function<GlobalBatchNorm> {
     context->saved_data["plan"] = c10::IValue::make_capsule(plan);
     const auto type = plan->running_mean.scalar_type();
     // With fixed statistics the operator is one vectorised pass: x * scale + shift.
-    return at::batch_norm(input, weight, bias, all.mean.to(type), all.variance.to(type), /*training=*/false, 0.0, plan->epsilon, true);
+    return at::batch_norm(input, weight, bias, all.mean.to(type), all.variance.to(type), /*training=*/false, 0.0, epsilon, true);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -111,12 +112,12 @@ struct GlobalBatchNorm : torch::autograd::Function<GlobalBatchNorm> {
     if (input.numel() > 0) {
       // The gradients of weight and bias under fixed statistics are these two sums, in one pass.
       std::tie(std::ignore, weight_gradient, bias_gradient) = at::native_batch_norm_backward(
-          dy, input, weight, all.mean.to(type), all.variance.to(type), {}, {}, /*train=*/false, plan.epsilon, {false, true, true});
+          dy, input, weight, all.mean.to(type), all.variance.to(type), {}, {}, /*train=*/false, epsilon, {false, true, true});
       sums[0].copy_(bias_gradient);
       sums[1].copy_(weight_gradient);
     }
     plan.sum_over_ranks(sums);
-    at::Tensor dx = input.numel() > 0 ? input_gradient(dy, input, weight, all, plan.epsilon, sums[0], sums[1]) : at::zeros_like(input);
+    at::Tensor dx = input.numel() > 0 ? input_gradient(dy, input, weight, all, sums[0], sums[1]) : at::zeros_like(input);
     return {dx, weight_gradient, bias_gradient, {}};
   }
 };
@@ -130,7 +131,7 @@ BatchNormMode batch_norm_mode_from_name(const std::string& name) {
   throw core::UsageError("batch norm mode \"{}\": use global, local or frozen", name);
 }
 
-BatchNormImpl::BatchNormImpl(int64_t channels, bool affine, double epsilon, double momentum) : epsilon_(epsilon), momentum_(momentum) {
+BatchNormImpl::BatchNormImpl(int64_t channels, bool affine) {
   if (affine) {
     weight = register_parameter("weight", at::ones({channels}));
     bias = register_parameter("bias", at::zeros({channels}));
@@ -150,14 +151,12 @@ at::Tensor BatchNormImpl::forward(const at::Tensor& input) {
     throw core::UsageError("batch normalisation while training needs at least two values a channel, the batch has shape [{}]. Use a larger batch.",
                            fmt::join(input.sizes(), ", "));
   }
-  return at::batch_norm(input, weight, bias, running_mean, running_var, batch_statistics, momentum_, epsilon_, /*cudnn_enabled=*/true);
+  return at::batch_norm(input, weight, bias, running_mean, running_var, batch_statistics, momentum, epsilon, /*cudnn_enabled=*/true);
 }
 
 at::Tensor BatchNormImpl::forward_global(const at::Tensor& input) {
   const Plan plan = c10::make_intrusive<GlobalPlan>();
   plan->sum_over_ranks = sum_over_ranks;
-  plan->epsilon = epsilon_;
-  plan->momentum = momentum_;
   plan->running_mean = running_mean;
   plan->running_var = running_var;
   const bool affine = weight.defined();

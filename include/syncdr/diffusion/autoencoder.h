@@ -59,10 +59,10 @@ class AutoencoderImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Autoencoder);
 
-/// The checkpoint's component, on the CPU in float32, for evaluation. Reads the names of older files too (query, key, value, proj_attn).
+/// The checkpoint's vae, on the CPU in float32, for evaluation. Reads the names of older files too (query, key, value, proj_attn).
 /// Throws DataError.
-Autoencoder load_autoencoder(const CheckpointFolder& checkpoint, const std::string& component = "vae");
+Autoencoder load_autoencoder(const CheckpointFolder& checkpoint);
 /// From a component's folder alone.
-Autoencoder load_autoencoder(const std::filesystem::path& folder, const std::string& variant = "");
+Autoencoder load_autoencoder(const std::filesystem::path& folder);
 
 }  // namespace syncdr::diffusion

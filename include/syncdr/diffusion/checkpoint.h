@@ -23,6 +23,7 @@ class ConfigReader {
 
   /// A field; the fallback where it is missing or null (the original's default).
   int64_t integer(const char* name, int64_t fallback);
+  int64_t integer(const char* name, int64_t fallback, int64_t low, int64_t high);  ///< within low to high
   double number(const char* name, double fallback);
   bool boolean(const char* name, bool fallback);
   std::string text(const char* name, const std::string& fallback);
@@ -33,20 +34,25 @@ class ConfigReader {
 
   /// A field of which we support one value only; it may be missing. The message names value and supported value.
   void only(const char* name, const boost::json::value& supported);
-  /// A field without influence on what is computed here.
-  void ignore(const char* name);
+  /// Fields without influence on what is computed here: names with white space between them.
+  void ignore(const std::string& names);
   /// True if the field is there and not null.
   bool has(const char* name) const;
 
   /// Throws if fields are left that nobody asked for.
   void finish() const;
+  /// Throws if the field is there and null, where null does not mean the default.
+  void refuse_null(const char* name) const;
+  /// Throws unless the value that was read lies within low to high.
+  void check_range(const char* name, int64_t value, int64_t low, int64_t high) const;
   /// For messages of a value that makes no sense: DataError "FILE: "NAME" ...".
   [[noreturn]] void refuse(const char* name, const std::string& why) const;
   const std::string& where() const { return where_; }
   const boost::json::object& fields() const { return fields_; }
 
  private:
-  const boost::json::value* find(const char* name);
+  /// Null where the field is missing or null. Throws if it is not what `is` asks for, `kind` in words.
+  const boost::json::value* find(const char* name, bool (boost::json::value::*is)() const, const char* kind);
 
   boost::json::object fields_;
   std::string where_;
@@ -63,7 +69,6 @@ class CheckpointFolder {
   const std::filesystem::path& root() const { return root_; }
   /// "StableDiffusionPipeline"
   const std::string& pipeline() const { return pipeline_; }
-  bool has(const std::string& component) const;
   /// The component's class ("UNet2DConditionModel"). Throws DataError if the index lacks it.
   const std::string& class_of(const std::string& component) const;
   /// The component's folder, after checking that its class is the expected one. Throws DataError naming both classes, or the missing folder.

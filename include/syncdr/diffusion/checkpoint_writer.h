@@ -25,13 +25,10 @@ void save_text_encoder(const std::filesystem::path& folder, TextEncoder& text_en
 /// tokens. 514 ids.
 void save_byte_tokenizer(const std::filesystem::path& folder, int64_t length);
 
-/// scheduler_config.json of a DDIMScheduler.
+/// What may differ in scheduler_config.json of a DDIMScheduler. Betas are those of Stable Diffusion, spacing is trailing.
 struct SchedulerDescription {
   int64_t train_steps = 1000;
-  double beta_start = 0.00085, beta_end = 0.012;
-  std::string beta_schedule = "scaled_linear";
   std::string prediction = "v_prediction";
-  std::string spacing = "trailing";
   bool zero_terminal_snr = false;  ///< rescaled betas (Lin et al., WACV 2024): the last training step is pure noise
 };
 void save_scheduler(const std::filesystem::path& folder, const SchedulerDescription& description);

@@ -36,8 +36,7 @@ class StableDiffusion {
 
   UNet& unet();
   /// denoise() of sampling.h with this network.
-  at::Tensor denoise(std::span<const Branch> guidance, Scheduler& scheduler, const at::Tensor& sample, int64_t first = 0,
-                     const StepNoise& noise = {}, int64_t last = -1);
+  at::Tensor denoise(std::span<const Branch> guidance, Scheduler& scheduler, const at::Tensor& sample, Trajectory trajectory = {});
   /// Whether denoise(), and so the pipelines below, replay the UNet's calls as CUDA graphs, one for each shape of batch, text and image; without
   /// effect on a CPU. Then they may be called by one thread at a time, and the parameters may not change. Not yet run on a GPU.
   void record_steps(bool on);

@@ -11,6 +11,7 @@
 /// Guided sampling: what lies between noise and latents.
 namespace syncdr::diffusion {
 
+class StepGraph;
 class UNet;
 
 /// One prediction that guidance combines. All forms of classifier-free guidance are sums, e = sum of weight * e_branch.
@@ -31,12 +32,18 @@ std::vector<Branch> instruct_guidance(const TextContext& text, const TextContext
 /// Fresh standard normal noise of the sample's shape and dtype for call i of a trajectory. Only asked of schedulers that want it.
 using StepNoise = std::function<at::Tensor(int64_t i)>;
 
-/// Denoises from call `first` of the planned trajectory to its end, or to before call `last`. All branches are one call of the network. What the
-/// scheduler remembers of an earlier trajectory is forgotten first.
-/// sample [B, C, h, w] float32 on the network's device, at the noise level of call `first`; the network's dtype is its own.
+/// Which part of a planned trajectory is sampled, and with what.
+struct Trajectory {
+  int64_t first = 0;           ///< the first call
+  int64_t last = -1;           ///< the call before which it ends; -1: behind all
+  StepNoise noise = {};        ///< for schedulers that want it
+  StepGraph* graph = nullptr;  ///< that calls of the network go through, if any
+};
+
+/// Denoises along a trajectory. All branches are one call of the network. What the scheduler remembers of an earlier trajectory is forgotten first.
+/// sample [B, C, h, w] float32 on the network's device, at the noise level of the first call; the network's dtype is its own.
 /// Returns [B, C, h, w] float32. Throws UsageError if the branches' shapes do not fit.
-at::Tensor denoise(UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, const at::Tensor& sample, int64_t first = 0,
-                   const StepNoise& noise = {}, int64_t last = -1);
+at::Tensor denoise(UNet& unet, std::span<const Branch> branches, Scheduler& scheduler, at::Tensor sample, const Trajectory& trajectory = {});
 
 /// The texts of several samples (or branches) as one of their batch, keys and values included where all have them.
 TextContext join(std::span<const TextContext> texts);

@@ -41,7 +41,7 @@ struct ScheduleConfig {
 /// device. They are rounded as the original rounds them (float32, and float64 where it uses NumPy), so that whole trajectories agree.
 class Scheduler {
  public:
-  virtual ~Scheduler();
+  virtual ~Scheduler() = default;
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
@@ -67,7 +67,7 @@ class Scheduler {
   /// Whether step() needs noise.
   virtual bool wants_noise() const { return false; }
   /// The sample as the network is to see it at call i.
-  virtual at::Tensor scale_model_input(const at::Tensor& sample, int64_t i) const;
+  virtual at::Tensor scale_model_input(const at::Tensor& sample, int64_t) const { return sample; }
   /// The sample after call i, given the network's output for it. Calls must follow each other: some classes remember outputs.
   /// noise: standard normal, fresh at each call; only read if wants_noise().
   at::Tensor step(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor& noise = {});
@@ -91,18 +91,20 @@ class Scheduler {
   /// The timesteps of `count` steps; keeps what the class computes beside them.
   virtual std::vector<double> plan(int64_t count) = 0;
   /// Throws UsageError if a trajectory cannot begin at call `start`, which is not the first.
-  virtual void check_late_start(int64_t start) const;
+  virtual void check_late_start(int64_t) const {}
   virtual at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor& noise) = 0;
   /// Of call i, and of a training time.
-  virtual Level level_of_step(int64_t i) const = 0;
+  virtual Level level_of_step(int64_t i) const { return level_of_time(time(i)); }
   virtual Level level_of_time(int64_t time) const;
 
   const ScheduleConfig& config() const { return config_; }
-  int64_t steps() const { return steps_; }  ///< as given to set_steps; 0 before
+  /// The time of call i, of classes whose times are whole, and how many training times a step spans.
+  int64_t time(int64_t i) const { return int64_t(timesteps_[size_t(i)]); }
+  int64_t stride() const { return train_steps() / steps_; }
 
  private:
   ScheduleConfig config_;
-  int64_t steps_ = 0;
+  int64_t steps_ = 0;  ///< as given to set_steps
   std::vector<double> timesteps_;
   mutable at::Tensor noise_table_, velocity_table_;  ///< [2, T]: signal and std at every training time, on the device that last asked
 };

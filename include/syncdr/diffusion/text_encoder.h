@@ -4,13 +4,15 @@
 #include <torch/nn/modules/normalization.h>
 #include <torch/nn/pimpl.h>
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "syncdr/diffusion/checkpoint.h"
 
 namespace syncdr::diffusion {
 
-class ClipLayersImpl;
+class ClipLayer;
 
 /// CLIPTextConfig; the defaults are transformers'.
 struct TextEncoderConfig {
@@ -19,10 +21,10 @@ struct TextEncoderConfig {
   int64_t width = 512;     ///< D
   int64_t hidden = 2048;   ///< of the feed-forward networks
   int64_t layers = 12;     ///< Stable Diffusion 2 takes the last but one of CLIP's 24 and says 23
-  int64_t heads = 8;
-  std::string activation = "quick_gelu";
+  int64_t heads = 8;       ///< divides D
+  std::string activation = "quick_gelu";  ///< or "gelu"
   double norm_epsilon = 1e-5;
-  double attention_dropout = 0.0;
+  double attention_dropout = 0.0;  ///< in training
 };
 
 /// config.json of a CLIPTextModel. Throws DataError naming file and field.
@@ -53,12 +55,12 @@ class TextEncoderImpl : public torch::nn::Module {
  private:
   TextEncoderConfig config_;
   torch::nn::Embedding tokens_{nullptr}, positions_{nullptr};
-  std::shared_ptr<ClipLayersImpl> layers_;
+  std::vector<std::shared_ptr<ClipLayer>> layers_;
   torch::nn::LayerNorm final_norm_{nullptr};
 };
 TORCH_MODULE(TextEncoder);
 
-/// The checkpoint's component (a CLIPTextModel), on the CPU in float32, for evaluation. Throws DataError.
-TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, const std::string& component = "text_encoder");
+/// The checkpoint's text_encoder (a CLIPTextModel), on the CPU in float32, for evaluation. Throws DataError.
+TextEncoder load_text_encoder(const CheckpointFolder& checkpoint);
 
 }  // namespace syncdr::diffusion

@@ -42,8 +42,6 @@ class Tokenizer {
   /// A token of its own for a pseudo-word ("<emoji-style>"); returns its id, the first free one, for which the text encoder needs a row.
   /// Throws UsageError if it is empty, already a token, or sought in cleaned text and the same as another one there.
   int64_t add_token(const std::string& token);
-  /// The id of a token as the vocabulary spells it ("cat</w>"). Throws UsageError if there is none.
-  int64_t id_of(const std::string& token) const;
 
   int64_t size() const { return static_cast<int64_t>(ids_.size()); }  ///< of vocabulary and added tokens
   int64_t length() const { return length_; }                          ///< of encoded texts (77)

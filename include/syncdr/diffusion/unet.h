@@ -15,9 +15,9 @@ namespace syncdr::diffusion {
 class AttentionImpl;
 class Conv3x3Impl;
 class DenseImpl;
-class DownBlockImpl;
-class MidBlockImpl;
-class UpBlockImpl;
+class DownBlock;
+class MidBlock;
+class UpBlock;
 
 /// UNet2DConditionModel's configuration; the defaults are diffusers'. Levels are counted from the finest to the coarsest.
 struct UNetConfig {
@@ -40,6 +40,10 @@ struct UNetConfig {
   double norm_epsilon = 1e-5;
   int64_t downsample_padding = 1;  ///< 0: one row and one column of zeros at the end
   double mid_scale = 1;            ///< the middle's residual blocks are divided by it
+
+  /// Whether the blocks of level i on the way down have attention, and those on the way up.
+  bool attends_down(size_t i) const { return down_blocks[i].starts_with("CrossAttn"); }
+  bool attends_up(size_t i) const { return up_blocks[up_blocks.size() - 1 - i].starts_with("CrossAttn"); }
 };
 
 /// Throws DataError naming file and field: a value out of range, lists of different lengths, a block type or a field that is not supported.
@@ -76,17 +80,17 @@ class UNetImpl : public torch::nn::Module {
   UNetConfig config_;
   std::shared_ptr<Conv3x3Impl> conv_in_, conv_out_;
   std::shared_ptr<DenseImpl> time_first_, time_second_;
-  std::vector<std::shared_ptr<DownBlockImpl>> down_;
-  std::shared_ptr<MidBlockImpl> mid_;
-  std::vector<std::shared_ptr<UpBlockImpl>> up_;
+  std::vector<std::shared_ptr<DownBlock>> down_;
+  std::shared_ptr<MidBlock> mid_;
+  std::vector<std::shared_ptr<UpBlock>> up_;
   torch::nn::GroupNorm norm_out_{nullptr};
   std::vector<AttentionImpl*> text_attentions_;  ///< owned by the blocks
 };
 TORCH_MODULE(UNet);
 
-/// The checkpoint's component, on the CPU in float32, for evaluation. Throws DataError.
-UNet load_unet(const CheckpointFolder& checkpoint, const std::string& component = "unet");
+/// The checkpoint's unet, on the CPU in float32, for evaluation. Throws DataError.
+UNet load_unet(const CheckpointFolder& checkpoint);
 /// From a component's folder alone.
-UNet load_unet(const std::filesystem::path& folder, const std::string& variant = "");
+UNet load_unet(const std::filesystem::path& folder);
 
 }  // namespace syncdr::diffusion

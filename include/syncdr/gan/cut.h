@@ -38,6 +38,8 @@ class GeneratorImpl : public torch::nn::Module {
 
  private:
   void add(torch::nn::AnyModule layer, int64_t channels);
+  /// Through the first `layers`; the outputs of the configured ones are appended to features where it is given.
+  at::Tensor run(const at::Tensor& images, int64_t layers, std::vector<at::Tensor>* features);
 
   GeneratorConfig config_;
   torch::nn::Sequential model_;

@@ -13,11 +13,11 @@ namespace syncdr::nn {
 enum class BatchNormMode { global, local, frozen };
 BatchNormMode batch_norm_mode_from_name(const std::string& name);  ///< throws UsageError
 
-/// Batch normalisation over [B, C, H, W] or [B, C] (Ioffe and Szegedy, ICML 2015), parameters and buffers named as in PyTorch.
+/// Batch normalisation over [B, C, H, W] or [B, C] (Ioffe and Szegedy, ICML 2015), with PyTorch's epsilon, 1e-5, momentum, 0.1, and names.
 /// Ranks may hold different numbers of samples; the statistics are of the global batch, and gradients flow through them.
 class BatchNormImpl : public torch::nn::Module {
  public:
-  explicit BatchNormImpl(int64_t channels, bool affine = true, double epsilon = 1e-5, double momentum = 0.1);
+  explicit BatchNormImpl(int64_t channels, bool affine = true);
   /// Throws UsageError if the statistics of one value a channel are asked for (local mode, or one rank).
   at::Tensor forward(const at::Tensor& input);
 
@@ -28,8 +28,6 @@ class BatchNormImpl : public torch::nn::Module {
 
  private:
   at::Tensor forward_global(const at::Tensor& input);
-
-  double epsilon_, momentum_;
 };
 TORCH_MODULE(BatchNorm);
 

@@ -1,7 +1,9 @@
 #include "syncdr/diffusion/checkpoint.h"
 
 #include <boost/json.hpp>
+#include <iterator>
 #include <regex>
+#include <sstream>
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
@@ -135,45 +137,44 @@ ConfigReader::ConfigReader(json::object fields, std::string where) : fields_(std
 
 void ConfigReader::refuse(const char* name, const std::string& why) const { throw core::DataError("{}: \"{}\" {}", where_, name, why); }
 
-const json::value* ConfigReader::find(const char* name) {
+const json::value* ConfigReader::find(const char* name, bool (json::value::*is)() const, const char* kind) {
   seen_.insert(name);
-  const json::value* value = fields_.if_contains(name);
-  return value && !value->is_null() ? value : nullptr;
+  if (!has(name)) return nullptr;
+  const json::value& value = fields_.at(name);
+  if (!(value.*is)()) refuse(name, fmt::format("is {}, not {}", shown(value), kind));
+  return &value;
 }
 
 int64_t ConfigReader::integer(const char* name, int64_t fallback) {
-  const json::value* value = find(name);
-  if (!value) return fallback;
-  if (!value->is_int64()) refuse(name, fmt::format("is {}, not an integer", shown(*value)));
-  return value->get_int64();
+  const json::value* value = find(name, &json::value::is_int64, "an integer");
+  return value ? value->get_int64() : fallback;
+}
+
+int64_t ConfigReader::integer(const char* name, int64_t fallback, int64_t low, int64_t high) {
+  const int64_t value = integer(name, fallback);
+  check_range(name, value, low, high);
+  return value;
 }
 
 double ConfigReader::number(const char* name, double fallback) {
-  const json::value* value = find(name);
-  if (!value) return fallback;
-  if (!value->is_number()) refuse(name, fmt::format("is {}, not a number", shown(*value)));
-  return value->to_number<double>();
+  const json::value* value = find(name, &json::value::is_number, "a number");
+  return value ? value->to_number<double>() : fallback;
 }
 
 bool ConfigReader::boolean(const char* name, bool fallback) {
-  const json::value* value = find(name);
-  if (!value) return fallback;
-  if (!value->is_bool()) refuse(name, fmt::format("is {}, not true or false", shown(*value)));
-  return value->get_bool();
+  const json::value* value = find(name, &json::value::is_bool, "true or false");
+  return value ? value->get_bool() : fallback;
 }
 
 std::string ConfigReader::text(const char* name, const std::string& fallback) {
-  const json::value* value = find(name);
-  if (!value) return fallback;
-  if (!value->is_string()) refuse(name, fmt::format("is {}, not a string", shown(*value)));
-  return std::string(value->get_string());
+  const json::value* value = find(name, &json::value::is_string, "a string");
+  return value ? std::string(value->get_string()) : fallback;
 }
 
 std::vector<int64_t> ConfigReader::integers(const char* name, const std::vector<int64_t>& fallback) {
-  const json::value* value = find(name);
+  const json::value* value = find(name, &json::value::is_array, "a list of integers");
   if (!value) return fallback;
   std::vector<int64_t> values;
-  if (!value->is_array()) refuse(name, fmt::format("is {}, not a list of integers", shown(*value)));
   for (const json::value& item : value->get_array()) {
     if (!item.is_int64()) refuse(name, fmt::format("holds {}, not an integer", shown(item)));
     values.push_back(item.get_int64());
@@ -182,10 +183,9 @@ std::vector<int64_t> ConfigReader::integers(const char* name, const std::vector<
 }
 
 std::vector<std::string> ConfigReader::texts(const char* name, const std::vector<std::string>& fallback) {
-  const json::value* value = find(name);
+  const json::value* value = find(name, &json::value::is_array, "a list of strings");
   if (!value) return fallback;
   std::vector<std::string> values;
-  if (!value->is_array()) refuse(name, fmt::format("is {}, not a list of strings", shown(*value)));
   for (const json::value& item : value->get_array()) {
     if (!item.is_string()) refuse(name, fmt::format("holds {}, not a string", shown(item)));
     values.emplace_back(item.get_string());
@@ -194,7 +194,7 @@ std::vector<std::string> ConfigReader::texts(const char* name, const std::vector
 }
 
 std::vector<int64_t> ConfigReader::per_level(const char* name, size_t count, int64_t fallback) {
-  const json::value* value = find(name);
+  const json::value* value = fields_.if_contains(name);
   if (!value || !value->is_array()) return std::vector<int64_t>(count, integer(name, fallback));
   std::vector<int64_t> values = integers(name, {});
   if (values.size() != count) refuse(name, fmt::format("has {} values for {} levels", values.size(), count));
@@ -207,7 +207,18 @@ void ConfigReader::only(const char* name, const json::value& supported) {
   if (value && !same(*value, supported)) refuse(name, fmt::format("is {}; only {} is supported", shown(*value), shown(supported)));
 }
 
-void ConfigReader::ignore(const char* name) { seen_.insert(name); }
+void ConfigReader::ignore(const std::string& names) {
+  std::istringstream words(names);
+  seen_.insert(std::istream_iterator<std::string>(words), {});
+}
+
+void ConfigReader::refuse_null(const char* name) const {
+  if (fields_.contains(name) && !has(name)) refuse(name, "is null, which is not supported");
+}
+
+void ConfigReader::check_range(const char* name, int64_t value, int64_t low, int64_t high) const {
+  if (value < low || value > high) refuse(name, fmt::format("is {}; it must lie between {} and {}", value, low, high));
+}
 
 bool ConfigReader::has(const char* name) const {
   const json::value* value = fields_.if_contains(name);
@@ -244,8 +255,6 @@ CheckpointFolder::CheckpointFolder(fs::path root, std::string variant) : root_(s
                           variants.empty() ? "There are no variants here: name none." : fmt::format("There are {}; or name none.", fmt::join(variants, ", ")));
   }
 }
-
-bool CheckpointFolder::has(const std::string& component) const { return classes_.contains(component); }
 
 const std::string& CheckpointFolder::class_of(const std::string& component) const {
   const auto found = classes_.find(component);

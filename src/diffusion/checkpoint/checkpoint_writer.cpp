@@ -4,15 +4,20 @@
 #include <boost/json.hpp>
 #include <functional>
 
-#include "checkpoint_version.h"
 #include "syncdr/core/error.h"
+#include "syncdr/diffusion/scheduler.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
+#include "text/byte_pairs.h"
 
 namespace syncdr::diffusion {
 namespace json = boost::json;
 namespace fs = std::filesystem;
 namespace {
+
+/// "_diffusers_version" of what is written: the release whose layout it is, which readers take for the age of a file.
+constexpr const char* diffusers_version = "0.35.2";
 
 /// One value where all levels have the same, which older readers need, else the list.
 template <class Value>
@@ -31,12 +36,10 @@ json::value sample_size(int64_t height, int64_t width) {
 
 /// "torch_dtype" as transformers writes it.
 std::string dtype_name(c10::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat: return "float32";
-    case at::kHalf: return "float16";
-    case at::kBFloat16: return "bfloat16";
-    default: throw core::UsageError("checkpoints are written in float32, float16 or bfloat16, not in {}", c10::toString(dtype));
-  }
+  if (dtype == at::kFloat) return "float32";
+  if (dtype == at::kHalf) return "float16";
+  if (dtype == at::kBFloat16) return "bfloat16";
+  throw core::UsageError("checkpoints are written in float32, float16 or bfloat16, not in {}", c10::toString(dtype));
 }
 
 void save_component(const fs::path& folder, const std::string& stem, const torch::nn::Module& module, json::object config, c10::ScalarType dtype) {
@@ -46,6 +49,17 @@ void save_component(const fs::path& folder, const std::string& stem, const torch
   io::write_safetensors(folder / (stem + ".safetensors"), tensors, {{"format", "pt"}});  // without it transformers refuses the file
   io::write_json(folder / "config.json", std::move(config));
 }
+
+constexpr const char *start_token = "<|startoftext|>", *end_token = "<|endoftext|>";
+
+json::object special_tokens() { return {{"bos_token", start_token}, {"eos_token", end_token}, {"pad_token", end_token}, {"unk_token", end_token}}; }
+
+json::object added_token(const char* text) {
+  return {{"content", text}, {"lstrip", false}, {"normalized", false}, {"rstrip", false}, {"single_word", false}, {"special", true}};
+}
+
+/// A component as model_index.json names it: its library and class.
+json::array part(const char* library, const char* name) { return {library, name}; }
 
 }  // namespace
 
@@ -125,6 +139,59 @@ void save_text_encoder(const fs::path& folder, TextEncoder& text_encoder, c10::S
   json::object config = describe(text_encoder->config());
   config["torch_dtype"] = dtype_name(dtype);
   save_component(folder, "model", *text_encoder, std::move(config), dtype);
+}
+
+void save_byte_tokenizer(const fs::path& folder, int64_t length) {
+  if (length < 3 || length > 65536) throw core::UsageError("texts of {} tokens: use 3 to 65536", length);
+  json::object vocabulary;
+  for (const char* ending : {"", "</w>"}) {
+    for (const std::string& letter : byte_letters()) vocabulary[letter + ending] = vocabulary.size();
+  }
+  const auto start = int64_t(vocabulary.size()), end = start + 1;
+  vocabulary[start_token] = start;
+  vocabulary[end_token] = end;
+  json::object config = special_tokens();
+  config["added_tokens_decoder"] = {{std::to_string(start), added_token(start_token)}, {std::to_string(end), added_token(end_token)}};
+  config["add_prefix_space"] = false;
+  config["clean_up_tokenization_spaces"] = false;
+  config["do_lower_case"] = true;
+  config["errors"] = "replace";
+  config["model_max_length"] = length;
+  config["tokenizer_class"] = "CLIPTokenizer";
+  io::write_json(folder / "vocab.json", vocabulary);
+  io::write_file(folder / "merges.txt", "#version: 0.2\n");
+  io::write_json(folder / "special_tokens_map.json", special_tokens());
+  io::write_json(folder / "tokenizer_config.json", config);
+}
+
+void save_scheduler(const fs::path& folder, const SchedulerDescription& description) {
+  io::write_json(folder / "scheduler_config.json", {{"_class_name", "DDIMScheduler"},
+                                                    {"_diffusers_version", diffusers_version},
+                                                    {"beta_end", 0.012},
+                                                    {"beta_schedule", "scaled_linear"},
+                                                    {"beta_start", 0.00085},
+                                                    {"clip_sample", false},  // latents are not bounded
+                                                    {"num_train_timesteps", description.train_steps},
+                                                    {"prediction_type", description.prediction},
+                                                    {"rescale_betas_zero_snr", description.zero_terminal_snr},
+                                                    {"set_alpha_to_one", true},  // the last step ends without noise
+                                                    {"steps_offset", 1},           // of leading spacing alone; the original's pipelines want 1
+                                                    {"timestep_spacing", "trailing"}});
+}
+
+void save_model_index(const fs::path& root, const std::string& pipeline) {
+  for (const char* component : {"unet", "vae", "text_encoder", "tokenizer", "scheduler"})
+    SYNCDR_ASSERT(fs::is_directory(root / component), "{}: {} is not written yet", root.string(), component);
+  io::write_json(root / "model_index.json", {{"_class_name", pipeline},
+                                             {"_diffusers_version", diffusers_version},
+                                             {"feature_extractor", {nullptr, nullptr}},
+                                             {"requires_safety_checker", false},
+                                             {"safety_checker", {nullptr, nullptr}},
+                                             {"scheduler", part("diffusers", scheduler_class(root / "scheduler").c_str())},
+                                             {"text_encoder", part("transformers", "CLIPTextModel")},
+                                             {"tokenizer", part("transformers", "CLIPTokenizer")},
+                                             {"unet", part("diffusers", "UNet2DConditionModel")},
+                                             {"vae", part("diffusers", "AutoencoderKL")}});
 }
 
 }  // namespace syncdr::diffusion

@@ -8,7 +8,7 @@
 namespace syncdr::diffusion {
 namespace {
 
-torch::nn::LayerNorm layer_norm(int64_t width) { return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(1e-5)); }
+constexpr double layer_epsilon = 1e-5;
 
 /// [B, C, H, W] -> [B, H W, C]; no copy of a map in channels-last layout.
 at::Tensor rows_of(const at::Tensor& map) {
@@ -60,41 +60,34 @@ PixelAttentionImpl::PixelAttentionImpl(int64_t channels, int64_t groups, double 
     : AttentionImpl({.width = channels, .heads = 1, .bias = true}),
       norm_(register_module("group_norm", group_norm(groups, channels, epsilon))) {}
 
-at::Tensor PixelAttentionImpl::forward_pixels(const at::Tensor& x) { return x + map_of(forward(rows_of(norm_pixels(norm_, x))), x); }
-
-GegluImpl::GegluImpl(int64_t width) : in_(Dense(width, 8 * width)), out_(Dense(4 * width, width)) {
-  const auto net = register_module("net", std::make_shared<torch::nn::Module>());
-  net->register_module("0", std::make_shared<torch::nn::Module>())->register_module("proj", in_);
-  net->register_module("2", out_);  // 1 is dropout
-}
-
-at::Tensor GegluImpl::forward(const at::Tensor& x, const at::Tensor& residual) { return out_->forward(in_->forward_geglu(x), residual); }
+at::Tensor PixelAttentionImpl::forward_pixels(const at::Tensor& x) { return x + map_of(forward(rows_of(normalized(norm_, x, /*with_silu=*/false))), x); }
 
 TransformerLayerImpl::TransformerLayerImpl(const TransformerConfig& config)
-    : norm1_(register_module("norm1", layer_norm(config.channels))),
-      norm2_(register_module("norm2", layer_norm(config.channels))),
-      norm3_(register_module("norm3", layer_norm(config.channels))),
+    : norm1_(register_module("norm1", layer_norm(config.channels, layer_epsilon))),
+      norm2_(register_module("norm2", layer_norm(config.channels, layer_epsilon))),
+      norm3_(register_module("norm3", layer_norm(config.channels, layer_epsilon))),
       attention1_(register_module("attn1", Attention(attention_of(config, config.only_cross)))),
       attention2_(register_module("attn2", Attention(attention_of(config, true)))),
-      feed_forward_(register_module("ff", Geglu(config.channels))) {}
+      first_(Dense(config.channels, 8 * config.channels)),
+      second_(Dense(4 * config.channels, config.channels)) {
+  const auto net = register_module("ff", std::make_shared<torch::nn::Module>())->register_module("net", std::make_shared<torch::nn::Module>());
+  net->register_module("0", std::make_shared<torch::nn::Module>())->register_module("proj", first_);
+  net->register_module("2", second_);  // 1 is dropout
+}
 
 at::Tensor TransformerLayerImpl::forward(const at::Tensor& input, const TextContext& text) {
   at::Tensor x = attention1_->forward(norm1_->forward(input), text, input);
   x = attention2_->forward(norm2_->forward(x), text, x);
-  return feed_forward_->forward(norm3_->forward(x), x);
-}
-
-at::Tensor TransformerImpl::Projection::operator()(const at::Tensor& rows, const at::Tensor& residual) {
-  return linear ? linear->forward(rows, residual) : conv->forward_rows(rows, residual);
+  return second_->forward(first_->forward_geglu(norm3_->forward(x)), x);
 }
 
 TransformerImpl::Projection TransformerImpl::projection(const char* name, const TransformerConfig& config) {
-  Projection made;
-  if (config.linear_projection)
-    made.linear = register_module(name, Dense(config.channels, config.channels));
-  else
-    made.conv = register_module(name, Conv1x1(config.channels, config.channels));
-  return made;
+  if (config.linear_projection) {
+    const auto layer = register_module(name, Dense(config.channels, config.channels));
+    return [layer](const at::Tensor& rows, const at::Tensor& residual) { return layer->forward(rows, residual); };
+  }
+  const auto layer = register_module(name, Conv1x1(config.channels, config.channels));
+  return [layer](const at::Tensor& rows, const at::Tensor& residual) { return layer->forward_rows(rows, residual); };
 }
 
 TransformerImpl::TransformerImpl(const TransformerConfig& config)
@@ -106,7 +99,7 @@ TransformerImpl::TransformerImpl(const TransformerConfig& config)
 }
 
 at::Tensor TransformerImpl::forward(const at::Tensor& x, const TextContext& text) {
-  at::Tensor rows = in_(rows_of(norm_pixels(norm_, x)));
+  at::Tensor rows = in_(rows_of(normalized(norm_, x, /*with_silu=*/false)), {});
   for (TransformerLayer& layer : layers_) rows = layer->forward(rows, text);
   return map_of(out_(rows, rows_of(x)), x);
 }

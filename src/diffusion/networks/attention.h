@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <vector>
 
 #include "layers.h"
@@ -60,19 +61,7 @@ struct TransformerConfig {
   bool only_cross = false;  ///< the first attention of each layer reads the text too
 };
 
-/// Linear, the first half times the GELU of the second (Shazeer, 2020), linear.
-class GegluImpl : public torch::nn::Module {
- public:
-  explicit GegluImpl(int64_t width);
-  /// residual is added where it is defined.
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& residual = {});
-
- private:
-  Dense in_{nullptr}, out_{nullptr};
-};
-TORCH_MODULE(Geglu);
-
-/// x + attention(norm(x)), the same with the text, then x + feed-forward(norm(x)) (BasicTransformerBlock).
+/// x + attention(norm(x)), the same with the text, then x + linear(GEGLU(norm(x))) (BasicTransformerBlock).
 class TransformerLayerImpl : public torch::nn::Module {
  public:
   explicit TransformerLayerImpl(const TransformerConfig& config);
@@ -81,7 +70,7 @@ class TransformerLayerImpl : public torch::nn::Module {
  private:
   torch::nn::LayerNorm norm1_, norm2_, norm3_;
   Attention attention1_, attention2_;
-  Geglu feed_forward_;
+  Dense first_, second_;  // of the feed-forward network
 };
 TORCH_MODULE(TransformerLayer);
 
@@ -94,11 +83,7 @@ class TransformerImpl : public torch::nn::Module {
 
  private:
   /// A linear layer over channels, stored as such or as a 1x1 convolution.
-  struct Projection {
-    Dense linear{nullptr};
-    Conv1x1 conv{nullptr};
-    at::Tensor operator()(const at::Tensor& rows, const at::Tensor& residual = {});
-  };
+  using Projection = std::function<at::Tensor(const at::Tensor& rows, const at::Tensor& residual)>;
   Projection projection(const char* name, const TransformerConfig& config);
 
   torch::nn::GroupNorm norm_;

@@ -11,20 +11,45 @@ namespace syncdr::diffusion {
 namespace {
 
 constexpr double epsilon = 1e-6;
+constexpr int64_t most_channels = 8192;
 
-ResnetBlock resnet(const AutoencoderConfig& config, int64_t in, int64_t out) {
-  return ResnetBlock(ResnetBlockConfig{.in = in, .out = out, .groups = config.norm_groups, .epsilon = epsilon});
-}
-
-/// The residual blocks of one level, registered as resnets.0, ... of a module of their own.
+/// Residual blocks, registered as resnets.0, ... of a level.
 std::vector<ResnetBlock> resnets(torch::nn::Module& level, const AutoencoderConfig& config, int64_t in, int64_t out, int64_t count) {
   std::vector<ResnetBlock> made;
-  for (int64_t i = 0; i < count; ++i) made.push_back(resnet(config, i == 0 ? in : out, out));
+  for (int64_t i = 0; i < count; ++i)
+    made.emplace_back(ResnetBlockConfig{.in = i == 0 ? in : out, .out = out, .groups = config.norm_groups, .epsilon = epsilon});
   register_list(level, "resnets", made);
   return made;
 }
 
 }  // namespace
+
+/// Residual blocks, then the change of size, if there is one.
+class AutoencoderLevel : public torch::nn::Module {
+ public:
+  AutoencoderLevel(const AutoencoderConfig& config, int64_t in, int64_t out, int64_t count) : resnets_(resnets(*this, config, in, out, count)) {}
+
+  void end_with(const Downsample& downsample) {
+    downsample_ = downsample;
+    register_list(*this, "downsamplers", std::vector<Downsample>{downsample});
+  }
+
+  void end_with(const Upsample& upsample) {
+    upsample_ = upsample;
+    register_list(*this, "upsamplers", std::vector<Upsample>{upsample});
+  }
+
+  at::Tensor forward(at::Tensor x) {
+    for (ResnetBlock& block : resnets_) x = block->forward(x);
+    if (downsample_) return downsample_->forward(x);
+    return upsample_ ? upsample_->forward(x, 2 * x.size(2), 2 * x.size(3)) : x;
+  }
+
+ private:
+  std::vector<ResnetBlock> resnets_;
+  Downsample downsample_{nullptr};
+  Upsample upsample_{nullptr};
+};
 
 /// Residual block, attention, residual block (UNetMidBlock2D).
 class AutoencoderMiddle : public torch::nn::Module {
@@ -51,16 +76,12 @@ class EncoderImpl : public torch::nn::Module {
   explicit EncoderImpl(const AutoencoderConfig& config) {
     int64_t in = config.channels.front();
     conv_in_ = register_module("conv_in", Conv3x3(config.in_channels, in));
-    std::vector<std::shared_ptr<torch::nn::Module>> modules;
     for (const int64_t out : config.channels) {
-      modules.push_back(std::make_shared<torch::nn::Module>());
-      levels_.push_back({.resnets = resnets(*modules.back(), config, in, out, config.layers)});
+      levels_.push_back(std::make_shared<AutoencoderLevel>(config, in, out, config.layers));
+      if (levels_.size() < config.channels.size()) levels_.back()->end_with(Downsample(out, /*padding=*/0));
       in = out;
-      if (levels_.size() == config.channels.size()) continue;
-      levels_.back().downsample = Downsample(out, /*padding=*/0);
-      register_list(*modules.back(), "downsamplers", std::vector<Downsample>{levels_.back().downsample});
     }
-    register_list(*this, "down_blocks", modules);
+    register_list(*this, "down_blocks", levels_);
     middle_ = register_module("mid_block", std::make_shared<AutoencoderMiddle>(config));
     norm_ = register_module("conv_norm_out", group_norm(config.norm_groups, in, epsilon));
     conv_out_ = register_module("conv_out", Conv3x3(in, 2 * config.latent_channels));
@@ -68,19 +89,12 @@ class EncoderImpl : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& images) {
     at::Tensor x = conv_in_->forward(images.contiguous(at::MemoryFormat::ChannelsLast));
-    for (Level& level : levels_) {
-      for (ResnetBlock& block : level.resnets) x = block->forward(x);
-      if (level.downsample) x = level.downsample->forward(x);
-    }
-    return conv_out_->forward(norm_silu(norm_, middle_->forward(x)));
+    for (const auto& level : levels_) x = level->forward(x);
+    return conv_out_->forward(normalized(norm_, middle_->forward(x)));
   }
 
  private:
-  struct Level {
-    std::vector<ResnetBlock> resnets;
-    Downsample downsample{nullptr};
-  };
-  std::vector<Level> levels_;
+  std::vector<std::shared_ptr<AutoencoderLevel>> levels_;
   std::shared_ptr<AutoencoderMiddle> middle_;
   Conv3x3 conv_in_{nullptr}, conv_out_{nullptr};
   torch::nn::GroupNorm norm_{nullptr};
@@ -93,36 +107,25 @@ class DecoderImpl : public torch::nn::Module {
     int64_t in = config.channels.back();
     conv_in_ = register_module("conv_in", Conv3x3(config.latent_channels, in));
     middle_ = register_module("mid_block", std::make_shared<AutoencoderMiddle>(config));
-    std::vector<std::shared_ptr<torch::nn::Module>> modules;
     for (size_t i = config.channels.size(); i-- > 0;) {
       const int64_t out = config.channels[i];
-      modules.push_back(std::make_shared<torch::nn::Module>());
-      levels_.push_back({.resnets = resnets(*modules.back(), config, in, out, config.layers + 1)});
+      levels_.push_back(std::make_shared<AutoencoderLevel>(config, in, out, config.layers + 1));
+      if (i > 0) levels_.back()->end_with(Upsample(out));
       in = out;
-      if (i == 0) continue;
-      levels_.back().upsample = Upsample(out);
-      register_list(*modules.back(), "upsamplers", std::vector<Upsample>{levels_.back().upsample});
     }
-    register_list(*this, "up_blocks", modules);
+    register_list(*this, "up_blocks", levels_);
     norm_ = register_module("conv_norm_out", group_norm(config.norm_groups, in, epsilon));
     conv_out_ = register_module("conv_out", Conv3x3(in, config.out_channels));
   }
 
   at::Tensor forward(const at::Tensor& latents) {
     at::Tensor x = middle_->forward(conv_in_->forward(latents.contiguous(at::MemoryFormat::ChannelsLast)));
-    for (Level& level : levels_) {
-      for (ResnetBlock& block : level.resnets) x = block->forward(x);
-      if (level.upsample) x = level.upsample->forward(x, 2 * x.size(2), 2 * x.size(3));
-    }
-    return conv_out_->forward(norm_silu(norm_, x));
+    for (const auto& level : levels_) x = level->forward(x);
+    return conv_out_->forward(normalized(norm_, x));
   }
 
  private:
-  struct Level {
-    std::vector<ResnetBlock> resnets;
-    Upsample upsample{nullptr};
-  };
-  std::vector<Level> levels_;
+  std::vector<std::shared_ptr<AutoencoderLevel>> levels_;
   std::shared_ptr<AutoencoderMiddle> middle_;
   Conv3x3 conv_in_{nullptr}, conv_out_{nullptr};
   torch::nn::GroupNorm norm_{nullptr};
@@ -139,26 +142,17 @@ void check_blocks(ConfigReader& reader, const char* name, const std::string& typ
     reader.refuse(name, fmt::format("has {} blocks for the {} levels of \"block_out_channels\"", types.size(), levels));
 }
 
-void check_range(const ConfigReader& reader, const char* name, int64_t value, int64_t low, int64_t high) {
-  if (value < low || value > high) reader.refuse(name, fmt::format("is {}; it must lie between {} and {}", value, low, high));
-}
-
-void refuse_unsupported(ConfigReader& reader) {
+void refuse_other_autoencoders(ConfigReader& reader) {
   reader.only("_class_name", "AutoencoderKL");
   // Other scalings than by one factor: whoever reads scaling_factor alone would scale wrongly.
   for (const char* name : {"shift_factor", "latents_mean", "latents_std"}) reader.only(name, nullptr);
-  reader.ignore("force_upcast");  // a request to the pipeline to compute in float32; dtypes are the caller's here
-  reader.ignore("sample_size");   // the original's size of tiles, which are not used unless asked for
+  // A request to the pipeline to compute in float32 (dtypes are the caller's here); the original's size of tiles, which are not used unless asked for.
+  reader.ignore("force_upcast sample_size");
 }
 
 void check_config(const ConfigReader& reader, const AutoencoderConfig& config) {
-  check_range(reader, "in_channels", config.in_channels, 1, 8192);
-  check_range(reader, "out_channels", config.out_channels, 1, 8192);
-  check_range(reader, "latent_channels", config.latent_channels, 1, 8192);
-  check_range(reader, "layers_per_block", config.layers, 1, 64);
-  check_range(reader, "norm_num_groups", config.norm_groups, 1, 8192);
   for (const int64_t channels : config.channels) {
-    check_range(reader, "block_out_channels", channels, 1, 8192);
+    reader.check_range("block_out_channels", channels, 1, most_channels);
     if (channels % config.norm_groups != 0)
       reader.refuse("norm_num_groups", fmt::format("is {}, which does not divide a level's {} channels", config.norm_groups, channels));
   }
@@ -175,11 +169,7 @@ io::NamedTensors with_new_names(io::NamedTensors weights) {
         const std::string prefix = fmt::format("{}.mid_block.attentions.0.", part), name = fmt::format("{}{}.{}", prefix, now, kind);
         auto node = weights.extract(fmt::format("{}{}.{}", prefix, before, kind));
         if (node.empty()) continue;
-        if (weights.contains(name)) {  // both: strict loading will refuse the old one
-          weights.insert(std::move(node));
-          continue;
-        }
-        node.key() = name;
+        if (!weights.contains(name)) node.key() = name;  // both: strict loading will refuse the old one
         weights.insert(std::move(node));
       }
     }
@@ -187,7 +177,7 @@ io::NamedTensors with_new_names(io::NamedTensors weights) {
   return weights;
 }
 
-Autoencoder build(const std::filesystem::path& folder, io::NamedTensors weights) {
+Autoencoder autoencoder_of(const std::filesystem::path& folder, io::NamedTensors weights) {
   ConfigReader reader(folder / "config.json");
   Autoencoder autoencoder(read_autoencoder_config(reader));
   nn::load_state(*autoencoder, with_new_names(std::move(weights)), folder.string());
@@ -206,25 +196,23 @@ void check_maps(const at::Tensor& maps, const char* what, int64_t channels, int6
 
 AutoencoderConfig read_autoencoder_config(ConfigReader& reader) {
   AutoencoderConfig config;
-  refuse_unsupported(reader);
-  config.in_channels = reader.integer("in_channels", config.in_channels);
-  config.out_channels = reader.integer("out_channels", config.out_channels);
-  config.latent_channels = reader.integer("latent_channels", config.latent_channels);
+  refuse_other_autoencoders(reader);
+  config.in_channels = reader.integer("in_channels", config.in_channels, 1, most_channels);
+  config.out_channels = reader.integer("out_channels", config.out_channels, 1, most_channels);
+  config.latent_channels = reader.integer("latent_channels", config.latent_channels, 1, most_channels);
   config.channels = reader.integers("block_out_channels", config.channels);
   if (config.channels.empty() || config.channels.size() > 16) reader.refuse("block_out_channels", "must have 1 to 16 levels");
   check_blocks(reader, "down_block_types", "DownEncoderBlock2D", config.channels.size());
   check_blocks(reader, "up_block_types", "UpDecoderBlock2D", config.channels.size());
-  config.layers = reader.integer("layers_per_block", config.layers);
-  if (reader.fields().contains("norm_num_groups") && !reader.has("norm_num_groups"))
-    reader.refuse("norm_num_groups", "is null, which is not supported");
-  config.norm_groups = reader.integer("norm_num_groups", config.norm_groups);
+  config.layers = reader.integer("layers_per_block", config.layers, 1, 64);
+  reader.refuse_null("norm_num_groups");
+  config.norm_groups = reader.integer("norm_num_groups", config.norm_groups, 1, most_channels);
   config.scaling_factor = reader.number("scaling_factor", config.scaling_factor);
   config.quant_conv = reader.boolean("use_quant_conv", config.quant_conv);
   config.post_quant_conv = reader.boolean("use_post_quant_conv", config.post_quant_conv);
   config.mid_attention = reader.boolean("mid_block_add_attention", config.mid_attention);
   const std::string activation = reader.text("act_fn", "silu");
-  if (activation != "silu" && activation != "swish")
-    reader.refuse("act_fn", fmt::format("is \"{}\"; only \"silu\" is supported", activation));
+  if (activation != "silu" && activation != "swish") reader.only("act_fn", "silu");
   check_config(reader, config);
   reader.finish();
   return config;
@@ -251,12 +239,10 @@ at::Tensor AutoencoderImpl::decode(const at::Tensor& latents) {
   return decoder_->forward(post_quant_ ? post_quant_->forward(latents) : latents);
 }
 
-Autoencoder load_autoencoder(const CheckpointFolder& checkpoint, const std::string& component) {
-  return build(checkpoint.component(component, "AutoencoderKL"), checkpoint.weights(component, "diffusion_pytorch_model"));
+Autoencoder load_autoencoder(const CheckpointFolder& checkpoint) {
+  return autoencoder_of(checkpoint.component("vae", "AutoencoderKL"), checkpoint.weights("vae", "diffusion_pytorch_model"));
 }
 
-Autoencoder load_autoencoder(const std::filesystem::path& folder, const std::string& variant) {
-  return build(folder, read_weights(folder, "diffusion_pytorch_model", variant));
-}
+Autoencoder load_autoencoder(const std::filesystem::path& folder) { return autoencoder_of(folder, read_weights(folder, "diffusion_pytorch_model")); }
 
 }  // namespace syncdr::diffusion

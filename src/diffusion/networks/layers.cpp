@@ -98,4 +98,6 @@ torch::nn::GroupNorm group_norm(int64_t groups, int64_t channels, double epsilon
   return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, channels).eps(epsilon));
 }
 
+torch::nn::LayerNorm layer_norm(int64_t width, double epsilon) { return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(epsilon)); }
+
 }  // namespace syncdr::diffusion

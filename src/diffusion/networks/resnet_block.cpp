@@ -8,19 +8,12 @@
 
 namespace syncdr::diffusion {
 
-namespace {
-
-bool takes_fast_norm(const at::Tensor& x) { return infers_on_cpu(x) && kernels::fast_norm_takes(x.size(1)); }
-
 at::Tensor normalized(torch::nn::GroupNorm& norm, const at::Tensor& x, bool with_silu) {
-  return kernels::fast_group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, norm->options.eps(), with_silu);
+  if (infers_on_cpu(x) && kernels::fast_norm_takes(x.size(1)))
+    return kernels::fast_group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, norm->options.eps(), with_silu);
+  const at::Tensor y = norm->forward(x);
+  return with_silu ? at::silu(y) : y;
 }
-
-}  // namespace
-
-at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x) { return takes_fast_norm(x) ? normalized(norm, x, true) : at::silu(norm->forward(x)); }
-
-at::Tensor norm_pixels(torch::nn::GroupNorm& norm, const at::Tensor& x) { return takes_fast_norm(x) ? normalized(norm, x, false) : norm->forward(x); }
 
 ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
     : output_scale_(config.output_scale),
@@ -33,8 +26,8 @@ ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
 }
 
 at::Tensor ResnetBlockImpl::forward(const at::Tensor& x, const at::Tensor& time) {
-  const at::Tensor inner = conv1_->forward(norm_silu(norm1_, x), time_ ? time_->forward(time) : at::Tensor());
-  const at::Tensor sum = conv2_->forward(norm_silu(norm2_, inner), {}, shortcut_ ? shortcut_->forward(x) : x);
+  const at::Tensor inner = conv1_->forward(normalized(norm1_, x), time_ ? time_->forward(time) : at::Tensor());
+  const at::Tensor sum = conv2_->forward(normalized(norm2_, inner), {}, shortcut_ ? shortcut_->forward(x) : x);
   return output_scale_ == 1 ? sum : sum / output_scale_;
 }
 

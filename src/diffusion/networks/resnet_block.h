@@ -1,9 +1,4 @@
 #pragma once
-#include <torch/nn/modules/container/modulelist.h>
-
-#include <memory>
-#include <vector>
-
 #include "layers.h"
 
 /// Convolutional blocks that UNet and autoencoder share. Parameters are named as in diffusers.
@@ -57,16 +52,7 @@ class UpsampleImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Upsample);
 
-/// A group norm, and SiLU behind it. [B, C, H, W] -> the same
-at::Tensor norm_silu(torch::nn::GroupNorm& norm, const at::Tensor& x);
-/// A group norm alone.
-at::Tensor norm_pixels(torch::nn::GroupNorm& norm, const at::Tensor& x);
-
-/// Registers modules (holders or shared pointers) as NAME.0, NAME.1, ... of the parent.
-template <class Modules>
-void register_list(torch::nn::Module& parent, const char* name, const Modules& modules) {
-  const auto list = parent.register_module(name, std::make_shared<torch::nn::Module>());
-  for (size_t i = 0; i < modules.size(); ++i) list->register_module(std::to_string(i), modules[i]);
-}
+/// A group norm, and SiLU behind it where it is asked for. [B, C, H, W] -> the same
+at::Tensor normalized(torch::nn::GroupNorm& norm, const at::Tensor& x, bool with_silu = true);
 
 }  // namespace syncdr::diffusion

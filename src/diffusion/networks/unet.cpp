@@ -10,18 +10,115 @@
 #include <ATen/ops/sin.h>
 
 #include <cmath>
-#include <initializer_list>
+#include <optional>
 
+#include "attention.h"
+#include "resnet_block.h"
 #include "syncdr/core/error.h"
 #include "syncdr/nn/weights.h"
-#include "unet_blocks.h"
 
 namespace syncdr::diffusion {
+
+/// What a level's blocks have in common.
+struct LevelConfig {
+  ResnetBlockConfig resnet;                    ///< in and out are set by each block
+  std::optional<TransformerConfig> attention;  ///< after each residual block
+  int64_t layers = 2;                          ///< residual blocks; of the middle one less than it has
+  bool resample = true;                        ///< down- or upsampling at the end
+};
+
+/// What the levels' blocks share. Parameters are named as in diffusers.
+class LevelBlock : public torch::nn::Module {
+ protected:
+  /// ins: the channels of each residual block's input.
+  void add_layers(const LevelConfig& level, const std::vector<int64_t>& ins, int64_t out) {
+    for (int64_t i = 0; level.attention && i < level.layers; ++i) attentions_.emplace_back(*level.attention);
+    for (const int64_t in : ins) {
+      ResnetBlockConfig config = level.resnet;
+      config.in = in;
+      config.out = out;
+      resnets_.emplace_back(config);
+    }
+    register_list(*this, "attentions", attentions_);
+    register_list(*this, "resnets", resnets_);
+  }
+
+  std::vector<ResnetBlock> resnets_;
+  std::vector<Transformer> attentions_;
+};
+
+/// DownBlock2D, and CrossAttnDownBlock2D where the level has attention.
+class DownBlock : public LevelBlock {
+ public:
+  DownBlock(const LevelConfig& level, int64_t in, int64_t out, int64_t downsample_padding) {
+    std::vector<int64_t> ins(size_t(level.layers), out);
+    ins.front() = in;
+    add_layers(level, ins, out);
+    if (!level.resample) return;
+    downsample_ = Downsample(out, downsample_padding);
+    register_list(*this, "downsamplers", std::vector<Downsample>{downsample_});
+  }
+
+  /// Appends what the way up will need to skips. Returns the last of them.
+  at::Tensor forward(at::Tensor x, const at::Tensor& time, const TextContext& text, std::vector<at::Tensor>& skips) {
+    for (size_t i = 0; i < resnets_.size(); ++i) {
+      x = resnets_[i]->forward(x, time);
+      if (!attentions_.empty()) x = attentions_[i]->forward(x, text);
+      skips.push_back(x);
+    }
+    if (!downsample_) return x;
+    skips.push_back(downsample_->forward(x));
+    return skips.back();
+  }
+
+ private:
+  Downsample downsample_{nullptr};
+};
+
+/// UNetMidBlock2DCrossAttn: residual block, transformer, residual block.
+class MidBlock : public LevelBlock {
+ public:
+  MidBlock(const LevelConfig& level, int64_t channels) { add_layers(level, {channels, channels}, channels); }
+
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& time, const TextContext& text) {
+    const at::Tensor read = attentions_[0]->forward(resnets_[0]->forward(x, time), text);
+    return resnets_[1]->forward(read, time);
+  }
+};
+
+/// UpBlock2D, and CrossAttnUpBlock2D where the level has attention.
+class UpBlock : public LevelBlock {
+ public:
+  /// in: channels of the input; last_skip: of the skip that the last residual block takes, the way down's input of this level.
+  UpBlock(const LevelConfig& level, int64_t in, int64_t out, int64_t last_skip) {
+    std::vector<int64_t> ins(size_t(level.layers), out + out);
+    ins.front() += in - out;
+    ins.back() += last_skip - out;
+    add_layers(level, ins, out);
+    if (!level.resample) return;
+    upsample_ = Upsample(out);
+    register_list(*this, "upsamplers", std::vector<Upsample>{upsample_});
+  }
+
+  /// Takes its skips from the end and upsamples to the size of the one that is then the last.
+  at::Tensor forward(at::Tensor x, const at::Tensor& time, const TextContext& text, std::vector<at::Tensor>& skips) {
+    for (size_t i = 0; i < resnets_.size(); ++i) {
+      x = at::cat({x, skips.back()}, 1);
+      skips.pop_back();
+      x = resnets_[i]->forward(x, time);
+      if (!attentions_.empty()) x = attentions_[i]->forward(x, text);
+    }
+    // Twice the size, but for maps that had an odd side on the way down.
+    return upsample_ ? upsample_->forward(x, skips.back().size(2), skips.back().size(3)) : x;
+  }
+
+ private:
+  Upsample upsample_{nullptr};
+};
+
 namespace {
 
 std::string shape_of(const at::Tensor& tensor) { return fmt::format("[{}]", fmt::join(tensor.sizes(), ", ")); }
-
-bool has_attention(const std::string& block_type) { return block_type.starts_with("CrossAttn"); }
 
 int64_t time_width(const UNetConfig& config) { return 4 * config.channels.front(); }
 
@@ -50,115 +147,7 @@ at::Tensor sinusoids(const at::Tensor& timesteps, int64_t width, const UNetConfi
   return width % 2 == 0 ? both : at::constant_pad_nd(both, {0, 1});
 }
 
-void read_sample_size(ConfigReader& reader, UNetConfig& config) {
-  const boost::json::value* size = reader.fields().if_contains("sample_size");
-  const bool pair = size && size->is_array();
-  const std::vector<int64_t> sides = pair ? reader.integers("sample_size", {}) : std::vector<int64_t>(2, reader.integer("sample_size", 0));
-  if (sides.size() != 2 || sides[0] < 0 || sides[1] < 0) reader.refuse("sample_size", "is neither a side nor a height and a width");
-  config.sample_height = sides[0];
-  config.sample_width = sides[1];
-}
-
-std::vector<bool> read_flags(ConfigReader& reader, const char* name, size_t levels) {
-  const boost::json::value* value = reader.fields().if_contains(name);
-  if (!value || !value->is_array()) return std::vector<bool>(levels, reader.boolean(name, false));
-  reader.ignore(name);  // read here
-  std::vector<bool> flags;
-  for (const boost::json::value& item : value->get_array()) {
-    if (!item.is_bool()) reader.refuse(name, "is not a list of true and false");
-    flags.push_back(item.get_bool());
-  }
-  if (flags.size() != levels) reader.refuse(name, fmt::format("has {} values for {} levels", flags.size(), levels));
-  return flags;
-}
-
-void check_block_types(const ConfigReader& reader, const char* name, const std::vector<std::string>& types, const std::string& plain,
-                       size_t levels) {
-  if (types.size() != levels)
-    reader.refuse(name, fmt::format("has {} blocks for the {} levels of \"block_out_channels\"", types.size(), levels));
-  for (const std::string& type : types) {
-    if (type != plain && type != "CrossAttn" + plain)
-      reader.refuse(name, fmt::format("holds \"{}\"; only \"{}\" and \"CrossAttn{}\" are supported", type, plain, plain));
-  }
-}
-
-void check_all(const ConfigReader& reader, const char* name, const std::vector<int64_t>& values, int64_t low, int64_t high) {
-  for (const int64_t value : values) {
-    if (value < low || value > high) reader.refuse(name, fmt::format("holds {}; it must lie between {} and {}", value, low, high));
-  }
-}
-
-/// Fields where null does not mean the default but another network.
-void refuse_null(const ConfigReader& reader, std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (reader.fields().contains(name) && !reader.has(name)) reader.refuse(name, "is null, which is not supported");
-  }
-}
-
-/// What other members of the family have: nothing of it is built here.
-void refuse_unsupported(ConfigReader& reader) {
-  reader.only("_class_name", "UNet2DConditionModel");
-  reader.only("mid_block_type", "UNetMidBlock2DCrossAttn");
-  reader.only("attention_type", "default");
-  reader.only("time_embedding_type", "positional");
-  reader.only("resnet_time_scale_shift", "default");
-  reader.only("resnet_out_scale_factor", 1.0);
-  reader.only("dropout", 0.0);
-  reader.only("conv_in_kernel", 3);
-  reader.only("conv_out_kernel", 3);
-  for (const char* name : {"dual_cross_attention", "resnet_skip_time_act", "class_embeddings_concat"}) reader.only(name, false);
-  for (const char* name :
-       {"num_attention_heads", "reverse_transformer_layers_per_block", "encoder_hid_dim", "encoder_hid_dim_type", "class_embed_type",
-        "addition_embed_type", "addition_time_embed_dim", "num_class_embeds", "time_embedding_dim", "time_embedding_act_fn",
-        "timestep_post_act", "time_cond_proj_dim", "projection_class_embeddings_input_dim", "cross_attention_norm"})
-    reader.only(name, nullptr);
-  reader.ignore("mid_block_only_cross_attention");  // of another type of middle block
-  reader.ignore("addition_embed_type_num_heads");   // of "addition_embed_type"
-  // scaled_dot_product_attention keeps its scores in float32 whatever the dtype, and the original's default processor leaves it at that.
-  reader.ignore("upcast_attention");
-}
-
-void check_widths(const ConfigReader& reader, const UNetConfig& config) {
-  check_all(reader, "block_out_channels", config.channels, 1, 8192);
-  if (config.norm_groups < 1) reader.refuse("norm_num_groups", "must be at least 1");
-  check_all(reader, "attention_head_dim", config.heads, 1, 8192);
-  const size_t levels = config.channels.size();
-  for (size_t i = 0; i < levels; ++i) {
-    const int64_t channels = config.channels[i];
-    if (channels % config.norm_groups != 0)
-      reader.refuse("norm_num_groups",
-                    fmt::format("is {}, which does not divide the {} channels of level {}", config.norm_groups, channels, i));
-    const bool attends = i + 1 == levels || has_attention(config.down_blocks[i]) || has_attention(config.up_blocks[levels - 1 - i]);
-    if (attends && channels % config.heads[i] != 0)
-      reader.refuse("attention_head_dim", fmt::format("(the number of heads) is {}, which does not divide the {} channels of level {}",
-                                                      config.heads[i], channels, i));
-  }
-  if (config.channels[0] / 2 <= config.frequency_shift) reader.refuse("freq_shift", "must be less than half the first level's channels");
-}
-
-void read_levels(ConfigReader& reader, UNetConfig& config) {
-  config.channels = reader.integers("block_out_channels", config.channels);
-  const size_t levels = config.channels.size();
-  if (levels < 1 || levels > 16) reader.refuse("block_out_channels", "must have 1 to 16 levels");
-  config.down_blocks = reader.texts("down_block_types", config.down_blocks);
-  config.up_blocks = reader.texts("up_block_types", config.up_blocks);
-  check_block_types(reader, "down_block_types", config.down_blocks, "DownBlock2D", levels);
-  check_block_types(reader, "up_block_types", config.up_blocks, "UpBlock2D", levels);
-  config.layers = reader.per_level("layers_per_block", levels, 2);
-  check_all(reader, "layers_per_block", config.layers, 1, 64);
-  // Named for its first meaning: in diffusers it has always been the number of heads.
-  config.heads = reader.per_level("attention_head_dim", levels, 8);
-  config.transformer_layers = reader.per_level("transformer_layers_per_block", levels, 1);
-  check_all(reader, "transformer_layers_per_block", config.transformer_layers, 0, 64);
-  config.only_cross_attention = read_flags(reader, "only_cross_attention", levels);
-  const std::vector<int64_t> text_widths = reader.per_level("cross_attention_dim", levels, config.text_width);
-  check_all(reader, "cross_attention_dim", text_widths, 1, 65536);
-  if (text_widths != std::vector<int64_t>(levels, text_widths[0]))
-    reader.refuse("cross_attention_dim", "differs between levels, but all read the same text");
-  config.text_width = text_widths[0];
-}
-
-UNet build(const std::filesystem::path& folder, const io::NamedTensors& weights) {
+UNet unet_of(const std::filesystem::path& folder, const io::NamedTensors& weights) {
   ConfigReader reader(folder / "config.json");
   UNet unet(read_unet_config(reader));
   nn::load_state(*unet, weights, folder.string());
@@ -169,34 +158,6 @@ UNet build(const std::filesystem::path& folder, const io::NamedTensors& weights)
 
 }  // namespace
 
-UNetConfig read_unet_config(ConfigReader& reader) {
-  UNetConfig config;
-  refuse_null(reader, {"norm_num_groups", "cross_attention_dim", "attention_head_dim"});
-  refuse_unsupported(reader);
-  read_sample_size(reader, config);
-  config.in_channels = reader.integer("in_channels", config.in_channels);
-  config.out_channels = reader.integer("out_channels", config.out_channels);
-  check_all(reader, "in_channels", {config.in_channels}, 1, 8192);
-  check_all(reader, "out_channels", {config.out_channels}, 1, 8192);
-  read_levels(reader, config);
-  config.linear_projection = reader.boolean("use_linear_projection", config.linear_projection);
-  config.center_input = reader.boolean("center_input_sample", config.center_input);
-  config.flip_sin_to_cos = reader.boolean("flip_sin_to_cos", config.flip_sin_to_cos);
-  config.frequency_shift = reader.number("freq_shift", config.frequency_shift);
-  config.norm_groups = reader.integer("norm_num_groups", config.norm_groups);
-  config.norm_epsilon = reader.number("norm_eps", config.norm_epsilon);
-  config.downsample_padding = reader.integer("downsample_padding", config.downsample_padding);
-  check_all(reader, "downsample_padding", {config.downsample_padding}, 0, 1);
-  config.mid_scale = reader.number("mid_block_scale_factor", config.mid_scale);
-  if (!(config.mid_scale > 0)) reader.refuse("mid_block_scale_factor", "must be above 0");
-  const std::string activation = reader.text("act_fn", "silu");
-  if (activation != "silu" && activation != "swish")
-    reader.refuse("act_fn", fmt::format("is \"{}\"; only \"silu\" is supported", activation));
-  check_widths(reader, config);
-  reader.finish();
-  return config;
-}
-
 UNetImpl::UNetImpl(const UNetConfig& config) : config_(config) {
   const int64_t width = time_width(config);
   conv_in_ = register_module("conv_in", std::make_shared<Conv3x3Impl>(config.in_channels, config.channels.front()));
@@ -206,9 +167,8 @@ UNetImpl::UNetImpl(const UNetConfig& config) : config_(config) {
   add_down_blocks();
   // The middle never has only cross-attention, as in the original.
   LevelConfig middle = level_of(config, config.channels.size() - 1, 1, true, false);
-  middle.resnet.in = config.channels.back();
   middle.resnet.output_scale = config.mid_scale;
-  mid_ = register_module("mid_block", std::make_shared<MidBlockImpl>(middle));
+  mid_ = register_module("mid_block", std::make_shared<MidBlock>(middle, config.channels.back()));
   add_up_blocks();
   norm_out_ = register_module("conv_norm_out", group_norm(config.norm_groups, config.channels.front(), config.norm_epsilon));
   conv_out_ = register_module("conv_out", std::make_shared<Conv3x3Impl>(config.channels.front(), config.out_channels));
@@ -218,9 +178,8 @@ UNetImpl::UNetImpl(const UNetConfig& config) : config_(config) {
 void UNetImpl::add_down_blocks() {
   int64_t in = config_.channels.front();
   for (size_t i = 0; i < config_.channels.size(); ++i) {
-    const LevelConfig level =
-        level_of(config_, i, config_.layers[i], has_attention(config_.down_blocks[i]), config_.only_cross_attention[i]);
-    down_.push_back(std::make_shared<DownBlockImpl>(level, in, config_.channels[i], config_.downsample_padding));
+    const LevelConfig level = level_of(config_, i, config_.layers[i], config_.attends_down(i), config_.only_cross_attention[i]);
+    down_.push_back(std::make_shared<DownBlock>(level, in, config_.channels[i], config_.downsample_padding));
     in = config_.channels[i];
   }
   register_list(*this, "down_blocks", down_);
@@ -228,12 +187,10 @@ void UNetImpl::add_down_blocks() {
 
 void UNetImpl::add_up_blocks() {
   int64_t in = config_.channels.back();
-  const size_t levels = config_.channels.size();
-  for (size_t i = levels; i-- > 0;) {
-    LevelConfig level =
-        level_of(config_, i, config_.layers[i] + 1, has_attention(config_.up_blocks[levels - 1 - i]), config_.only_cross_attention[i]);
+  for (size_t i = config_.channels.size(); i-- > 0;) {
+    LevelConfig level = level_of(config_, i, config_.layers[i] + 1, config_.attends_up(i), config_.only_cross_attention[i]);
     level.resample = i > 0;
-    up_.push_back(std::make_shared<UpBlockImpl>(level, in, config_.channels[i], config_.channels[i > 0 ? i - 1 : 0]));
+    up_.push_back(std::make_shared<UpBlock>(level, in, config_.channels[i], config_.channels[i > 0 ? i - 1 : 0]));
     in = config_.channels[i];
   }
   register_list(*this, "up_blocks", up_);
@@ -288,15 +245,13 @@ at::Tensor UNetImpl::forward(const at::Tensor& sample, const at::Tensor& timeste
   for (const auto& block : down_) x = block->forward(x, time, text, skips);
   x = mid_->forward(x, time, text);
   for (const auto& block : up_) x = block->forward(x, time, text, skips);
-  return conv_out_->forward(norm_silu(norm_out_, x));
+  return conv_out_->forward(normalized(norm_out_, x));
 }
 
-UNet load_unet(const CheckpointFolder& checkpoint, const std::string& component) {
-  return build(checkpoint.component(component, "UNet2DConditionModel"), checkpoint.weights(component, "diffusion_pytorch_model"));
+UNet load_unet(const CheckpointFolder& checkpoint) {
+  return unet_of(checkpoint.component("unet", "UNet2DConditionModel"), checkpoint.weights("unet", "diffusion_pytorch_model"));
 }
 
-UNet load_unet(const std::filesystem::path& folder, const std::string& variant) {
-  return build(folder, read_weights(folder, "diffusion_pytorch_model", variant));
-}
+UNet load_unet(const std::filesystem::path& folder) { return unet_of(folder, read_weights(folder, "diffusion_pytorch_model")); }
 
 }  // namespace syncdr::diffusion

@@ -7,7 +7,6 @@
 #include <regex>
 
 #include "scheduler_config.h"
-#include "scheduler_float.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
@@ -17,89 +16,34 @@ namespace {
 
 /// Fields of diffusers' schedulers that belong to some class of the family. A file keeps them through changes of class ("clip_sample" in
 /// the PNDM configuration of Stable Diffusion 1.5), and a class passes over those that are not its own.
-constexpr const char* family_fields[] = {"algorithm_type",
-                                         "beta_end",
-                                         "beta_schedule",
-                                         "beta_start",
-                                         "clip_sample",
-                                         "clip_sample_range",
-                                         "disable_corrector",
-                                         "dynamic_thresholding_ratio",
-                                         "euler_at_final",
-                                         "final_sigmas_type",
-                                         "flow_shift",
-                                         "interpolation_type",
-                                         "lambda_min_clipped",
-                                         "lower_order_final",
-                                         "noise_sampler_seed",
-                                         "num_train_timesteps",
-                                         "original_inference_steps",
-                                         "predict_x0",
-                                         "prediction_type",
-                                         "rescale_betas_zero_snr",
-                                         "rho",
-                                         "sample_max_value",
-                                         "set_alpha_to_one",
-                                         "set_alpha_to_zero",
-                                         "shift_terminal",
-                                         "sigma_data",
-                                         "sigma_max",
-                                         "sigma_min",
-                                         "sigma_schedule",
-                                         "skip_prk_steps",
-                                         "solver_order",
-                                         "solver_p",
-                                         "solver_type",
-                                         "steps_offset",
-                                         "thresholding",
-                                         "time_shift_type",
-                                         "timestep_scaling",
-                                         "timestep_spacing",
-                                         "timestep_type",
-                                         "trained_betas",
-                                         "use_beta_sigmas",
-                                         "use_dynamic_shifting",
-                                         "use_exponential_sigmas",
-                                         "use_flow_sigmas",
-                                         "use_karras_sigmas",
-                                         "use_lu_lambdas",
-                                         "variance_type"};
+constexpr const char* family_fields = R"(
+    algorithm_type beta_end beta_schedule beta_start clip_sample clip_sample_range disable_corrector dynamic_thresholding_ratio
+    euler_at_final final_sigmas_type flow_shift interpolation_type lambda_min_clipped lower_order_final noise_sampler_seed
+    num_train_timesteps original_inference_steps predict_x0 prediction_type rescale_betas_zero_snr rho sample_max_value set_alpha_to_one
+    set_alpha_to_zero shift_terminal sigma_data sigma_max sigma_min sigma_schedule skip_prk_steps solver_order solver_p solver_type
+    steps_offset thresholding time_shift_type timestep_scaling timestep_spacing timestep_type trained_betas use_beta_sigmas
+    use_dynamic_shifting use_exponential_sigmas use_flow_sigmas use_karras_sigmas use_lu_lambdas variance_type)";
 
 /// Classes of the family that are not here. Their configurations hold a training schedule, of which others can be made.
-constexpr const char* relatives[] = {"DDPMScheduler",
-                                     "DEISMultistepScheduler",
-                                     "DPMSolverSDEScheduler",
-                                     "DPMSolverSinglestepScheduler",
-                                     "HeunDiscreteScheduler",
-                                     "KDPM2AncestralDiscreteScheduler",
-                                     "KDPM2DiscreteScheduler",
-                                     "LCMScheduler",
-                                     "TCDScheduler",
-                                     "UniPCMultistepScheduler"};
+constexpr const char* relatives[] = {"DDPMScheduler",         "DEISMultistepScheduler",          "DPMSolverSDEScheduler",  "DPMSolverSinglestepScheduler",
+                                     "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", "LCMScheduler",
+                                     "TCDScheduler",          "UniPCMultistepScheduler"};
 
 using Maker = std::unique_ptr<Scheduler> (*)(ConfigReader& config);
 
-struct Entry {
-  std::string name;
-  Maker make;
-};
-
-const std::vector<Entry>& makers_without_eta() {
-  static const std::vector<Entry> all{{"DDIMInverseScheduler", make_ddim_inverse},
-                                      {"DPMSolverMultistepScheduler", make_dpm_multistep},
-                                      {"EulerAncestralDiscreteScheduler", make_euler_ancestral},
-                                      {"EulerDiscreteScheduler", make_euler},
-                                      {"LMSDiscreteScheduler", make_lms},
-                                      {"PNDMScheduler", make_pndm}};
-  return all;
-}
+constexpr std::pair<const char*, Maker> makers_without_eta[] = {{"DDIMInverseScheduler", make_ddim_inverse},
+                                                                {"DPMSolverMultistepScheduler", make_dpm_multistep},
+                                                                {"EulerAncestralDiscreteScheduler", make_euler_ancestral},
+                                                                {"EulerDiscreteScheduler", make_euler},
+                                                                {"LMSDiscreteScheduler", make_lms},
+                                                                {"PNDMScheduler", make_pndm}};
 
 std::unique_ptr<Scheduler> make_class(const std::string& name, ConfigReader& config, const SamplerOptions& options) {
   if (!(options.eta >= 0 && options.eta <= 1)) throw core::UsageError("eta = {} is not 0 to 1", options.eta);
   if (name == "DDIMScheduler") return make_ddim(config, options.eta);
   if (options.eta != 0) throw core::UsageError("eta = {}: {} has no use for it; it is DDIMScheduler's", options.eta, name);
-  for (const Entry& entry : makers_without_eta())
-    if (entry.name == name) return entry.make(config);
+  for (const auto& [class_name, make] : makers_without_eta)
+    if (class_name == name) return make(config);
   throw core::UsageError("no scheduler \"{}\"; there are {}", name, fmt::join(scheduler_names(), ", "));
 }
 
@@ -114,30 +58,25 @@ std::string class_of(ConfigReader& config) {
   return name;
 }
 
-/// [2, T] on the CPU: signal and std of every training time.
+/// Signal and std at training times [B], shaped to multiply `like`. The table, [2, T] of all `count` times, is made once and moves along with the
+/// caller's device.
 template <class LevelOfTime>
-at::Tensor table_of(int64_t count, const LevelOfTime& level_of_time) {
-  at::Tensor table = at::empty({2, count}, at::kFloat);
-  float* const values = table.mutable_data_ptr<float>();
-  for (int64_t time = 0; time < count; ++time) {
-    const auto level = level_of_time(time);
-    values[time] = level.signal;
-    values[count + time] = level.std;
+std::pair<at::Tensor, at::Tensor> levels_at(const at::Tensor& times, const at::Tensor& like, at::Tensor& table, int64_t count,
+                                            const LevelOfTime& level_of_time) {
+  if (!table.defined()) {
+    table = at::empty({2, count}, at::kFloat);
+    float* const values = table.mutable_data_ptr<float>();
+    for (int64_t time = 0; time < count; ++time) {
+      const auto level = level_of_time(time);
+      values[time] = level.signal;
+      values[count + time] = level.std;
+    }
   }
-  return table;
-}
-
-/// The entries of a [T] row at times [B], shaped to multiply `like`.
-at::Tensor for_batch(const at::Tensor& row, const at::Tensor& times, const at::Tensor& like) {
+  if (table.device() != like.device()) table = table.to(like.device());
   std::vector<int64_t> shape(size_t(like.dim()), 1);
   shape[0] = times.numel();
-  return row.index_select(0, times).to(like.scalar_type()).view(shape);
-}
-
-/// Moved along with the caller's device: the copy is then made once, not at every call.
-const at::Tensor& on_device(at::Tensor& table, const at::Tensor& like) {
-  if (table.device() != like.device()) table = table.to(like.device());
-  return table;
+  const at::Tensor rows = table.index_select(1, times).to(like.scalar_type());
+  return {rows[0].view(shape), rows[1].view(shape)};
 }
 
 constexpr size_t max_config_bytes = 1 << 20;
@@ -166,8 +105,6 @@ bool makes_ddim(ConfigReader config) {
 
 }  // namespace
 
-Scheduler::~Scheduler() = default;
-
 void Scheduler::set_steps(int64_t count) {
   if (count < 1 || count > train_steps())
     throw core::UsageError("{}: {} steps, not 1 to {} (num_train_timesteps)", name(), count, train_steps());
@@ -192,10 +129,6 @@ int64_t Scheduler::start_index(double strength) const {
   return start;
 }
 
-void Scheduler::check_late_start(int64_t) const {}
-
-at::Tensor Scheduler::scale_model_input(const at::Tensor& sample, int64_t) const { return sample; }
-
 at::Tensor Scheduler::step(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor& noise) {
   SYNCDR_ASSERT(i >= 0 && i < int64_t(timesteps_.size()), "step {} of {}", i, timesteps_.size());
   SYNCDR_ASSERT(output.sizes() == sample.sizes(), "output [{}] for sample [{}]", fmt::join(output.sizes(), ", "),
@@ -211,16 +144,14 @@ at::Tensor Scheduler::noise_to_step(const at::Tensor& original, const at::Tensor
 }
 
 at::Tensor Scheduler::add_noise(const at::Tensor& original, const at::Tensor& noise, const at::Tensor& times) const {
-  if (!noise_table_.defined()) noise_table_ = table_of(train_steps(), [&](int64_t time) { return level_of_time(time); });
-  const at::Tensor& table = on_device(noise_table_, original);
-  return for_batch(table[0], times, original) * original + for_batch(table[1], times, original) * noise;
+  const auto [signal, std] = levels_at(times, original, noise_table_, train_steps(), [&](int64_t time) { return level_of_time(time); });
+  return signal * original + std * noise;
 }
 
 at::Tensor Scheduler::velocity(const at::Tensor& original, const at::Tensor& noise, const at::Tensor& times) const {
   // The base's levels: signal and noise of variance 1 together, whatever the scale of the class's own samples.
-  if (!velocity_table_.defined()) velocity_table_ = table_of(train_steps(), [&](int64_t time) { return Scheduler::level_of_time(time); });
-  const at::Tensor& table = on_device(velocity_table_, original);
-  return for_batch(table[0], times, original) * noise - for_batch(table[1], times, original) * original;
+  const auto [signal, std] = levels_at(times, original, velocity_table_, train_steps(), [&](int64_t time) { return Scheduler::level_of_time(time); });
+  return signal * noise - std * original;
 }
 
 Scheduler::Level Scheduler::level_of_time(int64_t time) const {
@@ -245,7 +176,7 @@ std::unique_ptr<Scheduler> make_scheduler(ConfigReader& config, const SamplerOpt
 std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader& config, const SamplerOptions& options) {
   class_of(config);
   std::unique_ptr<Scheduler> scheduler = make_class(name, config, options);
-  for (const char* field : family_fields) config.ignore(field);
+  config.ignore(family_fields);
   config.finish();
   return scheduler;
 }
@@ -268,7 +199,7 @@ std::string scheduler_class(const std::filesystem::path& folder) { return read_f
 const std::vector<std::string>& scheduler_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all{"DDIMScheduler"};
-    for (const Entry& entry : makers_without_eta()) all.push_back(entry.name);
+    for (const auto& [name, make] : makers_without_eta) all.emplace_back(name);
     return all;
   }();
   return names;

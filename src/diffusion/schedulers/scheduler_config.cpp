@@ -12,7 +12,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "scheduler_grid.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::diffusion {
@@ -114,8 +113,7 @@ ScheduleConfig read_schedule(ConfigReader& config, const ScheduleTraits& traits)
 
 void refuse_thresholding(ConfigReader& config) {
   config.only("thresholding", false);
-  config.ignore("dynamic_thresholding_ratio");
-  config.ignore("sample_max_value");
+  config.ignore("dynamic_thresholding_ratio sample_max_value");
 }
 
 std::vector<double> whole_times(const ScheduleConfig& schedule, int64_t count) {

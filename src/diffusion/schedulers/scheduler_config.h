@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "scheduler_numbers.h"
 #include "syncdr/diffusion/scheduler.h"
 
 /// The parts of a scheduler's configuration that several classes have, and the classes behind make_scheduler.
@@ -32,8 +33,6 @@ void refuse_thresholding(ConfigReader& config);
 /// trained.
 std::vector<double> whole_times(const ScheduleConfig& schedule, int64_t count);
 
-/// How the standard deviations (sigmas) of a trajectory are spread, beside timestep_spacing.
-enum class SigmaSpread { by_time, karras, exponential };
 SigmaSpread read_sigma_spread(ConfigReader& config);
 
 std::unique_ptr<Scheduler> make_ddim(ConfigReader& config, double eta);

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "scheduler_config.h"
-#include "scheduler_float.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::diffusion {
@@ -17,9 +16,7 @@ class DdimBase : public Scheduler {
     if (!(clip_range_ > 0)) reader.refuse("clip_sample_range", fmt::format("is {}, not above 0", clip_range_));
   }
 
-  int64_t time(int64_t i) const { return int64_t(timesteps()[size_t(i)]); }
   float alpha(int64_t time) const { return alphas_cumprod()[size_t(time)]; }
-  Level level_of_step(int64_t i) const override { return level_of_time(time(i)); }
 
   struct Parts {
     at::Tensor original, noise;  ///< x_0 and epsilon, as the network's output implies them
@@ -58,7 +55,7 @@ class Ddim : public DdimBase {
   std::vector<double> plan(int64_t count) override { return whole_times(config(), count); }
 
   at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor& noise) override {
-    const int64_t next_time = time(i) - train_steps() / steps();
+    const int64_t next_time = time(i) - stride();
     const float now = alpha(time(i)), next = next_time >= 0 ? alpha(next_time) : final_alpha_;
     const float std = eta_ > 0 ? eta_ * root((1 - next) / (1 - now) * (1 - now / next)) : 0;  // equation 16
     const Parts part = parts(output, sample, now);
@@ -87,7 +84,7 @@ class DdimInverse : public DdimBase {
 
   at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor&) override {
     // The network is called with the time that the step leads to.
-    const int64_t from = std::min(time(i) - train_steps() / steps(), train_steps() - 1);
+    const int64_t from = std::min(time(i) - stride(), train_steps() - 1);
     const Parts part = parts(output, sample, from >= 0 ? alpha(from) : first_alpha_);
     const float next = alpha(time(i));
     const double signal = root(next), std = root(1 - next);

@@ -1,12 +1,9 @@
 #include <ATen/TensorOperators.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "scheduler_config.h"
-#include "scheduler_float.h"
-#include "scheduler_grid.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::diffusion {
@@ -39,8 +36,7 @@ class DpmMultistep : public Scheduler {
     if (config_.spread == SigmaSpread::by_time) {
       for (const double time : times) sigmas.push_back(interpolate(training_, time));
     } else {
-      sigmas = config_.spread == SigmaSpread::karras ? karras_sigmas(training_.back(), training_.front(), count)
-                                                     : exponential_sigmas(training_.back(), training_.front(), count);
+      sigmas = spread_sigmas(config_.spread, training_.back(), training_.front(), count);
       times = times_of_sigmas(sigmas, training_);
       if (config_.round_times) times = rounded(times);
       for (double& time : times) time = std::trunc(time);
@@ -66,13 +62,7 @@ class DpmMultistep : public Scheduler {
       for (double& time : times) time -= 1;
       return times;
     }
-    std::vector<double> times;
-    if (config().spacing == "linspace") {
-      times = rounded(linspace(0, double(usable - 1), count + 1));
-    } else {
-      for (int64_t i = 0; i <= count; ++i) times.push_back(double(i * (usable / (count + 1)) + config().offset));
-    }
-    std::reverse(times.begin(), times.end());
+    std::vector<double> times = rounded(spaced_times(config().spacing, usable, count + 1, config().offset));
     times.pop_back();
     return times;
   }
@@ -103,14 +93,9 @@ class DpmMultistep : public Scheduler {
   /// x_0 as the output implies it.
   at::Tensor original(const at::Tensor& output, const at::Tensor& sample, const Level& level) const {
     const double signal = level.signal, std = level.std;
-    switch (prediction()) {
-      case Prediction::epsilon:
-        return (sample - std * output) / signal;
-      case Prediction::v_prediction:
-        return signal * sample - std * output;
-      default:
-        return output;
-    }
+    if (prediction() == Prediction::sample) return output;
+    if (prediction() == Prediction::epsilon) return (sample - std * output) / signal;
+    return signal * sample - std * output;
   }
 
   bool first_order(int64_t i) const {
@@ -142,9 +127,8 @@ void refuse_others(ConfigReader& config) {
   read_choice(config, "solver_type", "midpoint", {"midpoint", "logrho", "bh1", "bh2"});
   config.only("use_lu_lambdas", false);
   config.only("use_flow_sigmas", false);
-  config.ignore("flow_shift");  // of flow sigmas, with the next two
   config.only("use_dynamic_shifting", false);
-  config.ignore("time_shift_type");
+  config.ignore("flow_shift time_shift_type");  // of these two
   const std::string variance = config.text("variance_type", "");
   if (variance == "learned" || variance == "learned_range")
     config.refuse("variance_type", fmt::format("is \"{}\"; outputs with a variance are not supported", variance));

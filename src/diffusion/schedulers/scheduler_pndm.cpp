@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "scheduler_config.h"
-#include "scheduler_float.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::diffusion {
@@ -29,10 +28,6 @@ class Pndm : public Scheduler {
  private:
   static constexpr int64_t order = 4;
   static constexpr int64_t runge_kutta_calls = 12;
-
-  int64_t stride() const { return train_steps() / steps(); }
-  int64_t time(int64_t i) const { return int64_t(timesteps()[size_t(i)]); }
-  Level level_of_step(int64_t i) const override { return level_of_time(time(i)); }
 
   std::vector<double> plan(int64_t count) override {
     const std::vector<double> times = whole_times(config(), count);
@@ -99,16 +94,10 @@ class Pndm : public Scheduler {
   /// Adams-Bashforth of as many estimates as there are.
   at::Tensor extrapolated() const {
     const auto last = [&](size_t back) -> const at::Tensor& { return outputs_[outputs_.size() - back]; };
-    switch (outputs_.size()) {
-      case 1:
-        return last(1);
-      case 2:
-        return (3.0 * last(1) - last(2)) / 2.0;
-      case 3:
-        return (23.0 * last(1) - 16.0 * last(2) + 5.0 * last(3)) / 12.0;
-      default:
-        return (1.0 / 24) * (55.0 * last(1) - 59.0 * last(2) + 37.0 * last(3) - 9.0 * last(4));
-    }
+    if (outputs_.size() == 1) return last(1);
+    if (outputs_.size() == 2) return (3.0 * last(1) - last(2)) / 2.0;
+    if (outputs_.size() == 3) return (23.0 * last(1) - 16.0 * last(2) + 5.0 * last(3)) / 12.0;
+    return (1.0 / 24) * (55.0 * last(1) - 59.0 * last(2) + 37.0 * last(3) - 9.0 * last(4));
   }
 
   /// Equation 9: the sample moved from one time to another along a noise estimate.

@@ -1,67 +1,86 @@
-#include "scheduler_sigma.h"
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linspace.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "scheduler_float.h"
-#include "scheduler_grid.h"
+#include "scheduler_config.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::diffusion {
-
-SigmaScheduler::SigmaScheduler(ScheduleConfig config, Sigmas sigmas)
-    : Scheduler(std::move(config)), how_(sigmas), training_(training_sigmas(alphas_cumprod())) {}
-
-double SigmaScheduler::init_noise_sigma() const {
-  const float most = sigmas_.empty() ? training_.back() : *std::max_element(sigmas_.begin(), sigmas_.end());
-  return config().spacing == "leading" ? root(most * most + 1) : most;
-}
-
-at::Tensor SigmaScheduler::scale_model_input(const at::Tensor& sample, int64_t i) const {
-  return sample / double(root(sigma(i) * sigma(i) + 1));
-}
-
-std::vector<double> SigmaScheduler::interpolated(const std::vector<double>& times, int64_t count) const {
-  std::vector<double> sigmas;
-  if (how_.log_linear) {
-    const at::Tensor row =
-        at::linspace(double(std::log(training_.back())), double(std::log(training_.front())), count + 1, at::kFloat).exp();
-    sigmas.assign(row.const_data_ptr<float>(), row.const_data_ptr<float>() + row.numel());
-  } else {
-    for (const double time : times) sigmas.push_back(interpolate(training_, time));
-  }
-  return sigmas;
-}
-
-std::vector<double> SigmaScheduler::plan(int64_t count) {
-  std::vector<double> times = as_float(spaced_times(config().spacing, train_steps(), count, config().offset));
-  std::vector<double> sigmas = interpolated(times, count);
-  if (how_.spread != SigmaSpread::by_time) {
-    const double high = how_.high > 0 ? how_.high : sigmas.front(), low = how_.low > 0 ? how_.low : sigmas.back();
-    sigmas = how_.spread == SigmaSpread::karras ? karras_sigmas(high, low, count) : exponential_sigmas(high, low, count);
-    times = as_float(times_of_sigmas(sigmas, training_));
-  }
-  sigmas.push_back(how_.end_at_training ? training_.front() : 0);
-  sigmas_.assign(sigmas.begin(), sigmas.end());
-  return times;
-}
-
-at::Tensor SigmaScheduler::original(const at::Tensor& output, const at::Tensor& sample, float sigma) const {
-  if (prediction() == Prediction::sample) return output;
-  if (prediction() == Prediction::epsilon) return sample - double(sigma) * output;
-  const float variance = sigma * sigma + 1;
-  return output * double(-sigma / root(variance)) + sample / double(variance);
-}
-
 namespace {
+
+/// Where the sigmas come from, beside the spacing.
+struct Sigmas {
+  SigmaSpread spread = SigmaSpread::by_time;
+  double low = 0, high = 0;      ///< the ends of a spread other than by_time; 0: those of the spaced times
+  bool log_linear = false;       ///< a geometric row over the whole training, of one more sigma
+  bool end_at_training = false;  ///< the last sigma is the training's least, not 0
+};
+
+/// What LMS and the Euler methods share: samples are x_0 + sigma noise, of growing variance, and the network sees them divided to variance
+/// 1 (Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", NeurIPS 2022).
+class SigmaScheduler : public Scheduler {
+ public:
+  explicit SigmaScheduler(ScheduleConfig config, Sigmas sigmas = {})
+      : Scheduler(std::move(config)), how_(sigmas), training_(training_sigmas(alphas_cumprod())) {}
+
+  double init_noise_sigma() const override {
+    const float most = sigmas_.empty() ? training_.back() : *std::max_element(sigmas_.begin(), sigmas_.end());
+    return config().spacing == "leading" ? root(most * most + 1) : most;
+  }
+
+  at::Tensor scale_model_input(const at::Tensor& sample, int64_t i) const override { return sample / double(root(sigma(i) * sigma(i) + 1)); }
+
+ protected:
+  std::vector<double> plan(int64_t count) override {
+    std::vector<double> times = as_float(spaced_times(config().spacing, train_steps(), count, config().offset));
+    std::vector<double> sigmas = interpolated(times, count);
+    if (how_.spread != SigmaSpread::by_time) {
+      sigmas = spread_sigmas(how_.spread, how_.high > 0 ? how_.high : sigmas.front(), how_.low > 0 ? how_.low : sigmas.back(), count);
+      times = as_float(times_of_sigmas(sigmas, training_));
+    }
+    sigmas.push_back(how_.end_at_training ? training_.front() : 0);
+    sigmas_.assign(sigmas.begin(), sigmas.end());
+    return times;
+  }
+
+  Level level_of_step(int64_t i) const override { return {1, sigma(i)}; }
+  Level level_of_time(int64_t time) const override { return {1, training_[size_t(time)]}; }
+
+  /// The standard deviation before call i; after the last call: at i = number of calls.
+  float sigma(int64_t i) const { return sigmas_[size_t(i)]; }
+
+  /// x_0 as the output implies it at this sigma.
+  at::Tensor original(const at::Tensor& output, const at::Tensor& sample, float sigma) const {
+    if (prediction() == Prediction::sample) return output;
+    if (prediction() == Prediction::epsilon) return sample - double(sigma) * output;
+    const float variance = sigma * sigma + 1;
+    return output * double(-sigma / root(variance)) + sample / double(variance);
+  }
+
+ private:
+  std::vector<double> interpolated(const std::vector<double>& times, int64_t count) const {
+    std::vector<double> sigmas;
+    if (how_.log_linear) {
+      const at::Tensor row =
+          at::linspace(double(std::log(training_.back())), double(std::log(training_.front())), count + 1, at::kFloat).exp();
+      sigmas.assign(row.const_data_ptr<float>(), row.const_data_ptr<float>() + row.numel());
+    } else {
+      for (const double time : times) sigmas.push_back(interpolate(training_, time));
+    }
+    return sigmas;
+  }
+
+  Sigmas how_;
+  std::vector<float> training_;  // [T]
+  std::vector<float> sigmas_;    // one more than calls
+};
 
 /// Linear multistep over the last four derivatives, with steps of any length.
 class Lms : public SigmaScheduler {
  public:
-  Lms(ScheduleConfig config, SigmaSpread spread) : SigmaScheduler(std::move(config), {.spread = spread}) {}
+  using SigmaScheduler::SigmaScheduler;
 
   void reset() override { derivatives_.clear(); }
 
@@ -111,8 +130,7 @@ class Lms : public SigmaScheduler {
 /// Euler's method on the probability flow.
 class Euler : public SigmaScheduler {
  public:
-  Euler(ScheduleConfig config, Sigmas sigmas) : SigmaScheduler(std::move(config), sigmas) {}
-  using SigmaScheduler::Sigmas;
+  using SigmaScheduler::SigmaScheduler;
 
  private:
   at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor&) override {
@@ -125,7 +143,7 @@ class Euler : public SigmaScheduler {
 /// Euler's method to a lower sigma than the next one, and fresh noise up to it.
 class EulerAncestral : public SigmaScheduler {
  public:
-  explicit EulerAncestral(ScheduleConfig config) : SigmaScheduler(std::move(config), {}) {}
+  using SigmaScheduler::SigmaScheduler;
 
   bool wants_noise() const override { return true; }
 
@@ -142,13 +160,12 @@ class EulerAncestral : public SigmaScheduler {
 }  // namespace
 
 std::unique_ptr<Scheduler> make_lms(ConfigReader& config) {
-  const SigmaSpread spread = read_sigma_spread(config);
-  return std::make_unique<Lms>(read_schedule(config, {.name = "LMSDiscreteScheduler"}), spread);
+  const Sigmas sigmas{.spread = read_sigma_spread(config)};
+  return std::make_unique<Lms>(read_schedule(config, {.name = "LMSDiscreteScheduler"}), sigmas);
 }
 
 std::unique_ptr<Scheduler> make_euler(ConfigReader& config) {
-  Euler::Sigmas sigmas;
-  sigmas.spread = read_sigma_spread(config);
+  Sigmas sigmas{.spread = read_sigma_spread(config)};
   sigmas.low = config.number("sigma_min", 0);
   sigmas.high = config.number("sigma_max", 0);
   if (config.has("sigma_min") && !(sigmas.low > 0)) config.refuse("sigma_min", fmt::format("is {}, not above 0", sigmas.low));

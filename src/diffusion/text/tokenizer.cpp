@@ -98,12 +98,6 @@ int64_t Tokenizer::add_token(const std::string& token) {
   throw core::UsageError("\"{}\" {}; choose another word for the new one", token, reads_the_same);
 }
 
-int64_t Tokenizer::id_of(const std::string& token) const {
-  const auto found = ids_.find(token);
-  if (found == ids_.end()) throw core::UsageError("there is no token \"{}\"", token);
-  return found->second;
-}
-
 void Tokenizer::append_words(std::vector<int64_t>& ids, std::string_view cleaned) const {
   const auto id = [&](const std::string& symbol) {
     const auto found = ids_.find(symbol);

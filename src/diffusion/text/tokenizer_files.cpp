@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
+#include <sstream>
 #include <unordered_set>
 
 #include "syncdr/core/error.h"
@@ -18,37 +19,20 @@ namespace {
 
 constexpr int64_t max_ids = int64_t{1} << 24, max_length = 65536;
 constexpr size_t max_merges = 49152 - 256 - 2;  // python's reads no more: its vocabulary less the bytes and two special tokens
-constexpr const char* white_space = " \t\r\n";
-
-std::string_view next_line(std::string_view& text) {
-  const size_t end = std::min(text.find('\n'), text.size());
-  const std::string_view line = text.substr(0, end);
-  text.remove_prefix(std::min(end + 1, text.size()));
-  return line;
-}
-
-std::string_view next_part(std::string_view& line) {
-  line.remove_prefix(std::min(line.find_first_not_of(white_space), line.size()));
-  const std::string_view part = line.substr(0, line.find_first_of(white_space));
-  line.remove_prefix(part.size());
-  return part;
-}
 
 /// merges.txt: a line of heading, then one "LEFT RIGHT" a line, the most frequent first.
 Merges read_merges(const fs::path& file) {
   if (!fs::exists(file)) throw core::DataError("{}: is not there. Download the tokenizer's folder again", file.string());
-  const std::string content = io::read_file(file, uint64_t{64} << 20);
+  std::string content = io::read_file(file, uint64_t{64} << 20);
   if (const std::string foreign = io::foreign_content(content, content.size()); !foreign.empty()) throw core::DataError("{}: {}", file.string(), foreign);
-  std::string_view rest = content;
-  rest.remove_prefix(std::min(rest.find_first_not_of(white_space), rest.size()));
-  rest = rest.substr(0, rest.find_last_not_of(white_space) + 1);
-  next_line(rest);  // "#version: 0.2"
+  content.erase(content.find_last_not_of(" \t\r\n") + 1);
+  std::istringstream lines(content);
+  std::string line, left, right, more;
+  std::getline(lines >> std::ws, line);  // "#version: 0.2"
   Merges merges;
-  while (merges.size() < max_merges && !rest.empty()) {
-    std::string_view line = next_line(rest);
-    const std::string left(next_part(line)), right(next_part(line));
-    if (right.empty() || !next_part(line).empty())
-      throw core::DataError("{}: line {} is not \"LEFT RIGHT\"", file.string(), merges.size() + 2);
+  while (merges.size() < max_merges && std::getline(lines, line)) {
+    std::istringstream parts(line);
+    if (!(parts >> left >> right) || parts >> more) throw core::DataError("{}: line {} is not \"LEFT RIGHT\"", file.string(), merges.size() + 2);
     merges.emplace_back(left, right);
   }
   return merges;
@@ -67,20 +51,14 @@ void check_merges(const TokenizerFiles& files, const fs::path& folder) {
 }
 
 /// A token is a string or an object (transformers' AddedToken). The options that would move the text around it are not supported.
-AddedToken token_of(const json::value& value, const std::string& where) {
-  if (value.is_string()) return {std::string(value.get_string())};
+AddedToken token_of(const json::value& value, const std::string& where, int64_t id = -1) {
+  if (value.is_string()) return {std::string(value.get_string()), /*normalized=*/false, id};
   ConfigReader reader(io::as_object(value, where), where);
   for (const char* option : {"lstrip", "rstrip", "single_word"}) reader.only(option, false);
-  for (const char* note : {"special", "id"}) reader.ignore(note);
-  const AddedToken token{reader.text("content", ""), reader.boolean("normalized", false)};
+  reader.ignore("special id");
+  const AddedToken token{reader.text("content", ""), reader.boolean("normalized", false), id};
   reader.finish();
   if (token.text.empty()) reader.refuse("content", "is empty");
-  return token;
-}
-
-AddedToken token_of(const json::value& value, const std::string& where, int64_t id) {
-  AddedToken token = token_of(value, where);
-  token.id = id;
   return token;
 }
 
@@ -148,12 +126,10 @@ Configuration read_configuration(const fs::path& file, TokenizerFiles& files) {
   if (reader.has("tokenizer_class") && reader.text("tokenizer_class", "") != "CLIPTokenizerFast")
     reader.only("tokenizer_class", "CLIPTokenizer");
   // do_lower_case and add_prefix_space have no effect in the original's CLIPTokenizer either; the others concern decoding, batches or are notes.
-  for (const char* name :
-       {"do_lower_case", "add_prefix_space", "errors", "clean_up_tokenization_spaces", "name_or_path", "special_tokens_map_file",
-        "tokenizer_file", "processor_class", "use_fast", "auto_map", "model_input_names", "chat_template", "tokenizer_class", "is_local",
-        "local_files_only", "max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "pad_token_type_id",
-        "torch_dtype", "dtype", "revision", "trust_remote_code", "cache_dir"})
-    reader.ignore(name);
+  reader.ignore(R"(
+      do_lower_case add_prefix_space errors clean_up_tokenization_spaces name_or_path special_tokens_map_file tokenizer_file processor_class
+      use_fast auto_map model_input_names chat_template tokenizer_class is_local local_files_only max_length stride truncation_strategy
+      pad_to_multiple_of pad_token_type_id torch_dtype dtype revision trust_remote_code cache_dir)");
   const char* const decoder = "added_tokens_decoder";
   reader.ignore(decoder);
   if (reader.has(decoder)) read_added_decoder(reader.fields().at(decoder), fmt::format("{}: \"{}\"", reader.where(), decoder), files);

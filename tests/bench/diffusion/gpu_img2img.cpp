@@ -161,7 +161,7 @@ class Task {
     watch.mark();
     const at::Tensor noised = scheduler->noise_to_step(model_.encode_image(images_, noise_.encoding), noise_.start, start);
     watch.mark();
-    const at::Tensor latents = model_.denoise(branches, *scheduler, noised, start);
+    const at::Tensor latents = model_.denoise(branches, *scheduler, noised, {.first = start});
     watch.mark();
     model_.decode_image(latents);
     watch.mark();

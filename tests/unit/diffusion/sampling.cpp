@@ -96,18 +96,19 @@ TEST_F(Sampling, ForgetsTheLastTrajectoryAndGoesOnWhereItStopped) {
   const auto pndm = planned("PNDMScheduler", 6), ddim = planned("DDIMScheduler", 6);
   const at::Tensor first = denoise(unet_, guidance, *pndm, sample);
   EXPECT_TRUE(at::equal(denoise(unet_, guidance, *pndm, sample), first));
-  const at::Tensor whole = denoise(unet_, guidance, *ddim, sample), half = denoise(unet_, guidance, *ddim, sample, 0, {}, 3);
-  EXPECT_TRUE(at::equal(denoise(unet_, guidance, *ddim, half, 3), whole));
-  EXPECT_TRUE(at::equal(denoise(unet_, guidance, *ddim, sample, 2, {}, 2), sample)) << "no call, no change";
+  const at::Tensor whole = denoise(unet_, guidance, *ddim, sample), half = denoise(unet_, guidance, *ddim, sample, {.last = 3});
+  EXPECT_TRUE(at::equal(denoise(unet_, guidance, *ddim, half, {.first = 3}), whole));
+  EXPECT_TRUE(at::equal(denoise(unet_, guidance, *ddim, sample, {.first = 2, .last = 2}), sample)) << "no call, no change";
 }
 
 TEST_F(Sampling, AsksForNoiseAtEachCallThatWantsIt) {
   const auto scheduler = planned("EulerAncestralDiscreteScheduler", 4);
   std::vector<int64_t> asked;
-  denoise(unet_, text_guidance(text(), text(), 5), *scheduler, at::randn({1, 4, 6, 5}), 1, [&](int64_t i) {
+  const StepNoise noise = [&](int64_t i) {
     asked.push_back(i);
     return at::randn({1, 4, 6, 5});
-  });
+  };
+  denoise(unet_, text_guidance(text(), text(), 5), *scheduler, at::randn({1, 4, 6, 5}), {.first = 1, .noise = noise});
   EXPECT_EQ(asked, (std::vector<int64_t>{1, 2, 3}));
 }
 

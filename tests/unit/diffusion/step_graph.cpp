@@ -7,6 +7,7 @@
 #include <torch/utils.h>
 
 #include "diffusion/tiny_checkpoint.h"
+#include "syncdr/diffusion/sampling.h"
 
 // Only what a CPU can show: calls pass through. Recording and replaying need a GPU (launch/gpu_check.sh).
 namespace syncdr::diffusion::step_graph_tests {
@@ -34,7 +35,7 @@ TEST(StepGraph, SamplingThroughItIsTheSame) {
   scheduler->set_steps(4);
   StepGraph graph;
   for (const std::vector<Branch>& guidance : {text_guidance(unet->prepare(hidden), unet->prepare(hidden * 2), 7.5), text_guidance(other, hidden, 1)})
-    EXPECT_TRUE(at::equal(denoise_recorded(&graph, unet, guidance, *scheduler, sample, 0, {}, -1), denoise(unet, guidance, *scheduler, sample)));
+    EXPECT_TRUE(at::equal(denoise(unet, guidance, *scheduler, sample, {.graph = &graph}), denoise(unet, guidance, *scheduler, sample)));
 }
 
 }  // namespace

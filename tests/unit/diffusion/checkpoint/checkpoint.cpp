@@ -93,8 +93,8 @@ TEST_F(Checkpoint, NamesItsComponentsAndTheirClasses) {
   const CheckpointFolder checkpoint(folder_.path());
   EXPECT_EQ(checkpoint.pipeline(), "StableDiffusionPipeline");
   EXPECT_EQ(checkpoint.class_of("unet"), "UNet2DConditionModel");
-  EXPECT_FALSE(checkpoint.has("safety_checker"));
-  EXPECT_FALSE(checkpoint.has("requires_safety_checker"));
+  EXPECT_ERROR(checkpoint.class_of("safety_checker"), core::DataError, "has no component");
+  EXPECT_ERROR(checkpoint.class_of("requires_safety_checker"), core::DataError, "has no component");
   EXPECT_EQ(checkpoint.component("unet", "UNet2DConditionModel"), folder_ / "unet");
 }
 

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "schedulers/scheduler_grid.h"
+#include "schedulers/scheduler_numbers.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 

@@ -3,9 +3,16 @@
 #include <string>
 #include <vector>
 
-/// Grids of times and standard deviations, number for number those of the NumPy functions that diffusers calls. All in float64 unless said
-/// otherwise.
+/// Numbers as diffusers gets them, to the last bit.
 namespace syncdr::diffusion {
+
+/// x ** 0.5, log and exp of float32 as LibTorch's kernels round them. The C library's differ in the last bit (LibTorch's x ** 0.5 is a power, not a
+/// square root), which over a thousand steps, or in the difference of two close logarithms, becomes visible.
+float root(float value);
+float log_of(float value);
+float exp_of(float value);
+
+/// Grids of times and standard deviations, by the NumPy functions that diffusers calls. All in float64 unless said otherwise.
 
 /// numpy.linspace(from, to, count).
 std::vector<double> linspace(double from, double to, int64_t count);
@@ -21,9 +28,10 @@ std::vector<double> as_float(std::vector<double> values);
 /// `count` training times out of 0 ... train_steps - 1, falling. linspace's are fractions.
 std::vector<double> spaced_times(const std::string& spacing, int64_t train_steps, int64_t count, int64_t offset);
 
-/// Standard deviations from `high` down to `low`: Karras et al. (2022), equation 5 with rho = 7; and a geometric row.
-std::vector<double> karras_sigmas(double high, double low, int64_t count);
-std::vector<double> exponential_sigmas(double high, double low, int64_t count);
+/// How the standard deviations (sigmas) of a trajectory are spread, beside timestep_spacing.
+enum class SigmaSpread { by_time, karras, exponential };
+/// Standard deviations from `high` down to `low`: of karras by Karras et al. (2022), equation 5 with rho = 7; of exponential a geometric row.
+std::vector<double> spread_sigmas(SigmaSpread spread, double high, double low, int64_t count);
 
 /// sqrt((1 - a) / a) for each alpha, float32: the standard deviation of x_t / sqrt(a).
 std::vector<float> training_sigmas(const std::vector<float>& alphas_cumprod);

@@ -1,11 +1,21 @@
-#include "scheduler_grid.h"
+#include "scheduler_numbers.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/scalar_tensor.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "scheduler_float.h"
-
 namespace syncdr::diffusion {
+namespace {
+
+at::Tensor scalar(float value) { return at::scalar_tensor(value, at::TensorOptions(at::kCPU).dtype(at::kFloat)); }
+
+}  // namespace
+
+float root(float value) { return scalar(value).pow(0.5).item<float>(); }
+float log_of(float value) { return scalar(value).log().item<float>(); }
+float exp_of(float value) { return scalar(value).exp().item<float>(); }
 
 std::vector<double> linspace(double from, double to, int64_t count) {
   std::vector<double> values(size_t(count), from);
@@ -60,17 +70,15 @@ std::vector<double> spaced_times(const std::string& spacing, int64_t train_steps
   return times;
 }
 
-std::vector<double> karras_sigmas(double high, double low, int64_t count) {
-  constexpr double rho = 7;
-  const double from = std::pow(high, 1 / rho), to = std::pow(low, 1 / rho);
+std::vector<double> spread_sigmas(SigmaSpread spread, double high, double low, int64_t count) {
   std::vector<double> sigmas;
-  for (const double ramp : linspace(0, 1, count)) sigmas.push_back(std::pow(from + ramp * (to - from), rho));
-  return sigmas;
-}
-
-std::vector<double> exponential_sigmas(double high, double low, int64_t count) {
-  std::vector<double> sigmas = linspace(std::log(high), std::log(low), count);
-  for (double& sigma : sigmas) sigma = std::exp(sigma);
+  if (spread == SigmaSpread::karras) {
+    constexpr double rho = 7;
+    const double from = std::pow(high, 1 / rho), to = std::pow(low, 1 / rho);
+    for (const double ramp : linspace(0, 1, count)) sigmas.push_back(std::pow(from + ramp * (to - from), rho));
+  } else {
+    for (const double log : linspace(std::log(high), std::log(low), count)) sigmas.push_back(std::exp(log));
+  }
   return sigmas;
 }
 
