@@ -18,7 +18,7 @@
 
 #include "findings.h"
 #include "syncdr/comm/about.h"
-#include "syncdr/io/about.h"
+#include "syncdr/io/hdf5.h"
 
 namespace syncdr::doctor {
 namespace {
