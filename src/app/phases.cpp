@@ -118,14 +118,13 @@ boost::json::object run_translate(Job& job, const std::string& translator) {
   const Arm arm(translator);
   const Fit* fit = fit_for(*arm.translator);
   for (const auto& direction : job.directions())
-    translate::check_texts(job.dataset, direction.source, direction.target, "train", translation(job.settings, arm));
+    translate::check_texts({job.dataset, direction.source, direction.target, "train"}, translation(job.settings, arm));
   boost::json::object figures;
   for (const auto& direction : job.directions()) {
     translate::TranslateConfig config = translation(job.settings, arm);
     if (fit && fit->given(config).empty()) fit->given(config) = fit->model(job, direction);
     const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
-    const auto result = translate::translate_split(job.world, job.dataset, direction.source, direction.target, "train", config,
-                                                   job.seed(), *made);
+    const auto result = translate::translate_split(job.world, {job.dataset, direction.source, direction.target, "train"}, config, job.seed(), *made);
     figures[direction.name()] = {{"images", result.images},
                                  {"skipped", result.skipped},
                                  {"redrawn", result.redrawn},
