@@ -117,7 +117,7 @@ std::vector<fs::path> translate_marks(const Job& job, const std::string& transla
 
 void check_translate(const Job& job, const std::string& translator) {
   for (const auto& [source, target] : job.directions())
-    translate::check_texts(job.dataset, source, target, "train", translation(job.settings, Arm(translator)));
+    translate::check_texts({job.dataset, source, target, "train"}, translation(job.settings, Arm(translator)));
 }
 
 /// Translates both domains' training images.
@@ -129,8 +129,7 @@ boost::json::object run_translate(Job& job, const std::string& translator) {
     translate::TranslateConfig config = translation(job.settings, arm);
     if (fit && fit->given(config).empty()) fit->given(config) = fit->model(job, direction);
     const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
-    const auto result = translate::translate_split(job.world, job.dataset, direction.source, direction.target, "train", config,
-                                                   job.seed(), *made);
+    const auto result = translate::translate_split(job.world, {job.dataset, direction.source, direction.target, "train"}, config, job.seed(), *made);
     figures[direction.name()] = {{"images", result.images},
                                  {"skipped", result.skipped},
                                  {"redrawn", result.redrawn},

@@ -11,30 +11,22 @@
 namespace syncdr::data {
 namespace {
 
-/// What one training view draws. All of it is drawn whatever the configuration says, so that switching one change on does not alter the
+/// What one training view draws, in this order. All of it is drawn whatever the configuration says, so that switching one change on does not alter the
 /// others.
 struct Draws {
-  bool flip, grey, invert;
-  double angle;             // degrees
-  double scale;             // factor
-  double shift_x, shift_y;  // shares of the side
-  double crop_x, crop_y;    // shares of the room for the crop
-  double contrast;          // factor
-  double brightness;        // share of the range
-
-  Draws(const AugmentConfig& config, core::Random& random) {
-    flip = random.chance(config.flip);
-    angle = random.uniform(-config.rotation, config.rotation);
-    scale = 1 + random.uniform(-config.scale, config.scale);
-    shift_x = random.uniform(-config.shift, config.shift);
-    shift_y = random.uniform(-config.shift, config.shift);
-    crop_x = random.uniform();
-    crop_y = random.uniform();
-    grey = random.chance(config.grey);
-    contrast = 1 + random.uniform(-config.contrast, config.contrast);
-    brightness = random.uniform(-config.brightness, config.brightness);
-    invert = random.chance(config.invert);
-  }
+  const AugmentConfig& config;
+  core::Random& random;
+  bool flip = random.chance(config.flip);
+  double angle = random.uniform(-config.rotation, config.rotation);            // degrees
+  double scale = 1 + random.uniform(-config.scale, config.scale);              // factor
+  double shift_x = random.uniform(-config.shift, config.shift);                // share of the side
+  double shift_y = random.uniform(-config.shift, config.shift);
+  double crop_x = random.uniform();                                            // share of the room for the crop
+  double crop_y = random.uniform();
+  bool grey = random.chance(config.grey);
+  double contrast = 1 + random.uniform(-config.contrast, config.contrast);     // factor
+  double brightness = random.uniform(-config.brightness, config.brightness);   // share of the range
+  bool invert = random.chance(config.invert);
 };
 
 void check(const Image& image, const AugmentConfig& config) {
@@ -99,7 +91,7 @@ void change_tone(cv::Mat& pixels, const Draws& draws) {
 
 void augment(const Image& image, const AugmentConfig& config, core::Random random, uint8_t* out) {
   check(image, config);
-  const Draws draws(config, random);
+  const Draws draws{config, random};
   const cv::Mat source = shrink_for_warp(view(image), static_cast<double>(config.resize) * draws.scale);
   const cv::Matx23d matrix = view_to_source(draws, config, source.size()).get_minor<2, 3>(0, 0);
   const int side = static_cast<int>(config.crop);

@@ -1,7 +1,7 @@
 #include "syncdr/data/codec.h"
 
 #include <array>
-#include <cstring>
+#include <string_view>
 
 #include "image_libraries.h"
 #include "syncdr/core/checked.h"
@@ -9,13 +9,6 @@
 
 namespace syncdr::data {
 namespace {
-
-constexpr std::array<uint8_t, 8> png_signature{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
-constexpr std::array<uint8_t, 3> jpeg_signature{0xFF, 0xD8, 0xFF};
-
-template <size_t n> bool starts_with(std::span<const uint8_t> bytes, const std::array<uint8_t, n>& signature) {
-  return bytes.size() >= n && std::memcmp(bytes.data(), signature.data(), n) == 0;
-}
 
 Image decode_raw(std::span<const uint8_t> bytes, ImageSize size) {
   detail::check_size(size, "raw image");
@@ -41,17 +34,14 @@ Codec codec_from_name(const std::string& name) {
 }
 
 const char* codec_name(Codec codec) {
-  switch (codec) {
-    case Codec::raw: return "raw";
-    case Codec::png: return "png";
-    case Codec::jpeg: return "jpeg";
-  }
-  SYNCDR_ASSERT(false, "codec {}", static_cast<int>(codec));
+  constexpr std::array names{"raw", "png", "jpeg"};  // in the order of Codec
+  return names.at(static_cast<size_t>(codec));
 }
 
 Codec detect_codec(std::span<const uint8_t> bytes) {
-  if (starts_with(bytes, jpeg_signature)) return Codec::jpeg;
-  if (starts_with(bytes, png_signature)) return Codec::png;
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.starts_with("\xFF\xD8\xFF")) return Codec::jpeg;
+  if (text.starts_with("\x89PNG\r\n\x1A\n")) return Codec::png;
   if (bytes.empty()) throw core::DataError("the file is empty");
   throw core::DataError("is neither JPEG nor PNG (its first byte is 0x{:02x})", bytes[0]);
 }

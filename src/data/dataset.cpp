@@ -1,6 +1,7 @@
 #include "syncdr/data/dataset.h"
 
 #include <algorithm>
+#include <regex>
 #include <set>
 
 #include "syncdr/core/error.h"
@@ -10,8 +11,6 @@
 namespace syncdr::data {
 namespace {
 
-bool all_digits(std::string_view text) { return text.size() == 5 && text.find_first_not_of("0123456789") == std::string_view::npos; }
-
 /// What the name of a real shard says: "real/DOMAIN/SPLIT-00002-of-00007.h5". Empty domain: it is none.
 struct RealName {
   std::string domain, split;
@@ -19,29 +18,21 @@ struct RealName {
 };
 
 RealName parse_real(const std::string& file) {
-  const std::filesystem::path path(file);
-  const std::string stem = path.stem().string();
-  constexpr size_t tail = 15;  // "-00002-of-00007"
-  if (path.extension() != ".h5" || stem.size() <= tail || std::distance(path.begin(), path.end()) != 3 || *path.begin() != "real") return {};
-  const std::string_view end = std::string_view(stem).substr(stem.size() - tail);
-  if (end[0] != '-' || end.substr(6, 4) != "-of-" || !all_digits(end.substr(1, 5)) || !all_digits(end.substr(10, 5))) return {};
-  return {path.parent_path().filename().string(), stem.substr(0, stem.size() - tail), std::stoll(std::string(end.substr(1, 5))),
-          std::stoll(std::string(end.substr(10, 5)))};
+  static const std::regex form("real/([^/]+)/([^/]+)-([0-9]{5})-of-([0-9]{5})\\.h5");
+  std::smatch part;
+  if (!std::regex_match(file, part, form)) return {};
+  return {part[1], part[2], std::stoll(part[3]), std::stoll(part[4])};
 }
 
 void check_kind(const Manifest& manifest, const std::string& kind, const std::filesystem::path& file) {
   if (manifest.kind != kind) throw core::DataError("{}: is the manifest of a {}, not of a {}", file.string(), manifest.kind, kind);
 }
 
-std::vector<std::filesystem::path> paths_of(const std::filesystem::path& folder, const std::vector<ManifestEntry>& entries) {
-  std::vector<std::filesystem::path> paths;
-  for (const ManifestEntry& entry : entries) paths.push_back(io::path_inside(folder, entry.file, folder.string()));
-  return paths;
-}
-
 /// The shards of the entries, each with the rows that its entry states and the look and split that are asked for.
 ShardList open_shards(const std::filesystem::path& folder, const std::vector<ManifestEntry>& entries, const std::string& domain, bool translation) {
-  ShardList list(paths_of(folder, entries));
+  std::vector<std::filesystem::path> paths;
+  for (const ManifestEntry& entry : entries) paths.push_back(io::path_inside(folder, entry.file, folder.string()));
+  ShardList list(paths);
   for (int64_t i = 0; i < list.shards(); ++i) {
     const ShardReader& shard = list.shard(i);
     const int64_t stated = entries[static_cast<size_t>(i)].rows;

@@ -12,47 +12,13 @@
 namespace syncdr::data {
 namespace {
 
-/// Images side by side, [count, S, S, 3] in memory, so that each can be filled as a decoder gives it; seen from outside as [count, 3, S,
-/// S].
-class ImageBatch {
- public:
-  ImageBatch(int64_t count, int64_t side, bool blank)
-      : bytes_(blank ? at::zeros({count, side, side, 3}, at::kByte) : at::empty({count, side, side, 3}, at::kByte)),
-        stride_(side * side * 3) {}
-  uint8_t* row(int64_t index) { return bytes_.data_ptr<uint8_t>() + index * stride_; }
-  at::Tensor tensor() const { return bytes_.permute({0, 3, 1, 2}); }
+/// [count, 3, side, side], channels last: each image lies in memory as a decoder gives it. blank: black, else not filled.
+at::Tensor image_batch(int64_t count, int64_t side, bool blank) {
+  const std::vector<int64_t> shape{count, side, side, 3};
+  return (blank ? at::zeros(shape, at::kByte) : at::empty(shape, at::kByte)).permute({0, 3, 1, 2});
+}
 
- private:
-  at::Tensor bytes_;
-  int64_t stride_;
-};
-
-/// How the loader asks for one image, and what it does with it.
-struct Draw {
-  const AugmentConfig& config;
-  uint64_t seed;
-  int64_t epoch;
-
-  /// step 0 draws the variant, step 1 the augmentation. Four images share a key: the real one and its translation, each as entry and as
-  /// counterpart.
-  core::Random stream(const std::string& key, bool translated, bool counterpart, uint32_t step) const {
-    const uint64_t role = (translated ? 1 : 0) + (counterpart ? 2 : 0);
-    return {seed, core::Purpose::augmentation, io::hash64(key) ^ role, static_cast<uint32_t>(epoch), step};
-  }
-  /// Enlarged views need more of the image's pixels than the plain ones.
-  int64_t at_least() const { return static_cast<int64_t>(std::ceil(static_cast<double>(config.resize) * (1 + config.scale))); }
-
-  void image(const PairSet& set, int64_t entry, uint8_t* out) const {
-    const bool translated = !set.is_real(entry);
-    const Image image = set.image(entry, stream(set.key(entry), translated, false, 0), at_least());
-    augment(image, config, stream(set.key(entry), translated, false, 1), out);
-  }
-  void counterpart(const PairSet& set, int64_t entry, uint8_t* out) const {
-    const bool translated = set.is_real(entry);
-    const Image image = set.counterpart(entry, stream(set.key(entry), translated, true, 0), at_least());
-    augment(image, config, stream(set.key(entry), translated, true, 1), out);
-  }
-};
+uint8_t* pixels_of(const at::Tensor& images, int64_t index) { return images.data_ptr<uint8_t>() + index * images.stride(0); }
 
 }  // namespace
 
@@ -90,26 +56,35 @@ std::vector<int64_t> BatchOrder::entries(int64_t epoch, int64_t batch_index, int
 
 PairBatch load_pairs(const PairSet& set, const std::vector<int64_t>& entries, const AugmentConfig& config, uint64_t seed, int64_t epoch) {
   const auto count = static_cast<int64_t>(entries.size());
-  const Draw draw{config, seed, epoch};
-  ImageBatch images(count, config.crop, false), counterparts(set.has_run() ? count : 0, config.crop, true);
-  PairBatch batch{.has_counterpart = at::zeros({count}, at::kBool), .ids = at::tensor(entries, at::kLong)};
+  // Enlarged views need more of the image's pixels than the plain ones.
+  const auto at_least = static_cast<int64_t>(std::ceil(static_cast<double>(config.resize) * (1 + config.scale)));
+  const auto load = [&](int64_t entry, bool counterpart, uint8_t* out) {
+    // Four images share a key: the real one and its translation, each as entry and as counterpart.
+    const uint64_t role = (set.is_real(entry) == counterpart ? 1 : 0) + (counterpart ? 2 : 0);
+    const auto stream = [&](uint32_t step) {
+      return core::Random(seed, core::Purpose::augmentation, io::hash64(set.key(entry)) ^ role, static_cast<uint32_t>(epoch), step);
+    };
+    const auto variant = stream(0);
+    const Image image = counterpart ? set.counterpart(entry, variant, at_least) : set.image(entry, variant, at_least);
+    augment(image, config, stream(1), out);
+  };
+  PairBatch batch{.images = image_batch(count, config.crop, false), .has_counterpart = at::zeros({count}, at::kBool), .ids = at::tensor(entries, at::kLong)};
+  if (set.has_run()) batch.counterparts = image_batch(count, config.crop, true);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t entry = entries[static_cast<size_t>(i)];
-    draw.image(set, entry, images.row(i));
+    load(entry, false, pixels_of(batch.images, i));
     if (!set.has_counterpart(entry)) continue;
-    draw.counterpart(set, entry, counterparts.row(i));
+    load(entry, true, pixels_of(batch.counterparts, i));
     batch.has_counterpart.data_ptr<bool>()[i] = true;
   }
-  batch.images = images.tensor();
-  if (set.has_run()) batch.counterparts = counterparts.tensor();
   return batch;
 }
 
 at::Tensor load_evaluation(const ShardList& list, int64_t first, int64_t last, const AugmentConfig& config) {
   SYNCDR_ASSERT(0 <= first && first <= last && last <= list.rows(), "rows {} to {} of {}", first, last, list.rows());
-  ImageBatch images(last - first, config.crop, false);
-  for (int64_t row = first; row < last; ++row) evaluation_view(list.image(row, config.resize), config, images.row(row - first));
-  return images.tensor();
+  const at::Tensor images = image_batch(last - first, config.crop, false);
+  for (int64_t row = first; row < last; ++row) evaluation_view(list.image(row, config.resize), config, pixels_of(images, row - first));
+  return images;
 }
 
 }  // namespace syncdr::data

@@ -5,6 +5,7 @@
 #include "syncdr/data/dataset.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::data {
@@ -50,11 +51,7 @@ Manifest Manifest::read(const std::filesystem::path& file) {
   if (found != version) throw core::DataError("{}: has format version {}, this release reads {}", where, found, version);
   Manifest manifest{.kind = io::json_string(root, "kind", where), .name = io::json_string(root, "name", where)};
   manifest.domains = read_domains(root, where);
-  const boost::json::object& settings = io::json_object(root, "settings", where);
-  for (const auto& item : settings) {
-    const std::string key(item.key());
-    manifest.settings[key] = io::json_string(settings, key.c_str(), where + ": settings");
-  }
+  manifest.settings = io::json_texts(io::json_object(root, "settings", where), where + ": settings");
   std::set<std::string> files;
   for (const boost::json::value& item : io::json_array(root, "entries", where)) {
     manifest.entries.push_back(read_entry(item, file.parent_path(), fmt::format("{}: entry {}", where, manifest.entries.size())));
@@ -66,19 +63,13 @@ Manifest Manifest::read(const std::filesystem::path& file) {
 void Manifest::write(const std::filesystem::path& file) const { io::write_file(file, text()); }
 
 std::string Manifest::text() const {
-  boost::json::object root;
-  root["format"] = format;
-  root["version"] = version;
-  root["kind"] = kind;
-  root["name"] = name;
-  root["domains"] = boost::json::array(domains.begin(), domains.end());
-  boost::json::object& map = root["settings"].emplace_object();
-  for (const auto& [key, value] : settings) map[key] = value;
-  boost::json::array& list = root["entries"].emplace_array();
+  boost::json::array list;
   for (const ManifestEntry& entry : entries) {
     list.push_back({{"file", entry.file}, {"rows", entry.rows}, {"bytes", entry.bytes}, {"hash", entry.hash}});
   }
-  return io::pretty_json(root);
+  const boost::json::array names(domains.begin(), domains.end());
+  return io::pretty_json({{"format", format}, {"version", version}, {"kind", kind}, {"name", name}, {"domains", names}, {"settings", io::to_json(settings)},
+                          {"entries", list}});
 }
 
 ManifestEntry make_entry(const std::filesystem::path& folder, const std::string& file, int64_t rows) {

@@ -9,74 +9,53 @@ namespace {
 
 constexpr int32_t quarantined = 2;
 
-/// Rows of a split's shards counted through: shard and row of a SourceRow -> row of the list.
-class SourceRows {
- public:
-  explicit SourceRows(const ShardList& list) : list_(list) {
-    for (int64_t shard = 0, row = 0; shard < list.shards(); row += list.shard(shard++).rows()) starts_.push_back(row);
+/// The row of a split that a translation was made from. Throws DataError if there is no such row or it is another image. Readers have refused negative
+/// numbers. where, row: the translation's, for errors.
+int64_t find_source(const ShardList& list, const SourceRow& source, const ShardReader& where, int64_t row) {
+  if (source.shard >= list.shards() || source.row >= list.shard(source.shard).rows()) {
+    throw core::DataError("{}: row {} (\"{}\") was made from row {} of shard {}, which its source does not have", where.path().string(),
+                          row, source.key, source.row, source.shard);
   }
-
-  /// Throws DataError if there is no such row or it is another image. Readers have refused negative numbers.
-  int64_t find(const SourceRow& source, const ShardReader& where, int64_t row) const {
-    const auto shard = static_cast<size_t>(source.shard);
-    if (shard >= starts_.size() || source.row >= list_.shard(source.shard).rows()) {
-      throw core::DataError("{}: row {} (\"{}\") was made from row {} of shard {}, which its source does not have", where.path().string(),
-                            row, source.key, source.row, source.shard);
-    }
-    const int64_t found = starts_[shard] + source.row;
-    if (list_.key(found) != source.key) {
-      throw core::DataError(
-          "{}: row {} was made from \"{}\", but the source has \"{}\" there: the dataset was packed again. Translate it again",
-          where.path().string(), row, source.key, list_.key(found));
-    }
-    return found;
+  const int64_t found = list.first_row(source.shard) + source.row;
+  if (list.key(found) != source.key) {
+    throw core::DataError(
+        "{}: row {} was made from \"{}\", but the source has \"{}\" there: the dataset was packed again. Translate it again",
+        where.path().string(), row, source.key, list.key(found));
   }
-
- private:
-  const ShardList& list_;
-  std::vector<int64_t> starts_;
-};
+  return found;
+}
 
 int64_t variants_of(const ShardList& run) {
   int64_t variants = 1;
-  for (int64_t shard = 0; shard < run.shards(); ++shard) {
-    for (int64_t row = 0; row < run.shard(shard).rows(); ++row)
-      variants = std::max<int64_t>(variants, run.shard(shard).source(row).variant + 1);
+  for (int64_t at = 0; at < run.rows(); ++at) {
+    const auto [shard, row] = run.locate(at);
+    variants = std::max<int64_t>(variants, run.shard(shard).source(row).variant + 1);
   }
   return variants;
-}
-
-void check_shard(const ShardReader& shard, const std::string& split) {
-  if (!shard.is_translation()) throw core::DataError("{}: holds no translations", shard.path().string());
-  if (shard.header().split != split) {
-    throw core::DataError("{}: holds translations of the split \"{}\", not of \"{}\"", shard.path().string(), shard.header().split, split);
-  }
 }
 
 /// Which rows of a run stand for each row of its source. Each source row must have the same variants, once each; quarantined ones are then
 /// left out, and so are variants from number at_most on (0: none).
 PairSet::Side translations_of(const ShardList& source, const ShardList& run, const std::string& split, int64_t at_most, const std::string& what) {
-  for (int64_t shard = 0; shard < run.shards(); ++shard) check_shard(run.shard(shard), split);
+  if (const ShardReader& shard = run.shard(0); shard.header().split != split)  // a list's shards are of one split
+    throw core::DataError("{}: holds translations of the split \"{}\", not of \"{}\"", shard.path().string(), shard.header().split, split);
   const int64_t variants = variants_of(run);
   if (run.rows() != source.rows() * variants) {
     throw core::DataError("{}: {} translations of {} images in {} variants: some are missing. Translate them again", what, run.rows(),
                           source.rows(), variants);
   }
   constexpr int64_t missing = -1, unusable = -2;
-  const SourceRows rows(source);
   std::vector<int64_t> table(static_cast<size_t>(run.rows()), missing);  // [source rows, variants]
-  for (int64_t shard = 0, at = 0; shard < run.shards(); ++shard) {
+  for (int64_t at = 0; at < run.rows(); ++at) {
+    const auto [shard, row] = run.locate(at);
     const ShardReader& reader = run.shard(shard);
-    for (int64_t row = 0; row < reader.rows(); ++row, ++at) {
-      const SourceRow& from = reader.source(row);
-      const int64_t found = rows.find(from, reader, row);
-      if (from.variant < 0) throw core::DataError("{}: row {} (\"{}\") is variant {}", reader.path().string(), row, from.key, from.variant);
-      int64_t& slot = table[static_cast<size_t>(found * variants + from.variant)];
-      // As many rows as slots, each slot filled at most once: none is then left empty.
-      if (slot != missing)
-        throw core::DataError("{}: row {} is variant {} of \"{}\" once more", reader.path().string(), row, from.variant, from.key);
-      slot = from.status == quarantined ? unusable : at;
-    }
+    const SourceRow& from = reader.source(row);
+    const int64_t found = find_source(source, from, reader, row);
+    if (from.variant < 0) throw core::DataError("{}: row {} (\"{}\") is variant {}", reader.path().string(), row, from.key, from.variant);
+    int64_t& slot = table[static_cast<size_t>(found * variants + from.variant)];
+    // As many rows as slots, each slot filled at most once: none is then left empty.
+    if (slot != missing) throw core::DataError("{}: row {} is variant {} of \"{}\" once more", reader.path().string(), row, from.variant, from.key);
+    slot = from.status == quarantined ? unusable : at;
   }
   PairSet::Side side;
   for (int64_t row = 0; row < source.rows(); ++row) {
@@ -98,36 +77,27 @@ int64_t PairSet::Side::draw(int64_t entry, core::Random& random) const {
 }
 
 std::span<const int64_t> PairSet::Side::rows(int64_t entry) const {
-  return {rows_.data() + start(entry), static_cast<size_t>(count(entry))};
+  const int64_t begin = entry == 0 ? 0 : ends_.at(static_cast<size_t>(entry - 1)), end = ends_.at(static_cast<size_t>(entry));
+  return {rows_.data() + begin, static_cast<size_t>(end - begin)};
 }
 
 PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
                  const std::string& split, int64_t variants)
     : real_(dataset.real(domain, split)), has_run_(!run.empty()) {
-  Side from;
-  if (has_run_) {
-    from_ = dataset.synthetic(domain, other, run);
-    from = translations_of(real_, from_, split, variants, fmt::format("{} from {} to {}", run, domain, other));
-  }
   for (int64_t row = 0; row < real_.rows(); ++row) {
     own_.add_row(row);
     own_.end_entry();
-    if (has_run_) {
-      for (const int64_t translation : from.rows(row)) counterparts_.add_row(translation);
-    }
-    counterparts_.end_entry();
   }
-  if (has_run_) add_translations(dataset, domain, other, run, split, variants);
-}
-
-void PairSet::add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
-                               const std::string& split, int64_t variants) {
+  if (!has_run_) return;
+  from_ = dataset.synthetic(domain, other, run);
+  counterparts_ = translations_of(real_, from_, split, variants, fmt::format("{} from {} to {}", run, domain, other));
   other_real_ = dataset.real(other, split);
   into_ = dataset.synthetic(other, domain, run);
   const Side into = translations_of(other_real_, into_, split, variants, fmt::format("{} from {} to {}", run, other, domain));
   for (int64_t source = 0; source < other_real_.rows(); ++source) {
-    if (into.count(source) == 0) continue;
-    for (const int64_t row : into.rows(source)) own_.add_row(row);
+    const auto translations = into.rows(source);
+    if (translations.empty()) continue;
+    for (const int64_t row : translations) own_.add_row(row);
     own_.end_entry();
     counterparts_.add_row(source);
     counterparts_.end_entry();

@@ -105,12 +105,12 @@ Finding try_hdf5(const FolderProbe& on) {
   std::iota(values.begin(), values.end(), 0);
   io::AtomicFile file(on.own("hdf5"));
   io::Hdf5Writer writer(file.temporary());
-  writer.write("/probe/values", std::span<const int64_t>(values));
+  writer.write("/probe/values", values);
   writer.attribute("format", std::string("probe"));
   writer.close();
   file.commit();
   const io::Hdf5Reader reader(on.own("hdf5"));
-  if (reader.read_i64("/probe/values") != values || reader.string_attribute("format") != "probe")
+  if (reader.read<int64_t>("/probe/values") != values || reader.string_attribute("format") != "probe")
     throw core::IoError("{}: HDF5 gives back other values than were written", on.own("hdf5").string());
   return {.what = "HDF5 files", .found = "written and read back"};
 }
@@ -301,7 +301,7 @@ Finding try_throughput(const FolderProbe& on) {
     io::OutputFile out(on.own("bulk"));
     out.write(content);
     out.close();
-    io::sync_file(on.own("bulk"));
+    io::sync_path(on.own("bulk"));
     return Finding{.what = "throughput"};
   });
   on.step();

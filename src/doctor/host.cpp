@@ -16,7 +16,7 @@
 #include <sstream>
 
 #include "findings.h"
-#include "syncdr/io/about.h"
+#include "syncdr/io/hdf5.h"
 
 namespace syncdr::doctor {
 namespace {

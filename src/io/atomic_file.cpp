@@ -9,7 +9,6 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/fault.h"
 #include "syncdr/io/file.h"
-#include "system_error.h"
 
 namespace syncdr::io {
 namespace fs = std::filesystem;
@@ -23,22 +22,18 @@ void fill(const AtomicFile& file, std::string_view content) {
   out.close();
 }
 
-void sync_path(const fs::path& path, int flags) {
-  const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC);
-  if (descriptor < 0) throw core::IoError("{}: cannot be opened to make it durable: {}", path.string(), reason());
-  const bool synced = ::fsync(descriptor) == 0;
-  const std::string why = synced ? "" : reason();
-  ::close(descriptor);
-  if (!synced) throw core::IoError("{}: fsync failed: {}", path.string(), why);
+void move_file(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  if (error) throw core::IoError("{}: cannot be renamed to {}: {}", from.string(), to.string(), error.message());
 }
 
 }  // namespace
 
 AtomicFile::AtomicFile(fs::path path, const std::string& token) : path_(std::move(path)), temporary_(path_) {
   temporary_ += token.empty() ? ".tmp" : "." + token + ".tmp";
+  make_folder(folder_of(path_));
   std::error_code error;
-  fs::create_directories(folder_of(path_), error);
-  if (error) throw core::IoError("{}: the folder cannot be made: {}", folder_of(path_).string(), error.message());
   fs::remove(temporary_, error);
   if (error) throw core::IoError("{}: the left-over of an earlier run cannot be removed: {}", temporary_.string(), error.message());
 }
@@ -50,18 +45,16 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::sync() {
   core::fault_point("file.before_fsync", path_.native());
-  sync_file(temporary_);  // before the rename, or a power cut may leave the name with no content
+  sync_path(temporary_);  // before the rename, or a power cut may leave the name with no content
   core::fault_point("file.before_rename", path_.native());
 }
 
 void AtomicFile::commit() {
   sync();
-  std::error_code error;
-  fs::rename(temporary_, path_, error);
-  if (error) throw core::IoError("{}: cannot be renamed to {}: {}", temporary_.string(), path_.string(), error.message());
+  move_file(temporary_, path_);
   committed_ = true;
   core::fault_point("file.after_rename", path_.native());
-  sync_folder(folder_of(path_));
+  sync_path(folder_of(path_));
 }
 
 bool AtomicFile::commit_unless_there() {
@@ -73,7 +66,7 @@ bool AtomicFile::commit_unless_there() {
   }
   if (!link_unless_there(temporary_, path_)) return false;
   core::fault_point("file.after_rename", path_.native());
-  sync_folder(folder_of(path_));
+  sync_path(folder_of(path_));
   return true;  // the destructor removes the temporary name
 }
 
@@ -87,9 +80,7 @@ bool link_unless_there(const fs::path& temporary, const fs::path& path) {
   }
   if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw core::IoError("{}: cannot be linked to {}: {}", temporary.string(), path.string(), reason());
   if (fs::exists(path)) return false;  // a file system without links: as near as it can be had
-  std::error_code error;
-  fs::rename(temporary, path, error);
-  if (error) throw core::IoError("{}: cannot be renamed to {}: {}", temporary.string(), path.string(), error.message());
+  move_file(temporary, path);
   return true;
 }
 
@@ -113,9 +104,14 @@ std::string read_file(const fs::path& path, uint64_t max_bytes) {
   return content;
 }
 
-void sync_file(const fs::path& path) { sync_path(path, O_RDONLY); }
-
-void sync_folder(const fs::path& folder) { sync_path(folder, O_RDONLY | O_DIRECTORY); }
+void sync_path(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw core::IoError("{}: cannot be opened to make it durable: {}", path.string(), reason());
+  const bool synced = ::fsync(descriptor) == 0;
+  const std::string why = synced ? "" : reason();
+  ::close(descriptor);
+  if (!synced) throw core::IoError("{}: fsync failed: {}", path.string(), why);
+}
 
 fs::path path_inside(const fs::path& root, const std::string& relative, const std::string& where) {
   const fs::path path(relative);

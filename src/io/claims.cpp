@@ -21,7 +21,6 @@
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/file.h"
 #include "syncdr/io/hash.h"
-#include "system_error.h"
 
 namespace syncdr::io {
 namespace fs = std::filesystem;
@@ -116,14 +115,10 @@ std::optional<bool> has_ended(const std::string& token) {
 }
 
 Claims::Claims(fs::path folder, std::string owner, Milliseconds timeout)
-    : folder_(std::move(folder)), owner_(std::move(owner)), interval_(timeout / 6), thread_([this] { keep_alive(); }) {}
+    : folder_(std::move(folder)), owner_(std::move(owner)), interval_(timeout / 6), thread_([this](const std::stop_token& stop) { keep_alive(stop); }) {}
 
 Claims::~Claims() {
-  {
-    const std::lock_guard lock(mutex_);
-    ending_ = true;
-  }
-  wake_.notify_all();
+  thread_.request_stop();
   thread_.join();
   const auto names = held_;
   for (const auto& [name, generation] : names) release(name);
@@ -176,9 +171,9 @@ bool Claims::lost(const std::string& name) const {
   return found == held_.end() || !fs::exists(path_of(name, found->second)) || fs::exists(path_of(name, found->second + 1));
 }
 
-void Claims::keep_alive() {
+void Claims::keep_alive(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, interval_, [this] { return ending_; })) {
+  while (!wake_.wait_for(lock, stop, interval_, [&] { return stop.stop_requested(); })) {
     const auto held = held_;
     lock.unlock();
     const timespec now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};  // the file server's time where there is one
@@ -199,11 +194,7 @@ bool ClaimedFolder::is_dead(const std::string& file, const std::string& token) {
 }
 
 ClaimedFolder::View ClaimedFolder::look() {
-  std::vector<std::string> files;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) files.push_back(entry->path().filename().string());
-  if (error) throw core::IoError("{}: cannot be listed: {}", folder_.string(), error.message());
-
+  const auto files = names_in(folder_);
   View view;
   std::vector<std::string> gone, temporaries;
   for (const auto& file : files) {

@@ -11,7 +11,6 @@
 
 #include "syncdr/core/checked.h"
 #include "syncdr/core/error.h"
-#include "system_error.h"
 
 namespace syncdr::io {
 namespace {
@@ -22,6 +21,21 @@ constexpr size_t piece = size_t{1} << 30;
 }  // namespace
 
 std::string reason() { return std::generic_category().message(errno); }
+
+void make_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) throw core::IoError("{}: the folder cannot be made: {}", path.string(), error.message());
+}
+
+std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    names.push_back(entry->path().filename().string());
+  if (error) throw core::IoError("{}: cannot be listed: {}", folder.string(), error.message());
+  return names;
+}
 
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   // O_NONBLOCK: opening a pipe by mistake must not wait for a writer. It has no effect on regular files.

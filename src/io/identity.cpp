@@ -33,17 +33,10 @@ void expect_same(const Identity& then, const Identity& now, const std::filesyste
   }
 }
 
-boost::json::object to_json(const Identity& identity) {
-  boost::json::object settings;
-  for (const auto& [name, value] : identity) settings[name] = value;
-  return settings;
-}
+boost::json::object to_json(const Identity& identity) { return boost::json::value_from(identity).as_object(); }
 
 Identity identity_in(const boost::json::object& parent, const std::string& where) {
-  Identity identity;
-  const boost::json::object& settings = json_object(parent, "settings", where);
-  for (const auto& item : settings) identity[std::string(item.key())] = json_string(settings, std::string(item.key()).c_str(), where);
-  return identity;
+  return json_texts(json_object(parent, "settings", where), where);
 }
 
 }  // namespace syncdr::io

@@ -110,6 +110,12 @@ const json::value& member(const json::object& object, const char* name, std::str
   return *found;
 }
 
+/// What a member holds, if it is of the kind.
+template <class Value> const Value& expect(const Value* value, const char* kind, std::string_view name, std::string_view where) {
+  if (!value) throw core::DataError("{}: \"{}\" is not {}", where, name, kind);
+  return *value;
+}
+
 }  // namespace
 
 json::value parse_json(std::string_view text, std::string_view where) {
@@ -141,33 +147,33 @@ std::string pretty_json(const json::value& value) {
 }
 
 std::string json_string(const json::object& object, const char* name, std::string_view where) {
-  const json::string* text = member(object, name, where).if_string();
-  if (!text) throw core::DataError("{}: \"{}\" is not a string", where, name);
-  return std::string(text->begin(), text->end());
+  return std::string(expect(member(object, name, where).if_string(), "a string", name, where));
 }
 
 int64_t json_int(const json::object& object, const char* name, std::string_view where) {
-  const int64_t* number = member(object, name, where).if_int64();
-  if (!number) throw core::DataError("{}: \"{}\" is not an integer of 64 bits", where, name);
-  return *number;
+  return expect(member(object, name, where).if_int64(), "an integer of 64 bits", name, where);
 }
 
 double json_double(const json::object& object, const char* name, std::string_view where) {
   const json::value& value = member(object, name, where);
-  if (!value.is_number()) throw core::DataError("{}: \"{}\" is not a number", where, name);
-  return value.to_number<double>();
+  return expect(value.is_number() ? &value : nullptr, "a number", name, where).to_number<double>();
 }
 
 const json::array& json_array(const json::object& object, const char* name, std::string_view where) {
-  const json::array* array = member(object, name, where).if_array();
-  if (!array) throw core::DataError("{}: \"{}\" is not an array", where, name);
-  return *array;
+  return expect(member(object, name, where).if_array(), "an array", name, where);
 }
 
 const json::object& json_object(const json::object& object, const char* name, std::string_view where) {
-  const json::object* found = member(object, name, where).if_object();
-  if (!found) throw core::DataError("{}: \"{}\" is not an object", where, name);
-  return *found;
+  return expect(member(object, name, where).if_object(), "an object", name, where);
+}
+
+std::map<std::string, std::string> json_texts(const json::object& object, std::string_view where) {
+  std::map<std::string, std::string> texts;
+  for (const auto& item : object) {
+    const std::string name(item.key());
+    texts.emplace(name, expect(item.value().if_string(), "a string", name, where));
+  }
+  return texts;
 }
 
 const json::object& as_object(const json::value& value, std::string_view where) {

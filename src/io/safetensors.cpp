@@ -13,6 +13,7 @@
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/file.h"
 #include "syncdr/io/foreign.h"
+#include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::io {
@@ -132,16 +133,6 @@ std::string read_header(const InputFile& file, const std::string& where) {
   return header;
 }
 
-std::map<std::string, std::string> read_metadata(const boost::json::value& value, const std::string& where) {
-  std::map<std::string, std::string> metadata;
-  if (value.is_null()) return metadata;  // what the original takes for none
-  for (const auto& item : as_object(value, where)) {
-    if (!item.value().is_string()) throw core::DataError("{}: \"{}\" is not a string", where, std::string(item.key()));
-    metadata.emplace(item.key(), item.value().as_string());
-  }
-  return metadata;
-}
-
 /// One line for a file, which all ranks read: the first three and how many more.
 void warn_of_unread(const std::vector<std::string>& unread, const std::string& file) {
   if (unread.empty() || core::log_rank() != 0) return;
@@ -149,9 +140,6 @@ void warn_of_unread(const std::vector<std::string>& unread, const std::string& f
   core::warn("{}: passes over {}{}: these types are not read. A model that needs them has to have them as F32, F16 or BF16.", file,
              fmt::join(unread.begin(), unread.begin() + shown, ", "), std::ssize(unread) > shown ? fmt::format(" and {} more", std::ssize(unread) - shown) : "");
 }
-
-/// On the CPU, contiguous: the bytes are the file's.
-at::Tensor plain(const at::Tensor& tensor) { return tensor.detach().to(at::kCPU).contiguous(); }
 
 std::span<uint8_t> bytes_of(const at::Tensor& tensor) { return {static_cast<uint8_t*>(tensor.data_ptr()), tensor.nbytes()}; }
 
@@ -173,10 +161,7 @@ std::vector<const NamedTensors::value_type*> writing_order(const NamedTensors& t
 
 std::string make_header(const std::vector<const NamedTensors::value_type*>& order, const std::map<std::string, std::string>& metadata) {
   boost::json::object header;
-  if (!metadata.empty()) {
-    boost::json::object& object = header["__metadata__"].emplace_object();
-    for (const auto& [name, value] : metadata) object[name] = value;
-  }
+  if (!metadata.empty()) header["__metadata__"] = to_json(metadata);
   uint64_t end = 0;
   for (const auto* item : order) {
     const uint64_t begin = end;
@@ -202,7 +187,8 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
   for (const auto& item : as_object(header, in_header)) {
     const std::string name(item.key());
     if (name == "__metadata__") {
-      result.metadata = read_metadata(item.value(), where + ": __metadata__");
+      const std::string place = where + ": __metadata__";
+      if (!item.value().is_null()) result.metadata = json_texts(as_object(item.value(), place), place);  // null: none, as in the original
     } else {
       entries.push_back(read_entry(name, item.value(), fmt::format("{}: tensor \"{}\"", where, name)));
     }
@@ -235,7 +221,7 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
   out.write(std::string_view(reinterpret_cast<const char*>(&length), sizeof(length)));
   out.write(header);
   for (const auto* item : order) {
-    const at::Tensor values = plain(item->second);  // one at a time: a model on a GPU need not fit twice into memory
+    const at::Tensor values = item->second.detach().to(at::kCPU).contiguous();  // one at a time: a model on a GPU need not fit twice into memory
     out.write(bytes_of(values));
   }
   out.close();

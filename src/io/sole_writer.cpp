@@ -7,25 +7,18 @@
 #include <cerrno>
 #include <chrono>
 #include <thread>
-#include <vector>
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/fault.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/claims.h"
-#include "system_error.h"
+#include "syncdr/io/file.h"
 
 namespace syncdr::io {
 namespace fs = std::filesystem;
 namespace {
 
 using namespace std::chrono_literals;
-
-void make_folder(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) throw core::IoError("{}: the folder cannot be made: {}", path.string(), error.message());
-}
 
 /// Its owner may be writing there: again until nothing new comes.
 void clear_away(const fs::path& path) {
@@ -46,12 +39,8 @@ SoleWriter::SoleWriter(fs::path folder) : folder_(std::move(folder)) {
   make_folder(desk_);  // before those of others go: of two that begin together at most one stays
   handle_ = ::open(desk_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (handle_ < 0) throw core::IoError("{}: cannot be opened: {}", desk_.string(), reason());
-  std::vector<fs::path> others;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error))
-    if (entry->path().extension() == ".tmp" && entry->path() != desk_) others.push_back(entry->path());
-  if (error) throw core::IoError("{}: cannot be listed: {}", folder_.string(), error.message());
-  for (const auto& other : others) clear_away(other);
+  for (const auto& name : names_in(folder_))
+    if (name.ends_with(".tmp") && name != desk_.filename()) clear_away(folder_ / name);
 }
 
 SoleWriter::~SoleWriter() {
@@ -70,7 +59,7 @@ void SoleWriter::seal(const fs::path& name, const fs::path& place) const {
   core::fault_point("seal.before_rename", place.native());
   if (::renameat(handle_, name.c_str(), AT_FDCWD, place.c_str()) != 0) fail(fmt::format("{}: cannot be renamed to {}", (desk_ / name).string(), place.string()));
   core::fault_point("seal.after_rename", place.native());
-  sync_folder(place.has_parent_path() ? place.parent_path() : fs::path("."));
+  sync_path(place.has_parent_path() ? place.parent_path() : fs::path("."));
 }
 
 void SoleWriter::seal_files(const fs::path& name, const fs::path& place) const {

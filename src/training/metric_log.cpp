@@ -74,7 +74,7 @@ MetricLog::MetricLog(fs::path file, int64_t first_step) : file_(std::move(file))
   io::write_file(file_, kept);
 }
 
-void MetricLog::sync() const { io::sync_file(file_); }
+void MetricLog::sync() const { io::sync_path(file_); }
 
 void MetricLog::append(int64_t step, const Values& values) {
   core::fault_point("metric_log.before_append", file_.native());

@@ -17,7 +17,6 @@ class CutTranslator : public Translator {
         batch_(config.batch), device_(device) {
     if (size_ % 4 != 0 || size_ < 16)
       throw core::UsageError("translate.size is {}: CUT's generator halves the image twice, so it must be a multiple of 4, at least 16", size_);
-    pin_algorithms();
     generator_->eval();
     generator_->to(device_);
   }

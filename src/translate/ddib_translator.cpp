@@ -18,9 +18,7 @@ class DdibTranslator : public DiffusionTranslator {
  public:
   DdibTranslator(const TranslateConfig& config, const std::string& source, c10::Device device)
       : DiffusionTranslator(with_ddim(config), device, config.ddib.depth), source_prompt_(domain_prompt(config, source, diffusion::PromptKind::description)) {
-    if (model().condition_channels() != 0)
-      throw core::UsageError("{}: its network takes an image beside the noise, which ddib has none for. Use the translator instruct or structure",
-                             config.diffusion.checkpoint);
+    refuse_condition();
     say_cut(source_prompt_, cut_from(source_prompt_));
   }
 

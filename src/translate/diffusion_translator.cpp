@@ -66,7 +66,6 @@ DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Dev
   if (config.size % model_.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, model_.factor());
   say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
-  pin_algorithms();
   model_.record_steps(config.diffusion.cuda_graph);
 }
 
@@ -75,6 +74,12 @@ Translated DiffusionTranslator::translate(const at::Tensor& images, std::span<co
   return to_bytes(each_image(images, model_.device(), [&](const at::Tensor& part, int64_t first) {
     return paint(part, requests.subspan(static_cast<size_t>(first), static_cast<size_t>(part.size(0))));
   }));
+}
+
+void DiffusionTranslator::refuse_condition() const {
+  if (model_.condition_channels() != 0)
+    throw core::UsageError("{}: its network takes an image beside the noise, which {} has none for. Use the translator instruct or structure",
+                           config_.diffusion.checkpoint, row_.name);
 }
 
 std::unique_ptr<diffusion::Scheduler> DiffusionTranslator::make_scheduler(const std::string& name, double eta) const {

@@ -27,6 +27,8 @@ class DiffusionTranslator : public Translator {
   /// Settings of the one translator.
   virtual std::map<std::string, std::string> own_settings() const = 0;
 
+  /// For translators that show the network no image: throws UsageError if it takes one.
+  void refuse_condition() const;
   const TranslateConfig& config() const { return config_; }
   diffusion::StableDiffusion& model() { return model_; }
   /// Planned for the configured number of steps, for the use of one thread.

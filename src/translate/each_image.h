@@ -7,9 +7,6 @@
 /// How a network is called so that an image's result depends on that image alone. Private to translate.
 namespace syncdr::translate {
 
-/// Timed or non-deterministic algorithms of CUDA's libraries would let the same image differ between two runs.
-void pin_algorithms();
-
 /// images [k, 3, S, S] float32 in [-1, 1] on the device: those from number `first` of the batch on -> [k, 3, S, S] float32.
 using ImageCall = std::function<at::Tensor(const at::Tensor& images, int64_t first)>;
 

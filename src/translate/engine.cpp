@@ -14,24 +14,21 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/stop.h"
-#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/translate/units.h"
 #include "tally.h"
-#include "unit_table.h"
 
 namespace syncdr::translate {
 namespace {
 
 /// What the run's bytes depend on, and its identity. Kept in run.json, in every unit, and in the manifest.
-io::Identity settings_of(const data::Dataset& dataset, const Translator& translator, const std::string& source, const std::string& target,
-                         const std::string& split, const TranslateConfig& config, const RunPrompts& prompts, uint64_t seed) {
+io::Identity settings_of(const TranslationTask& task, const Translator& translator, const TranslateConfig& config, const RunPrompts& prompts, uint64_t seed) {
   auto settings = translator.provenance();
-  settings.merge(prompts.provenance());
-  const io::Identity own{{"dataset", io::hash_file(dataset.root() / "dataset.json")},
-                         {"source", source},
-                         {"target", target},
-                         {"split", split},
+  settings.insert(prompts.provenance().begin(), prompts.provenance().end());
+  const io::Identity own{{"dataset", io::hash_file(task.dataset.root() / "dataset.json")},
+                         {"source", task.source},
+                         {"target", task.target},
+                         {"split", task.split},
                          {"seed", std::to_string(seed)},
                          {"variants", std::to_string(config.variants)},
                          {"unit_rows", std::to_string(config.unit_rows)},
@@ -49,71 +46,62 @@ int64_t threads_for(const TranslateConfig& config, const comm::World& world) {
   return std::clamp<int64_t>(cores / world.local_size() / 2, 1, 8);
 }
 
-Plan make_plan(const comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target, const std::string& split,
-               const TranslateConfig& config, uint64_t seed, const Translator& translator) {
+UnitLayout make_layout(const comm::World& world, const TranslationTask& task, const TranslateConfig& config, uint64_t seed, const Translator& translator) {
   if (config.variants > 1 && !translator.is_random())
     throw core::UsageError("translate.variants is {}, but the translator \"{}\" draws nothing at random: all variants would be equal. Use 1",
                            config.variants, config.translator);
-  auto rows = dataset.real(source, split);
-  if (rows.rows() == 0) throw core::DataError("{}: {}/{} holds no images", dataset.root().string(), source, split);
-  auto prompts = read_run_prompts(config, translator, target, rows);
-  Plan plan{.rows = std::move(rows),
-            .prompts = std::move(prompts),
-            .folder = dataset.synthetic_folder(source, target, run_name(config)),
-            .seed = seed,
-            .size = translator.size(),
-            .batch = translator.batch(),
-            .variants = config.variants,
-            .codec_threads = threads_for(config, world)};
-  plan.starts = unit_starts(plan.rows.rows(), config.unit_rows, config.taper, batch_rows(plan.variants, plan.batch));
-  plan.header = {.domain = target,
-                 .split = split,
-                 .codec = data::codec_from_name(config.codec),
-                 .height = plan.size,
-                 .width = plan.size,
-                 .provenance = settings_of(dataset, translator, source, target, split, config, plan.prompts, seed)};
-  return plan;
+  auto rows = task.dataset.real(task.source, task.split);
+  if (rows.rows() == 0) throw core::DataError("{}: {}/{} holds no images", task.dataset.root().string(), task.source, task.split);
+  auto prompts = read_run_prompts(config, translator, task.target, rows);
+  UnitLayout layout{.rows = std::move(rows),
+                    .prompts = std::move(prompts),
+                    .folder = task.dataset.synthetic_folder(task.source, task.target, run_name(config)),
+                    .seed = seed,
+                    .size = translator.size(),
+                    .batch = translator.batch(),
+                    .variants = config.variants,
+                    .codec_threads = threads_for(config, world)};
+  layout.starts = unit_starts(layout.rows.rows(), config.unit_rows, config.taper, batch_rows(layout.variants, layout.batch));
+  layout.header = {.domain = task.target,
+                   .split = task.split,
+                   .codec = data::codec_from_name(config.codec),
+                   .height = layout.size,
+                   .width = layout.size,
+                   .provenance = settings_of(task, translator, config, layout.prompts, seed)};
+  return layout;
 }
-
-/// This rank's part of a translation in this call.
-struct Share {
-  int64_t images = 0;
-  double seconds = 0;  ///< within the translator
-};
 
 /// One translation, in rounds: look at the folder, check what is sealed, make what nobody alive has claimed. What other jobs hold is looked at again
 /// until it is sealed, or its owner is dead.
 class Rounds {
  public:
-  Rounds(comm::World& world, const Plan& plan, const TranslateConfig& config, Translator& translator, std::string name)
+  Rounds(comm::World& world, const UnitLayout& layout, const TranslateConfig& config, Translator& translator, std::string name)
       : world_(world),
-        plan_(plan),
+        layout_(layout),
         config_(config),
         translator_(translator),
         name_(std::move(name)),
-        claims_(plan.folder, fmt::format("rank {} of {} on {}, process {}", world.rank(), world.size(), world.host(), ::getpid()), claim_timeout()),
-        surveyor_(world, plan, claim_timeout()),
-        table_(plan.units()),
-        may_be_bad_(static_cast<int64_t>(config.max_bad_share * static_cast<double>(plan.images()))) {}
+        claims_(layout.folder, fmt::format("rank {} of {} on {}, process {}", world.rank(), world.size(), world.host(), ::getpid()), claim_timeout()),
+        surveyor_(world, layout, claim_timeout()),
+        table_(layout.units()),
+        may_be_bad_(static_cast<int64_t>(config.max_bad_share * static_cast<double>(layout.images()))) {}
 
-  /// Returns when every unit is sealed and recorded, or a stop was asked for. A collective.
+  /// Returns when every unit is sealed and recorded. A collective. Throws StopRequested if a stop was asked for.
   void run(const std::string& what);
-  const UnitTable& table() const { return table_; }
-  int64_t skipped() const { return skipped_; }
-  const Share& share() const { return share_; }
-  void tidy() { surveyor_.tidy(); }
+  /// After run: writes the manifest and sums up what this call has done. A collective.
+  TranslateResult finish();
 
  private:
   io::Milliseconds claim_timeout() const { return io::Milliseconds(static_cast<int64_t>(config_.claim_timeout * 1000)); }
   void check(const std::vector<int64_t>& sealed);
-  void make(const std::vector<Survey::Open>& open);
-  void check_quarantined() const;
-  UnitTable make_here(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally);
-  std::optional<int64_t> next_unit(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally, std::vector<UnitRecord>& found);
+  void make(const Survey& survey);
+  void take_over(UnitTable& here);
+  void make_here(comm::WorkQueue& queue, const Survey& survey, Tally& tally, UnitTable& made);
+  std::optional<int64_t> next_unit(comm::WorkQueue& queue, const Survey& survey, Tally& tally, UnitTable& made);
   bool stop_wanted() { return stopped_ = world_.any(stopped_ || core::stop_requested(), "agreeing whether to stop"); }
 
   comm::World& world_;
-  const Plan& plan_;
+  const UnitLayout& layout_;
   const TranslateConfig& config_;
   Translator& translator_;
   const std::string name_;
@@ -123,13 +111,22 @@ class Rounds {
   const int64_t may_be_bad_;
   int64_t round_ = 0, skipped_ = 0;
   bool stopped_ = false;
-  Share share_;
+  int64_t images_ = 0;  ///< made by this rank
+  double seconds_ = 0;  ///< of this rank within the translator
 };
+
+/// Takes over what ranks have recorded in a step. Ranks then have the same table, so all throw or none.
+void Rounds::take_over(UnitTable& here) {
+  table_.gather(world_, here);
+  if (table_.quarantined() > may_be_bad_)
+    throw core::DataError("{}: {} of {} images are quarantined, more than {}. If that may be, raise translate.max_bad_share", layout_.folder.string(),
+                          table_.quarantined(), layout_.images(), may_be_bad_);
+}
 
 /// Ranks share the checking of what is sealed.
 void Rounds::check(const std::vector<int64_t>& sealed) {
   if (sealed.empty()) return;
-  UnitTable checked(plan_.units());
+  UnitTable checked(layout_.units());
   const auto name = fmt::format("{}/{}/check", name_, round_);
   Tally tally(world_, name, "check", static_cast<int64_t>(sealed.size()), "units", 0, config_.patience);
   tally.work_together([&] {
@@ -137,86 +134,71 @@ void Rounds::check(const std::vector<int64_t>& sealed) {
     while (!tally.should_stop()) {
       const auto index = queue.claim();
       if (!index) return;
-      if (const auto record = check_unit(plan_, sealed[static_cast<size_t>(*index)]).record) checked.add(*record);
+      if (const auto record = check_unit(layout_, sealed[static_cast<size_t>(*index)]).record) checked.add(*record);
       tally.add_done(1);
     }
   });
-  checked.gather(world_);
-  table_.merge(checked);
-  check_quarantined();
+  take_over(checked);
 }
 
 /// The next unit for this rank to make. Claims it first, since another job may be at it; what turns out to be sealed meanwhile is recorded instead.
-std::optional<int64_t> Rounds::next_unit(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally, std::vector<UnitRecord>& found) {
+std::optional<int64_t> Rounds::next_unit(comm::WorkQueue& queue, const Survey& survey, Tally& tally, UnitTable& made) {
   while (!tally.should_stop()) {
     const auto index = queue.claim();
     if (!index) break;
-    const auto [unit, generation] = open[static_cast<size_t>(*index)];
-    const auto name = plan_.file_of(unit);
-    if (!claims_.take(name, generation)) {
-      tally.add_elsewhere(plan_.images_of(unit));
+    const auto unit = survey.open[static_cast<size_t>(*index)];
+    const auto name = layout_.file_of(unit);
+    if (!claims_.take(name, survey.generations[static_cast<size_t>(*index)])) {
+      tally.add_elsewhere(layout_.images_of(unit));
       continue;
     }
-    auto checked = check_unit(plan_, unit);
+    const auto checked = check_unit(layout_, unit);
     const bool lost = claims_.lost(name);
     if (!checked.record && !lost) {
-      if (checked.there) std::filesystem::remove(plan_.path_of(unit));  // damaged, and nobody else's
+      if (checked.there) std::filesystem::remove(layout_.path_of(unit));  // damaged, and nobody else's
       return unit;
     }
-    if (checked.record) found.push_back(std::move(*checked.record));
+    if (checked.record) made.add(*checked.record);
     claims_.release(name);
-    tally.add_elsewhere(plan_.images_of(unit));
+    tally.add_elsewhere(layout_.images_of(unit));
   }
   return std::nullopt;
 }
 
 /// This rank's part of the open units, until none is left or all should stop.
-UnitTable Rounds::make_here(comm::WorkQueue& queue, const std::vector<Survey::Open>& open, Tally& tally) {
+void Rounds::make_here(comm::WorkQueue& queue, const Survey& survey, Tally& tally, UnitTable& made) {
   const auto may_be_bad = may_be_bad_ - table_.quarantined();
-  std::vector<UnitRecord> found;
-  UnitTable made(plan_.units());
-  UnitWriter writer(plan_, claims_);
-  Painter painter(plan_, translator_);
+  UnitWriter writer(layout_, claims_);
+  Painter painter(layout_, translator_);
   {
-    ReadAhead reader(plan_, [&] { return next_unit(queue, open, tally, found); });
+    ReadAhead reader(layout_, [&] { return next_unit(queue, survey, tally, made); });
     while (const auto batch = reader.next()) {
       const auto bad = painter.paint(*batch, writer);
       tally.add_done(batch->count);
       if (bad > 0 && tally.add_quarantined(bad) > may_be_bad)
         throw core::DataError("more than {} of {} images are quarantined, for the reasons above. If that may be, raise translate.max_bad_share", may_be_bad,
-                              plan_.images());
+                              layout_.images());
       if (tally.should_stop()) break;
     }
   }
   for (const auto& record : writer.finish()) {
     made.add(record);
-    share_.images += record.entry.rows;
+    images_ += record.entry.rows;
   }
-  for (const auto& record : found) made.add(record);
-  share_.seconds += painter.seconds();
-  return made;
+  seconds_ += painter.seconds();
 }
 
-/// Of all jobs. Ranks have the same table, so all throw or none.
-void Rounds::check_quarantined() const {
-  if (table_.quarantined() > may_be_bad_)
-    throw core::DataError("{}: {} of {} images are quarantined, more than {}. If that may be, raise translate.max_bad_share", plan_.folder.string(),
-                          table_.quarantined(), plan_.images(), may_be_bad_);
-}
-
-void Rounds::make(const std::vector<Survey::Open>& open) {
-  if (open.empty()) return;
+void Rounds::make(const Survey& survey) {
+  if (survey.open.empty()) return;
   int64_t images = 0;
-  for (const auto& [unit, generation] : open) images += plan_.images_of(unit);
-  UnitTable made(plan_.units());
+  for (const auto unit : survey.open) images += layout_.images_of(unit);
+  UnitTable made(layout_.units());
   const auto name = fmt::format("{}/{}/translate", name_, round_);
-  Tally tally(world_, name, "translate", plan_.images(), "images", plan_.images() - images, config_.patience);
-  comm::WorkQueue queue(world_, name, static_cast<int64_t>(open.size()));
-  tally.work_together([&] { made = make_here(queue, open, tally); });
+  Tally tally(world_, name, "translate", layout_.images(), "images", layout_.images() - images, config_.patience);
+  comm::WorkQueue queue(world_, name, static_cast<int64_t>(survey.open.size()));
+  tally.work_together([&] { make_here(queue, survey, tally, made); });
   stopped_ = tally.should_stop();
-  made.gather(world_);
-  table_.merge(made);
-  check_quarantined();
+  take_over(made);
 }
 
 void Rounds::run(const std::string& what) {
@@ -224,62 +206,54 @@ void Rounds::run(const std::string& what) {
     const auto before = table_.missing().size();
     auto survey = surveyor_.look(table_, idle);
     check(survey.sealed);
-    if (stop_wanted()) return;
+    if (stop_wanted()) break;
     if (round_ == 0) {
-      skipped_ = table_.images(plan_);
-      core::info("{}: {} images in {} units, {} of which are sealed", what, plan_.images(), plan_.units(), before - table_.missing().size());
+      skipped_ = table_.images(layout_);
+      core::info("{}: {} images in {} units, {} of which are sealed", what, layout_.images(), layout_.units(), before - table_.missing().size());
     }
     for (const auto unit : survey.sealed)
-      if (!table_.has(unit)) survey.open.push_back({unit, 0});  // damaged
-    make(survey.open);
+      if (!table_.has(unit)) survey.add_open(unit, 0);  // damaged
+    make(survey);
     idle = table_.missing().size() == before;
   }
+  if (const auto left = table_.missing().size(); left > 0)
+    throw core::StopRequested("{}: stopped with {} of {} units to go; the others are sealed. Run it again to go on", what, left, layout_.units());
 }
 
-void write_manifest(const Plan& plan, const UnitTable& table) {
-  data::Manifest manifest{.kind = "translation", .name = plan.folder.filename().string(), .settings = plan.header.provenance};
-  for (int64_t unit = 0; unit < plan.units(); ++unit) manifest.entries.push_back(table.entry(plan, unit));
-  // One that says the same stays as it is: another job may have written it long ago.
-  if (!io::write_new_file(plan.folder / manifest_name, manifest.text(), io::process_token()) && io::read_file(plan.folder / manifest_name) != manifest.text())
-    io::write_file(plan.folder / manifest_name, manifest.text(), io::process_token());
+TranslateResult Rounds::finish() {
+  world_.root_only("writing a translation's manifest", [&] {
+    surveyor_.tidy();
+    write_manifest(layout_, table_);
+  });
+  TranslateResult result{.skipped = skipped_, .redrawn = table_.redrawn(), .quarantined = table_.quarantined()};
+  const auto shares = world_.all_gather_rows(at::tensor({static_cast<double>(images_), seconds_}, at::kDouble).view({1, 2}), "what each rank did");
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    result.images_by_rank.push_back(static_cast<int64_t>(shares[rank][0].item<double>()));
+    result.images += result.images_by_rank.back();
+    result.compute_seconds += shares[rank][1].item<double>();
+  }
+  return result;
 }
 
 }  // namespace
 
 std::string run_name(const TranslateConfig& config) { return config.run.empty() ? config.translator : config.run; }
 
-TranslateResult translate_split(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target,
-                                const std::string& split, const TranslateConfig& config, uint64_t seed, Translator& translator) {
+TranslateResult translate_split(comm::World& world, const TranslationTask& task, const TranslateConfig& config, uint64_t seed, Translator& translator) {
   const auto start = std::chrono::steady_clock::now();
   // Counters in the store live as long as the job: each call has its own. Ranks make their calls in the same order.
   static std::atomic<int64_t> calls{0};
   const auto name = fmt::format("translate-{}", calls++);
-  const auto what = fmt::format("{} to {} ({})", source, target, run_name(config));
 
-  std::optional<Plan> planned;
-  world.together("planning a translation",
-           [&] { planned.emplace(make_plan(world, dataset, source, target, split, config, seed, translator)); });
-  const auto& plan = *planned;
-  world.root_only("claiming a translation's folder", [&] { claim_folder(plan.folder, plan.header.provenance); });
-  world.together("reading a translation's manifest", [&] { planned->hashes = recorded_hashes(plan.folder); });
+  UnitLayout layout;
+  world.together("planning a translation", [&] { layout = make_layout(world, task, config, seed, translator); });
+  world.root_only("claiming a translation's folder", [&] { claim_folder(layout.folder, layout.header.provenance); });
+  world.together("reading a translation's manifest", [&] { layout.hashes = recorded_hashes(layout.folder); });
 
   std::optional<Rounds> rounds;
-  world.together("preparing to claim units", [&] { rounds.emplace(world, plan, config, translator, name); });
-  rounds->run(what);
-  if (const auto left = rounds->table().missing().size(); left > 0)
-    throw core::StopRequested("{}: stopped with {} of {} units to go; the others are sealed. Run it again to go on", what, left, plan.units());
-  world.root_only("writing a translation's manifest", [&] {
-    rounds->tidy();
-    write_manifest(plan, rounds->table());
-  });
-
-  TranslateResult result{.skipped = rounds->skipped(), .redrawn = rounds->table().redrawn(), .quarantined = rounds->table().quarantined()};
-  const auto shares = world.all_gather_rows(at::tensor({static_cast<double>(rounds->share().images), rounds->share().seconds}, at::kDouble).view({1, 2}), "what each rank did");
-  for (int rank = 0; rank < world.size(); ++rank) {
-    result.images_by_rank.push_back(static_cast<int64_t>(shares[rank][0].item<double>()));
-    result.images += result.images_by_rank.back();
-    result.compute_seconds += shares[rank][1].item<double>();
-  }
+  world.together("preparing to claim units", [&] { rounds.emplace(world, layout, config, translator, name); });
+  rounds->run(fmt::format("{} to {} ({})", task.source, task.target, run_name(config)));
+  auto result = rounds->finish();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

@@ -1,5 +1,4 @@
 #include "diffusion_translator.h"
-#include "syncdr/core/error.h"
 
 namespace syncdr::translate {
 namespace {
@@ -8,9 +7,7 @@ namespace {
 class Img2ImgTranslator : public DiffusionTranslator {
  public:
   Img2ImgTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device, config.img2img.strength) {
-    if (model().condition_channels() != 0)
-      throw core::UsageError("{}: its network takes an image beside the noise, which img2img has none for. Use the translator instruct or structure",
-                             config.diffusion.checkpoint);
+    refuse_condition();
   }
 
  private:

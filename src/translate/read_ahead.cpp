@@ -8,17 +8,12 @@
 
 namespace syncdr::translate {
 
-ReadAhead::ReadAhead(const Plan& plan, Claim claim) : plan_(plan), claim_(std::move(claim)), thread_([this] { run(); }) {}
-
-ReadAhead::~ReadAhead() {
-  queue_.abandon();
-  thread_.join();
-}
+ReadAhead::ReadAhead(const UnitLayout& layout, Claim claim) : layout_(layout), claim_(std::move(claim)), thread_([this] { run(); }) {}
 
 void ReadAhead::run() {
   try {
     while (const auto unit = claim_()) {
-      for (int64_t first = 0; first < plan_.images_of(*unit); first += plan_.batch)
+      for (int64_t first = 0; first < layout_.images_of(*unit); first += layout_.batch)
         if (!queue_.push(load(*unit, first))) return;
       queue_.wait_until_empty();  // a unit claimed early is one that no idle rank can take
     }
@@ -29,18 +24,18 @@ void ReadAhead::run() {
 }
 
 SourceBatch ReadAhead::load(int64_t unit, int64_t first) const {
-  const auto images = plan_.images_of(unit);
-  SourceBatch batch{.unit = unit, .first = first, .count = std::min(plan_.batch, images - first), .last_of_unit = first + plan_.batch >= images};
-  batch.images = at::zeros({plan_.batch, 3, plan_.size, plan_.size}, at::kByte);
+  const auto images = layout_.images_of(unit);
+  SourceBatch batch{.unit = unit, .first = first, .count = std::min(layout_.batch, images - first), .last_of_unit = first + layout_.batch >= images};
+  batch.images = at::zeros({layout_.batch, 3, layout_.size, layout_.size}, at::kByte);
   batch.faults.resize(static_cast<size_t>(batch.count));
   // Variants of a row lie side by side: it is decoded once, then copied.
-  const auto first_row = plan_.row_of(unit, first), end_row = plan_.row_of(unit, first + batch.count - 1) + 1;
-  core::parallel_for(end_row - first_row, plan_.codec_threads, [&](int64_t index) {
+  const auto first_row = layout_.row_of(unit, first), end_row = layout_.row_of(unit, first + batch.count - 1) + 1;
+  core::parallel_for(end_row - first_row, layout_.codec_threads, [&](int64_t index) {
     const auto row = first_row + index;
-    const auto begin = std::max<int64_t>(0, (row - plan_.first_row_of(unit)) * plan_.variants - first);
-    const auto end = std::min(batch.count, (row + 1 - plan_.first_row_of(unit)) * plan_.variants - first);
+    const auto begin = std::max<int64_t>(0, (row - layout_.first_row_of(unit)) * layout_.variants - first);
+    const auto end = std::min(batch.count, (row + 1 - layout_.first_row_of(unit)) * layout_.variants - first);
     try {
-      fill_planes(plan_.rows.image(row, plan_.size), batch.images[begin]);
+      fill_planes(layout_.rows.image(row, layout_.size), batch.images[begin]);
       for (auto slot = begin + 1; slot < end; ++slot) batch.images[slot].copy_(batch.images[begin]);
     } catch (const core::DataError& error) {
       for (auto slot = begin; slot < end; ++slot) batch.faults[static_cast<size_t>(slot)] = error.what();

@@ -1,13 +1,12 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <atomic>
 #include <functional>
 #include <optional>
 #include <thread>
 
 #include "bounded_queue.h"
-#include "plan.h"
+#include "unit_layout.h"
 
 namespace syncdr::translate {
 
@@ -25,9 +24,9 @@ struct SourceBatch {
 class ReadAhead {
  public:
   using Claim = std::function<std::optional<int64_t>()>;
-  /// claim is called in the thread. plan must outlive this.
-  ReadAhead(const Plan& plan, Claim claim);
-  ~ReadAhead();
+  /// claim is called in the thread. layout must outlive this.
+  ReadAhead(const UnitLayout& layout, Claim claim);
+  ~ReadAhead() { queue_.abandon(); }
   /// Batches of the claimed units, in order; nothing after the last. Throws what went wrong in the thread; a broken image is a fault of its batch instead.
   std::optional<SourceBatch> next() { return queue_.pop(); }
 
@@ -35,10 +34,10 @@ class ReadAhead {
   void run();
   SourceBatch load(int64_t unit, int64_t first) const;
 
-  const Plan& plan_;
+  const UnitLayout& layout_;
   Claim claim_;
   BoundedQueue<SourceBatch> queue_{2};
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 }  // namespace syncdr::translate

@@ -55,38 +55,31 @@ std::vector<std::string> texts_of_images(const std::string& file, const data::Sh
 
 RunPrompts::RunPrompts(std::vector<std::string> texts, const Translator& translator) : texts_(std::move(texts)) {
   std::unordered_set<std::string_view> seen;
+  std::vector<std::string> cuts;
   for (const std::string& text : texts_) {
     if (core::stop_requested()) throw core::StopRequested("stopped on request while texts were read; nothing was made yet");
     if (!seen.insert(text).second) continue;
     const std::string cut = translator.cut_from(text);
     say_cut(text, cut);
-    if (!cut.empty()) cuts_.push_back(cut);
+    if (!cut.empty()) cuts.push_back(cut);
   }
-}
-
-std::map<std::string, std::string> RunPrompts::provenance() const {
-  if (texts_.empty()) return {};
-  std::map<std::string, std::string> settings;
   if (texts_.size() == 1) {
-    settings.emplace("prompt", texts_[0]);
-    if (!cuts_.empty()) settings.emplace("prompt_cut", cuts_[0]);
-    return settings;
+    provenance_["prompt"] = texts_[0];
+    if (!cuts.empty()) provenance_["prompt_cut"] = cuts[0];
+  } else {
+    provenance_["image_prompts"] = fmt::format("{:016x}", io::hash64(fmt::format("{}\n", fmt::join(texts_, "\n"))));
+    if (!cuts.empty()) provenance_["image_prompts_cut"] = std::to_string(cuts.size());
   }
-  std::string all;
-  for (const std::string& text : texts_) all += text + '\n';
-  settings.emplace("image_prompts", fmt::format("{:016x}", io::hash64(all)));
-  if (!cuts_.empty()) settings.emplace("image_prompts_cut", std::to_string(cuts_.size()));
-  return settings;
 }
 
-void check_texts(const data::Dataset& dataset, const std::string& source, const std::string& target, const std::string& split, const TranslateConfig& config) {
+void check_texts(const TranslationTask& task, const TranslateConfig& config) {
   const TranslatorRow* row = find_translator(config.translator);
   if (!row || !row->prompt) return;
-  if (config.translator == "ddib") domain_prompt(config, source, *row->prompt);
+  if (config.translator == "ddib") domain_prompt(config, task.source, *row->prompt);
   if (config.image_prompts.empty())
-    domain_prompt(config, target, *row->prompt);
+    domain_prompt(config, task.target, *row->prompt);
   else
-    texts_of_images(config.image_prompts, dataset.real(source, split));
+    texts_of_images(config.image_prompts, task.dataset.real(task.source, task.split));
 }
 
 RunPrompts read_run_prompts(const TranslateConfig& config, const Translator& translator, const std::string& target, const data::ShardList& rows) {

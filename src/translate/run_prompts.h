@@ -17,14 +17,13 @@ class RunPrompts {
   RunPrompts(std::vector<std::string> texts, const Translator& translator);
 
   /// Empty: the translator takes no text.
-  const std::string& of(int64_t row) const { return texts_.size() == 1 ? texts_[0] : texts_.empty() ? none_ : texts_.at(static_cast<size_t>(row)); }
+  std::string of(int64_t row) const { return texts_.empty() ? "" : texts_.at(texts_.size() == 1 ? 0 : static_cast<size_t>(row)); }
   /// The text and what is cut from it, or a hash of all texts in the rows' order and how many are cut.
-  std::map<std::string, std::string> provenance() const;
+  const std::map<std::string, std::string>& provenance() const { return provenance_; }
 
  private:
   std::vector<std::string> texts_;
-  std::vector<std::string> cuts_;
-  std::string none_;
+  std::map<std::string, std::string> provenance_;
 };
 
 /// The target's text in config.prompts, or config.image_prompts' for each of the rows. Throws UsageError if the translator needs what is not

@@ -1,5 +1,8 @@
 #include "sealed_units.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/zeros.h>
+
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
@@ -11,29 +14,22 @@ namespace {
 
 constexpr const char* another_name = "give the run another name (translate.run)";
 
-void check_header(const Plan& plan, const data::ShardReader& shard) {
-  const auto& found = shard.header();
-  const auto& header = plan.header;
-  if (!shard.is_translation() || found.domain != header.domain || found.split != header.split || found.codec != header.codec ||
-      found.height != header.height || found.width != header.width || found.provenance != header.provenance)
+/// Throws DataError unless the shard is of this run and its rows are the unit's images, in order and undamaged.
+UnitRecord check_shard(const UnitLayout& layout, int64_t unit, const data::ShardReader& shard) {
+  if (!shard.is_translation() || shard.header() != layout.header)
     throw core::DataError("{}: its attributes are not those of this run", shard.path().string());
-}
-
-/// Throws DataError unless the shard's rows are the unit's images, in order and undamaged.
-UnitRecord check_rows(const Plan& plan, int64_t unit, const data::ShardReader& shard) {
-  const auto expected = plan.images_of(unit);
+  const auto expected = layout.images_of(unit);
   if (shard.rows() != expected) throw core::DataError("{}: has {} rows, not {}", shard.path().string(), shard.rows(), expected);
   UnitRecord record{.unit = unit};
   for (int64_t position = 0; position < expected; ++position) {
     const auto& found = shard.source(position);
-    const auto source = plan.source_of(unit, position, found.status);
-    if (found != source || shard.key(position) != source.key || shard.label(position) != plan.rows.label(plan.row_of(unit, position)) ||
-        found.status < good || found.status > quarantined)
+    const auto source = layout.source_of(unit, position, found.status);
+    if (found != source || shard.key(position) != source.key || shard.label(position) != layout.rows.label(layout.row_of(unit, position)))
       throw core::DataError("{}: row {} (\"{}\") is not variant {} of \"{}\"", shard.path().string(), position, found.key, source.variant, source.key);
     record.redrawn += found.status == redrawn;
     record.quarantined += found.status == quarantined;
+    shard.encoded(position);  // compares the checksum; decoding would find nothing more
   }
-  for (int64_t position = 0; position < expected; ++position) shard.encoded(position);  // compares the checksum; decoding would find nothing more
   return record;
 }
 
@@ -74,19 +70,14 @@ std::map<std::string, std::string> recorded_hashes(const std::filesystem::path& 
   return hashes;
 }
 
-CheckedUnit check_unit(const Plan& plan, int64_t unit) {
-  const auto path = plan.path_of(unit);
+CheckedUnit check_unit(const UnitLayout& layout, int64_t unit) {
+  const auto path = layout.path_of(unit);
   if (!std::filesystem::exists(path)) return {};
   try {
-    UnitRecord record;
-    {
-      const data::ShardReader shard(path);
-      check_header(plan, shard);
-      record = check_rows(plan, unit, shard);
-    }
-    record.entry = data::make_entry(plan.folder, plan.file_of(unit), plan.images_of(unit));
-    const auto recorded = plan.hashes.find(record.entry.file);
-    if (recorded != plan.hashes.end() && recorded->second != record.entry.hash)
+    auto record = check_shard(layout, unit, data::ShardReader(path));
+    record.entry = data::make_entry(layout.folder, layout.file_of(unit), layout.images_of(unit));
+    const auto recorded = layout.hashes.find(record.entry.file);
+    if (recorded != layout.hashes.end() && recorded->second != record.entry.hash)
       throw core::DataError("{}: its hash is {}, {} says {}", path.string(), record.entry.hash, manifest_name, recorded->second);
     return {true, std::move(record)};
   } catch (const core::DataError& error) {
@@ -98,6 +89,50 @@ CheckedUnit check_unit(const Plan& plan, int64_t unit) {
     if (!std::filesystem::exists(path)) return {};
     throw;
   }
+}
+
+UnitTable::UnitTable(int64_t units) : values_(at::zeros({units, columns}, at::kLong)) {}
+
+void UnitTable::add(const UnitRecord& record) {
+  const auto hash_half = [&](size_t half) { return static_cast<int64_t>(std::stoull(record.entry.hash.substr(16 * half, 16), nullptr, 16)); };
+  const int64_t row[columns] = {1, record.entry.bytes, hash_half(0), hash_half(1), record.redrawn, record.quarantined};
+  std::copy_n(row, columns, values_.data_ptr<int64_t>() + record.unit * columns);
+}
+
+void UnitTable::gather(comm::World& world, UnitTable& here) {
+  world.all_reduce_sum(here.values_, "gathering the units' records");
+  values_ += here.values_;
+}
+
+std::vector<int64_t> UnitTable::missing() const {
+  std::vector<int64_t> units;
+  for (int64_t unit = 0; unit < values_.size(0); ++unit)
+    if (!has(unit)) units.push_back(unit);
+  return units;
+}
+
+int64_t UnitTable::images(const UnitLayout& layout) const {
+  int64_t images = 0;
+  for (int64_t unit = 0; unit < values_.size(0); ++unit) images += has(unit) ? layout.images_of(unit) : 0;
+  return images;
+}
+
+int64_t UnitTable::sum(Column column) const { return values_.select(1, column).sum().item<int64_t>(); }
+
+data::ManifestEntry UnitTable::entry(const UnitLayout& layout, int64_t unit) const {
+  return {.file = layout.file_of(unit),
+          .rows = layout.images_of(unit),
+          .bytes = at(unit, bytes),
+          .hash = fmt::format("{:016x}{:016x}", static_cast<uint64_t>(at(unit, hash_begin)), static_cast<uint64_t>(at(unit, hash_end)))};
+}
+
+void write_manifest(const UnitLayout& layout, const UnitTable& table) {
+  const auto file = layout.folder / manifest_name;
+  data::Manifest manifest{.kind = "translation", .name = layout.folder.filename().string(), .settings = layout.header.provenance};
+  for (int64_t unit = 0; unit < layout.units(); ++unit) manifest.entries.push_back(table.entry(layout, unit));
+  const auto text = manifest.text();
+  // One that says the same stays as it is: another job may have written it long ago.
+  if (!io::write_new_file(file, text, io::process_token()) && io::read_file(file) != text) io::write_file(file, text, io::process_token());
 }
 
 }  // namespace syncdr::translate

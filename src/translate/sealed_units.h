@@ -1,12 +1,23 @@
 #pragma once
-#include <optional>
+#include <ATen/core/Tensor.h>
 
-#include "plan.h"
+#include <optional>
+#include <vector>
+
+#include "unit_layout.h"
+#include "syncdr/comm/world.h"
 #include "syncdr/io/identity.h"
 
 namespace syncdr::translate {
 
 inline constexpr const char* manifest_name = "translation.json";
+
+/// A sealed unit, as the manifest and the result need it.
+struct UnitRecord {
+  int64_t unit = 0;
+  data::ManifestEntry entry;
+  int64_t redrawn = 0, quarantined = 0;
+};
 
 /// Records the settings in the run's folder (run.json) before anything is made there, once among all jobs. Throws UsageError naming the first setting
 /// that differs, with both values, if the folder holds a run made with others.
@@ -21,6 +32,33 @@ struct CheckedUnit {
   bool there = false;
   std::optional<UnitRecord> record;  ///< nothing: it is not there, or damaged
 };
-CheckedUnit check_unit(const Plan& plan, int64_t unit);
+CheckedUnit check_unit(const UnitLayout& layout, int64_t unit);
+
+/// Records of units. Each unit is recorded once, by one rank, so that a sum over ranks gathers them.
+class UnitTable {
+ public:
+  explicit UnitTable(int64_t units);
+
+  void add(const UnitRecord& record);
+  /// Takes over what all ranks have recorded in tables of their own, of units that this one does not know. A collective.
+  void gather(comm::World& world, UnitTable& here);
+
+  bool has(int64_t unit) const { return at(unit, known) != 0; }
+  std::vector<int64_t> missing() const;
+  int64_t redrawn() const { return sum(redrawn_images); }
+  int64_t quarantined() const { return sum(quarantined_images); }
+  /// Images of the units recorded.
+  int64_t images(const UnitLayout& layout) const;
+  data::ManifestEntry entry(const UnitLayout& layout, int64_t unit) const;
+
+ private:
+  enum Column : int64_t { known, bytes, hash_begin, hash_end, redrawn_images, quarantined_images, columns };
+  int64_t at(int64_t unit, Column column) const { return values_.const_data_ptr<int64_t>()[unit * columns + column]; }
+  int64_t sum(Column column) const;
+  at::Tensor values_;  // [units, columns] int64
+};
+
+/// Replaces the manifest, unless it says the same. Every unit must be recorded.
+void write_manifest(const UnitLayout& layout, const UnitTable& table);
 
 }  // namespace syncdr::translate

@@ -7,12 +7,7 @@
 
 namespace syncdr::translate {
 
-UnitWriter::UnitWriter(const Plan& plan, io::Claims& claims) : plan_(plan), claims_(claims), thread_([this] { run(); }) {}
-
-UnitWriter::~UnitWriter() {
-  queue_.abandon();
-  if (thread_.joinable()) thread_.join();
-}
+UnitWriter::UnitWriter(const UnitLayout& layout, io::Claims& claims) : layout_(layout), claims_(claims), thread_([this] { run(); }) {}
 
 void UnitWriter::run() {
   try {
@@ -27,40 +22,41 @@ void UnitWriter::run() {
 
 void UnitWriter::take(const FinishedBatch& batch) {
   if (batch.unit != unit_) {
-    const auto images = plan_.images_of(batch.unit);
+    const auto images = layout_.images_of(batch.unit);
     unit_ = batch.unit;
     rows_.assign(static_cast<size_t>(images), {});
     statuses_.assign(static_cast<size_t>(images), good);
     missing_ = images;
   }
-  const auto count = static_cast<int64_t>(batch.positions.size());
-  core::parallel_for(count, plan_.codec_threads, [&](int64_t index) {
-    const auto i = static_cast<size_t>(index), position = static_cast<size_t>(batch.positions[i]);
+  const auto count = std::ssize(batch.images);
+  core::parallel_for(count, layout_.codec_threads, [&](int64_t index) {
+    const auto& image = batch.images[static_cast<size_t>(index)];
+    const auto position = static_cast<size_t>(image.position);
     SYNCDR_ASSERT(rows_.at(position).empty(), "image {} of unit {} has come twice", position, unit_);
-    rows_[position] = data::encode(to_image(batch.images[i]), plan_.header.codec);
-    statuses_[position] = batch.statuses[i];
+    rows_[position] = data::encode(to_image(image.planes), layout_.header.codec);
+    statuses_[position] = image.status;
   });
   missing_ -= count;
 }
 
 /// False if the unit is another job's now.
 bool UnitWriter::write(UnitRecord& record) {
-  data::ShardWriter writer(plan_.path_of(unit_), plan_.header, true);
+  data::ShardWriter writer(layout_.path_of(unit_), layout_.header, true);
   for (size_t i = 0; i < rows_.size(); ++i) {
     const auto position = static_cast<int64_t>(i);
-    auto source = plan_.source_of(unit_, position, statuses_[i]);
-    const auto label = plan_.rows.label(plan_.row_of(unit_, position));
+    auto source = layout_.source_of(unit_, position, statuses_[i]);
+    const auto label = layout_.rows.label(layout_.row_of(unit_, position));
     writer.add({.key = source.key, .label = label, .encoded = std::move(rows_[i])}, source);
     record.redrawn += statuses_[i] == redrawn;
     record.quarantined += statuses_[i] == quarantined;
   }
   try {
     if (!writer.seal_unless_there(io::process_token())) return false;
-    record.entry = data::make_entry(plan_.folder, plan_.file_of(unit_), plan_.images_of(unit_));
+    record.entry = data::make_entry(layout_.folder, layout_.file_of(unit_), layout_.images_of(unit_));
     return true;
   } catch (const std::exception&) {
     // Who finds a unit sealed by another removes the temporary file of one that seems dead.
-    if (claims_.lost(plan_.file_of(unit_))) return false;
+    if (claims_.lost(layout_.file_of(unit_))) return false;
     throw;
   }
 }
@@ -70,9 +66,9 @@ void UnitWriter::seal() {
   if (write(record)) {
     sealed_.push_back(std::move(record));
   } else {
-    core::warn("{}: another job has taken it over, this rank's work on it is dropped", plan_.file_of(unit_));
+    core::warn("{}: another job has taken it over, this rank's work on it is dropped", layout_.file_of(unit_));
   }
-  claims_.release(plan_.file_of(unit_));
+  claims_.release(layout_.file_of(unit_));
   unit_ = -1;
 }
 

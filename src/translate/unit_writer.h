@@ -4,17 +4,21 @@
 #include <thread>
 
 #include "bounded_queue.h"
-#include "plan.h"
+#include "sealed_units.h"
 #include "syncdr/io/claims.h"
 
 namespace syncdr::translate {
 
+struct FinishedImage {
+  int64_t position = 0;  ///< in the unit
+  Status status = good;
+  at::Tensor planes;     ///< [3, size, size] uint8, contiguous
+};
+
 /// Finished images of one unit.
 struct FinishedBatch {
   int64_t unit = 0;
-  std::vector<int64_t> positions;  ///< [n] in the unit
-  std::vector<int32_t> statuses;   ///< [n]
-  std::vector<at::Tensor> images;  ///< [n] of [3, size, size] uint8, contiguous
+  std::vector<FinishedImage> images;
 };
 
 /// Encodes finished images and seals each unit as soon as its last image has come, in a thread of its own. Images of a unit may come in any order,
@@ -22,10 +26,10 @@ struct FinishedBatch {
 /// and sealed first stays as that job made it.
 class UnitWriter {
  public:
-  /// plan and claims must outlive this. Each unit is claimed when its first image comes, and released here.
-  UnitWriter(const Plan& plan, io::Claims& claims);
+  /// layout and claims must outlive this. Each unit is claimed when its first image comes, and released here.
+  UnitWriter(const UnitLayout& layout, io::Claims& claims);
   /// Stops without sealing what is not sealed.
-  ~UnitWriter();
+  ~UnitWriter() { queue_.abandon(); }
   /// Waits for room. Throws what went wrong in the thread.
   void push(FinishedBatch batch) { queue_.push(std::move(batch)); }
   /// Waits until what was pushed is written, and returns the units sealed. Call it once, last.
@@ -37,7 +41,7 @@ class UnitWriter {
   void seal();
   bool write(UnitRecord& record);
 
-  const Plan& plan_;
+  const UnitLayout& layout_;
   io::Claims& claims_;
   int64_t unit_ = -1;                        ///< whose rows are gathered
   std::vector<std::vector<uint8_t>> rows_;   ///< [images of the unit] encoded
@@ -45,7 +49,7 @@ class UnitWriter {
   int64_t missing_ = 0;
   std::vector<UnitRecord> sealed_;
   BoundedQueue<FinishedBatch> queue_{2};
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 }  // namespace syncdr::translate

@@ -36,7 +36,7 @@ class Folder {
   fs::path run(const std::string& name) const { return dataset_->synthetic_folder("Photo", "Drawing", name); }
 
   TranslateResult translate(translate::Translator& translator, const TranslateConfig& config, uint64_t seed = 7) const {
-    return translate::translate_split(world(), *dataset_, "Photo", "Drawing", "train", config, seed, translator);
+    return translate::translate_split(world(), {*dataset_, "Photo", "Drawing", "train"}, config, seed, translator);
   }
 
  private:

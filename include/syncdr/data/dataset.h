@@ -48,6 +48,7 @@ class ShardList {
   int64_t rows() const { return starts_.empty() ? 0 : starts_.back(); }
   int64_t shards() const { return static_cast<int64_t>(readers_.size()); }
   const ShardReader& shard(int64_t index) const { return readers_.at(static_cast<size_t>(index)); }
+  int64_t first_row(int64_t index) const { return starts_.at(static_cast<size_t>(index)); }  ///< of a shard in the list
   /// The shard that holds a row of the list, and the row within it.
   std::pair<int64_t, int64_t> locate(int64_t row) const;
   const std::string& key(int64_t row) const;

@@ -2,11 +2,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <condition_variable>
-#include <exception>
 #include <functional>
+#include <future>
 #include <map>
 #include <mutex>
-#include <optional>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -23,88 +23,49 @@ template <class Batch>
 class Prefetcher {
  public:
   /// Steps first, first + 1, ..., last - 1. threads 0: made in next() itself. depth: how many batches may wait.
-  Prefetcher(std::function<Batch(int64_t)> make, int64_t first, int64_t last, int64_t threads, int64_t depth = 4);
-  ~Prefetcher();
-  Prefetcher(const Prefetcher&) = delete;
-  Prefetcher& operator=(const Prefetcher&) = delete;
+  Prefetcher(std::function<Batch(int64_t)> make, int64_t first, int64_t last, int64_t threads, int64_t depth = 4)
+      : make_(std::move(make)), next_out_(first), next_in_(first), last_(last), depth_(depth) {
+    SYNCDR_ASSERT(first <= last && threads >= 0 && depth > 0, "steps {} to {}, {} threads, depth {}", first, last, threads, depth);
+    for (int64_t i = 0; i < threads; ++i) threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
+  }
+  ~Prefetcher() {
+    for (auto& thread : threads_) thread.request_stop();  // all of them, before the first is joined
+  }
+
   bool done() const { return next_out_ >= last_; }
-  Batch next();
+  Batch next() {
+    SYNCDR_ASSERT(!done(), "no step after {}", last_ - 1);
+    if (threads_.empty()) return make_(next_out_++);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return ready_.contains(next_out_); });
+    auto batch = std::move(ready_.extract(next_out_++).mapped());
+    changed_.notify_all();
+    return batch.get();
+  }
 
  private:
-  struct Slot {
-    std::optional<Batch> batch;
-    std::exception_ptr error;
-  };
-  Slot make(int64_t step) const;
-  void work();
+  void work(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, stop, [this] { return next_in_ >= last_ || next_in_ < next_out_ + depth_; });
+      if (stop.stop_requested() || next_in_ >= last_) return;
+      const int64_t step = next_in_++;
+      lock.unlock();
+      std::packaged_task<Batch()> task([&] { return make_(step); });
+      task();
+      lock.lock();
+      ready_.emplace(step, task.get_future());
+      changed_.notify_all();
+    }
+  }
 
   std::function<Batch(int64_t)> make_;
   int64_t next_out_, next_in_, last_, depth_;  // next to hand out, next to be made by a worker
-  bool stop_ = false;
-  std::map<int64_t, Slot> ready_;
+  std::map<int64_t, std::future<Batch>> ready_;
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<std::thread> threads_;
+  std::condition_variable_any changed_;
+  std::vector<std::jthread> threads_;
 };
-
-template <class Batch>
-Prefetcher<Batch>::Prefetcher(std::function<Batch(int64_t)> make, int64_t first, int64_t last, int64_t threads, int64_t depth)
-    : make_(std::move(make)), next_out_(first), next_in_(first), last_(last), depth_(depth) {
-  SYNCDR_ASSERT(first <= last && threads >= 0 && depth > 0, "steps {} to {}, {} threads, depth {}", first, last, threads, depth);
-  for (int64_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
-}
-
-template <class Batch>
-Prefetcher<Batch>::~Prefetcher() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  changed_.notify_all();
-  for (auto& thread : threads_) thread.join();
-}
-
-template <class Batch>
-auto Prefetcher<Batch>::make(int64_t step) const -> Slot {
-  Slot slot;
-  try {
-    slot.batch = make_(step);
-  } catch (...) {
-    slot.error = std::current_exception();
-  }
-  return slot;
-}
-
-template <class Batch>
-void Prefetcher<Batch>::work() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [this] { return stop_ || next_in_ >= last_ || next_in_ < next_out_ + depth_; });
-    if (stop_ || next_in_ >= last_) return;
-    const int64_t step = next_in_++;
-    lock.unlock();
-    Slot slot = make(step);
-    lock.lock();
-    ready_.emplace(step, std::move(slot));
-    changed_.notify_all();
-  }
-}
-
-template <class Batch>
-Batch Prefetcher<Batch>::next() {
-  SYNCDR_ASSERT(!done(), "no step after {}", last_ - 1);
-  Slot slot;
-  if (threads_.empty()) {
-    slot = make(next_out_++);
-  } else {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return ready_.contains(next_out_); });
-    slot = std::move(ready_.extract(next_out_++).mapped());
-  }
-  changed_.notify_all();
-  if (slot.error) std::rethrow_exception(slot.error);
-  return std::move(*slot.batch);
-}
 
 /// This rank's slice of one domain's part of a global batch.
 struct PairBatch {

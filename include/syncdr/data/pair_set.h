@@ -30,7 +30,7 @@ class PairSet {
   bool has_run() const { return has_run_; }
   /// "DOMAIN/..." key of the image the entry comes from (a translation: its source's key).
   const std::string& key(int64_t entry) const;
-  bool has_counterpart(int64_t entry) const { return counterparts_.count(entry) > 0; }
+  bool has_counterpart(int64_t entry) const { return has_run_ && !counterparts_.rows(entry).empty(); }
   /// A run with several variants of a translation: one is drawn.
   Image image(int64_t entry, core::Random random, int64_t at_least = 0) const;
   Image counterpart(int64_t entry, core::Random random, int64_t at_least = 0) const;
@@ -39,7 +39,6 @@ class PairSet {
   class Side {
    public:
     int64_t size() const { return static_cast<int64_t>(ends_.size()); }
-    int64_t count(int64_t entry) const { return ends_.at(static_cast<size_t>(entry)) - start(entry); }
     /// One of the entry's rows, all equally likely; the entry must have one.
     int64_t draw(int64_t entry, core::Random& random) const;
     void add_row(int64_t row) { rows_.push_back(row); }  ///< of the entry that end_entry() ends
@@ -47,14 +46,10 @@ class PairSet {
     std::span<const int64_t> rows(int64_t entry) const;
 
    private:
-    int64_t start(int64_t entry) const { return entry == 0 ? 0 : ends_[static_cast<size_t>(entry - 1)]; }
     std::vector<int64_t> rows_, ends_;
   };
 
  private:
-  void add_translations(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
-                        const std::string& split, int64_t variants);
-
   ShardList real_, into_;        // the entries' images: of the domain, and the other's translated into it
   ShardList from_, other_real_;  // their counterparts': the domain's translated into the other, and the other's own
   Side own_, counterparts_;

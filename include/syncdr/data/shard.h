@@ -2,14 +2,20 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "syncdr/data/codec.h"
+#include "syncdr/io/file.h"
+
+namespace syncdr::io {
+class Hdf5Reader;
+}
 
 /// A shard: one sealed HDF5 file of images with their keys. The layout is documented in src/data/README.md; h5py reads it.
 namespace syncdr::data {
+
+class ShardReader;
 
 /// Written in all shards of this release; readers refuse others.
 inline constexpr int64_t shard_version = 1;
@@ -38,18 +44,18 @@ struct ShardHeader {
   Codec codec = Codec::png;
   int64_t height = 0, width = 0;  ///< 0: images differ in size
   std::map<std::string, std::string> provenance;  ///< translations: translator, model hash, settings
+  bool operator==(const ShardHeader&) const = default;
 };
 
 /// Writes one shard atomically: rows are gathered, seal() writes PATH.tmp, fsyncs, reopens and verifies it, and renames it.
 class ShardWriter {
  public:
   /// with_source: the shard is a translation and each row comes with its SourceRow.
-  ShardWriter(std::filesystem::path path, ShardHeader header, bool with_source = false);
-  ~ShardWriter();
-  ShardWriter(ShardWriter&&) noexcept;
+  ShardWriter(std::filesystem::path path, ShardHeader header, bool with_source = false)
+      : path_(std::move(path)), header_(std::move(header)), with_source_(with_source) {}
   void add(Row row);
   void add(Row row, SourceRow source);
-  int64_t rows() const;
+  int64_t rows() const { return std::ssize(rows_); }
   /// Throws IoError when the disk refuses; nothing is then left behind.
   void seal();
   /// seal() for a shard that several processes may write: false if another has sealed it first, whose file stays, or has removed the
@@ -57,8 +63,14 @@ class ShardWriter {
   bool seal_unless_there(const std::string& token);
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  void prepare(const std::filesystem::path& file);
+  void check(const ShardReader& reader) const;
+
+  std::filesystem::path path_;
+  ShardHeader header_;
+  bool with_source_, sealed_ = false;
+  std::vector<Row> rows_;
+  std::vector<SourceRow> sources_;
 };
 
 /// Reads one sealed shard. Opening checks structure and sizes; image() checks the row's CRC. image() may be called from several threads.
@@ -66,15 +78,13 @@ class ShardWriter {
 class ShardReader {
  public:
   explicit ShardReader(std::filesystem::path path);
-  ~ShardReader();
-  ShardReader(ShardReader&&) noexcept;
 
-  const std::filesystem::path& path() const;
-  const ShardHeader& header() const;
-  int64_t rows() const;
-  const std::string& key(int64_t row) const;
-  int32_t label(int64_t row) const;
-  bool is_translation() const;
+  const std::filesystem::path& path() const { return file_.path(); }
+  const ShardHeader& header() const { return header_; }
+  int64_t rows() const { return std::ssize(keys_); }
+  const std::string& key(int64_t row) const { return keys_[checked(row)]; }
+  int32_t label(int64_t row) const { return labels_[checked(row)]; }
+  bool is_translation() const { return is_translation_; }
   const SourceRow& source(int64_t row) const;
   std::vector<uint8_t> encoded(int64_t row) const;
   Image image(int64_t row, int64_t at_least = 0) const;
@@ -82,8 +92,22 @@ class ShardReader {
   void verify() const;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  size_t checked(int64_t row) const;
+  template <class Value> std::vector<Value> column(const io::Hdf5Reader& hdf5, const char* name) const;
+  void read_header(const io::Hdf5Reader& hdf5);
+  void read_rows(const io::Hdf5Reader& hdf5);
+  void read_sources(const io::Hdf5Reader& hdf5);
+
+  // Everything but the images themselves is in memory: HDF5 is closed once the shard is open, and images are read by position, from any thread.
+  io::InputFile file_;
+  ShardHeader header_;
+  uint64_t images_begin_ = 0;  // in the file
+  std::vector<uint64_t> offsets_;
+  std::vector<uint32_t> checksums_;
+  std::vector<std::string> keys_;
+  std::vector<int32_t> labels_;
+  std::vector<SourceRow> sources_;
+  bool is_translation_ = false;
 };
 
 }  // namespace syncdr::data

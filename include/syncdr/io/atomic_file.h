@@ -43,8 +43,8 @@ void write_file(const std::filesystem::path& path, std::string_view content, con
 bool write_new_file(const std::filesystem::path& path, std::string_view content, const std::string& token);
 /// The whole content. Throws DataError if the file is missing or larger than max_bytes.
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes = uint64_t{1} << 30);
-void sync_file(const std::filesystem::path& path);
-void sync_folder(const std::filesystem::path& folder);
+/// Makes a file's content, or a folder's list of names, durable.
+void sync_path(const std::filesystem::path& path);
 /// root / relative, for a relative path that comes from a file. Throws DataError naming `where` if it is absolute, empty or leaves root through "..".
 std::filesystem::path path_inside(const std::filesystem::path& root, const std::string& relative, const std::string& where);
 

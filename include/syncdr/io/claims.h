@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 
@@ -35,8 +36,6 @@ class Claims {
   Claims(std::filesystem::path folder, std::string owner, Milliseconds timeout);
   /// Releases what is held.
   ~Claims();
-  Claims(const Claims&) = delete;
-  Claims& operator=(const Claims&) = delete;
 
   /// False if another process holds this generation or a later one. Throws IoError when the system refuses.
   bool take(const std::string& name, int64_t generation = 0);
@@ -47,16 +46,15 @@ class Claims {
 
  private:
   std::filesystem::path path_of(const std::string& name, int64_t generation) const;
-  void keep_alive();
+  void keep_alive(const std::stop_token& stop);
 
   const std::filesystem::path folder_;
   const std::string owner_;
   const Milliseconds interval_;
   mutable std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable_any wake_;
   std::map<std::string, int64_t> held_;  ///< name -> generation
-  bool ending_ = false;
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 /// What lies in a folder of claimed files, as seen by one process that looks again and again.

@@ -4,9 +4,17 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 /// Files by their descriptor: whole reads and writes, every short count an error.
 namespace syncdr::io {
+
+/// What the last system call that failed says of it: the text of errno, "No space left on device".
+std::string reason();
+/// Makes a folder and those above it where they are missing. Throws IoError.
+void make_folder(const std::filesystem::path& path);
+/// The names of all that lies in a folder. Throws IoError if it cannot be listed.
+std::vector<std::string> names_in(const std::filesystem::path& folder);
 
 /// A file open for reading at any place, from several threads. It is read with pread, not mapped: a mapped file that is cut short under a running
 /// process kills it with SIGBUS, a short pread is an error with a message.
@@ -16,8 +24,6 @@ class InputFile {
   explicit InputFile(std::filesystem::path path);
   ~InputFile();
   InputFile(InputFile&& other) noexcept;
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
   uint64_t size() const { return size_; }  ///< when it was opened

@@ -17,27 +17,24 @@ struct Extent {
   uint64_t bytes = 0;
 };
 
+/// The library that is linked at run time, "1.10.8".
+std::string hdf5_version();
+
 /// A file being written, in the format of HDF5 1.8 (its metadata carries checksums), without time stamps: equal calls give equal bytes.
 /// Nothing is complete until close() has returned; the destructor of an unclosed file gives up quietly. To be used on AtomicFile::temporary().
 class Hdf5Writer {
  public:
   explicit Hdf5Writer(const std::filesystem::path& path);
   ~Hdf5Writer();
-  Hdf5Writer(Hdf5Writer&&) noexcept;
 
-  /// Names are absolute paths ("/image/offset"); missing groups are created. Throws IoError on any refusal (a full disk among them).
-  void write(const std::string& name, std::span<const uint8_t> values);
-  void write(const std::string& name, std::span<const uint32_t> values);
-  void write(const std::string& name, std::span<const uint64_t> values);
-  void write(const std::string& name, std::span<const int32_t> values);
-  void write(const std::string& name, std::span<const int64_t> values);
-  /// Fixed-length UTF-8 strings, null-padded to the longest. Throws DataError if one holds a zero byte.
-  void write(const std::string& name, const std::vector<std::string>& values);
+  /// Value: uint8_t, uint32_t, uint64_t, int32_t, int64_t, or std::string: fixed-length UTF-8, null-padded to the longest.
+  /// Names are absolute paths ("/image/offset"); missing groups are created. Throws IoError on any refusal (a full disk among them), DataError if a
+  /// string holds a zero byte.
+  template <class Value> void write(const std::string& name, const std::vector<Value>& values);
+  /// Bytes that lie in several places, one after the other.
+  void write_parts(const std::string& name, const std::vector<std::span<const uint8_t>>& parts);
   void attribute(const std::string& name, const std::string& value);
   void attribute(const std::string& name, int64_t value);
-  /// Appends to a growing byte dataset: begin_bytes(total) allocates it contiguously, append_bytes fills it in order.
-  void begin_bytes(const std::string& name, uint64_t total);
-  void append_bytes(std::span<const uint8_t> values);
   void close();
 
  private:
@@ -45,22 +42,18 @@ class Hdf5Writer {
   std::unique_ptr<State> state_;
 };
 
+template <> void Hdf5Writer::write(const std::string& name, const std::vector<std::string>& values);
+
 /// A file being read. Throws DataError naming file and object: not HDF5, truncated, missing, a link, another type, another rank, not contiguous,
 /// filtered, stored outside the file. Values are read straight from the dataset's extent, which lies in the file: no size is believed before.
 class Hdf5Reader {
  public:
   explicit Hdf5Reader(const std::filesystem::path& path);
   ~Hdf5Reader();
-  Hdf5Reader(Hdf5Reader&&) noexcept;
 
   bool has(const std::string& name) const;
-  uint64_t length(const std::string& name) const;
-  std::vector<uint8_t> read_u8(const std::string& name) const;
-  std::vector<uint32_t> read_u32(const std::string& name) const;
-  std::vector<uint64_t> read_u64(const std::string& name) const;
-  std::vector<int32_t> read_i32(const std::string& name) const;
-  std::vector<int64_t> read_i64(const std::string& name) const;
-  std::vector<std::string> read_strings(const std::string& name) const;
+  /// Value: as for Hdf5Writer::write.
+  template <class Value> std::vector<Value> read(const std::string& name) const;
   std::string string_attribute(const std::string& name) const;
   int64_t int_attribute(const std::string& name) const;
   bool has_attribute(const std::string& name) const;
@@ -71,5 +64,7 @@ class Hdf5Reader {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+template <> std::vector<std::string> Hdf5Reader::read(const std::string& name) const;
 
 }  // namespace syncdr::io

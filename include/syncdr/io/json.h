@@ -2,6 +2,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,8 @@ int64_t json_int(const boost::json::object& object, const char* name, std::strin
 double json_double(const boost::json::object& object, const char* name, std::string_view where);
 const boost::json::array& json_array(const boost::json::object& object, const char* name, std::string_view where);
 const boost::json::object& json_object(const boost::json::object& object, const char* name, std::string_view where);
+/// All members, each a string.
+std::map<std::string, std::string> json_texts(const boost::json::object& object, std::string_view where);
 /// The value itself as an object; for a document's root.
 const boost::json::object& as_object(const boost::json::value& value, std::string_view where);
 

@@ -8,6 +8,12 @@
 
 namespace syncdr::translate {
 
+/// What is translated: a domain's images of one split, into another domain's look.
+struct TranslationTask {
+  const data::Dataset& dataset;
+  std::string source, target, split;
+};
+
 struct TranslateResult {
   int64_t images = 0;       ///< written by this call, all ranks
   int64_t skipped = 0;      ///< in units that were sealed before; what other jobs seal during the call is counted in neither
@@ -18,17 +24,14 @@ struct TranslateResult {
   std::vector<int64_t> images_by_rank;
 };
 
-/// Translates source's split into target's look. A unit is a range of source rows, claimed by one rank of all jobs, written as unit-u.h5 and sealed when
-/// it is whole. Sealed units are verified and skipped; damaged ones are made again. Jobs that do not know each other may translate the same split at
-/// once: they share the units, and each returns when all are sealed and verified. The manifest (translation.json) is replaced by rank 0 at the end.
-/// The bytes written do not depend on the number of ranks, on interruptions, or on repetition (src/translate/README.md says how). All ranks end
-/// alike, with a core::Error of code usage if the folder holds a translation made with other settings, bad_data if too many images are quarantined,
-/// requeue after a stop signal (sealed units stay).
-TranslateResult translate_split(comm::World& world, const data::Dataset& dataset, const std::string& source, const std::string& target, const std::string& split,
-                                const TranslateConfig& config, uint64_t seed, Translator& translator);
+/// Translates the task's images into a run's folder; what is there and whole is kept. Jobs that do not know each other may do so at once: they share the
+/// work. The bytes depend neither on the number of ranks nor on interruptions (src/translate/README.md says how). All ranks end alike, with a core::Error
+/// of code usage if the folder holds a translation made with other settings, bad_data if too many images are quarantined, requeue after a stop signal
+/// (what is sealed stays).
+TranslateResult translate_split(comm::World& world, const TranslationTask& task, const TranslateConfig& config, uint64_t seed, Translator& translator);
 
 /// Throws what the texts of a translation would be refused for, before its networks are read: they may be missing in the second direction alone.
-void check_texts(const data::Dataset& dataset, const std::string& source, const std::string& target, const std::string& split, const TranslateConfig& config);
+void check_texts(const TranslationTask& task, const TranslateConfig& config);
 
 /// The run's name: config.run, or the translator's name if that is empty.
 std::string run_name(const TranslateConfig& config);

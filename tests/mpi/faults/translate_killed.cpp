@@ -30,7 +30,7 @@ void translate_all(comm::World& world, const std::string& mode, const std::strin
       std::this_thread::sleep_for(std::chrono::microseconds(when));
       std::raise(SIGKILL);
     }).detach();
-  translate::translate_split(world, data::Dataset(root), "Photo", "Drawing", "train", config, 7, translator);
+  translate::translate_split(world, {data::Dataset(root), "Photo", "Drawing", "train"}, config, 7, translator);
 }
 
 int end(comm::World& world, core::ExitCode code) { return static_cast<int>(world.finish(code)); }

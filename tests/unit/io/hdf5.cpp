@@ -32,10 +32,8 @@ void write_sample(const std::filesystem::path& path) {
   file.write("/text", std::vector<std::string>{"", "a/b.png", "\u00fcber"});
   file.write("/empty/i32", std::vector<int32_t>{});
   file.write("/empty/text", std::vector<std::string>{});
-  file.begin_bytes("/grown", 5);
-  file.append_bytes(std::vector<uint8_t>{1, 2});
-  file.append_bytes(std::vector<uint8_t>{});
-  file.append_bytes(std::vector<uint8_t>{3, 4, 5});
+  const std::vector<uint8_t> first{1, 2}, none, last{3, 4, 5};
+  file.write_parts("/parts", {first, none, last});
   file.close();
 }
 
@@ -47,17 +45,16 @@ TEST(Hdf5, EverythingComesBackEqual) {
   EXPECT_EQ(file.string_attribute("long"), std::string(200000, 'x'));
   EXPECT_EQ(file.string_attribute("none"), "");
   EXPECT_EQ(file.int_attribute("version"), -7);
-  EXPECT_EQ(file.read_u8("/a/u8"), (std::vector<uint8_t>{1, 255}));
-  EXPECT_EQ(file.read_u32("/a/u32"), (std::vector<uint32_t>{1, 0xFFFFFFFF}));
-  EXPECT_EQ(file.read_u64("/a/b/u64"), (std::vector<uint64_t>{1, ~uint64_t{0}}));
-  EXPECT_EQ(file.read_i32("/i32"), (std::vector<int32_t>{-1, 2}));
-  EXPECT_EQ(file.read_i64("/i64"), (std::vector<int64_t>{-1, int64_t{1} << 62}));
-  EXPECT_EQ(file.read_strings("/text"), (std::vector<std::string>{"", "a/b.png", "\u00fcber"}));
-  EXPECT_TRUE(file.read_i32("/empty/i32").empty());
-  EXPECT_TRUE(file.read_strings("/empty/text").empty());
-  EXPECT_EQ(file.read_u8("/grown"), (std::vector<uint8_t>{1, 2, 3, 4, 5}));
-  EXPECT_EQ(file.extent("/grown").bytes, 5u);
-  EXPECT_EQ(file.length("/text"), 3u);
+  EXPECT_EQ(file.read<uint8_t>("/a/u8"), (std::vector<uint8_t>{1, 255}));
+  EXPECT_EQ(file.read<uint32_t>("/a/u32"), (std::vector<uint32_t>{1, 0xFFFFFFFF}));
+  EXPECT_EQ(file.read<uint64_t>("/a/b/u64"), (std::vector<uint64_t>{1, ~uint64_t{0}}));
+  EXPECT_EQ(file.read<int32_t>("/i32"), (std::vector<int32_t>{-1, 2}));
+  EXPECT_EQ(file.read<int64_t>("/i64"), (std::vector<int64_t>{-1, int64_t{1} << 62}));
+  EXPECT_EQ(file.read<std::string>("/text"), (std::vector<std::string>{"", "a/b.png", "\u00fcber"}));
+  EXPECT_TRUE(file.read<int32_t>("/empty/i32").empty());
+  EXPECT_TRUE(file.read<std::string>("/empty/text").empty());
+  EXPECT_EQ(file.read<uint8_t>("/parts"), (std::vector<uint8_t>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(file.extent("/parts").bytes, 5u);
   EXPECT_TRUE(file.has("/a/b/u64") && file.has_attribute("name"));
   EXPECT_FALSE(file.has("/a/none") || file.has("/none/at/all") || file.has_attribute("nothing"));
 }
@@ -74,11 +71,11 @@ TEST(Hdf5, WrongNamesAndTypesAreNamed) {
   const TemporaryFolder folder;
   write_sample(folder / "x.h5");
   const io::Hdf5Reader file(folder / "x.h5");
-  EXPECT_ERROR(file.read_u8("/none"), core::DataError, "x.h5: /none: is missing");
-  EXPECT_ERROR(file.read_u8("/i32"), core::DataError, "/i32: is not of type uint8_t");
-  EXPECT_ERROR(file.read_i64("/a/b/u64"), core::DataError, "is not of type int64_t");
-  EXPECT_ERROR(file.read_strings("/i32"), core::DataError, "strings of fixed length");
-  EXPECT_ERROR(file.read_i32("/a"), core::DataError, "no dataset");
+  EXPECT_ERROR(file.read<uint8_t>("/none"), core::DataError, "x.h5: /none: is missing");
+  EXPECT_ERROR(file.read<uint8_t>("/i32"), core::DataError, "/i32: is not of type uint8_t");
+  EXPECT_ERROR(file.read<int64_t>("/a/b/u64"), core::DataError, "is not of type int64_t");
+  EXPECT_ERROR(file.read<std::string>("/i32"), core::DataError, "strings of fixed length");
+  EXPECT_ERROR(file.read<int32_t>("/a"), core::DataError, "no dataset");
   EXPECT_ERROR(file.int_attribute("name"), core::DataError, "no integer");
   EXPECT_ERROR(file.string_attribute("version"), core::DataError, "no string");
   EXPECT_ERROR(file.string_attribute("nothing"), core::DataError, "missing");
@@ -118,14 +115,14 @@ TEST(Hdf5, ForeignLayoutsLinksAndShapesAreRefused) {
   H5Fclose(file);
 
   const io::Hdf5Reader reader(path);
-  EXPECT_ERROR(reader.read_u8("/chunked"), core::DataError, "not contiguous");
-  EXPECT_ERROR(reader.read_u8("/compact"), core::DataError, "not contiguous");
-  EXPECT_ERROR(reader.read_u8("/external"), core::DataError, "another file");
-  EXPECT_ERROR(reader.read_u8("/square"), core::DataError, "one dimension");
-  EXPECT_ERROR(reader.read_u8("/unwritten"), core::DataError, "never written");
-  EXPECT_ERROR(reader.read_u32("/big_endian"), core::DataError, "little-endian");
-  EXPECT_ERROR(reader.read_u8("/soft"), core::DataError, "links are not followed");
-  EXPECT_ERROR(reader.read_u8("/elsewhere/data"), core::DataError, "links are not followed");
+  EXPECT_ERROR(reader.read<uint8_t>("/chunked"), core::DataError, "not contiguous");
+  EXPECT_ERROR(reader.read<uint8_t>("/compact"), core::DataError, "not contiguous");
+  EXPECT_ERROR(reader.read<uint8_t>("/external"), core::DataError, "another file");
+  EXPECT_ERROR(reader.read<uint8_t>("/square"), core::DataError, "one dimension");
+  EXPECT_ERROR(reader.read<uint8_t>("/unwritten"), core::DataError, "never written");
+  EXPECT_ERROR(reader.read<uint32_t>("/big_endian"), core::DataError, "little-endian");
+  EXPECT_ERROR(reader.read<uint8_t>("/soft"), core::DataError, "links are not followed");
+  EXPECT_ERROR(reader.read<uint8_t>("/elsewhere/data"), core::DataError, "links are not followed");
 }
 
 /// Runs body in a child that may crash or hang, and returns its wait status; a hang ends by SIGALRM after ten seconds.
@@ -153,7 +150,7 @@ TEST(Hdf5, EveryTruncationIsRefusedWithoutACrash) {
     for (size_t size = 0; size < whole.size(); size += 1 + size / 40) {
       put(folder / "cut.h5", whole.substr(0, size));
       try {
-        io::Hdf5Reader(folder / "cut.h5").read_u8("/grown");
+        io::Hdf5Reader(folder / "cut.h5").read<uint8_t>("/parts");
         return 1;
       } catch (const core::DataError&) {
       }
@@ -218,9 +215,9 @@ TEST(Hdf5, ThreadsMayWriteAndReadFilesOfTheirOwn) {
       const auto path = folder / std::to_string(t);
       for (int i = 0; i < 20; ++i) {
         write_sample(path);
-        good += io::Hdf5Reader(path).read_u8("/grown").size() == 5;
+        good += io::Hdf5Reader(path).read<uint8_t>("/parts").size() == 5;
         try {
-          io::Hdf5Reader(path).read_u8("/none");
+          io::Hdf5Reader(path).read<uint8_t>("/none");
         } catch (const core::DataError&) {
           ++good;
         }

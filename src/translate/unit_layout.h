@@ -10,7 +10,7 @@
 namespace syncdr::translate {
 
 /// One run as every rank sees it: which images each unit holds, and where it lies. Image p of a unit is variant p % variants of its row p / variants.
-struct Plan {
+struct UnitLayout {
   data::ShardList rows;            ///< the source
   RunPrompts prompts;
   std::filesystem::path folder;    ///< of the units
@@ -46,12 +46,5 @@ struct Plan {
 
 /// Status of an image in its SourceRow.
 enum Status : int32_t { good = 0, redrawn = 1, quarantined = 2 };
-
-/// A sealed unit, as the manifest and the result need it.
-struct UnitRecord {
-  int64_t unit = 0;
-  data::ManifestEntry entry;
-  int64_t redrawn = 0, quarantined = 0;
-};
 
 }  // namespace syncdr::translate
