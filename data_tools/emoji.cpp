@@ -75,13 +75,13 @@ class EmojiSet {
  private:
   std::map<std::string, std::string> settings() const {
     std::map<std::string, std::string> all{{"made by", "syncdr-data emoji"},
-            {"size", std::to_string(options_.size)},
-            {"seed", std::to_string(options_.seed)},
-            {"val", std::to_string(options_.val)},
-            {"test", std::to_string(options_.test)},
-            {"codec", options_.codec},
-            {"colour font", io::hash_file(fonts_.colour)},
-            {"ink font", io::hash_file(fonts_.ink)}};
+                                           {"size", std::to_string(options_.size)},
+                                           {"seed", std::to_string(options_.seed)},
+                                           {"val", std::to_string(options_.val)},
+                                           {"test", std::to_string(options_.test)},
+                                           {"codec", options_.codec},
+                                           {"colour font", io::hash_file(fonts_.colour)},
+                                           {"ink font", io::hash_file(fonts_.ink)}};
     if (options_.extra > 0) all["extra"] = std::to_string(options_.extra);
     return all;
   }
@@ -104,8 +104,7 @@ class EmojiSet {
     for (const auto& item : std::filesystem::directory_iterator(options_.out)) {
       const std::string name = item.path().filename().string();
       if (name == "real" || name == "synthetic" || name.starts_with("dataset.json.")) continue;
-      throw core::UsageError("{}: holds \"{}\", which is no part of a dataset. Choose an empty or a new folder", options_.out.string(),
-                             name);
+      throw core::UsageError("{}: holds \"{}\", which is no part of a dataset. Choose an empty or a new folder", options_.out.string(), name);
     }
   }
 
@@ -159,8 +158,7 @@ class EmojiSet {
   }
 
   data::ShardHeader header(const std::string& domain, const std::string& split) const {
-    return {
-        .domain = domain, .split = split, .codec = data::codec_from_name(options_.codec), .height = options_.size, .width = options_.size};
+    return {.domain = domain, .split = split, .codec = data::codec_from_name(options_.codec), .height = options_.size, .width = options_.size};
   }
 
   std::vector<data::Row> draw(const std::vector<Picture>& all, int64_t first, int64_t last, const std::string& domain) {
@@ -218,8 +216,7 @@ class EmojiSet {
       data::ShardWriter writer(folder / file, unit_header, true);
       int64_t row = 0;  // a unit's source is the shard of the same number: both hold rows_per_shard rows
       for (auto& drawn : draw(all, first, last, target)) {
-        data::SourceRow from{
-            .key = drawn.key, .shard = static_cast<int32_t>(unit), .row = row++, .seed = static_cast<int64_t>(options_.seed)};
+        data::SourceRow from{.key = drawn.key, .shard = static_cast<int32_t>(unit), .row = row++, .seed = static_cast<int64_t>(options_.seed)};
         writer.add(std::move(drawn), std::move(from));
       }
       writer.seal();
@@ -239,8 +236,6 @@ class EmojiSet {
 
 }  // namespace
 
-void make_emoji(const EmojiOptions& options) {
-  EmojiSet(options).make();
-}
+void make_emoji(const EmojiOptions& options) { EmojiSet(options).make(); }
 
 }  // namespace syncdr::data_tools

@@ -30,8 +30,8 @@ std::filesystem::path find_font(const std::filesystem::path& given, const FontPl
   for (const auto& file : place.files) {
     if (std::filesystem::is_regular_file(file)) return file;
   }
-  throw core::DataError("{} is not installed: apt-get install {}, or name the font file with {}", place.files.front().filename().string(),
-                        place.package, place.option);
+  throw core::DataError("{} is not installed: apt-get install {}, or name the font file with {}", place.files.front().filename().string(), place.package,
+                        place.option);
 }
 
 /// FreeType's library and face, released together.
@@ -57,8 +57,7 @@ class Face {
   std::vector<uint32_t> code_points() const {
     std::vector<uint32_t> all;
     FT_UInt glyph = 0;
-    for (FT_ULong code = FT_Get_First_Char(face_, &glyph); glyph != 0; code = FT_Get_Next_Char(face_, code, &glyph))
-      all.push_back(static_cast<uint32_t>(code));
+    for (FT_ULong code = FT_Get_First_Char(face_, &glyph); glyph != 0; code = FT_Get_Next_Char(face_, code, &glyph)) all.push_back(static_cast<uint32_t>(code));
     return all;
   }
 
@@ -89,8 +88,7 @@ std::optional<Master> fit(const cv::Mat& premultiplied, int side) {
   if (box.empty()) return std::nullopt;
 
   const double scale = fitted_share * side / std::max(box.width, box.height);
-  const cv::Size size(std::max(1, static_cast<int>(std::lround(box.width * scale))),
-                      std::max(1, static_cast<int>(std::lround(box.height * scale))));
+  const cv::Size size(std::max(1, static_cast<int>(std::lround(box.width * scale))), std::max(1, static_cast<int>(std::lround(box.height * scale))));
   cv::Mat frame = cv::Mat::zeros(side, side, CV_8UC4);
   cv::resize(premultiplied(box), frame(cv::Rect((side - size.width) / 2, (side - size.height) / 2, size.width, size.height)), size, 0, 0,
              scale < 1 ? cv::INTER_AREA : cv::INTER_LINEAR);
@@ -101,8 +99,7 @@ std::optional<Master> fit(const cv::Mat& premultiplied, int side) {
   frame.forEach<cv::Vec4b>([&](cv::Vec4b& pixel, const int* at) {
     const int cover = pixel[3];
     master.cover.at<uint8_t>(at) = pixel[3];
-    for (int c = 0; c < 3; ++c)
-      master.colour.at<cv::Vec3b>(at)[c] = cover == 0 ? uint8_t{0} : cv::saturate_cast<uint8_t>(pixel[c] * 255.0 / cover);
+    for (int c = 0; c < 3; ++c) master.colour.at<cv::Vec3b>(at)[c] = cover == 0 ? uint8_t{0} : cv::saturate_cast<uint8_t>(pixel[c] * 255.0 / cover);
   });
   return master;
 }
@@ -112,8 +109,7 @@ std::optional<Master> colour_master(const Face& face, uint32_t code, int side) {
   if (FT_Load_Char(face.get(), code, FT_LOAD_COLOR) != 0) return std::nullopt;
   const FT_Bitmap& bitmap = face.get()->glyph->bitmap;
   if (bitmap.pixel_mode != FT_PIXEL_MODE_BGRA || bitmap.rows == 0 || bitmap.width == 0) return std::nullopt;
-  const cv::Mat bgra(static_cast<int>(bitmap.rows), static_cast<int>(bitmap.width), CV_8UC4, bitmap.buffer,
-                     static_cast<size_t>(bitmap.pitch));
+  const cv::Mat bgra(static_cast<int>(bitmap.rows), static_cast<int>(bitmap.width), CV_8UC4, bitmap.buffer, static_cast<size_t>(bitmap.pitch));
   cv::Mat rgba;
   cv::cvtColor(bgra, rgba, cv::COLOR_BGRA2RGBA);
   return fit(rgba, side);
@@ -122,8 +118,7 @@ std::optional<Master> colour_master(const Face& face, uint32_t code, int side) {
 /// The outline of the ink font, in black; drawn at twice the frame so that fitting it averages fine lines instead of dropping them.
 std::optional<Master> ink_master(const Face& face, uint32_t code, int side) {
   FT_GlyphSlot slot = face.get()->glyph;
-  if (FT_Load_Char(face.get(), code, FT_LOAD_NO_SCALE | FT_LOAD_NO_HINTING) != 0 || slot->format != FT_GLYPH_FORMAT_OUTLINE)
-    return std::nullopt;
+  if (FT_Load_Char(face.get(), code, FT_LOAD_NO_SCALE | FT_LOAD_NO_HINTING) != 0 || slot->format != FT_GLYPH_FORMAT_OUTLINE) return std::nullopt;
   FT_BBox box;
   FT_Outline_Get_CBox(&slot->outline, &box);
   const auto longest = static_cast<double>(std::max(box.xMax - box.xMin, box.yMax - box.yMin));
@@ -135,8 +130,7 @@ std::optional<Master> ink_master(const Face& face, uint32_t code, int side) {
   if (FT_Load_Char(face.get(), code, FT_LOAD_RENDER | FT_LOAD_NO_HINTING | FT_LOAD_NO_BITMAP) != 0) return std::nullopt;
   const FT_Bitmap& bitmap = slot->bitmap;
   if (bitmap.pixel_mode != FT_PIXEL_MODE_GRAY || bitmap.rows == 0 || bitmap.width == 0) return std::nullopt;
-  const cv::Mat cover(static_cast<int>(bitmap.rows), static_cast<int>(bitmap.width), CV_8UC1, bitmap.buffer,
-                      static_cast<size_t>(bitmap.pitch));
+  const cv::Mat cover(static_cast<int>(bitmap.rows), static_cast<int>(bitmap.width), CV_8UC1, bitmap.buffer, static_cast<size_t>(bitmap.pitch));
   const cv::Mat black = cv::Mat::zeros(cover.size(), CV_8UC1);
   cv::Mat rgba;
   cv::merge(std::vector<cv::Mat>{black, black, black, cover}, rgba);
@@ -147,11 +141,10 @@ std::optional<Master> ink_master(const Face& face, uint32_t code, int side) {
 
 Fonts find_fonts(const std::filesystem::path& colour, const std::filesystem::path& ink) {
   const std::filesystem::path fonts = "/usr/share/fonts/truetype";
-  return {
-      find_font(colour, {"--colour-font", "fonts-noto-color-emoji", {fonts / "noto/NotoColorEmoji.ttf"}}),
-      find_font(ink, {"--ink-font",
-                      "fonts-symbola",
-                      {fonts / "ancient-scripts/Symbola_hint.ttf", fonts / "ancient-scripts/Symbola.ttf", fonts / "symbola/Symbola.ttf"}})};
+  return {find_font(colour, {"--colour-font", "fonts-noto-color-emoji", {fonts / "noto/NotoColorEmoji.ttf"}}),
+          find_font(ink, {"--ink-font",
+                          "fonts-symbola",
+                          {fonts / "ancient-scripts/Symbola_hint.ttf", fonts / "ancient-scripts/Symbola.ttf", fonts / "symbola/Symbola.ttf"}})};
 }
 
 std::vector<Glyph> read_lone_glyphs(const Fonts& fonts, int side, bool in_ink) {
@@ -177,8 +170,7 @@ std::vector<Glyph> read_glyphs(const Fonts& fonts, int side) {
     auto in_colour = colour_master(colour, code, side), in_ink = ink_master(ink, code, side);
     if (in_colour && in_ink) glyphs.push_back({code, std::move(*in_colour), std::move(*in_ink)});
   }
-  if (glyphs.size() < 2)
-    throw core::DataError("{} and {} have {} drawable code points in common", fonts.colour.string(), fonts.ink.string(), glyphs.size());
+  if (glyphs.size() < 2) throw core::DataError("{} and {} have {} drawable code points in common", fonts.colour.string(), fonts.ink.string(), glyphs.size());
   return glyphs;
 }
 

@@ -36,8 +36,7 @@ cv::Mat jitter_colour(const cv::Mat& colour, core::Random& random) {
   cv::Mat hsv, result;
   cv::cvtColor(colour, hsv, cv::COLOR_RGB2HSV);
   hsv.forEach<cv::Vec3b>([&](cv::Vec3b& p, const int*) {
-    p = {static_cast<uint8_t>((p[0] + hue + 180) % 180), cv::saturate_cast<uint8_t>(p[1] * saturation),
-         cv::saturate_cast<uint8_t>(p[2] * value)};
+    p = {static_cast<uint8_t>((p[0] + hue + 180) % 180), cv::saturate_cast<uint8_t>(p[1] * saturation), cv::saturate_cast<uint8_t>(p[2] * value)};
   });
   cv::cvtColor(hsv, result, cv::COLOR_HSV2RGB);
   return result;

@@ -16,10 +16,8 @@ namespace {
 class Sheet {
  public:
   Sheet(int64_t cells, int64_t columns, int side)
-      : columns_(columns),
-        side_(side),
-        pixels_(static_cast<int>((cells + columns - 1) / columns) * side, static_cast<int>(columns) * side, CV_8UC3, cv::Scalar::all(255)) {
-  }
+      : columns_(columns), side_(side),
+        pixels_(static_cast<int>((cells + columns - 1) / columns) * side, static_cast<int>(columns) * side, CV_8UC3, cv::Scalar::all(255)) {}
 
   void add(data::Image image) {
     const cv::Mat picture(static_cast<int>(image.height), static_cast<int>(image.width), CV_8UC3, image.pixels.data());
@@ -51,8 +49,7 @@ std::map<std::string, std::vector<int64_t>> rows_by_key(const data::ShardList& l
 }  // namespace
 
 void export_sheet(const ExportOptions& options) {
-  if (options.run.empty() != options.to.empty())
-    throw core::UsageError("--run and --to go together: the translation RUN of the pictures into the domain TO");
+  if (options.run.empty() != options.to.empty()) throw core::UsageError("--run and --to go together: the translation RUN of the pictures into the domain TO");
   const data::Dataset dataset(options.dataset);
   const auto real = dataset.real(options.domain, options.split);
   const int64_t count = std::min(options.count, real.rows());

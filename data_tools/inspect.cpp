@@ -54,8 +54,14 @@ boost::json::array describe_real(const fs::path& root, const data::Manifest& man
   }
   boost::json::array list;
   for (const auto& [name, part] : parts) {
-    list.push_back({{"domain", name.first}, {"split", name.second}, {"shards", part.shards}, {"rows", part.rows}, {"bytes", part.bytes}, {"codec", part.codec},
-                    {"height", part.height}, {"width", part.width}});
+    list.push_back({{"domain", name.first},
+                    {"split", name.second},
+                    {"shards", part.shards},
+                    {"rows", part.rows},
+                    {"bytes", part.bytes},
+                    {"codec", part.codec},
+                    {"height", part.height},
+                    {"width", part.width}});
   }
   return list;
 }
@@ -69,7 +75,10 @@ boost::json::array describe_runs(const fs::path& root) {
       rows += entry.rows;
       bytes += entry.bytes;
     }
-    list.push_back({{"folder", file.parent_path().lexically_relative(root).generic_string()}, {"units", run.entries.size()}, {"rows", rows}, {"bytes", bytes},
+    list.push_back({{"folder", file.parent_path().lexically_relative(root).generic_string()},
+                    {"units", run.entries.size()},
+                    {"rows", rows},
+                    {"bytes", bytes},
                     {"settings", as_json(run.settings)}});
   }
   return list;
@@ -103,12 +112,13 @@ void print_dataset(const boost::json::object& all) {
   fmt::print("{:20} {:6} {:>7} {:>10} {:>14} {:>6} {:>11}\n", "domain", "split", "shards", "images", "bytes", "codec", "pixels");
   for (const auto& item : all.at("real").as_array()) {
     const auto& part = item.as_object();
-    fmt::print("{:20} {:6} {:>7} {:>10} {:>14} {:>6} {:>11}\n", text(part, "domain"), text(part, "split"), part.at("shards").as_int64(), part.at("rows").as_int64(),
-               part.at("bytes").as_int64(), text(part, "codec"), size_text(part));
+    fmt::print("{:20} {:6} {:>7} {:>10} {:>14} {:>6} {:>11}\n", text(part, "domain"), text(part, "split"), part.at("shards").as_int64(),
+               part.at("rows").as_int64(), part.at("bytes").as_int64(), text(part, "codec"), size_text(part));
   }
   for (const auto& item : all.at("translations").as_array()) {
     const auto& run = item.as_object();
-    fmt::print("{}: {} units, {} images, {} bytes\n", text(run, "folder"), run.at("units").to_number<int64_t>(), run.at("rows").as_int64(), run.at("bytes").as_int64());
+    fmt::print("{}: {} units, {} images, {} bytes\n", text(run, "folder"), run.at("units").to_number<int64_t>(), run.at("rows").as_int64(),
+               run.at("bytes").as_int64());
     print_settings(run.at("settings").as_object(), "  ");
   }
 }

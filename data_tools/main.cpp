@@ -12,8 +12,10 @@ void add_pack(CLI::App& program, PackOptions& options) {
   command->add_option("--list", options.lists, "DOMAIN:SPLIT=FILE: a list with a line \"path label\" an image; may be given often")->expected(1)->take_all();
   command->add_option("--root", options.root, "folder that paths of lists are relative to (default: the list's)");
   command->add_option("-o,--out", options.out, "dataset folder to make")->required();
-  command->add_option("--size", options.size, "resize the shorter side and keep the centre square of so many pixels; 0 keeps sizes")->check(CLI::Range(0, 8192));
-  command->add_option("--codec", options.codec, "how images are stored; auto: png if all are PNG, else jpeg")->check(CLI::IsMember({"auto", "png", "jpeg", "raw"}));
+  command->add_option("--size", options.size, "resize the shorter side and keep the centre square of so many pixels; 0 keeps sizes")
+      ->check(CLI::Range(0, 8192));
+  command->add_option("--codec", options.codec, "how images are stored; auto: png if all are PNG, else jpeg")
+      ->check(CLI::IsMember({"auto", "png", "jpeg", "raw"}));
   command->add_option("--rows", options.rows, "images a shard")->check(CLI::Range(1, 1000000));
   command->add_option("--val", options.split.val, "share of validation images (folders)")->check(CLI::Range(0.0, 1.0));
   command->add_option("--test", options.split.test, "share of test images (folders)")->check(CLI::Range(0.0, 1.0));
@@ -45,7 +47,9 @@ void add_emoji(CLI::App& program, EmojiOptions& options) {
   command->add_option("--seed", options.seed, "of all renders and of the halves that train in one domain");
   command->add_option("--val", options.val, "validation pictures of an emoji in each domain")->check(CLI::Range(1, 100));
   command->add_option("--test", options.test, "test pictures of an emoji in each domain")->check(CLI::Range(1, 100));
-  command->add_option("--extra", options.extra, "at most so many pictures a domain of glyphs that only one font has, in a split \"extra\": for training translators")
+  command
+      ->add_option("--extra", options.extra,
+                   "at most so many pictures a domain of glyphs that only one font has, in a split \"extra\": for training translators")
       ->check(CLI::Range(0, 100'000));
   command->add_option("--codec", options.codec, "how pictures are stored")->check(CLI::IsMember({"png", "jpeg", "raw"}));
   command->add_option("--colour-font", options.colour_font, "font with colour bitmaps (default: Debian's fonts-noto-color-emoji)");

@@ -50,9 +50,7 @@ Sources find_sources(PackOptions& options) {
 class Packer {
  public:
   Packer(const PackOptions& options, const Sources& sources)
-      : options_(options),
-        sources_(sources),
-        codec_(data::codec_from_name(choose_codec(options, sources))) {
+      : options_(options), sources_(sources), codec_(data::codec_from_name(choose_codec(options, sources))) {
     const fs::path folder = options.out.has_filename() ? options.out : options.out.parent_path();
     manifest_ = {.kind = "dataset", .name = folder.filename().string(), .domains = sources.domains, .settings = settings()};
   }
@@ -203,8 +201,9 @@ class Packer {
     const auto bad = quarantined_.size(), all = sources_.images.size();
     if (static_cast<double>(bad) <= options_.max_bad_share * static_cast<double>(all)) return;
     write_quarantine();
-    throw core::DataError("{}: {}. This is bad image number {} of {} images, more than --max-bad-share {} allows. Mend or remove what {} lists, or raise --max-bad-share.",
-                          image.file.string(), reason, bad, all, options_.max_bad_share, quarantine_file().string());
+    throw core::DataError(
+        "{}: {}. This is bad image number {} of {} images, more than --max-bad-share {} allows. Mend or remove what {} lists, or raise --max-bad-share.",
+        image.file.string(), reason, bad, all, options_.max_bad_share, quarantine_file().string());
   }
 
   /// Until the dataset is whole, with the reasons of shards that this call has not come to.
@@ -223,8 +222,8 @@ class Packer {
   void report() const {
     int64_t rows = 0;
     for (const auto& entry : manifest_.entries) rows += entry.rows;
-    core::info("{}: {} images of {} domains in {} shards, {} bad ones left out", options_.out.string(), rows, sources_.domains.size(),
-               manifest_.entries.size(), quarantined_.size());
+    core::info("{}: {} images of {} domains in {} shards, {} bad ones left out", options_.out.string(), rows, sources_.domains.size(), manifest_.entries.size(),
+               quarantined_.size());
   }
 
   const PackOptions& options_;
@@ -234,8 +233,8 @@ class Packer {
   data::Manifest manifest_;
   std::mutex mutex_;  // of progress_ and quarantined_
   std::map<std::string, boost::json::object> quarantined_;
-  std::map<std::string, data::ManifestEntry> sealed_;       ///< by an earlier call, by file
-  std::map<std::string, boost::json::object> known_bad_;    ///< by an earlier call, by key
+  std::map<std::string, data::ManifestEntry> sealed_;     ///< by an earlier call, by file
+  std::map<std::string, boost::json::object> known_bad_;  ///< by an earlier call, by key
 };
 
 }  // namespace

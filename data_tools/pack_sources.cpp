@@ -53,7 +53,8 @@ int64_t add_category(const fs::path& category, const std::string& domain, std::v
       continue;
     }
     const std::string name = category.filename().string();
-    found.push_back({{.file = entry.path(), .domain = domain, .key = domain + "/" + name + "/" + entry.path().lexically_relative(category).generic_string()}, name});
+    found.push_back(
+        {{.file = entry.path(), .domain = domain, .key = domain + "/" + name + "/" + entry.path().lexically_relative(category).generic_string()}, name});
   }
   return others;
 }
@@ -139,7 +140,8 @@ void read_list(const ListArgument& list, const fs::path& root, std::map<std::str
 
 void check_training(const Sources& sources) {
   for (const std::string& domain : sources.domains) {
-    const bool trains = std::any_of(sources.images.begin(), sources.images.end(), [&](const Source& image) { return image.domain == domain && image.split == "train"; });
+    const bool trains =
+        std::any_of(sources.images.begin(), sources.images.end(), [&](const Source& image) { return image.domain == domain && image.split == "train"; });
     if (!trains) core::warn("domain \"{}\" has no training images", domain);
   }
 }
@@ -168,8 +170,8 @@ Sources scan_folders(const std::vector<fs::path>& roots) {
   for (auto& [image, category] : found) {
     image.label = static_cast<int32_t>(std::distance(categories.begin(), categories.find(category)));
     if (!sources.images.empty() && sources.images.back().key == image.key) {
-      throw core::DataError("{} and {} are both \"{}\"; images of one domain need names of their own", sources.images.back().file.string(),
-                            image.file.string(), image.key);
+      throw core::DataError("{} and {} are both \"{}\"; images of one domain need names of their own", sources.images.back().file.string(), image.file.string(),
+                            image.key);
     }
     sources.images.push_back(std::move(image));
   }

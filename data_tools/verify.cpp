@@ -127,8 +127,6 @@ class Verifier {
 
 }  // namespace
 
-void verify(const VerifyOptions& options) {
-  Verifier(options).verify();
-}
+void verify(const VerifyOptions& options) { Verifier(options).verify(); }
 
 }  // namespace syncdr::data_tools

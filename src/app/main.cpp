@@ -35,8 +35,10 @@ void add_configuration(CLI::App& command, CommonOptions& options) {
 void add_common_options(CLI::App& command, CommonOptions& options) {
   add_configuration(command, options);
   command.add_option("--json", options.json, "write the figures of this command to a file");
-  command.add_option_function<std::string>("--resume", [&options](const std::string& mode) { options.sets.push_back("resume=\"" + mode + '"'); },
-                                           "auto (default): go on from what is there; never: refuse it; require: refuse to begin anew")
+  command
+      .add_option_function<std::string>(
+          "--resume", [&options](const std::string& mode) { options.sets.push_back("resume=\"" + mode + '"'); },
+          "auto (default): go on from what is there; never: refuse it; require: refuse to begin anew")
       ->check(CLI::IsMember({"auto", "never", "require"}));
   command.add_flag("--print-config", options.print_config, "print the resolved configuration and stop");
 }
@@ -65,8 +67,10 @@ void add_plan_fields(CLI::App& command, const std::string& planned, std::map<std
 void add_plan_command(CLI::App& plan, const char* command, const char* meaning, plan::Options& options) {
   auto* sub = plan.add_subcommand(command, meaning);
   sub->callback([&options, command] { options.command = command; });
-  sub->add_option("--measured", options.measured, "figures of an earlier call, its --json file (`syncdr doctor`'s too); may be repeated, for other numbers of ranks")
-      ->allow_extra_args(false)->check(CLI::ExistingFile);
+  sub->add_option("--measured", options.measured,
+                  "figures of an earlier call, its --json file (`syncdr doctor`'s too); may be repeated, for other numbers of ranks")
+      ->allow_extra_args(false)
+      ->check(CLI::ExistingFile);
   sub->add_option("--of", options.of, "what to read of such a file where it holds several, as \"translate cut\" or \"train cds\" of `syncdr run`");
   sub->add_option("--ranks", options.ranks, "numbers of ranks, as 1,2,8 [1,2,4 ... 1024]")->delimiter(',');
   sub->add_option("--plot", options.plot, "also write a plot (SVG)");
@@ -95,15 +99,16 @@ int command_line(int argc, char** argv) {
   auto* jobs = add("jobs", "print the jobs that `run` consists of, for a scheduler; needs neither ranks nor the dataset", [&] { return jobs_command(common); });
   add_configuration(*jobs, common);
   jobs->add_option("--json", common.json, "also write them to a file: a list of {name, phase, needs, ranks (null: any number), out, arguments}");
-  jobs->footer("Each job is a line of fields with a tab between: its name; PHASE; the names of the jobs that it needs, with commas, or -; the most\n"
-               "ranks that it can use, or -; the run folder; then ARGUMENTS. `syncdr PHASE ARGUMENTS` does it. A job comes behind those that it needs.");
+  jobs->footer(
+      "Each job is a line of fields with a tab between: its name; PHASE; the names of the jobs that it needs, with commas, or -; the most\n"
+      "ranks that it can use, or -; the run folder; then ARGUMENTS. `syncdr PHASE ARGUMENTS` does it. A job comes behind those that it needs.");
 
   auto* fit = add("fit", "train a translator on the two domains", [&] { return phase_command(common, "fit", model); });
   fit->add_option("model", model, "cut (a model a direction) or diffusion (one for both)")->required()->check(CLI::IsMember(fit_names()));
   add_common_options(*fit, common);
 
-  auto* translate = add("translate", "translate the training images of both domains with translate.translator",
-                        [&] { return phase_command(common, "translate", ""); });
+  auto* translate =
+      add("translate", "translate the training images of both domains with translate.translator", [&] { return phase_command(common, "translate", ""); });
   add_common_options(*translate, common);
 
   auto* train = add("train", "train the retrieval model of one arm", [&] { return phase_command(common, "train", arm); });

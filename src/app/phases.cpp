@@ -44,9 +44,9 @@ std::vector<fs::path> marks_in(const std::vector<fs::path>& folders, const std::
 /// What can be fitted, by the names that the table of translators uses.
 struct Fit {
   std::string name;
-  std::string& (*given)(translate::TranslateConfig& config);  ///< the setting that names a model which is there already
-  int64_t (*most_ranks)(const FitSettings& settings);         ///< the smallest global batch
-  std::vector<fs::path> (*folders)(const Job& job);           ///< of its trainings
+  std::string& (*given)(translate::TranslateConfig& config);              ///< the setting that names a model which is there already
+  int64_t (*most_ranks)(const FitSettings& settings);                     ///< the smallest global batch
+  std::vector<fs::path> (*folders)(const Job& job);                       ///< of its trainings
   std::string (*model)(const Job& job, const Job::Direction& direction);  ///< what it leaves; empty: it has not begun
   void (*run)(Job& job);
 };
@@ -60,7 +60,7 @@ const std::vector<Fit>& fits() {
        .model = [](auto& job, auto& direction) { return (job.cut_folder(direction) / "generator.safetensors").string(); },
        .run =
            [](Job& job) {
-              for (const auto& direction : job.directions()) fit::fit_cut(job.task(direction, job.cut_folder(direction)), job.settings.fit.cut);
+             for (const auto& direction : job.directions()) fit::fit_cut(job.task(direction, job.cut_folder(direction)), job.settings.fit.cut);
            }},
       {.name = "diffusion",
        .given = [](auto& config) -> std::string& { return config.diffusion.checkpoint; },
@@ -71,9 +71,7 @@ const std::vector<Fit>& fits() {
            },
        .folders = [](auto& job) { return std::vector{job.diffusion_folder(), job.diffusion_folder() / "autoencoder"}; },
        .model = [](auto& job, auto&) { return fs::exists(job.diffusion_folder()) ? (job.diffusion_folder() / "checkpoint").string() : ""; },
-       .run = [](Job& job) {
-         fit::fit_diffusion(job.task(job.directions()[0], job.diffusion_folder()), job.settings.fit.diffusion);
-       }},
+       .run = [](Job& job) { fit::fit_diffusion(job.task(job.directions()[0], job.diffusion_folder()), job.settings.fit.diffusion); }},
   };
   return table;
 }
@@ -110,8 +108,7 @@ std::optional<PhaseTask> translate_task(const Settings& settings, const Arm& arm
 
 std::vector<fs::path> translate_marks(const Job& job, const std::string& translator) {
   std::vector<fs::path> folders;
-  for (const auto& [source, target] : job.directions())
-    folders.push_back(job.dataset.synthetic_folder(source, target, set_of(job.settings, Arm(translator))));
+  for (const auto& [source, target] : job.directions()) folders.push_back(job.dataset.synthetic_folder(source, target, set_of(job.settings, Arm(translator))));
   return marks_in(folders, {"run.json"});
 }
 
@@ -130,18 +127,13 @@ boost::json::object run_translate(Job& job, const std::string& translator) {
     if (fit && fit->given(config).empty()) fit->given(config) = fit->model(job, direction);
     const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
     const auto result = translate::translate_split(job.world, {job.dataset, direction.source, direction.target, "train"}, config, job.seed(), *made);
-    figures[direction.name()] = {{"images", result.images},
-                                 {"skipped", result.skipped},
-                                 {"redrawn", result.redrawn},
-                                 {"quarantined", result.quarantined},
-                                 {"seconds", result.seconds},
-                                 {"compute_seconds", result.compute_seconds},
-                                 {"ranks", job.world.size()},
-                                 {"images_by_rank", boost::json::array(result.images_by_rank.begin(), result.images_by_rank.end())},
-                                 {"batch", made->batch()},
-                                 {"variants", config.variants},
-                                 {"unit_rows", config.unit_rows},
-                                 {"taper", config.taper}};
+    figures[direction.name()] = {
+        {"images", result.images},       {"skipped", result.skipped},
+        {"redrawn", result.redrawn},     {"quarantined", result.quarantined},
+        {"seconds", result.seconds},     {"compute_seconds", result.compute_seconds},
+        {"ranks", job.world.size()},     {"images_by_rank", boost::json::array(result.images_by_rank.begin(), result.images_by_rank.end())},
+        {"batch", made->batch()},        {"variants", config.variants},
+        {"unit_rows", config.unit_rows}, {"taper", config.taper}};
   }
   return figures;
 }
@@ -166,7 +158,8 @@ boost::json::object run_train(Job& job, const std::string& name) {
   };
   core::info("train {}: {}", arm.name, title_of(settings, arm));
   const auto result = retrieval::train(job.task(job.directions()[0], job.train_folder(arm)), set_of(settings, arm), config, validate);
-  boost::json::object figures{{"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
+  boost::json::object figures{
+      {"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
   if (result.now.steps > 0) {
     figures["steps"] = result.now.steps;
     figures["seconds"] = result.now.step_seconds;
@@ -231,10 +224,8 @@ const std::vector<Phase>& phases() {
       {.name = "translate", .needs = "fit", .task = translate_task, .marks = translate_marks, .check = check_translate, .run = run_translate},
       {.name = "train",
        .needs = "translate",
-       .task =
-           [](auto& settings, auto& arm) {
-             return std::optional(PhaseTask{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}});
-           },
+       .task = [](auto& settings,
+                  auto& arm) { return std::optional(PhaseTask{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}}); },
        .marks = [](auto& job, auto& arm) { return marks_in({job.train_folder(Arm(arm))}, {"checkpoints", "done.json"}); },
        .run = run_train},
       {.name = "run",
@@ -292,7 +283,8 @@ void check_resume(const Job& job, const Phase& phase, const std::string& subject
   job.world.root_only("looking for what an earlier run has left", [&] {
     const auto found = std::find_if(marks.begin(), marks.end(), [](const auto& mark) { return fs::exists(mark); });
     if (mode == "never" && found != marks.end())
-      throw core::UsageError("{} is there, and resume = \"never\". Choose another run.out, remove what is there, or go on from it with --resume auto", found->string());
+      throw core::UsageError("{} is there, and resume = \"never\". Choose another run.out, remove what is there, or go on from it with --resume auto",
+                             found->string());
     if (mode == "require" && found == marks.end())
       throw core::UsageError("there is nothing to go on from ({} does not exist), and resume = \"require\". Is run.out right? --resume auto begins anew",
                              marks.front().string());

@@ -26,7 +26,8 @@ Settings read_settings(const std::filesystem::path& file, const std::vector<std:
   core::read_config(core::visit_of(settings), file, sets);
   if (settings.run.out.empty()) settings.run.out = (std::filesystem::path("runs") / file.stem()).string();
   if (settings.run.title.empty()) settings.run.title = file.stem().string();
-  if (settings.data.root.empty()) throw core::UsageError("{}: data.root is not set. Name a dataset folder (make one with `syncdr-data pack` or `syncdr-data emoji`).", file.string());
+  if (settings.data.root.empty())
+    throw core::UsageError("{}: data.root is not set. Name a dataset folder (make one with `syncdr-data pack` or `syncdr-data emoji`).", file.string());
   const auto& domains = settings.data.domains;
   if (!domains.empty() && (domains.size() != 2 || domains[0] == domains[1]))
     throw core::UsageError("{}: data.domains must name two different domains.", file.string());

@@ -41,7 +41,9 @@ struct RunSettings {
   void visit(core::Fields& field) {
     field(out, "out", "run folder; empty: runs/NAME OF THE CONFIGURATION FILE");
     field(title, "title", "heading of the report");
-    field(arms, "arms", "rows of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds; NAME:K trains on K variants of each translation");
+    field(arms, "arms",
+          "rows of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds; NAME:K trains on K variants of "
+          "each translation");
     field(main, "main", "the arm that is called syncdr in metrics.json; all but it and cds are controls");
   }
 };
@@ -49,9 +51,9 @@ struct RunSettings {
 /// A row of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds. "NAME:K" trains on K variants of
 /// each translation at most.
 struct Arm {
-  std::string name;      ///< as written
-  std::string base;      ///< without ":K"
-  int64_t variants = 0;  ///< K; 0: all
+  std::string name;                            ///< as written
+  std::string base;                            ///< without ":K"
+  int64_t variants = 0;                        ///< K; 0: all
   const translate::TranslatorRow* translator;  ///< null: base is none
 
   /// Throws UsageError if what follows the colon is no number from 1 to 64.
@@ -76,7 +78,8 @@ struct Settings {
 
   void visit(core::Fields& field) {
     field(seed, "seed", "seed of everything random", core::at_least(0));
-    field(stop_signal, "stop_signal", "signal that ends the job at the next place where it can go on later; TERM always does", {"USR1", "USR2", "INT", "HUP", "none"});
+    field(stop_signal, "stop_signal", "signal that ends the job at the next place where it can go on later; TERM always does",
+          {"USR1", "USR2", "INT", "HUP", "none"});
     field(resume, "resume", "a folder that holds a part of the result: auto goes on from it, never refuses it, require refuses a folder without one",
           {"auto", "never", "require"});
     field.group(run, "run", "the whole job");

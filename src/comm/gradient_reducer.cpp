@@ -11,8 +11,8 @@ constexpr auto first_bucket_bytes = GradientReducer::first_bucket_bytes, bucket_
 
 std::shared_ptr<c10d::Reducer> make_reducer(World& world, std::vector<at::Tensor> parameters) {
   const std::vector<bool> dense(parameters.size(), false);
-  auto buckets = std::get<0>(
-      c10d::compute_bucket_assignment_by_size(parameters, {static_cast<size_t>(first_bucket_bytes), static_cast<size_t>(bucket_bytes)}, dense));
+  auto buckets =
+      std::get<0>(c10d::compute_bucket_assignment_by_size(parameters, {static_cast<size_t>(first_bucket_bytes), static_cast<size_t>(bucket_bytes)}, dense));
   // Gradients come roughly in the reverse order of the parameters. After the first step the reducer replaces this guess by the order it saw.
   std::reverse(buckets.begin(), buckets.end());
   // Gradients as views of the buckets would save their copy, but the C++ Optimizer::zero_grad detaches gradients, which views do not allow.

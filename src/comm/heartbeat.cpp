@@ -25,15 +25,10 @@ bool wait_for(const std::stop_token& stop, Milliseconds time) {
 }  // namespace
 
 Heartbeat::Heartbeat(MpiThread& thread, c10::intrusive_ptr<c10d::Store> store, Milliseconds deadline, std::function<void(const std::string&)> fatal)
-    : mpi_(thread),
-      store_(std::move(store)),
-      deadline_(deadline),
-      interval_(std::min<Milliseconds>(deadline / 10, 500ms)),
+    : mpi_(thread), store_(std::move(store)), deadline_(deadline), interval_(std::min<Milliseconds>(deadline / 10, 500ms)),
       // Counted from the last answer, which came an interval before: the rank is gone before others may call it so, and the time to end included.
-      answer_within_(deadline - interval_ - stand_by(deadline)),
-      fatal_(std::move(fatal)),
-      peers_(static_cast<size_t>(thread.layout().rank == 0 ? thread.layout().size : 0)),
-      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+      answer_within_(deadline - interval_ - stand_by(deadline)), fatal_(std::move(fatal)),
+      peers_(static_cast<size_t>(thread.layout().rank == 0 ? thread.layout().size : 0)), thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
 void Heartbeat::run(const std::stop_token& stop) {
   while (wait_for(stop, interval_)) try {

@@ -90,9 +90,10 @@ void end_daemon_later(int code) {
   if (daemon == 0 || called.exchange(true)) return;
   const int tenths = code == static_cast<int>(core::ExitCode::try_again) ? 35 : 200;
   // By its name, too: its id may be another's by then.
-  const auto script = fmt::format("i=0; while read name </proc/{0}/comm && case $name in orted | prted) ;; *) false ;; esac; do\n"
-                                  "[ $i -lt {1} ] || kill -KILL {0}; i=$((i + 1)); sleep 0.1; done",
-                                  daemon, tenths);
+  const auto script = fmt::format(
+      "i=0; while read name </proc/{0}/comm && case $name in orted | prted) ;; *) false ;; esac; do\n"
+      "[ $i -lt {1} ] || kill -KILL {0}; i=$((i + 1)); sleep 0.1; done",
+      daemon, tenths);
   const char* const words[] = {"sh", "-c", script.c_str(), nullptr};
   // Not of this process's group, which the daemon may end, and with none of its files, whose end the daemon waits for.
   posix_spawnattr_t attributes;

@@ -78,8 +78,7 @@ template <class Call> void in_pieces(const at::Tensor& tensor, Call&& call) {
 MpiWork::Start gathering(const at::Tensor& output, const at::Tensor& input) {
   return [output, input, count = count_of(input)](MPI_Comm comm, Requests& requests) {
     const auto type = moved_as(input);
-    check_mpi(MPI_Iallgather(input.data_ptr(), count, type, output.data_ptr(), count, type, comm, &requests.emplace_back(MPI_REQUEST_NULL)),
-              "MPI_Iallgather");
+    check_mpi(MPI_Iallgather(input.data_ptr(), count, type, output.data_ptr(), count, type, comm, &requests.emplace_back(MPI_REQUEST_NULL)), "MPI_Iallgather");
   };
 }
 
@@ -169,12 +168,12 @@ WorkPointer MpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& inp
   require(input);
   SYNCDR_ASSERT(input.numel() == output.numel() * getSize() && input.scalar_type() == output.scalar_type(), "{} elements for each of {} ranks are not {}",
                 output.numel(), getSize(), input.numel());
-  return start(OpType::_REDUCE_SCATTER_BASE, {output},
-               [output, input, count = count_of(output), how = reduction(input.scalar_type(), options.reduceOp)](MPI_Comm comm, Requests& requests) {
-                 check_mpi(MPI_Ireduce_scatter_block(input.data_ptr(), output.data_ptr(), count, how.first, how.second, comm,
-                                                     &requests.emplace_back(MPI_REQUEST_NULL)),
-                           "MPI_Ireduce_scatter_block");
-               });
+  return start(
+      OpType::_REDUCE_SCATTER_BASE, {output},
+      [output, input, count = count_of(output), how = reduction(input.scalar_type(), options.reduceOp)](MPI_Comm comm, Requests& requests) {
+        check_mpi(MPI_Ireduce_scatter_block(input.data_ptr(), output.data_ptr(), count, how.first, how.second, comm, &requests.emplace_back(MPI_REQUEST_NULL)),
+                  "MPI_Ireduce_scatter_block");
+      });
 }
 
 WorkPointer MpiBackend::reduce_scatter(std::vector<at::Tensor>& outputs, std::vector<std::vector<at::Tensor>>& inputs,
@@ -188,9 +187,8 @@ WorkPointer MpiBackend::reduce_scatter(std::vector<at::Tensor>& outputs, std::ve
 }
 
 WorkPointer MpiBackend::barrier(const c10d::BarrierOptions&) {
-  return start(OpType::BARRIER, {}, [](MPI_Comm comm, Requests& requests) {
-    check_mpi(MPI_Ibarrier(comm, &requests.emplace_back(MPI_REQUEST_NULL)), "MPI_Ibarrier");
-  });
+  return start(OpType::BARRIER, {},
+               [](MPI_Comm comm, Requests& requests) { check_mpi(MPI_Ibarrier(comm, &requests.emplace_back(MPI_REQUEST_NULL)), "MPI_Ibarrier"); });
 }
 
 }  // namespace syncdr::comm

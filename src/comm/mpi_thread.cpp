@@ -56,9 +56,7 @@ void isolate_singleton() {
 }
 
 /// For collectives that World did not name: c10d's reducer starts them.
-std::string default_name(c10d::OpType type) {
-  return type == c10d::OpType::ALLREDUCE ? "averaging gradients" : c10d::opTypeToString(type);
-}
+std::string default_name(c10d::OpType type) { return type == c10d::OpType::ALLREDUCE ? "averaging gradients" : c10d::opTypeToString(type); }
 
 }  // namespace
 
@@ -83,10 +81,7 @@ Naming::~Naming() { current_name = nullptr; }
 std::string Naming::current(const char* otherwise) { return current_name ? current_name : otherwise; }
 
 MpiWork::MpiWork(c10d::OpType type, std::vector<at::Tensor> results, Start start, std::function<void()> unpack)
-    : Work(-1, type),
-      results_(std::move(results)),
-      start_(std::move(start)),
-      unpack_(std::move(unpack)),
+    : Work(-1, type), results_(std::move(results)), start_(std::move(start)), unpack_(std::move(unpack)),
       future_(c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()))) {
   awaited_.name = Naming::current(default_name(type).c_str());
   awaited_.series = "mpi";
@@ -96,10 +91,8 @@ bool MpiWork::wait(Milliseconds timeout) {
   std::unique_lock lock(mutex_);
   const auto completed = [this] { return completed_; };
   // The MPI thread keeps the World's deadline, so a wait without a limit of its own ends too.
-  if (timeout == kNoTimeout || timeout == c10d::kUnsetTimeout)
-    cv_.wait(lock, completed);
-  else if (!cv_.wait_for(lock, timeout, completed))
-    throw core::PeerError("\"{}\" did not end within {} ms", awaited_.name, timeout.count());
+  if (timeout == kNoTimeout || timeout == c10d::kUnsetTimeout) cv_.wait(lock, completed);
+  else if (!cv_.wait_for(lock, timeout, completed)) throw core::PeerError("\"{}\" did not end within {} ms", awaited_.name, timeout.count());
   if (exception_) std::rethrow_exception(exception_);
   return true;
 }
@@ -111,10 +104,8 @@ void MpiWork::complete(std::exception_ptr error) {
       error = std::current_exception();
     }
   // The future first: whoever returns from wait() must find it complete.
-  if (error)
-    future_->setError(error);
-  else
-    future_->markCompleted(c10::IValue(results_));
+  if (error) future_->setError(error);
+  else future_->markCompleted(c10::IValue(results_));
   finish(error);
 }
 
@@ -133,7 +124,8 @@ MpiThread::MpiThread(Milliseconds deadline, std::function<void(const std::string
   });
   auto outcome = started.get_future();
   if (outcome.wait_for(deadline_) != std::future_status::ready) {
-    core::error("MPI did not start within {} s on this rank: a peer may not have started, or its host is out of reach", std::chrono::duration<double>(deadline_).count());
+    core::error("MPI did not start within {} s on this rank: a peer may not have started, or its host is out of reach",
+                std::chrono::duration<double>(deadline_).count());
     leave(static_cast<int>(core::ExitCode::try_again));  // nothing can interrupt MPI_Init
   }
   try {
@@ -316,8 +308,8 @@ void MpiThread::check_deadlines() {
 std::string MpiThread::explain(const Awaited& awaited) {
   const auto seconds = std::chrono::duration<double>(deadline_).count();
   // A sign of life that gets no answer says nothing; what this rank is at does.
-  const auto head = fmt::format("\"{}\" missed its deadline of {} s on {}: ", awaited.sign_of_life ? activity() : awaited.name, seconds,
-                                layout_.place(layout_.rank));
+  const auto head =
+      fmt::format("\"{}\" missed its deadline of {} s on {}: ", awaited.sign_of_life ? activity() : awaited.name, seconds, layout_.place(layout_.rank));
   const auto posted = store_ && awaited.series != store_series ? read_posted(store_, awaited, layout_.size) : std::nullopt;
   store_is_silent_ = !posted;
   if (!posted) return head + fmt::format("{} does not answer", layout_.place(0));

@@ -59,8 +59,8 @@ inline constexpr const char* store_series = "store";
 /// Something that waits for peers: what a deadline needs to know.
 struct Awaited {
   std::string name;
-  std::string series;    ///< sequence numbers are compared within a series: "mpi", "nccl", "store"
-  int64_t sequence = 0;  ///< the same on every rank for the same operation of a series
+  std::string series;         ///< sequence numbers are compared within a series: "mpi", "nccl", "store"
+  int64_t sequence = 0;       ///< the same on every rank for the same operation of a series
   Milliseconds limit{0};      ///< how long it may last
   bool sign_of_life = false;  ///< says nothing of what this rank is at
   Clock::time_point begun = Clock::now();

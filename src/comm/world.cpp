@@ -3,9 +3,9 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Logging.h>
+#include <torch/cuda.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
-#include <torch/cuda.h>
 
 #include <algorithm>
 #include <atomic>
@@ -18,9 +18,9 @@
 #include "mpi_backend.h"
 #include "mpi_thread.h"
 #include "nccl_backend.h"
+#include "syncdr/core/error.h"
 #include "syncdr/core/fault.h"
 #include "syncdr/core/log.h"
-#include "syncdr/core/error.h"
 
 namespace syncdr::comm {
 namespace {
@@ -62,9 +62,7 @@ std::vector<std::string> gpus_of_ranks(MpiThread& thread, int own) {
   const auto name = own < 0 ? std::string() : '#' + gpu_identity(own);
   std::vector<char> mine(width), all(width * static_cast<size_t>(layout.size));
   std::copy_n(name.begin(), std::min(width, name.size()), mine.begin());
-  thread.call([&](MPI_Comm comm) {
-    check_mpi(MPI_Allgather(mine.data(), width, MPI_CHAR, all.data(), width, MPI_CHAR, comm), "MPI_Allgather of the GPUs");
-  });
+  thread.call([&](MPI_Comm comm) { check_mpi(MPI_Allgather(mine.data(), width, MPI_CHAR, all.data(), width, MPI_CHAR, comm), "MPI_Allgather of the GPUs"); });
   std::vector<std::string> gpus;
   for (int rank = 0; rank < layout.size; ++rank) {
     const std::string other(all.data() + width * static_cast<size_t>(rank), width);
@@ -84,10 +82,10 @@ c10::Device choose_device(MpiThread& thread, const std::string& wanted) {
   const bool each_has_one = std::find(gpus.begin(), gpus.end(), "") == gpus.end();
   if (each_has_one && std::set(gpus.begin(), gpus.end()).size() == gpus.size()) return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
   if (wanted == "cuda")
-    throw core::UsageError("device = \"cuda\", but {}: rank {} on {} sees {} GPUs for {} ranks there. Start as many ranks as there are GPUs, or use "
-                           "device = \"cpu\"",
-                           each_has_one ? "some ranks would share a GPU" : "not every rank has a GPU", layout.rank,
-                           layout.host(layout.rank), visible, layout.local_size);
+    throw core::UsageError(
+        "device = \"cuda\", but {}: rank {} on {} sees {} GPUs for {} ranks there. Start as many ranks as there are GPUs, or use "
+        "device = \"cpu\"",
+        each_has_one ? "some ranks would share a GPU" : "not every rank has a GPU", layout.rank, layout.host(layout.rank), visible, layout.local_size);
   return c10::kCPU;
 }
 
@@ -283,9 +281,7 @@ void World::broadcast(at::Tensor& tensor, int root, const char* what) {
 
 std::string World::broadcast(const std::string& text, int root, const char* what) { return broadcast_elements(*this, text, root, what); }
 
-std::vector<int64_t> World::broadcast(const std::vector<int64_t>& values, int root, const char* what) {
-  return broadcast_elements(*this, values, root, what);
-}
+std::vector<int64_t> World::broadcast(const std::vector<int64_t>& values, int root, const char* what) { return broadcast_elements(*this, values, root, what); }
 
 std::vector<std::string> World::gather(const std::string& text, const char* what) {
   const auto lengths = all_gather_rows(at::full({1}, static_cast<int64_t>(text.size()), at::kLong), what);

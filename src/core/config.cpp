@@ -85,7 +85,8 @@ class Reader {
         reject_unknown(*node.as_table(), full + ".");
       } else if (!known_.contains(full)) {
         if (known_.empty()) throw UsageError("{}: unknown key \"{}\".", where_, full);
-        const auto nearest = std::min_element(known_.begin(), known_.end(), [&](const auto& a, const auto& b) { return edit_distance(a, full) < edit_distance(b, full); });
+        const auto nearest =
+            std::min_element(known_.begin(), known_.end(), [&](const auto& a, const auto& b) { return edit_distance(a, full) < edit_distance(b, full); });
         throw UsageError("{}: unknown key \"{}\". Did you mean \"{}\"?", where_, full, *nearest);
       }
     }

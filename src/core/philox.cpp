@@ -22,8 +22,8 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, std::array<uint32_
   for (int round = 0; round < 10; ++round) {
     const uint64_t product0 = uint64_t{0xD2511F53u} * c[0];
     const uint64_t product1 = uint64_t{0xCD9E8D57u} * c[2];
-    c = {static_cast<uint32_t>(product1 >> 32) ^ c[1] ^ k[0], static_cast<uint32_t>(product1),
-         static_cast<uint32_t>(product0 >> 32) ^ c[3] ^ k[1], static_cast<uint32_t>(product0)};
+    c = {static_cast<uint32_t>(product1 >> 32) ^ c[1] ^ k[0], static_cast<uint32_t>(product1), static_cast<uint32_t>(product0 >> 32) ^ c[3] ^ k[1],
+         static_cast<uint32_t>(product0)};
     k[0] += 0x9E3779B9u;
     k[1] += 0xBB67AE85u;
   }

@@ -17,21 +17,20 @@ struct Draws {
   const AugmentConfig& config;
   core::Random& random;
   bool flip = random.chance(config.flip);
-  double angle = random.uniform(-config.rotation, config.rotation);            // degrees
-  double scale = 1 + random.uniform(-config.scale, config.scale);              // factor
-  double shift_x = random.uniform(-config.shift, config.shift);                // share of the side
+  double angle = random.uniform(-config.rotation, config.rotation);  // degrees
+  double scale = 1 + random.uniform(-config.scale, config.scale);    // factor
+  double shift_x = random.uniform(-config.shift, config.shift);      // share of the side
   double shift_y = random.uniform(-config.shift, config.shift);
-  double crop_x = random.uniform();                                            // share of the room for the crop
+  double crop_x = random.uniform();  // share of the room for the crop
   double crop_y = random.uniform();
   bool grey = random.chance(config.grey);
-  double contrast = 1 + random.uniform(-config.contrast, config.contrast);     // factor
-  double brightness = random.uniform(-config.brightness, config.brightness);   // share of the range
+  double contrast = 1 + random.uniform(-config.contrast, config.contrast);    // factor
+  double brightness = random.uniform(-config.brightness, config.brightness);  // share of the range
   bool invert = random.chance(config.invert);
 };
 
 void check(const Image& image, const AugmentConfig& config) {
-  if (config.crop > config.resize)
-    throw core::UsageError("augment.crop = {} is larger than augment.resize = {}", config.crop, config.resize);
+  if (config.crop > config.resize) throw core::UsageError("augment.crop = {} is larger than augment.resize = {}", config.crop, config.resize);
   SYNCDR_ASSERT(image.height > 0 && image.width > 0 && image.pixels.size() == static_cast<size_t>(image.height * image.width * 3),
                 "{} bytes of pixels for {} x {}", image.pixels.size(), image.width, image.height);
 }
@@ -46,9 +45,7 @@ cv::Mat view(const Image& image) {
 
 /// Shrinks each axis by the whole part of what the warp would shrink it by: bilinear interpolation skips pixels from a factor of 2 on.
 cv::Mat shrink_for_warp(const cv::Mat& source, double side) {
-  const auto reduced = [side](int length) {
-    return std::max(1, static_cast<int>(std::lround(length / std::max(1.0, std::floor(length / side)))));
-  };
+  const auto reduced = [side](int length) { return std::max(1, static_cast<int>(std::lround(length / std::max(1.0, std::floor(length / side))))); };
   const cv::Size size(reduced(source.cols), reduced(source.rows));
   if (size == source.size()) return source;
   cv::Mat small;
@@ -67,15 +64,14 @@ cv::Matx33d view_to_source(const Draws& draws, const AugmentConfig& config, cv::
   const cv::Matx33d rotate(c, -s, 0, s, c, 0, 0, 0, 1);
 
   const cv::Matx33d to_frame = move(std::floor(draws.crop_x * room), std::floor(draws.crop_y * room)) * flip * move(0.5, 0.5);
-  const cv::Matx33d about_centre = move(side / 2, side / 2) * stretch(1 / draws.scale, 1 / draws.scale) * rotate *
-                                   move(-side / 2 - draws.shift_x * side, -side / 2 - draws.shift_y * side);
+  const cv::Matx33d about_centre =
+      move(side / 2, side / 2) * stretch(1 / draws.scale, 1 / draws.scale) * rotate * move(-side / 2 - draws.shift_x * side, -side / 2 - draws.shift_y * side);
   return move(-0.5, -0.5) * stretch(source.width / side, source.height / side) * about_centre * to_frame;
 }
 
 /// Luma of ITU-R BT.601 in 8-bit fixed point; the weights add up to 256, so grey pixels stay as they are.
 void make_grey(cv::Mat& pixels) {
-  pixels.forEach<cv::Vec3b>(
-      [](cv::Vec3b& p, const int*) { p = cv::Vec3b::all(static_cast<uint8_t>((77 * p[0] + 150 * p[1] + 29 * p[2] + 128) >> 8)); });
+  pixels.forEach<cv::Vec3b>([](cv::Vec3b& p, const int*) { p = cv::Vec3b::all(static_cast<uint8_t>((77 * p[0] + 150 * p[1] + 29 * p[2] + 128) >> 8)); });
 }
 
 /// Contrast about the picture's mean, brightness, negative: one linear map of all values, cut to 0..255.

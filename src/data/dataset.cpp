@@ -144,7 +144,8 @@ ShardList Dataset::synthetic(const std::string& source, const std::string& targe
   const Manifest manifest = Manifest::read(file);
   check_kind(manifest, "translation", file);
   const auto made_from = manifest.settings.find("dataset");
-  if (made_from == manifest.settings.end()) throw core::DataError("{}: the setting \"dataset\" is missing: it cannot be told what it was made from", file.string());
+  if (made_from == manifest.settings.end())
+    throw core::DataError("{}: the setting \"dataset\" is missing: it cannot be told what it was made from", file.string());
   if (made_from->second != io::hash_file(root_ / "dataset.json")) {
     throw core::DataError("{}: was made from another dataset than {}. Translate again under another name.", file.string(), root_.string());
   }

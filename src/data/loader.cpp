@@ -22,8 +22,7 @@ uint8_t* pixels_of(const at::Tensor& images, int64_t index) { return images.data
 
 }  // namespace
 
-BatchOrder::BatchOrder(int64_t size, int64_t batch, uint64_t seed, uint64_t stream)
-    : size_(size), batch_(batch), seed_(seed), stream_(stream) {
+BatchOrder::BatchOrder(int64_t size, int64_t batch, uint64_t seed, uint64_t stream) : size_(size), batch_(batch), seed_(seed), stream_(stream) {
   if (batch < 1 || batch > size) throw core::UsageError("a batch of {} from {} images: use between 1 and {}", batch, size, size);
 }
 

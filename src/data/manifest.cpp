@@ -68,8 +68,8 @@ std::string Manifest::text() const {
     list.push_back({{"file", entry.file}, {"rows", entry.rows}, {"bytes", entry.bytes}, {"hash", entry.hash}});
   }
   const boost::json::array names(domains.begin(), domains.end());
-  return io::pretty_json({{"format", format}, {"version", version}, {"kind", kind}, {"name", name}, {"domains", names}, {"settings", io::to_json(settings)},
-                          {"entries", list}});
+  return io::pretty_json(
+      {{"format", format}, {"version", version}, {"kind", kind}, {"name", name}, {"domains", names}, {"settings", io::to_json(settings)}, {"entries", list}});
 }
 
 ManifestEntry make_entry(const std::filesystem::path& folder, const std::string& file, int64_t rows) {
@@ -85,7 +85,8 @@ void check_entry(const std::filesystem::path& folder, const ManifestEntry& entry
   if (!std::cmp_equal(bytes, entry.bytes)) throw core::DataError("{}: has {} bytes, the manifest says {}", path.string(), bytes, entry.bytes);
   if (!hash) return;
   const std::string found = io::hash_file(path);
-  if (found != entry.hash) throw core::DataError("{}: its hash is {}, the manifest says {}. The file was changed or damaged.", path.string(), found, entry.hash);
+  if (found != entry.hash)
+    throw core::DataError("{}: its hash is {}, the manifest says {}. The file was changed or damaged.", path.string(), found, entry.hash);
 }
 
 }  // namespace syncdr::data

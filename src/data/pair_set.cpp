@@ -13,14 +13,13 @@ constexpr int32_t quarantined = 2;
 /// numbers. where, row: the translation's, for errors.
 int64_t find_source(const ShardList& list, const SourceRow& source, const ShardReader& where, int64_t row) {
   if (source.shard >= list.shards() || source.row >= list.shard(source.shard).rows()) {
-    throw core::DataError("{}: row {} (\"{}\") was made from row {} of shard {}, which its source does not have", where.path().string(),
-                          row, source.key, source.row, source.shard);
+    throw core::DataError("{}: row {} (\"{}\") was made from row {} of shard {}, which its source does not have", where.path().string(), row, source.key,
+                          source.row, source.shard);
   }
   const int64_t found = list.first_row(source.shard) + source.row;
   if (list.key(found) != source.key) {
-    throw core::DataError(
-        "{}: row {} was made from \"{}\", but the source has \"{}\" there: the dataset was packed again. Translate it again",
-        where.path().string(), row, source.key, list.key(found));
+    throw core::DataError("{}: row {} was made from \"{}\", but the source has \"{}\" there: the dataset was packed again. Translate it again",
+                          where.path().string(), row, source.key, list.key(found));
   }
   return found;
 }
@@ -41,8 +40,7 @@ PairSet::Side translations_of(const ShardList& source, const ShardList& run, con
     throw core::DataError("{}: holds translations of the split \"{}\", not of \"{}\"", shard.path().string(), shard.header().split, split);
   const int64_t variants = variants_of(run);
   if (run.rows() != source.rows() * variants) {
-    throw core::DataError("{}: {} translations of {} images in {} variants: some are missing. Translate them again", what, run.rows(),
-                          source.rows(), variants);
+    throw core::DataError("{}: {} translations of {} images in {} variants: some are missing. Translate them again", what, run.rows(), source.rows(), variants);
   }
   constexpr int64_t missing = -1, unusable = -2;
   std::vector<int64_t> table(static_cast<size_t>(run.rows()), missing);  // [source rows, variants]
@@ -81,8 +79,8 @@ std::span<const int64_t> PairSet::Side::rows(int64_t entry) const {
   return {rows_.data() + begin, static_cast<size_t>(end - begin)};
 }
 
-PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
-                 const std::string& split, int64_t variants)
+PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split,
+                 int64_t variants)
     : real_(dataset.real(domain, split)), has_run_(!run.empty()) {
   for (int64_t row = 0; row < real_.rows(); ++row) {
     own_.add_row(row);
@@ -104,9 +102,7 @@ PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::s
   }
 }
 
-const std::string& PairSet::key(int64_t entry) const {
-  return is_real(entry) ? real_.key(entry) : other_real_.key(counterparts_.rows(entry).front());
-}
+const std::string& PairSet::key(int64_t entry) const { return is_real(entry) ? real_.key(entry) : other_real_.key(counterparts_.rows(entry).front()); }
 
 Image PairSet::image(int64_t entry, core::Random random, int64_t at_least) const {
   const int64_t row = own_.draw(entry, random);

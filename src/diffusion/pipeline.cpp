@@ -16,8 +16,7 @@ namespace syncdr::diffusion {
 namespace {
 
 /// A network for inference. Cast before the next one is read, so that no two lie in memory in float32.
-template <class Network>
-Network placed(Network network, c10::ScalarType dtype, c10::Device device) {
+template <class Network> Network placed(Network network, c10::ScalarType dtype, c10::Device device) {
   network->to(device, dtype);
   network->eval();
   for (at::Tensor& parameter : network->parameters()) parameter.set_requires_grad(false);
@@ -53,17 +52,16 @@ LatentDistribution latents_of(Autoencoder& autoencoder, const at::Tensor& images
 
 void check_noise(const at::Tensor& noise, at::IntArrayRef shape, const char* what) {
   if (!noise.defined() || noise.sizes() != shape)
-    throw core::UsageError("the {} noise must be [{}], got [{}]", what, fmt::join(shape, ", "), fmt::join(noise.defined() ? noise.sizes() : at::IntArrayRef(), ", "));
+    throw core::UsageError("the {} noise must be [{}], got [{}]", what, fmt::join(shape, ", "),
+                           fmt::join(noise.defined() ? noise.sizes() : at::IntArrayRef(), ", "));
 }
 
 }  // namespace
 
 struct StableDiffusion::Networks {
   Networks(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device)
-      : tokenizer(load_tokenizer(checkpoint)),
-        text_encoder(placed(load_text_encoder(checkpoint), dtype, device)),
-        autoencoder(placed(load_autoencoder(checkpoint), dtype, device)),
-        unet(placed(load_unet(checkpoint), dtype, device)) {
+      : tokenizer(load_tokenizer(checkpoint)), text_encoder(placed(load_text_encoder(checkpoint), dtype, device)),
+        autoencoder(placed(load_autoencoder(checkpoint), dtype, device)), unet(placed(load_unet(checkpoint), dtype, device)) {
     const std::string where = checkpoint.root().string();
     check_text_side(where, tokenizer, text_encoder->config(), unet->config());
     check_image_side(where, autoencoder->config(), unet->config());
@@ -159,8 +157,8 @@ at::Tensor invert(StableDiffusion& model, Scheduler& inverse, const at::Tensor& 
 at::Tensor ddib(StableDiffusion& model, Scheduler& inverse, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> source,
                 std::span<const Branch> target, double depth) {
   if (scheduler.wants_noise() || inverse.timesteps().size() != scheduler.timesteps().size())
-    throw core::UsageError("{} with {} calls cannot follow an inversion of {} calls: a scheduler without noise, of as many steps, is needed",
-                           scheduler.name(), scheduler.timesteps().size(), inverse.timesteps().size());
+    throw core::UsageError("{} with {} calls cannot follow an inversion of {} calls: a scheduler without noise, of as many steps, is needed", scheduler.name(),
+                           scheduler.timesteps().size(), inverse.timesteps().size());
   const at::Tensor noised = invert(model, inverse, images, source, depth);
   return model.decode_image(model.denoise(target, scheduler, noised, {.first = scheduler.start_index(depth)}));
 }

@@ -99,8 +99,8 @@ void check_branch(const Branch& branch, const UNetConfig& config, const at::Tens
   if (behind == 0 && !image.defined()) return;
   const std::vector<int64_t> expected{batch, behind, sample.size(2), sample.size(3)};
   if (behind > 0 && image.defined() && image.sizes() == expected) return;
-  throw core::UsageError("guidance: the network takes {} channels, {} of them of image latents behind the sample {}; the branch has {}. {}",
-                         config.in_channels, behind, sizes_of(sample), image.defined() ? sizes_of(image) : "no image latents",
+  throw core::UsageError("guidance: the network takes {} channels, {} of them of image latents behind the sample {}; the branch has {}. {}", config.in_channels,
+                         behind, sizes_of(sample), image.defined() ? sizes_of(image) : "no image latents",
                          behind > 0 ? "Take instruct_guidance with latents of the sample's size" : "Take text_guidance");
 }
 

@@ -24,15 +24,21 @@ template <class Names> std::string some_of(const Names& names, size_t shown = 3)
 }
 
 boost::json::object to_json(const Finding& finding) {
-  return {{"what", finding.what}, {"found", finding.found}, {"mend", finding.mend}, {"health", static_cast<int>(finding.health)},
-          {"margin", finding.margin}, {"if_they_differ", finding.if_they_differ}, {"figures", finding.figures}};
+  return {{"what", finding.what},      {"found", finding.found},
+          {"mend", finding.mend},      {"health", static_cast<int>(finding.health)},
+          {"margin", finding.margin},  {"if_they_differ", finding.if_they_differ},
+          {"figures", finding.figures}};
 }
 
 Finding from_json(const boost::json::object& object) {
   const char* where = "findings of a rank";
-  return {.what = io::json_string(object, "what", where), .found = io::json_string(object, "found", where), .mend = io::json_string(object, "mend", where),
-          .health = static_cast<Health>(io::json_int(object, "health", where)), .margin = io::json_double(object, "margin", where),
-          .if_they_differ = io::json_string(object, "if_they_differ", where), .figures = io::json_object(object, "figures", where)};
+  return {.what = io::json_string(object, "what", where),
+          .found = io::json_string(object, "found", where),
+          .mend = io::json_string(object, "mend", where),
+          .health = static_cast<Health>(io::json_int(object, "health", where)),
+          .margin = io::json_double(object, "margin", where),
+          .if_they_differ = io::json_string(object, "if_they_differ", where),
+          .figures = io::json_object(object, "figures", where)};
 }
 
 /// Every rank's findings, on every rank.

@@ -19,9 +19,9 @@ enum class Health { good, note, bad };
 struct Finding {
   std::string what, found, mend;
   Health health = Health::good;
-  double margin = 0;           ///< of several ranks' findings of the same health and mend, the one with the least is shown
-  std::string if_they_differ;  ///< what to do if ranks found different things; empty: they may
-  boost::json::object figures; ///< for programs; of the first rank that gives some
+  double margin = 0;            ///< of several ranks' findings of the same health and mend, the one with the least is shown
+  std::string if_they_differ;   ///< what to do if ranks found different things; empty: they may
+  boost::json::object figures;  ///< for programs; of the first rank that gives some
 };
 using Findings = std::vector<Finding>;
 

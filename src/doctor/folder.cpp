@@ -63,19 +63,19 @@ struct FolderProbe {
 };
 
 const char* name_of_type(int64_t magic) {
-  static const std::map<int64_t, const char*> names{
-      {0x6969, "NFS"},         {0x0BD00BD0, "Lustre"},  {0x47504653, "GPFS"},     {0x19830326, "BeeGFS"}, {0x00C36400, "Ceph"},    {0x20030528, "OrangeFS"},
-      {0xAAD7AAEA, "PanFS"},   {0x5346414F, "AFS"},     {0xFF534D42, "CIFS"},     {0xFE534D42, "SMB"},    {0x65735546, "FUSE"},    {0x01021997, "9P"},
-      {0x794C7630, "overlay"}, {0x01021994, "tmpfs"},   {0x858458F6, "ramfs"},    {0xEF53, "ext4"},       {0x58465342, "XFS"},     {0x9123683E, "Btrfs"},
-      {0x2FC12FC1, "ZFS"},     {0xF2F52010, "F2FS"}};
+  static const std::map<int64_t, const char*> names{{0x6969, "NFS"},         {0x0BD00BD0, "Lustre"},   {0x47504653, "GPFS"},  {0x19830326, "BeeGFS"},
+                                                    {0x00C36400, "Ceph"},    {0x20030528, "OrangeFS"}, {0xAAD7AAEA, "PanFS"}, {0x5346414F, "AFS"},
+                                                    {0xFF534D42, "CIFS"},    {0xFE534D42, "SMB"},      {0x65735546, "FUSE"},  {0x01021997, "9P"},
+                                                    {0x794C7630, "overlay"}, {0x01021994, "tmpfs"},    {0x858458F6, "ramfs"}, {0xEF53, "ext4"},
+                                                    {0x58465342, "XFS"},     {0x9123683E, "Btrfs"},    {0x2FC12FC1, "ZFS"},   {0xF2F52010, "F2FS"}};
   const auto found = names.find(magic);
   return found == names.end() ? nullptr : found->second;
 }
 
 /// Type, room and age of the file system, as this host mounts it.
 Finding look_at_file_system(const FolderProbe& on) {
-  struct statfs system {};
-  struct statvfs space {};
+  struct statfs system{};
+  struct statvfs space{};
   if (::statfs(on.folder.c_str(), &system) != 0 || ::statvfs(on.folder.c_str(), &space) != 0) refuse(on.folder, "cannot be looked at");
   const auto magic = static_cast<int64_t>(static_cast<uint32_t>(system.f_type));
   const char* type = name_of_type(magic);
@@ -118,7 +118,7 @@ Finding try_hdf5(const FolderProbe& on) {
 /// How far the clock that stamps files is from this host's. syncdr compares stamps for equality alone, people do not.
 Finding look_at_clock(const FolderProbe& on) {
   io::write_file(on.own("clock"), "probe");
-  struct stat status {};
+  struct stat status{};
   if (::stat(on.own("clock").c_str(), &status) != 0) refuse(on.own("clock"), "cannot be looked at");
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
@@ -143,7 +143,7 @@ std::optional<double> wait_until(const std::function<bool()>& condition) {
 /// When the other ranks see a file that rank 0 has made, under a name that they have looked for in vain, and its new content after a rename.
 Finding try_visibility(const FolderProbe& on) {
   const auto file = on.probe / "seen";
-  struct stat status {};
+  struct stat status{};
   ::stat(file.c_str(), &status);  // a client may remember that it was not there
   const auto write = [&](const char* content) {
     if (on.world.is_root()) error_of([&] { io::write_file(file, content); });
@@ -164,8 +164,8 @@ Finding try_visibility(const FolderProbe& on) {
   const auto replaced = holds("second");
   Finding finding{.what = "one view"};
   if (!made || !replaced) {
-    finding.found = fmt::format("rank {} does not see what rank 0 has {} within {} s", on.world.rank(), made ? "replaced" : "written",
-                                patience_for_names.count());
+    finding.found =
+        fmt::format("rank {} does not see what rank 0 has {} within {} s", on.world.rank(), made ? "replaced" : "written", patience_for_names.count());
     worsen(finding, Health::bad, "all ranks need the same file system, without such long caches (NFS: mount with lookupcache=positive, actimeo=3)");
     return finding;
   }
@@ -205,8 +205,8 @@ Finding try_race(const FolderProbe& on, const char* what, const char* won_by, co
     return finding;
   }
   finding.health = Health::bad;
-  finding.found = reason != 0 ? fmt::format("refused: {}", std::strerror(reason))
-                              : fmt::format("of {} races {} had several winners and {} none", rounds, several, nobody);
+  finding.found =
+      reason != 0 ? fmt::format("refused: {}", std::strerror(reason)) : fmt::format("of {} races {} had several winners and {} none", rounds, several, nobody);
   return finding;
 }
 
@@ -222,9 +222,8 @@ Finding try_exclusive_creation(const FolderProbe& on) {
 }
 
 Finding try_links(const FolderProbe& on) {
-  auto finding = try_race(on, "hard links", "link: one", [&](int round) {
-    return ::link(on.own("file").c_str(), (on.probe / fmt::format("link-{}", round)).c_str()) == 0 ? 0 : errno;
-  });
+  auto finding = try_race(on, "hard links", "link: one",
+                          [&](int round) { return ::link(on.own("file").c_str(), (on.probe / fmt::format("link-{}", round)).c_str()) == 0 ? 0 : errno; });
   if (finding.health != Health::bad) return finding;
   const bool refused = finding.found.starts_with("refused");
   if (refused) finding.health = Health::note;
@@ -251,7 +250,11 @@ Finding try_renames(const FolderProbe& on) {
   {
     std::jthread replacing;
     if (on.world.is_root() && refused.empty())
-      replacing = std::jthread([&] { refused = error_of([&] { for (int turn = 1; turn < 200; ++turn) replace(turn); }); });
+      replacing = std::jthread([&] {
+        refused = error_of([&] {
+          for (int turn = 1; turn < 200; ++turn) replace(turn);
+        });
+      });
     for (int reading = 0; reading < 400; ++reading) try {
         const auto content = io::read_file(file);
         mixed += content != contents[0] && content != contents[1];
@@ -341,10 +344,15 @@ void clean_up(const FolderProbe& on) {
 Findings probe_folder(const FolderProbe& on) {
   Findings findings;
   const auto keep = [&](Finding finding) { findings.push_back(std::move(finding)); };
-  const auto seen = wait_until([&] { std::error_code ignored; return fs::is_directory(on.probe, ignored); });
+  const auto seen = wait_until([&] {
+    std::error_code ignored;
+    return fs::is_directory(on.probe, ignored);
+  });
   if (!seen)
-    keep({.what = "folder", .found = fmt::format("{} is another folder here than on rank 0's host", on.folder.string()),
-          .mend = "all ranks need the same file system: name a shared one with --folder", .health = Health::bad});
+    keep({.what = "folder",
+          .found = fmt::format("{} is another folder here than on rank 0's host", on.folder.string()),
+          .mend = "all ranks need the same file system: name a shared one with --folder",
+          .health = Health::bad});
   if (!on.everywhere(seen.has_value())) return findings;
 
   if (on.world.local_rank() == 0) keep(attempt("folder", elsewhere, [&] { return look_at_file_system(on); }));

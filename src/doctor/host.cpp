@@ -79,8 +79,8 @@ std::vector<fs::path> control_groups(const std::string& controller) {
 std::optional<double> memory_left_by_groups() {
   std::optional<double> left;
   for (const auto& folder : control_groups("memory"))
-    for (const auto& [limit, used, cache] : {std::array{"memory.max", "memory.current", "inactive_file"},
-                                             std::array{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}}) {
+    for (const auto& [limit, used, cache] :
+         {std::array{"memory.max", "memory.current", "inactive_file"}, std::array{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}}) {
       const auto most = number_in(folder / limit);
       if (!most || *most > 1e18) continue;
       const double room = *most - number_in(folder / used).value_or(0) + number_behind(folder / "memory.stat", cache).value_or(0);
@@ -96,16 +96,17 @@ Finding look_at_memory(const comm::World& world) {
   const bool limited = allowed && *allowed < free;
   const double usable = limited ? *allowed : free, share = usable / world.local_size() / gib;
   Finding finding{.what = "memory", .margin = share};
-  finding.found = fmt::format("{:.1f} GiB free of {:.1f}{}, {:.1f} a rank", usable / gib, total / gib, limited ? " within the control group's limit" : "",
-                              share);
+  finding.found =
+      fmt::format("{:.1f} GiB free of {:.1f}{}, {:.1f} a rank", usable / gib, total / gib, limited ? " within the control group's limit" : "", share);
   if (share < 2)
-    worsen(finding, Health::note, limited ? "under 2 GiB a rank: ask for more memory (sbatch --mem, docker --memory), or start fewer ranks"
-                                          : "under 2 GiB a rank: start fewer ranks on this host");
+    worsen(finding, Health::note,
+           limited ? "under 2 GiB a rank: ask for more memory (sbatch --mem, docker --memory), or start fewer ranks"
+                   : "under 2 GiB a rank: start fewer ranks on this host");
   return finding;
 }
 
 Finding look_at_shared_memory(const comm::World& world) {
-  struct statvfs space {};
+  struct statvfs space{};
   if (statvfs("/dev/shm", &space) != 0)
     return {.what = "shared memory", .found = "no /dev/shm", .mend = "ranks of a host exchange data through it: mount a tmpfs there", .health = Health::note};
   const double free = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize), needed = 64.0 * (1 << 20) * world.local_size();
@@ -192,8 +193,8 @@ Finding look_at_limits() {
   const auto files = soft_limit(RLIMIT_NOFILE), locked = soft_limit(RLIMIT_MEMLOCK), stack = soft_limit(RLIMIT_STACK), address = soft_limit(RLIMIT_AS);
   constexpr double mib = 1 << 20;
   Finding finding{.what = "limits", .margin = static_cast<double>(files)};
-  finding.found = fmt::format("{} open files, {} locked memory, {} stack", limit_text(files, 1, ""), limit_text(locked, mib, " MiB"),
-                              limit_text(stack, mib, " MiB"));
+  finding.found =
+      fmt::format("{} open files, {} locked memory, {} stack", limit_text(files, 1, ""), limit_text(locked, mib, " MiB"), limit_text(stack, mib, " MiB"));
   if (files < 1024) worsen(finding, Health::note, "few open files: a dataset of many shards may not open (ulimit -n 4096)");
   if (stack < 4 * mib) worsen(finding, Health::note, "a small stack (ulimit -s 8192)");
   if (has_infiniband() && locked < gib)
@@ -247,13 +248,17 @@ Findings look_at_host(const comm::World& world) {
   const std::string reinstall = "the ranks run different builds: use one that all hosts see, or install the same";
   Findings findings{{.what = "syncdr", .found = SYNCDR_VERSION, .if_they_differ = reinstall},
                     look_at_mpi(world),
-                    {.what = "LibTorch", .found = fmt::format("{}, {}", TORCH_VERSION, c10::impl::hasDeviceGuardImpl(c10::kCUDA) ? "with CUDA" : "for CPUs"),
+                    {.what = "LibTorch",
+                     .found = fmt::format("{}, {}", TORCH_VERSION, c10::impl::hasDeviceGuardImpl(c10::kCUDA) ? "with CUDA" : "for CPUs"),
                      .if_they_differ = reinstall},
                     {.what = "HDF5", .found = io::hdf5_version(), .if_they_differ = reinstall},
-                    {.what = "processor", .found = at::get_cpu_capability(),
+                    {.what = "processor",
+                     .found = at::get_cpu_capability(),
                      .if_they_differ = "hosts with other instructions round differently: translations are equal bit for bit only among hosts of one kind"},
-                    {.what = "collectives", .found = fmt::format("{} in use, NCCL {}", world.backend(), comm::has_nccl() ? "built in" : "not built in"),
-                     .mend = comm::has_nccl() ? "" : "for several GPUs build against a LibTorch with CUDA, and mend what CMake warns of then", .health = comm::has_nccl() ? Health::good : Health::note}};
+                    {.what = "collectives",
+                     .found = fmt::format("{} in use, NCCL {}", world.backend(), comm::has_nccl() ? "built in" : "not built in"),
+                     .mend = comm::has_nccl() ? "" : "for several GPUs build against a LibTorch with CUDA, and mend what CMake warns of then",
+                     .health = comm::has_nccl() ? Health::good : Health::note}};
   if (world.local_rank() != 0) return findings;  // what follows is the host's
   for (auto& finding : {look_at_devices(world), look_at_links(world), look_at_memory(world), look_at_shared_memory(world), look_at_limits()})
     findings.push_back(finding);

@@ -60,8 +60,9 @@ Findings look_at_cores(comm::World& world) {
     worsen(finding, Health::note, "threads are halted again and again: set OMP_NUM_THREADS lower, or ask for more cores");
   }
   if (threads > usable) {
-    worsen(finding, Health::note, fewest == 1 && usable < online ? "ranks share cores that they are bound to: mpirun --bind-to none, or srun --cpus-per-task=N"
-                                                                 : "more threads than cores: set OMP_NUM_THREADS lower, or start fewer ranks");
+    worsen(finding, Health::note,
+           fewest == 1 && usable < online ? "ranks share cores that they are bound to: mpirun --bind-to none, or srun --cpus-per-task=N"
+                                          : "more threads than cores: set OMP_NUM_THREADS lower, or start fewer ranks");
   } else if (fewest < online / world.local_size() && fewest == 1 && online > 1) {
     worsen(finding, Health::note, "each rank is bound to one core and others are idle: mpirun --map-by slot:PE=N or --bind-to none, srun --cpus-per-task=N");
   } else if (2 * threads <= usable && asked) {
@@ -96,8 +97,9 @@ Findings look_at_messages(comm::World& world) {
   const auto link = plan::link_of(how, world.size(), empty, full, static_cast<double>(bytes));
   Finding messages{.what = "all-reduce", .found = fmt::format("{} ranks: 4 bytes in {:.3g} us, 25 MiB in {:.3g} ms", world.size(), 1e6 * empty, 1e3 * full)};
   messages.mend = fmt::format("for `syncdr plan train`: --latency-us {:.3g} --bandwidth-gb {:.3g} --all-reduce {}", link.latency_us, link.bandwidth_gb, how);
-  messages.figures = {{"latency_us", link.latency_us}, {"bandwidth_gb", link.bandwidth_gb}, {"all_reduce", how},
-                      {"ranks", world.size()},         {"empty_seconds", empty},            {"bucket_seconds", full}};
+  messages.figures = {
+      {"latency_us", link.latency_us}, {"bandwidth_gb", link.bandwidth_gb}, {"all_reduce", how}, {"ranks", world.size()}, {"empty_seconds", empty},
+      {"bucket_seconds", full}};
   Finding store{.what = "store", .found = fmt::format("a call to rank 0's counters takes up to {} us", slowest_call_us)};
   if (slowest_call_us > 20000) worsen(store, Health::note, "slow: ranks claim their work there. Look at rank 0's host and its network");
   return {messages, store};
@@ -116,7 +118,8 @@ Findings look_at_speed(comm::World& world) {
   }
   if (world.local_rank() != 0 || world.local_size() == 1) return {};
   const double slowdown = std::max(1.0, alone / together);
-  Finding finding{.what = "speed", .found = fmt::format("a rank computes {:.2f} times as long when all {} of its host compute", slowdown, world.local_size()),
+  Finding finding{.what = "speed",
+                  .found = fmt::format("a rank computes {:.2f} times as long when all {} of its host compute", slowdown, world.local_size()),
                   .margin = -slowdown};
   if (slowdown >= 1.5) worsen(finding, Health::note, "ranks take cores or memory from each other: fewer ranks with more threads may do as much");
   finding.figures = {{"slowdown", slowdown}, {"ranks_per_node", world.local_size()}};

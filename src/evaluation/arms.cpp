@@ -61,8 +61,8 @@ const ArmResult* Column::best(const ReportInput& input) const {
 
 std::string protocol_text(const ReportInput& input) {
   const auto& evaluation = input.arms.front().evaluation;
-  return fmt::format("Prec@k, SynCDR protocol, split {}, {} + {} queries, 95 % bootstrap over categories", input.split,
-                     grouped(evaluation.a_to_b.queries), grouped(evaluation.b_to_a.queries));
+  return fmt::format("Prec@k, SynCDR protocol, split {}, {} + {} queries, 95 % bootstrap over categories", input.split, grouped(evaluation.a_to_b.queries),
+                     grouped(evaluation.b_to_a.queries));
 }
 
 std::string percent(double share) { return fmt::format("{:.1f}", 100 * share); }

@@ -24,8 +24,7 @@ class EvaluationMode {
 };
 
 // This rank's rows of the features: [n, D] on the CPU, undefined if it has none.
-at::Tensor embed_part(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views,
-                      int64_t batch) {
+at::Tensor embed_part(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch) {
   // Ranks share whole calls: an image has the same place and neighbours in its call whatever their number.
   const int64_t call = retrieval::images_a_call(world.device(), batch);
   const auto part = training::part_of((list.rows() + call - 1) / call, world.rank(), world.size());
@@ -72,10 +71,8 @@ DirectionScores measure(const Neighbours& found, const Labelled& queries, const 
   DirectionScores result;
   result.queries = queries.features.size(0);
   result.gallery = gallery.features.size(0);
-  for (const int64_t k : config.cutoffs)
-    result.precision[k] = precision_at(found, queries.labels, gallery.labels, k, seed, config.resamples);
-  if (config.mean_average_precision)
-    result.mean_average_precision = mean_average_precision(queries.features, gallery.features, queries.labels, gallery.labels);
+  for (const int64_t k : config.cutoffs) result.precision[k] = precision_at(found, queries.labels, gallery.labels, k, seed, config.resamples);
+  if (config.mean_average_precision) result.mean_average_precision = mean_average_precision(queries.features, gallery.features, queries.labels, gallery.labels);
   result.nearest = found.indices.narrow(1, 0, std::min(shown_neighbours, found.indices.size(1))).clone();
   return result;
 }
@@ -91,8 +88,7 @@ Evaluation measure_both(const Labelled& a, const Labelled& b, const EvaluateConf
 
 }  // namespace
 
-at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views,
-                 int64_t batch) {
+at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch) {
   const EvaluationMode mode(*encoder);
   const at::NoGradGuard no_grad;
   auto part = embed_part(world, encoder, list, views, batch);

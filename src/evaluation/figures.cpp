@@ -9,8 +9,7 @@ namespace {
 
 // The width on a terminal: characters, not bytes.
 size_t width_of(const std::string& text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string padded(const std::string& text, size_t width, bool left) {
@@ -65,9 +64,8 @@ boost::json::object arm_json(const ArmResult& arm) {
 
 std::string table_text(const ReportInput& input) {
   const auto cutoffs = cutoffs_of(input);
-  const std::vector<std::pair<Column::Of, std::string>> groups{{Column::Of::a_to_b, input.domain_a + "→" + input.domain_b},
-                                                               {Column::Of::b_to_a, input.domain_b + "→" + input.domain_a},
-                                                               {Column::Of::mean, "mean"}};
+  const std::vector<std::pair<Column::Of, std::string>> groups{
+      {Column::Of::a_to_b, input.domain_a + "→" + input.domain_b}, {Column::Of::b_to_a, input.domain_b + "→" + input.domain_a}, {Column::Of::mean, "mean"}};
   std::vector<Row> rows(input.arms.size() + 2);
   rows[0].push_back("%");
   rows[1].push_back("");
@@ -80,8 +78,7 @@ std::string table_text(const ReportInput& input) {
       rows[1].push_back(fmt::format("Prec@{}", k));
       for (size_t i = 0; i < input.arms.size(); ++i) {
         const auto& estimate = column.estimate(input.arms[i]);
-        rows[i + 2].push_back(
-            fmt::format("{}{} [{}]", best == &input.arms[i] ? "*" : "", percent(estimate.value), interval_text(estimate)));
+        rows[i + 2].push_back(fmt::format("{}{} [{}]", best == &input.arms[i] ? "*" : "", percent(estimate.value), interval_text(estimate)));
       }
     }
   return aligned(rows) + protocol_text(input) + ". * best.\n";
@@ -92,12 +89,9 @@ boost::json::object metrics_json(const ReportInput& input, const std::string& ba
   for (const int64_t k : cutoffs_of(input)) cutoffs.emplace_back(k);
   boost::json::object result{{"protocol", protocol_text(input)}, {"domains", {{"a", input.domain_a}, {"b", input.domain_b}}}}, controls;
   for (const auto& arm : input.arms) {
-    if (arm.name == baseline_name)
-      result["cds"] = arm_json(arm);
-    else if (arm.name == main_name)
-      result["syncdr"] = arm_json(arm);
-    else
-      controls[arm.name] = arm_json(arm);
+    if (arm.name == baseline_name) result["cds"] = arm_json(arm);
+    else if (arm.name == main_name) result["syncdr"] = arm_json(arm);
+    else controls[arm.name] = arm_json(arm);
   }
   result["controls"] = std::move(controls);
   result["settings"] = {{"split", input.split}, {"cutoffs", std::move(cutoffs)}, {"configuration", input.configuration}};

@@ -20,8 +20,7 @@ struct Hits {
 };
 
 void check_labels(const at::Tensor& labels, int64_t rows, const char* what) {
-  SYNCDR_ASSERT(labels.dim() == 1 && labels.scalar_type() == at::kLong && labels.size(0) == rows, "{} labels must be [{}] int64", what,
-                rows);
+  SYNCDR_ASSERT(labels.dim() == 1 && labels.scalar_type() == at::kLong && labels.size(0) == rows, "{} labels must be [{}] int64", what, rows);
 }
 
 Counts count_labels(const at::Tensor& labels) {
@@ -38,8 +37,7 @@ Counts count_labels(const at::Tensor& labels) {
 }
 
 // Those of each category that a query and the gallery share, in the order of the labels; at least one.
-std::vector<Hits> hits_by_category(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels,
-                                    int64_t k) {
+std::vector<Hits> hits_by_category(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k) {
   const auto indices = neighbours.indices.to(at::kCPU);
   check_labels(query_labels, indices.size(0), "query");
   check_labels(gallery_labels, gallery_labels.numel(), "gallery");
@@ -108,19 +106,18 @@ double average_precision(const at::TensorAccessor<int64_t, 1>& ranked, const at:
 
 }  // namespace
 
-Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k,
-                      uint64_t seed, int64_t resamples) {
+Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k, uint64_t seed,
+                      int64_t resamples) {
   return bootstrap({hits_by_category(neighbours, query_labels, gallery_labels, k)}, seed, resamples);
 }
 
-Estimate mean_precision_at(const Neighbours& a_to_b, const Neighbours& b_to_a, const at::Tensor& labels_a, const at::Tensor& labels_b,
-                           int64_t k, uint64_t seed, int64_t resamples) {
+Estimate mean_precision_at(const Neighbours& a_to_b, const Neighbours& b_to_a, const at::Tensor& labels_a, const at::Tensor& labels_b, int64_t k, uint64_t seed,
+                           int64_t resamples) {
   // A category takes part in a direction if both domains have it, so both directions have the same ones.
   return bootstrap({hits_by_category(a_to_b, labels_a, labels_b, k), hits_by_category(b_to_a, labels_b, labels_a, k)}, seed, resamples);
 }
 
-double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels,
-                              const at::Tensor& gallery_labels) {
+double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels) {
   check_labels(query_labels, queries.size(0), "query");
   check_labels(gallery_labels, gallery.size(0), "gallery");
   const at::NoGradGuard no_grad;

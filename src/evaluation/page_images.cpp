@@ -46,14 +46,14 @@ std::string sheet(const data::Dataset& dataset, const std::string& source, const
 /// One direction's images, and which of its figures an arm is asked for.
 struct Rows {
   const data::ShardList &queries, &gallery;
-  DirectionScores Evaluation::*direction;
+  DirectionScores Evaluation::* direction;
 };
 
 std::string neighbour(const Rows& rows, int64_t query, int64_t found, int64_t rank) {
   const bool right = rows.gallery.label(found) == rows.queries.label(query);
   const auto alternative = fmt::format("{}, {}: {}", rank, right ? "right" : "wrong", rows.gallery.key(found));
-  return fmt::format("<li class=\"{}\">{}<b aria-hidden=\"true\">{}</b></li>", right ? "right" : "wrong",
-                     image_tag(rows.gallery.image(found), alternative), right ? "✓" : "✗");
+  return fmt::format("<li class=\"{}\">{}<b aria-hidden=\"true\">{}</b></li>", right ? "right" : "wrong", image_tag(rows.gallery.image(found), alternative),
+                     right ? "✓" : "✗");
 }
 
 std::string strip(const Rows& rows, const ArmResult& arm, int64_t query) {
@@ -87,8 +87,8 @@ std::string image_tag(const data::Image& image, const std::string& alternative) 
     data::evaluation_view(image, square, shown.pixels.data());
   }
   const auto bytes = data::encode(shown, native ? data::Codec::png : data::Codec::jpeg);
-  return fmt::format("<img src=\"data:image/{};base64,{}\" width=\"{}\" height=\"{}\" alt=\"{}\">", native ? "png" : "jpeg", base64(bytes),
-                     shown.width, shown.height, escape(alternative));
+  return fmt::format("<img src=\"data:image/{};base64,{}\" width=\"{}\" height=\"{}\" alt=\"{}\">", native ? "png" : "jpeg", base64(bytes), shown.width,
+                     shown.height, escape(alternative));
 }
 
 std::vector<int64_t> spread_rows(int64_t size, int64_t count) {

@@ -22,8 +22,7 @@ std::string finding(const ReportInput& input) {
   const int64_t k = cutoffs_of(input).front();
   const auto sentence = [&](const ArmResult& arm) {
     const auto& estimate = arm.evaluation.mean.at(k);
-    return fmt::format("<strong>{} %</strong> <span class=\"whole\">(95 % interval {})</span>", percent(estimate.value),
-                       interval_text(estimate));
+    return fmt::format("<strong>{} %</strong> <span class=\"whole\">(95 % interval {})</span>", percent(estimate.value), interval_text(estimate));
   };
   std::string html = fmt::format("<p class=\"finding\">{} reaches a mean Prec@{} of {}", escape(main->title), k, sentence(*main));
   if (baseline && baseline != main) html += fmt::format("; {}, {}", escape(baseline->title), sentence(*baseline));
@@ -34,8 +33,7 @@ std::string table_head(const ReportInput& input, const std::vector<int64_t>& cut
   std::string groups = "<tr><td></td>", names = "<tr><th scope=\"col\"><span class=\"muted\">trained with</span></th>";
   for (const auto& title : {std::string("Mean of both"), arrow(input.domain_a, input.domain_b), arrow(input.domain_b, input.domain_a)}) {
     groups += fmt::format("<th scope=\"colgroup\" colspan=\"{}\">{}</th>", cutoffs.size(), title);
-    for (const int64_t k : cutoffs)
-      names += fmt::format("<th scope=\"col\"{}>Prec@{}</th>", k == cutoffs.front() ? " class=\"first\"" : "", k);
+    for (const int64_t k : cutoffs) names += fmt::format("<th scope=\"col\"{}>Prec@{}</th>", k == cutoffs.front() ? " class=\"first\"" : "", k);
   }
   return "<thead>" + groups + "</tr>\n" + names + "</tr></thead>\n";
 }
@@ -45,8 +43,7 @@ std::string table_row(const ReportInput& input, const ArmResult& arm, const std:
                     : arm.best_epoch > 0 ? fmt::format("validation {} % at epoch {}", percent(arm.validation_score), arm.best_epoch)
                                          : "";
   if (!tag.empty()) tag = "<span class=\"tag\">" + tag + "</span>";
-  std::string html =
-      fmt::format("<tr{}><th scope=\"row\">{}{}</th>", &arm == main_of(input) ? " class=\"main\"" : "", escape(arm.title), tag);
+  std::string html = fmt::format("<tr{}><th scope=\"row\">{}{}</th>", &arm == main_of(input) ? " class=\"main\"" : "", escape(arm.title), tag);
   for (const auto of : {Of::mean, Of::a_to_b, Of::b_to_a})
     for (const int64_t k : cutoffs) {
       const Column column{of, k};
@@ -65,14 +62,12 @@ std::string mean_average_precision_text(const ReportInput& input) {
     html += fmt::format("{}{} {} % / {} %", html.empty() ? "" : "; ", escape(arm.title), percent(a), percent(b));
   }
   if (html.empty()) return "";
-  return fmt::format("<p>mAP over the whole gallery, {} / {}: {}.</p>\n", arrow(input.domain_a, input.domain_b),
-                     arrow(input.domain_b, input.domain_a), html);
+  return fmt::format("<p>mAP over the whole gallery, {} / {}: {}.</p>\n", arrow(input.domain_a, input.domain_b), arrow(input.domain_b, input.domain_a), html);
 }
 
 std::string headline_section(const ReportInput& input) {
   const auto cutoffs = cutoffs_of(input);
-  std::string html =
-      "<section>\n<h2>Results</h2>\n<figure class=\"results\">\n<div class=\"scroll\"><table aria-describedby=\"protocol\">\n";
+  std::string html = "<section>\n<h2>Results</h2>\n<figure class=\"results\">\n<div class=\"scroll\"><table aria-describedby=\"protocol\">\n";
   html += table_head(input, cutoffs) + "<tbody>\n";
   for (const auto& arm : input.arms) html += table_row(input, arm, cutoffs);
   html += "</tbody></table></div>\n";
@@ -113,11 +108,10 @@ void write_report(const std::filesystem::path& file, const data::Dataset& datase
       "initial-scale=1\">\n"
       "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n",
       escape(input.title), page_style, escape(input.title));
-  html += fmt::format("<p class=\"subtitle\">Retrieval across domains: {} ↔ {}, {} and {} {} images</p>\n", escape(input.domain_a),
-                      escape(input.domain_b), grouped(evaluation.a_to_b.queries), grouped(evaluation.b_to_a.queries), escape(input.split));
+  html += fmt::format("<p class=\"subtitle\">Retrieval across domains: {} ↔ {}, {} and {} {} images</p>\n", escape(input.domain_a), escape(input.domain_b),
+                      grouped(evaluation.a_to_b.queries), grouped(evaluation.b_to_a.queries), escape(input.split));
   html += finding(input) + "</header>\n<main>\n";
-  html += headline_section(input) + pairs_section(dataset, input) + retrieval_section(dataset, input) + curves_section(input) +
-          configuration_section(input);
+  html += headline_section(input) + pairs_section(dataset, input) + retrieval_section(dataset, input) + curves_section(input) + configuration_section(input);
   html +=
       "</main>\n<footer>Made by syncdr. Method: SynCDR, <a href=\"https://arxiv.org/abs/2401.00420\">arXiv "
       "2401.00420</a>.</footer>\n</body>\n</html>\n";

@@ -1,10 +1,10 @@
 #include "running_best.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <span>
-#include <ATen/Parallel.h>
 
 #include <bit>
 #include <functional>
@@ -51,8 +51,7 @@ void offer_by_heap(at::Tensor& best, const at::Tensor& scores, int64_t first_row
   const float* values = scores.const_data_ptr<float>();
   const int64_t stride = scores.stride(0);
   at::parallel_for(0, scores.size(0), 8, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row)
-      offer_row({keys + row * static_cast<int64_t>(k), k}, {values + row * stride, columns}, first_row);
+    for (int64_t row = first; row < last; ++row) offer_row({keys + row * static_cast<int64_t>(k), k}, {values + row * stride, columns}, first_row);
   });
 }
 
@@ -66,8 +65,7 @@ void offer_by_topk(at::Tensor& best, const at::Tensor& scores, int64_t first_row
 
 Neighbours in_order(const at::Tensor& best) {
   const auto keys = std::get<0>(best.sort(1, /*descending=*/true));
-  return {sortable(keys.bitwise_right_shift(32).to(at::kInt)).view(at::kFloat),
-          keys.bitwise_and(max_gallery_rows).neg_().add_(max_gallery_rows)};
+  return {sortable(keys.bitwise_right_shift(32).to(at::kInt)).view(at::kFloat), keys.bitwise_and(max_gallery_rows).neg_().add_(max_gallery_rows)};
 }
 
 }  // namespace syncdr::evaluation

@@ -54,8 +54,7 @@ double largest(const at::Tensor& features, const char* what) {
   const auto [low, high] = at::aminmax(features);
   const double magnitude = std::max(std::abs(low.item<double>()), std::abs(high.item<double>()));
   if (!std::isfinite(magnitude) || std::isnan(low.item<double>()))
-    throw core::DataError("search: the {} features hold NaN or infinity. The encoder's training has diverged, or its weights are damaged.",
-                          what);
+    throw core::DataError("search: the {} features hold NaN or infinity. The encoder's training has diverged, or its weights are damaged.", what);
   return magnitude;
 }
 
@@ -63,8 +62,7 @@ double largest(const at::Tensor& features, const char* what) {
 void check_features(const at::Tensor& queries, const at::Tensor& gallery) {
   const double bound = largest(queries, "query") * largest(gallery, "gallery") * static_cast<double>(queries.size(1));
   SYNCDR_ASSERT(queries.size(1) == gallery.size(1), "queries have {} features, the gallery {}", queries.size(1), gallery.size(1));
-  if (bound > std::numeric_limits<float>::max())
-    throw core::DataError("search: similarities may reach {:.3g}. Scale the features to unit length.", bound);
+  if (bound > std::numeric_limits<float>::max()) throw core::DataError("search: similarities may reach {:.3g}. Scale the features to unit length.", bound);
 }
 
 }  // namespace

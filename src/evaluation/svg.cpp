@@ -48,18 +48,16 @@ struct Bounds {
 std::string horizontal_grid(const std::vector<double>& ticks, const Scale& y, double left, double right, double factor) {
   std::string svg;
   for (const double tick : ticks)
-    svg += fmt::format(
-        R"(<line class="grid" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/><text x="{:.1f}" y="{:.1f}" text-anchor="end">{}</text>)",
-        left, right, y(tick), y(tick), left - 6, y(tick) + 4, tick_text(tick * factor));
+    svg += fmt::format(R"(<line class="grid" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/><text x="{:.1f}" y="{:.1f}" text-anchor="end">{}</text>)", left,
+                       right, y(tick), y(tick), left - 6, y(tick) + 4, tick_text(tick * factor));
   return svg;
 }
 
 std::string x_axis(const std::vector<double>& ticks, const Scale& x, double bottom, double factor) {
   std::string svg = fmt::format(R"(<line class="axis" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>)", x.from, x.to, bottom, bottom);
   for (const double tick : ticks)
-    svg += fmt::format(
-        R"(<line class="axis" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/><text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
-        x(tick), x(tick), bottom, bottom + 4, x(tick), bottom + 18, tick_text(tick * factor));
+    svg += fmt::format(R"(<line class="axis" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/><text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
+                       x(tick), x(tick), bottom, bottom + 4, x(tick), bottom + 18, tick_text(tick * factor));
   return svg;
 }
 
@@ -70,8 +68,7 @@ std::string path_of(const Series& series, size_t index, const Scale& x, const Sc
   for (const auto& [px, py] : points) path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x(px), y(py));
   std::string svg = fmt::format(R"(<path class="line s{}" d="{}"/>)", index % palette, path);
   if (points.size() > 24) return svg;
-  for (const auto& [px, py] : points)
-    svg += fmt::format(R"(<circle class="mark s{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>)", index % palette, x(px), y(py));
+  for (const auto& [px, py] : points) svg += fmt::format(R"(<circle class="mark s{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>)", index % palette, x(px), y(py));
   return svg;
 }
 
@@ -79,8 +76,8 @@ std::string legend(const std::vector<Series>& series) {
   if (series.size() < 2) return "";
   std::string html = "<ul class=\"legend\">";
   for (size_t i = 0; i < series.size(); ++i)
-    html += fmt::format(R"(<li><svg width="26" height="10" aria-hidden="true"><path class="line s{}" d="M1 5H25"/></svg>{}</li>)",
-                        i % palette, escape(series[i].title));
+    html += fmt::format(R"(<li><svg width="26" height="10" aria-hidden="true"><path class="line s{}" d="M1 5H25"/></svg>{}</li>)", i % palette,
+                        escape(series[i].title));
   return html + "</ul>";
 }
 
@@ -123,8 +120,8 @@ std::string line_plot(const LinePlot& plot) {
   const double factor = plot.percent ? 100 : 1;
   const auto ticks = round_ticks(ys.low, ys.high);
   const Scale x{xs.low, xs.high, left, right}, y{ticks.front(), ticks.back(), bottom, top};
-  std::string svg = fmt::format(R"(<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">)", width, height,
-                                escape(plot.title + " over " + plot.x_label));
+  std::string svg =
+      fmt::format(R"(<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">)", width, height, escape(plot.title + " over " + plot.x_label));
   svg += horizontal_grid(ticks, y, left, right, factor) + x_axis(inside(round_ticks(xs.low, xs.high), xs.low, xs.high), x, bottom, 1);
   for (size_t i = 0; i < plot.series.size(); ++i) svg += path_of(plot.series[i], i, x, y);
   svg += fmt::format(R"(<text x="{}" y="{}" text-anchor="middle">{}</text></svg>)", (left + right) / 2, height - 8, escape(plot.x_label));
@@ -139,16 +136,14 @@ std::string whisker_plot(const std::string& description, int64_t k, const std::v
   const auto ticks = round_ticks(0, high > 0 ? high : 0.01);
   const Scale x{0, ticks.back(), left, right};
   std::string svg = fmt::format(R"(<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">)", width, height, escape(description));
-  for (const double tick : ticks)
-    svg += fmt::format(R"(<line class="grid" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>)", x(tick), x(tick), top, bottom);
+  for (const double tick : ticks) svg += fmt::format(R"(<line class="grid" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>)", x(tick), x(tick), top, bottom);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& row = rows[i];
     const double text = top + row_height * static_cast<double>(i) + 15, line = text + 13;
     svg += fmt::format(R"(<g class="whisker{}{}"><text class="name" x="{:.1f}" y="{:.1f}">{} <tspan class="value">{:.1f} %</tspan></text>)",
                        row.emphasised ? " strong" : "", row.hollow ? " hollow" : "", left, text, escape(row.title), 100 * row.value);
-    svg += fmt::format(
-        R"(<path d="M{0:.1f} {2:.1f}H{1:.1f}M{0:.1f} {3:.1f}V{4:.1f}M{1:.1f} {3:.1f}V{4:.1f}"/><circle cx="{5:.1f}" cy="{2:.1f}" r="4.5"/></g>)",
-        x(row.low), x(row.high), line, line - 4, line + 4, x(row.value));
+    svg += fmt::format(R"(<path d="M{0:.1f} {2:.1f}H{1:.1f}M{0:.1f} {3:.1f}V{4:.1f}M{1:.1f} {3:.1f}V{4:.1f}"/><circle cx="{5:.1f}" cy="{2:.1f}" r="4.5"/></g>)",
+                       x(row.low), x(row.high), line, line - 4, line + 4, x(row.value));
   }
   svg += x_axis(ticks, x, bottom, 100);
   return svg + fmt::format(R"(<text x="{}" y="{}" text-anchor="middle">Prec@{}, %</text></svg>)", (left + right) / 2, height - 8, k);

@@ -92,17 +92,12 @@ struct Moments {
 class AutoencoderFit : public training::Learner {
  public:
   AutoencoderFit(const training::Task& task, const AutoencoderFitConfig& config)
-      : config_(config),
-        seed_(task.seed),
-        device_(task.world.device()),
-        part_(training::part_of(config.batch, task.world.rank(), task.world.size())),
-        source_(task.dataset.real(task.domain_a, "train")),
-        target_(task.dataset.real(task.domain_b, "train")),
+      : config_(config), seed_(task.seed), device_(task.world.device()), part_(training::part_of(config.batch, task.world.rank(), task.world.size())),
+        source_(task.dataset.real(task.domain_a, "train")), target_(task.dataset.real(task.domain_b, "train")),
         batches_(task.dataset, task.domain_a, task.domain_b,
                  {.batch = config.batch, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.autoencoder.batch"}, seed_,
                  part_),
-        autoencoder_(new_autoencoder(config, seed_, device_)),
-        parallel_(task.world, *autoencoder_),
+        autoencoder_(new_autoencoder(config, seed_, device_)), parallel_(task.world, *autoencoder_),
         optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)) {
     if (config.ema > 0) ema_.emplace(*autoencoder_, config.ema);
   }
@@ -125,8 +120,7 @@ class AutoencoderFit : public training::Learner {
     const Output output = forward(images, step);
     const ReconstructionConfig& weights = config_.loss;
     const at::Tensor pixel = pixel_error(output.images, images, weights.pixel), gradient = gradient_error(output.images, images),
-                     chroma = chroma_error(output.images, images, weights.saturation_weight),
-                     kl = kl_divergence(output.latents.mean, output.latents.logvar);
+                     chroma = chroma_error(output.images, images, weights.saturation_weight), kl = kl_divergence(output.latents.mean, output.latents.logvar);
     parallel_.backward((weights.pixel_weight * pixel + weights.chroma_weight * chroma + weights.gradient_weight * gradient + weights.kl_weight * kl) * share);
     optimizer_->step();
     if (ema_) ema_->update(*autoencoder_);

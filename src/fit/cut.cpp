@@ -76,17 +76,13 @@ std::vector<at::Tensor> patch_locations(const std::vector<at::Tensor>& features,
 class CutFit : public training::Learner {
  public:
   CutFit(const training::Task& task, const CutConfig& config)
-      : config_(config),
-        seed_(task.seed),
-        device_(task.world.device()),
+      : config_(config), seed_(task.seed), device_(task.world.device()),
         batches_(task.dataset, task.domain_a, task.domain_b, {.batch = config.batch, .augment = config.augment, .batch_setting = "fit.cut.batch"}, task.seed,
                  training::part_of(config.batch, task.world.rank(), task.world.size())),
         translator_(initialised(Translator(config.generator, config.nce_weight > 0), "translator", task.seed, device_)),
         discriminator_(initialised(gan::Discriminator(config.discriminator), "discriminator", task.seed, device_)),
-        translator_settings_(adam(config, config.learning_rate)),
-        discriminator_settings_(adam(config, config.discriminator_learning_rate)),
-        translator_parallel_(task.world, *translator_),
-        discriminator_parallel_(task.world, *discriminator_),
+        translator_settings_(adam(config, config.learning_rate)), discriminator_settings_(adam(config, config.discriminator_learning_rate)),
+        translator_parallel_(task.world, *translator_), discriminator_parallel_(task.world, *discriminator_),
         translator_optimizer_(training::make_optimizer(translator_parallel_.parameters(), translator_settings_)),
         discriminator_optimizer_(training::make_optimizer(discriminator_parallel_.parameters(), discriminator_settings_)),
         samples_(sample_images(task.dataset.real(task.domain_a, "train"), config.augment)) {
@@ -219,7 +215,7 @@ class CutFit : public training::Learner {
   training::DataParallel translator_parallel_, discriminator_parallel_;
   std::unique_ptr<torch::optim::Optimizer> translator_optimizer_, discriminator_optimizer_;
   std::optional<training::Ema> ema_;
-  at::Tensor samples_;  // [n, 3, S, S] uint8
+  at::Tensor samples_;                                    // [n, 3, S, S] uint8
   std::optional<data::Prefetcher<UnpairedBatch>> ahead_;  // last: its threads use the batches
 };
 

@@ -24,8 +24,7 @@ void fill_noise(at::Tensor& tensor, int64_t row, core::Random random, double dev
 DenoiserBatches::DenoiserBatches(const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const DiffusionFitConfig& config,
                                  uint64_t seed, training::Part part, DenoiserShape shape, std::function<bool(const ImageView&)> encoded)
     : config_(config), seed_(seed), part_(part), shape_(std::move(shape)), encoded_(std::move(encoded)) {
-  const UnpairedOptions options{
-      .batch = config.batch / 2, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.batch"};
+  const UnpairedOptions options{.batch = config.batch / 2, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.batch"};
   streams_.emplace_back(dataset, domain_a, options, seed, 1);
   streams_.emplace_back(dataset, domain_b, options, seed, 2);
 }

@@ -21,15 +21,15 @@ struct ImageView {
 /// This rank's b images of one step, those of the first domain before those of the second. A function of the step and the seed: an image's draws depend
 /// on its position in the global batch, its view and the blur of its structure map on the image and how often the step's epoch has shown it.
 struct DenoiserBatch {
-  std::vector<ImageView> views;      ///< b
-  std::vector<int64_t> loaded;       ///< the images whose pixels came along: all but those that were known to be encoded already
-  at::Tensor images;                 ///< of those, [n, 3, S, S] uint8; undefined if there are none
-  at::Tensor sigmas;                 ///< of those, [n] float32: blur of the structure map in pixels
-  at::Tensor prompts;                ///< [b] int64: 0 or 1, the domain's, or no_prompt
-  at::Tensor keeps_condition;        ///< [b] float32: 0 or 1
-  at::Tensor times;                  ///< [b] int64, uniform in [0, train_steps)
-  at::Tensor noise;                  ///< [b, C, h, w] float32, standard normal
-  at::Tensor condition_noise;        ///< [b, C, h, w] float32, of a deviation up to condition_noise; undefined in layout "text"
+  std::vector<ImageView> views;  ///< b
+  std::vector<int64_t> loaded;   ///< the images whose pixels came along: all but those that were known to be encoded already
+  at::Tensor images;             ///< of those, [n, 3, S, S] uint8; undefined if there are none
+  at::Tensor sigmas;             ///< of those, [n] float32: blur of the structure map in pixels
+  at::Tensor prompts;            ///< [b] int64: 0 or 1, the domain's, or no_prompt
+  at::Tensor keeps_condition;    ///< [b] float32: 0 or 1
+  at::Tensor times;              ///< [b] int64, uniform in [0, train_steps)
+  at::Tensor noise;              ///< [b, C, h, w] float32, standard normal
+  at::Tensor condition_noise;    ///< [b, C, h, w] float32, of a deviation up to condition_noise; undefined in layout "text"
 };
 
 /// What the draws need to know of the model.

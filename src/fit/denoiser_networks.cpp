@@ -50,12 +50,8 @@ diffusion::UNetConfig unet_config_of(const DiffusionFitConfig& config, int64_t l
 }
 
 diffusion::TextEncoderConfig text_config_of(const DenoiserTextConfig& config, int64_t vocabulary) {
-  return {.vocabulary = vocabulary,
-          .positions = config.length,
-          .width = config.width,
-          .hidden = 4 * config.width,
-          .layers = config.layers,
-          .heads = config.heads};
+  return {
+      .vocabulary = vocabulary, .positions = config.length, .width = config.width, .hidden = 4 * config.width, .layers = config.layers, .heads = config.heads};
 }
 
 /// Residual branches and the output begin at 0, so that the network begins as nearly the identity (Dhariwal and Nichol, NeurIPS 2021).

@@ -27,7 +27,8 @@ namespace fs = std::filesystem;
 
 void check_denoiser_network(const DiffusionFitConfig& config) {
   const DenoiserUNetConfig& unet = config.unet;
-  if (unet.channels.empty() || unet.channels.size() > 16) throw core::UsageError("fit.diffusion.unet.channels has {} levels: needs 1 to 16", unet.channels.size());
+  if (unet.channels.empty() || unet.channels.size() > 16)
+    throw core::UsageError("fit.diffusion.unet.channels has {} levels: needs 1 to 16", unet.channels.size());
   for (const int64_t channels : unet.channels) {
     if (channels % unet.norm_groups != 0 || channels % unet.head_width != 0)
       throw core::UsageError("fit.diffusion.unet.channels holds {}, not a multiple of norm_groups = {} and of head_width = {}", channels, unet.norm_groups,
@@ -45,7 +46,8 @@ void check_diffusion(const DiffusionFitConfig& config, int ranks) {
   if (config.sigmas.size() != 2 || config.sigmas[0] > config.sigmas[1])
     throw core::UsageError("fit.diffusion.sigmas = [{}]: needs two values, the least and the largest", fmt::join(config.sigmas, ", "));
   if (config.from.empty() && config.lora_rank > 0)
-    throw core::UsageError("fit.diffusion.lora_rank = {} without fit.diffusion.from: additions need a checkpoint to be added to. Set it to 0", config.lora_rank);
+    throw core::UsageError("fit.diffusion.lora_rank = {} without fit.diffusion.from: additions need a checkpoint to be added to. Set it to 0",
+                           config.lora_rank);
   if (!config.from.empty()) return;
   check_denoiser_network(config);
   if (config.zero_terminal_snr && config.prediction == "epsilon")
@@ -103,16 +105,10 @@ class DiffusionFit : public training::Learner {
  public:
   /// companions: the folder that holds the checkpoint's tokenizer and scheduler.
   DiffusionFit(const training::Task& task, DenoiserNetworks networks, const DiffusionFitConfig& config, fs::path companions)
-      : config_(config),
-        seed_(task.seed),
-        device_(task.world.device()),
-        companions_(std::move(companions)),
+      : config_(config), seed_(task.seed), device_(task.world.device()), companions_(std::move(companions)),
         shape_{.latent = networks.latent_shape(config.augment.crop), .train_steps = networks.scheduler->train_steps()},
-        networks_(moved(std::move(networks), device_)),
-        encoder_(networks_.autoencoder, device_, config),
-        parts_(networks_, config, seed_),
-        parallel_(task.world, *parts_),
-        optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)),
+        networks_(moved(std::move(networks), device_)), encoder_(networks_.autoencoder, device_, config), parts_(networks_, config, seed_),
+        parallel_(task.world, *parts_), optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)),
         time_weights_(min_snr_weights(networks_.scheduler->alphas_cumprod(), networks_.scheduler->prediction(), config.min_snr_gamma).to(device_)),
         batches_(task.dataset, task.domain_a, task.domain_b, config, seed_, training::part_of(config.batch, task.world.rank(), task.world.size()), shape_,
                  [this](const ImageView& view) { return encoder_.has(view); }),

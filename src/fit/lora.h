@@ -26,7 +26,7 @@ class Lora : public torch::nn::Module {
  private:
   struct Layer {
     std::shared_ptr<torch::nn::LinearImpl> linear;
-    at::Tensor base;    // the registered parameter; linear->weight may be a sum
+    at::Tensor base;  // the registered parameter; linear->weight may be a sum
     at::Tensor a, b;
     at::Tensor before;  // the base's values while merged
   };

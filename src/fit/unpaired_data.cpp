@@ -32,9 +32,7 @@ const UnpairedOptions& checked(const UnpairedOptions& options, const data::Datas
 }  // namespace
 
 ImageStream::ImageStream(const data::Dataset& dataset, const std::string& domain, UnpairedOptions options, uint64_t seed, uint64_t stream)
-    : options_(std::move(options)),
-      sets_(image_sets(dataset, domain, options_.extra)),
-      seed_(seed),
+    : options_(std::move(options)), sets_(image_sets(dataset, domain, options_.extra)), seed_(seed),
       order_(images_in(sets_, domain, options_), options_.batch, seed, stream) {}
 
 std::vector<int64_t> ImageStream::entries(int64_t step, training::Part part) const {

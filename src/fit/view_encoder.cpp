@@ -17,10 +17,7 @@ constexpr int64_t pictures_at_once = 16;
 }  // namespace
 
 ViewEncoder::ViewEncoder(diffusion::Autoencoder autoencoder, c10::Device device, const DiffusionFitConfig& config)
-    : autoencoder_(std::move(autoencoder)),
-      device_(device),
-      instruct_(config.layout == "instruct"),
-      bfloat16_(config.precision == "bf16"),
+    : autoencoder_(std::move(autoencoder)), device_(device), instruct_(config.layout == "instruct"), bfloat16_(config.precision == "bf16"),
       keeps_(config.views > 0) {}
 
 bool ViewEncoder::has(const ImageView& view) const {

@@ -4,8 +4,7 @@
 
 namespace syncdr::gan {
 
-DiscriminatorImpl::DiscriminatorImpl(const DiscriminatorConfig& config)
-    : config_(config), model_(register_module("model", torch::nn::Sequential())) {
+DiscriminatorImpl::DiscriminatorImpl(const DiscriminatorConfig& config) : config_(config), model_(register_module("model", torch::nn::Sequential())) {
   using namespace torch::nn;
   const auto leaky = [] { return LeakyReLU(LeakyReLUOptions().negative_slope(0.2)); };
   const auto channels_of = [&](int64_t layer) { return config.width * std::min<int64_t>(int64_t{1} << layer, 8); };

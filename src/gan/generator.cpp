@@ -15,9 +15,11 @@ void check_nce_layers(const std::vector<int64_t>& nce_layers, size_t layers) {
 }
 
 void check_images(const at::Tensor& images) {
-  const bool fits = images.dim() == 4 && images.size(1) == 3 && images.size(2) % 4 == 0 && images.size(3) % 4 == 0 && images.size(2) >= 16 &&
-                    images.size(3) >= 16;
-  if (!fits) throw core::UsageError("CUT's generator needs images [B, 3, H, W] with sides that are multiples of 4 and at least 16, got [{}]", fmt::join(images.sizes(), ", "));
+  const bool fits =
+      images.dim() == 4 && images.size(1) == 3 && images.size(2) % 4 == 0 && images.size(3) % 4 == 0 && images.size(2) >= 16 && images.size(3) >= 16;
+  if (!fits)
+    throw core::UsageError("CUT's generator needs images [B, 3, H, W] with sides that are multiples of 4 and at least 16, got [{}]",
+                           fmt::join(images.sizes(), ", "));
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ GeneratorConfig config_of_shapes(const io::NamedTensors& tensors, const std::str
   GeneratorConfig config;
   const auto first = tensors.find("model.1.weight");
   config.blocks = std::count_if(tensors.begin(), tensors.end(), [](const auto& item) { return item.first.ends_with(".conv_block.1.weight"); });
-  if (first == tensors.end() || first->second.dim() != 4 || config.blocks == 0 || config.blocks > 32 || first->second.size(0) < 1 || first->second.size(0) > 512)
+  if (first == tensors.end() || first->second.dim() != 4 || config.blocks == 0 || config.blocks > 32 || first->second.size(0) < 1 ||
+      first->second.size(0) > 512)
     throw core::DataError("{}: no CUT generator: it has neither the metadata \"generator\" nor the tensors of one", where);
   config.width = first->second.size(0);
   if (config.blocks < 5) config.nce_layers = {0, 4, 8, 12};

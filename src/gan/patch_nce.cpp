@@ -17,8 +17,8 @@ PatchProjectionImpl::PatchProjectionImpl(const std::vector<int64_t>& channels, i
 }
 
 std::vector<at::Tensor> PatchProjectionImpl::forward(const std::vector<at::Tensor>& features, const std::vector<at::Tensor>& locations) {
-  SYNCDR_ASSERT(features.size() == heads_.size() && locations.size() == heads_.size(), "{} features and {} lists of locations for {} heads",
-                features.size(), locations.size(), heads_.size());
+  SYNCDR_ASSERT(features.size() == heads_.size() && locations.size() == heads_.size(), "{} features and {} lists of locations for {} heads", features.size(),
+                locations.size(), heads_.size());
   std::vector<at::Tensor> projected;
   for (size_t i = 0; i < heads_.size(); ++i) {
     // [B, C, h, w] -> [B, h*w, C] is a view of channels-last memory; only P of its rows go through the head.

@@ -75,10 +75,11 @@ bool link_unless_there(const fs::path& temporary, const fs::path& path) {
   if (::link(temporary.c_str(), path.c_str()) == 0) return true;
   if (errno == EEXIST || errno == ENOENT) {
     // NFS may carry out a request whose answer is lost, and answer "exists" to its repetition.
-    struct stat status {};
+    struct stat status{};
     return ::stat(temporary.c_str(), &status) == 0 && status.st_nlink == 2;
   }
-  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw core::IoError("{}: cannot be linked to {}: {}", temporary.string(), path.string(), reason());
+  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
+    throw core::IoError("{}: cannot be linked to {}: {}", temporary.string(), path.string(), reason());
   if (fs::exists(path)) return false;  // a file system without links: as near as it can be had
   move_file(temporary, path);
   return true;

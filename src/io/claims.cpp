@@ -84,7 +84,7 @@ std::string token_of_temporary(const std::string& file) {
 std::optional<int64_t> modified(const fs::path& file) {
   const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return std::nullopt;
-  struct stat status {};
+  struct stat status{};
   const bool known = ::fstat(descriptor, &status) == 0;
   ::close(descriptor);
   if (!known) return std::nullopt;

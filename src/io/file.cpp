@@ -43,7 +43,7 @@ InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   if (descriptor_ < 0 && (errno == EMFILE || errno == ENFILE || errno == EIO || errno == ESTALE || errno == ENOMEM))
     throw core::IoError("{}: cannot be opened: {}", path_.string(), reason());  // which says nothing about the file
   if (descriptor_ < 0) throw core::DataError("{}: cannot be opened: {}", path_.string(), reason());
-  struct stat status {};
+  struct stat status{};
   const bool known = ::fstat(descriptor_, &status) == 0;
   if (!known || !S_ISREG(status.st_mode)) {
     ::close(std::exchange(descriptor_, -1));
@@ -52,8 +52,7 @@ InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   size_ = static_cast<uint64_t>(status.st_size);
 }
 
-InputFile::InputFile(InputFile&& other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_) {}
+InputFile::InputFile(InputFile&& other) noexcept : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_) {}
 
 InputFile::~InputFile() {
   if (descriptor_ >= 0) ::close(descriptor_);

@@ -23,9 +23,9 @@ bool is_pickle(std::string_view start) {
 std::string foreign_content(std::string_view start, uint64_t size) {
   if (size == 0) return "is empty: it was not downloaded or written to its end. Get it again.";
   if (start.starts_with("version https://git-lfs.github.com/spec/"))
-    return "is a Git LFS pointer, which a clone without Git LFS leaves in place of a large file. Run `git lfs pull` in its folder, or download the file itself.";
-  if (is_markup(start))
-    return "is a page of HTML or XML, as servers send in place of a file (a wrong address, a missing log-in). Download the file again.";
+    return "is a Git LFS pointer, which a clone without Git LFS leaves in place of a large file. Run `git lfs pull` in its folder, or download the file "
+           "itself.";
+  if (is_markup(start)) return "is a page of HTML or XML, as servers send in place of a file (a wrong address, a missing log-in). Download the file again.";
   if (start.starts_with("GGUF")) return "is a GGUF file, which is not read. Download the weights as safetensors.";
   if (is_pickle(start))
     return "is a pickle, as torch.save writes it (.bin, .pt, .ckpt). Loading one can run any code, so none is read. Download the weights as safetensors, "

@@ -35,8 +35,6 @@ void expect_same(const Identity& then, const Identity& now, const std::filesyste
 
 boost::json::object to_json(const Identity& identity) { return boost::json::value_from(identity).as_object(); }
 
-Identity identity_in(const boost::json::object& parent, const std::string& where) {
-  return json_texts(json_object(parent, "settings", where), where);
-}
+Identity identity_in(const boost::json::object& parent, const std::string& where) { return json_texts(json_object(parent, "settings", where), where); }
 
 }  // namespace syncdr::io

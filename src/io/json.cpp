@@ -24,13 +24,30 @@ class Builder {
  public:
   static constexpr size_t max_object_size = size_t(-1), max_array_size = size_t(-1), max_key_size = size_t(-1), max_string_size = size_t(-1);
 
-  bool on_document_begin(json::error_code&) { stack_.reset(); return true; }
+  bool on_document_begin(json::error_code&) {
+    stack_.reset();
+    return true;
+  }
   bool on_document_end(json::error_code&) { return true; }
-  bool on_object_begin(json::error_code&) { names_.emplace_back(); return true; }
-  bool on_object_end(size_t count, json::error_code&) { names_.pop_back(); stack_.push_object(count); return true; }
+  bool on_object_begin(json::error_code&) {
+    names_.emplace_back();
+    return true;
+  }
+  bool on_object_end(size_t count, json::error_code&) {
+    names_.pop_back();
+    stack_.push_object(count);
+    return true;
+  }
   bool on_array_begin(json::error_code&) { return true; }
-  bool on_array_end(size_t count, json::error_code&) { stack_.push_array(count); return true; }
-  bool on_key_part(json::string_view text, size_t, json::error_code&) { text_ += text; stack_.push_chars(text); return true; }
+  bool on_array_end(size_t count, json::error_code&) {
+    stack_.push_array(count);
+    return true;
+  }
+  bool on_key_part(json::string_view text, size_t, json::error_code&) {
+    text_ += text;
+    stack_.push_chars(text);
+    return true;
+  }
   bool on_key(json::string_view text, size_t, json::error_code& error) {
     text_ += text;
     stack_.push_key(text);
@@ -42,11 +59,28 @@ class Builder {
     text_.clear();
     return true;
   }
-  bool on_string_part(json::string_view text, size_t, json::error_code&) { stack_.push_chars(text); return true; }
-  bool on_string(json::string_view text, size_t, json::error_code&) { stack_.push_string(text); return true; }
-  bool on_number_part(json::string_view text, json::error_code&) { text_ += text; return true; }
-  bool on_int64(int64_t value, json::string_view, json::error_code&) { text_.clear(); stack_.push_int64(value); return true; }
-  bool on_uint64(uint64_t value, json::string_view, json::error_code&) { text_.clear(); stack_.push_uint64(value); return true; }
+  bool on_string_part(json::string_view text, size_t, json::error_code&) {
+    stack_.push_chars(text);
+    return true;
+  }
+  bool on_string(json::string_view text, size_t, json::error_code&) {
+    stack_.push_string(text);
+    return true;
+  }
+  bool on_number_part(json::string_view text, json::error_code&) {
+    text_ += text;
+    return true;
+  }
+  bool on_int64(int64_t value, json::string_view, json::error_code&) {
+    text_.clear();
+    stack_.push_int64(value);
+    return true;
+  }
+  bool on_uint64(uint64_t value, json::string_view, json::error_code&) {
+    text_.clear();
+    stack_.push_uint64(value);
+    return true;
+  }
   bool on_double(double value, json::string_view text, json::error_code& error) {
     text_ += text;
     const auto result = std::from_chars(text_.data(), text_.data() + text_.size(), value);
@@ -55,8 +89,14 @@ class Builder {
     stack_.push_double(value);
     return !error;
   }
-  bool on_bool(bool value, json::error_code&) { stack_.push_bool(value); return true; }
-  bool on_null(json::error_code&) { stack_.push_null(); return true; }
+  bool on_bool(bool value, json::error_code&) {
+    stack_.push_bool(value);
+    return true;
+  }
+  bool on_null(json::error_code&) {
+    stack_.push_null();
+    return true;
+  }
   bool on_comment_part(json::string_view, json::error_code&) { return true; }
   bool on_comment(json::string_view, json::error_code&) { return true; }
 
@@ -74,7 +114,7 @@ void print_number(std::string& out, double value) {
     out += "null";
     return;
   }
-  std::string digits = fmt::format("{}", value);  // the shortest text that reads back to the same bits
+  std::string digits = fmt::format("{}", value);                        // the shortest text that reads back to the same bits
   if (digits.find_first_of(".e") == std::string::npos) digits += ".0";  // or it would read back as an integer
   out += digits;
 }
@@ -129,7 +169,8 @@ json::value parse_json(std::string_view text, std::string_view where) {
   }
   if (error) {
     if (const std::string foreign = foreign_content(text, text.size()); !foreign.empty()) throw core::DataError("{}: {}", where, foreign);
-    if (error == json::error::incomplete) throw core::DataError("{}: byte {}: no valid JSON: it ends in its middle. It was cut short: get it again.", where, used);
+    if (error == json::error::incomplete)
+      throw core::DataError("{}: byte {}: no valid JSON: it ends in its middle. It was cut short: get it again.", where, used);
     throw core::DataError("{}: byte {}: no valid JSON: {}", where, used, error.message());
   }
   if (used < text.size()) throw core::DataError("{}: byte {}: something follows the end of the JSON value", where, used);

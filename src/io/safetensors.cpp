@@ -30,10 +30,17 @@ struct Dtype {
   uint64_t bits;
   std::optional<at::ScalarType> type;  // none: the format's, but not read here
 };
-constexpr Dtype dtypes[] = {{"F64", 64, at::kDouble}, {"F32", 32, at::kFloat}, {"F16", 16, at::kHalf}, {"BF16", 16, at::kBFloat16}, {"I64", 64, at::kLong},
-                            {"I32", 32, at::kInt}, {"I16", 16, at::kShort}, {"I8", 8, at::kChar}, {"U8", 8, at::kByte}, {"BOOL", 8, at::kBool},
-                            {"U64", 64, {}}, {"U32", 32, {}}, {"U16", 16, {}}, {"C64", 64, {}}, {"F8_E5M2", 8, {}}, {"F8_E4M3", 8, {}}, {"F8_E8M0", 8, {}},
-                            {"F8_E5M2FNUZ", 8, {}}, {"F8_E4M3FNUZ", 8, {}}, {"F6_E2M3", 6, {}}, {"F6_E3M2", 6, {}}, {"F4", 4, {}}};
+constexpr Dtype dtypes[] = {{"F64", 64, at::kDouble}, {"F32", 32, at::kFloat},
+                            {"F16", 16, at::kHalf},   {"BF16", 16, at::kBFloat16},
+                            {"I64", 64, at::kLong},   {"I32", 32, at::kInt},
+                            {"I16", 16, at::kShort},  {"I8", 8, at::kChar},
+                            {"U8", 8, at::kByte},     {"BOOL", 8, at::kBool},
+                            {"U64", 64, {}},          {"U32", 32, {}},
+                            {"U16", 16, {}},          {"C64", 64, {}},
+                            {"F8_E5M2", 8, {}},       {"F8_E4M3", 8, {}},
+                            {"F8_E8M0", 8, {}},       {"F8_E5M2FNUZ", 8, {}},
+                            {"F8_E4M3FNUZ", 8, {}},   {"F6_E2M3", 6, {}},
+                            {"F6_E3M2", 6, {}},       {"F4", 4, {}}};
 
 const Dtype& dtype_from_name(const std::string& name, const std::string& where) {
   for (const Dtype& dtype : dtypes) {
@@ -138,7 +145,8 @@ void warn_of_unread(const std::vector<std::string>& unread, const std::string& f
   if (unread.empty() || core::log_rank() != 0) return;
   const auto shown = std::min<std::ptrdiff_t>(std::ssize(unread), 3);
   core::warn("{}: passes over {}{}: these types are not read. A model that needs them has to have them as F32, F16 or BF16.", file,
-             fmt::join(unread.begin(), unread.begin() + shown, ", "), std::ssize(unread) > shown ? fmt::format(" and {} more", std::ssize(unread) - shown) : "");
+             fmt::join(unread.begin(), unread.begin() + shown, ", "),
+             std::ssize(unread) > shown ? fmt::format(" and {} more", std::ssize(unread) - shown) : "");
 }
 
 std::span<uint8_t> bytes_of(const at::Tensor& tensor) { return {static_cast<uint8_t*>(tensor.data_ptr()), tensor.nbytes()}; }

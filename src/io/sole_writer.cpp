@@ -51,13 +51,16 @@ SoleWriter::~SoleWriter() {
 
 void SoleWriter::fail(const std::string& what) const {
   if (errno == ENOENT || errno == ESTALE)
-    throw core::UsageError("{}: another job has taken it over and goes on from what was sealed there, so this one ends. Let one job at a time write to a run's folder", folder_.string());
+    throw core::UsageError(
+        "{}: another job has taken it over and goes on from what was sealed there, so this one ends. Let one job at a time write to a run's folder",
+        folder_.string());
   throw core::IoError("{}: {}", what, reason());
 }
 
 void SoleWriter::seal(const fs::path& name, const fs::path& place) const {
   core::fault_point("seal.before_rename", place.native());
-  if (::renameat(handle_, name.c_str(), AT_FDCWD, place.c_str()) != 0) fail(fmt::format("{}: cannot be renamed to {}", (desk_ / name).string(), place.string()));
+  if (::renameat(handle_, name.c_str(), AT_FDCWD, place.c_str()) != 0)
+    fail(fmt::format("{}: cannot be renamed to {}", (desk_ / name).string(), place.string()));
   core::fault_point("seal.after_rename", place.native());
   sync_path(place.has_parent_path() ? place.parent_path() : fs::path("."));
 }

@@ -25,8 +25,7 @@ struct NormCall {
 #ifdef SYNCDR_HAS_VECTORS
 
 /// Adds pixels begin to end of `from` [., channels] to sums [channels] and squares [channels].
-template <class W>
-SYNCDR_INLINE void add_moments(const float* from, int64_t pixels, int64_t channels, double* sums, double* squares) {
+template <class W> SYNCDR_INLINE void add_moments(const float* from, int64_t pixels, int64_t channels, double* sums, double* squares) {
   for (int64_t first = 0; first < pixels; first += pixels_of_sum) {
     const int64_t last = std::min(first + pixels_of_sum, pixels);
     for (int64_t c = 0; c < channels; c += W::size) {
@@ -45,8 +44,7 @@ SYNCDR_INLINE void add_moments(const float* from, int64_t pixels, int64_t channe
 }
 
 /// factors and shifts: [channels]
-template <class W>
-SYNCDR_INLINE void apply(const NormCall& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
+template <class W> SYNCDR_INLINE void apply(const NormCall& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
   for (int64_t pixel = first; pixel < first + pixels; ++pixel) {
     const float* from = call.x + pixel * call.channels;
     float* to = call.y + pixel * call.channels;

@@ -14,10 +14,10 @@ int64_t rounded_up(int64_t value, int64_t unit) { return (value + unit - 1) / un
 
 /// One head of one sample.
 struct HeadCall {
-  const float *query, *key, *value;                 // [N, D], [L, D], [L, D]
-  int64_t query_stride, key_stride, value_stride;   // floats from row to row
-  float* output;                                    // [N, D], output_stride floats from row to row
-  int64_t output_stride, queries, keys, width;      // N, L, D
+  const float *query, *key, *value;                // [N, D], [L, D], [L, D]
+  int64_t query_stride, key_stride, value_stride;  // floats from row to row
+  float* output;                                   // [N, D], output_stride floats from row to row
+  int64_t output_stride, queries, keys, width;     // N, L, D
   float scale;
 
   int64_t padded_keys() const { return rounded_up(keys, panel); }
@@ -46,31 +46,27 @@ SYNCDR_INLINE void pack_values(const HeadCall& call, float* to) {
 }
 
 /// W::rows queries times the scale; rows behind the last query repeat it.
-template <class W>
-SYNCDR_INLINE void pack_queries(const HeadCall& call, int64_t first, float* to) {
+template <class W> SYNCDR_INLINE void pack_queries(const HeadCall& call, int64_t first, float* to) {
   for (int64_t row = 0; row < W::rows; ++row) {
     const int64_t from = first + row < call.queries ? first + row : call.queries - 1;
     for (int64_t d = 0; d < call.width; ++d) *to++ = call.query[from * call.query_stride + d] * call.scale;
   }
 }
 
-template <class W>
-SYNCDR_INLINE float largest(typename W::Vector values) {
+template <class W> SYNCDR_INLINE float largest(typename W::Vector values) {
   float most = values[0];
   for (int64_t i = 1; i < W::size; ++i) most = values[i] > most ? values[i] : most;
   return most;
 }
 
-template <class W>
-SYNCDR_INLINE float total(typename W::Vector values) {
+template <class W> SYNCDR_INLINE float total(typename W::Vector values) {
   float sum = 0;
   for (int64_t i = 0; i < W::size; ++i) sum += values[i];
   return sum;
 }
 
 /// scores [length] -> e^(score - the largest), and 1 / their sum.
-template <class W>
-SYNCDR_INLINE float exponentiate(float* scores, int64_t keys, int64_t length) {
+template <class W> SYNCDR_INLINE float exponentiate(float* scores, int64_t keys, int64_t length) {
   for (int64_t i = keys; i < length; ++i) scores[i] = -INFINITY;
   auto most = load<W>(scores);
   for (int64_t i = W::size; i < length; i += W::size) {
@@ -88,16 +84,14 @@ SYNCDR_INLINE float exponentiate(float* scores, int64_t keys, int64_t length) {
 }
 
 /// mixed [W::rows, padded width] = scores times values.
-template <class W>
-SYNCDR_INLINE void mix(const HeadCall& call, const float* scores, const float* values, float* mixed) {
+template <class W> SYNCDR_INLINE void mix(const HeadCall& call, const float* scores, const float* values, float* mixed) {
   const int64_t width = call.padded_width();
   int64_t d = 0;
   for (; d + 2 * W::size <= width; d += 2 * W::size) multiply_block<W, W::rows, 2>(scores, call.score_stride(), values + d, width, call.keys, mixed + d, width);
   for (; d < width; d += W::size) multiply_block<W, W::rows, 1>(scores, call.score_stride(), values + d, width, call.keys, mixed + d, width);
 }
 
-template <class W>
-SYNCDR_INLINE void attend_head(const HeadCall& call, float* memory) {
+template <class W> SYNCDR_INLINE void attend_head(const HeadCall& call, float* memory) {
   const int64_t keys = call.padded_keys(), width = call.padded_width(), stride = call.score_stride();
   float *packed_keys = memory, *values = packed_keys + keys * call.width, *scores = values + keys * width;
   float *queries = scores + W::rows * stride, *mixed = queries + W::rows * call.width;

@@ -24,13 +24,9 @@ struct ProductCall {
 
 #ifdef SYNCDR_HAS_VECTORS
 
-template <class W>
-SYNCDR_INLINE typename W::Vector load_or_zero(const float* from, int64_t at) {
-  return from ? load<W>(from + at) : typename W::Vector{};
-}
+template <class W> SYNCDR_INLINE typename W::Vector load_or_zero(const float* from, int64_t at) { return from ? load<W>(from + at) : typename W::Vector{}; }
 
-template <class W>
-SYNCDR_INLINE void multiply(const ProductCall& call, int64_t begin, int64_t end) {
+template <class W> SYNCDR_INLINE void multiply(const ProductCall& call, int64_t begin, int64_t end) {
   for (int64_t c = 0; c < call.out; c += panel) {
     multiply_panel<W>(call.x + begin * call.in, call.in, call.weight + c * call.in, call.in, call.y + begin * call.out + c, call.out, end - begin);
     for (int64_t row = begin; row < end; ++row) {
@@ -42,8 +38,7 @@ SYNCDR_INLINE void multiply(const ProductCall& call, int64_t begin, int64_t end)
   }
 }
 
-template <class W>
-SYNCDR_INLINE void multiply_geglu(const ProductCall& call, int64_t begin, int64_t end) {
+template <class W> SYNCDR_INLINE void multiply_geglu(const ProductCall& call, int64_t begin, int64_t end) {
   const int64_t half = call.out / 2, rows = end - begin;
   float values[rows_of_block * panel], gates[rows_of_block * panel];
   for (int64_t c = 0; c < half; c += panel) {

@@ -10,8 +10,8 @@ enum class Registers { none, narrow, wide };
 /// What this processor has. Where it is none, LibTorch's operators do the work.
 inline Registers registers() {
 #if defined(__x86_64__) && defined(__GNUC__)
-  static const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-                           __builtin_cpu_supports("avx512dq");
+  static const bool wide =
+      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
   static const bool narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   return wide ? Registers::wide : narrow ? Registers::narrow : Registers::none;
 #else
@@ -30,7 +30,7 @@ constexpr int64_t panel = 32;  ///< columns of a product's right factor that lie
 
 struct Wide {
   static constexpr int64_t size = 16;  ///< floats in a register
-  static constexpr int rows = 12;  ///< of a block of a product: 2 x 12 sums in 32 registers
+  static constexpr int rows = 12;      ///< of a block of a product: 2 x 12 sums in 32 registers
   typedef float Vector __attribute__((vector_size(64)));
   typedef float Loose __attribute__((vector_size(64), aligned(4), may_alias));
   typedef int32_t Integers __attribute__((vector_size(64)));
@@ -44,15 +44,9 @@ struct Narrow {
   typedef int32_t Integers __attribute__((vector_size(32)));
 };
 
-template <class W>
-SYNCDR_INLINE typename W::Vector load(const float* from) {
-  return *reinterpret_cast<const typename W::Loose*>(from);
-}
+template <class W> SYNCDR_INLINE typename W::Vector load(const float* from) { return *reinterpret_cast<const typename W::Loose*>(from); }
 
-template <class W>
-SYNCDR_INLINE void store(float* to, typename W::Vector values) {
-  *reinterpret_cast<typename W::Loose*>(to) = values;
-}
+template <class W> SYNCDR_INLINE void store(float* to, typename W::Vector values) { *reinterpret_cast<typename W::Loose*>(to) = values; }
 
 /// c [ROWS, COLUMNS registers] = a [ROWS, depth] times as many columns of b [depth, .].
 template <class W, int ROWS, int COLUMNS>
@@ -91,8 +85,7 @@ SYNCDR_INLINE void multiply_panel(const float* a, int64_t a_stride, const float*
 }
 
 /// e^x to 2e-7 of it, for x of at most 88; what lies below -87 gives e^-87.
-template <class W>
-SYNCDR_INLINE typename W::Vector exponential(typename W::Vector x) {
+template <class W> SYNCDR_INLINE typename W::Vector exponential(typename W::Vector x) {
   typedef typename W::Integers Integers;
   constexpr float magic = 12582912.f;  // 1.5 * 2^23: adding it rounds to the nearest integer, which is then in the lowest bits
   const typename W::Vector zero{};
@@ -109,16 +102,14 @@ SYNCDR_INLINE typename W::Vector exponential(typename W::Vector x) {
 }
 
 /// x / (1 + e^-x)
-template <class W>
-SYNCDR_INLINE typename W::Vector silu(typename W::Vector x) {
+template <class W> SYNCDR_INLINE typename W::Vector silu(typename W::Vector x) {
   const typename W::Vector zero{};
   const auto opposite = x > -87.f ? -x : zero + 87.f;
   return x / (1.f + exponential<W>(opposite));
 }
 
 /// x / 2 (1 + erf(x / sqrt 2)); erf to a few units in the last place by the rational function of Eigen and XLA.
-template <class W>
-SYNCDR_INLINE typename W::Vector gelu(typename W::Vector x) {
+template <class W> SYNCDR_INLINE typename W::Vector gelu(typename W::Vector x) {
   auto t = x * 0.70710678118654752f;
   const typename W::Vector zero{};
   t = t > -4.f ? t : zero - 4.f;

@@ -40,8 +40,7 @@ SYNCDR_INLINE Tile tile_at(const WinogradCall& call, int64_t index) {
 }
 
 /// B^T d B of one tile into values[position][row of the block], `stride` floats from position to position.
-template <class W>
-SYNCDR_INLINE void transform_input(const WinogradCall& call, const Tile& tile, float* values, int64_t stride) {
+template <class W> SYNCDR_INLINE void transform_input(const WinogradCall& call, const Tile& tile, float* values, int64_t stride) {
   const float* pixels[4][4];
   for (int64_t i = 0; i < 4; ++i) {
     for (int64_t j = 0; j < 4; ++j) {
@@ -72,8 +71,7 @@ SYNCDR_INLINE void transform_input(const WinogradCall& call, const Tile& tile, f
 }
 
 /// A^T m A of one tile, plus bias and residual, into the outputs that lie inside the map.
-template <class W>
-SYNCDR_INLINE void transform_output(const WinogradCall& call, const Tile& tile, const float* values, int64_t stride) {
+template <class W> SYNCDR_INLINE void transform_output(const WinogradCall& call, const Tile& tile, const float* values, int64_t stride) {
   const float* bias = call.bias + tile.sample * call.bias_stride;
   const int64_t first = ((tile.sample * call.height + tile.y) * call.width + tile.x) * call.out;
   const int64_t height = tile.y + 1 < call.height ? 2 : 1, width = tile.x + 1 < call.width ? 2 : 1;
@@ -102,8 +100,7 @@ SYNCDR_INLINE void transform_output(const WinogradCall& call, const Tile& tile, 
 }
 
 /// Tiles begin to end, at most a block: transformed, multiplied for each position, transformed back.
-template <class W>
-SYNCDR_INLINE void convolve_tiles(const WinogradCall& call, int64_t begin, int64_t end, float* memory) {
+template <class W> SYNCDR_INLINE void convolve_tiles(const WinogradCall& call, int64_t begin, int64_t end, float* memory) {
   const int64_t count = end - begin, in_stride = call.block * call.in, out_stride = call.block * call.out;
   float* products = memory + positions * in_stride;
   for (int64_t i = 0; i < count; ++i) transform_input<W>(call, tile_at(call, begin + i), memory + i * call.in, in_stride);
@@ -171,8 +168,7 @@ at::Tensor winograd_convolution(const at::Tensor& input, const at::Tensor& weigh
   const int64_t tiles = batch * call.tile_rows * call.tile_columns;
   at::parallel_for(0, (tiles + call.block - 1) / call.block, 1, [&](int64_t begin, int64_t end) {
     const at::Tensor memory = at::empty({call.block_floats()}, at::kFloat);
-    for (int64_t i = begin; i < end; ++i)
-      convolve(call, i * call.block, std::min((i + 1) * call.block, tiles), memory.mutable_data_ptr<float>());
+    for (int64_t i = begin; i < end; ++i) convolve(call, i * call.block, std::min((i + 1) * call.block, tiles), memory.mutable_data_ptr<float>());
   });
   return output;
 }

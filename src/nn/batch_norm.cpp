@@ -70,8 +70,8 @@ void update_running(GlobalPlan& plan, const Statistics& all) {
 }
 
 /// dx = w s (dy - sum(dy) / N - xhat sum(dy xhat) / N), where s = 1 / sqrt(variance + epsilon), xhat = (x - mean) s; sums over the global batch.
-at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& input, const at::Tensor& weight, const Statistics& all,
-                          const at::Tensor& sum_dy, const at::Tensor& sum_dy_xhat) {
+at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& input, const at::Tensor& weight, const Statistics& all, const at::Tensor& sum_dy,
+                          const at::Tensor& sum_dy_xhat) {
   const at::Tensor scale = (all.variance + epsilon).rsqrt();
   const auto type = weight.scalar_type();
   if (input.is_cuda()) {  // one fused kernel; it takes sum(dy (x - mean)) = sum(dy xhat) / s
@@ -111,8 +111,8 @@ struct GlobalBatchNorm : torch::autograd::Function<GlobalBatchNorm> {
     at::Tensor weight_gradient = at::zeros_like(weight), bias_gradient = at::zeros_like(weight);
     if (input.numel() > 0) {
       // The gradients of weight and bias under fixed statistics are these two sums, in one pass.
-      std::tie(std::ignore, weight_gradient, bias_gradient) = at::native_batch_norm_backward(
-          dy, input, weight, all.mean.to(type), all.variance.to(type), {}, {}, /*train=*/false, epsilon, {false, true, true});
+      std::tie(std::ignore, weight_gradient, bias_gradient) =
+          at::native_batch_norm_backward(dy, input, weight, all.mean.to(type), all.variance.to(type), {}, {}, /*train=*/false, epsilon, {false, true, true});
       sums[0].copy_(bias_gradient);
       sums[1].copy_(weight_gradient);
     }
@@ -142,8 +142,8 @@ BatchNormImpl::BatchNormImpl(int64_t channels, bool affine) {
 }
 
 at::Tensor BatchNormImpl::forward(const at::Tensor& input) {
-  SYNCDR_ASSERT(input.dim() >= 2 && input.size(1) == running_mean.size(0), "batch norm of {} channels over input of shape [{}]",
-                running_mean.size(0), fmt::join(input.sizes(), ", "));
+  SYNCDR_ASSERT(input.dim() >= 2 && input.size(1) == running_mean.size(0), "batch norm of {} channels over input of shape [{}]", running_mean.size(0),
+                fmt::join(input.sizes(), ", "));
   const bool batch_statistics = is_training() && mode != BatchNormMode::frozen;
   if (batch_statistics) num_batches_tracked.add_(1);
   if (batch_statistics && mode == BatchNormMode::global && sum_over_ranks) return forward_global(input);

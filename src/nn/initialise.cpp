@@ -30,8 +30,7 @@ void set_normal(at::Tensor& parameter, double deviation, core::Random random) {
 }
 
 /// Of a layer whose weight is [out, in, ...].
-template <class Layer>
-void set_layer(Layer& layer, const std::string& name, uint64_t seed) {
+template <class Layer> void set_layer(Layer& layer, const std::string& name, uint64_t seed) {
   const double bound = 1 / std::sqrt(static_cast<double>(layer.weight[0].numel()));
   set_uniform(layer.weight, bound, stream_of(name + ".weight", seed));
   set_uniform(layer.bias, bound, stream_of(name + ".bias", seed));
@@ -41,12 +40,14 @@ void set_layer(Layer& layer, const std::string& name, uint64_t seed) {
 
 void initialise(torch::nn::Module& module, const std::string& prefix, uint64_t seed) {
   const torch::NoGradGuard no_grad;
-  module.apply([&](const std::string& name, torch::nn::Module& part) {
-    if (auto* convolution = dynamic_cast<torch::nn::Conv2dImpl*>(&part)) set_layer(*convolution, name, seed);
-    if (auto* linear = dynamic_cast<torch::nn::LinearImpl*>(&part)) set_layer(*linear, name, seed);
-    if (auto* embedding = dynamic_cast<torch::nn::EmbeddingImpl*>(&part))
-      set_normal(embedding->weight, embedding_deviation, stream_of(name + ".weight", seed));
-  }, prefix);
+  module.apply(
+      [&](const std::string& name, torch::nn::Module& part) {
+        if (auto* convolution = dynamic_cast<torch::nn::Conv2dImpl*>(&part)) set_layer(*convolution, name, seed);
+        if (auto* linear = dynamic_cast<torch::nn::LinearImpl*>(&part)) set_layer(*linear, name, seed);
+        if (auto* embedding = dynamic_cast<torch::nn::EmbeddingImpl*>(&part))
+          set_normal(embedding->weight, embedding_deviation, stream_of(name + ".weight", seed));
+      },
+      prefix);
 }
 
 }  // namespace syncdr::nn

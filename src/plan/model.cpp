@@ -16,7 +16,7 @@ constexpr double infinite = std::numeric_limits<double>::infinity();
 constexpr double store_calls_per_second = 50000;  // what c10d's TCPStore answers while its rank computes: measured, 50,000 to 110,000
 constexpr double first_bucket_bytes = comm::GradientReducer::first_bucket_bytes, bucket_bytes = comm::GradientReducer::bucket_bytes;
 constexpr double backward_share = 2.0 / 3;  // of forward and backward: it multiplies twice where forward does once
-constexpr int64_t gathers_a_step = 4;  // of the features, and before each the number of rows of every rank, twice
+constexpr int64_t gathers_a_step = 4;       // of the features, and before each the number of rows of every rank, twice
 
 double number(int64_t value) { return static_cast<double>(value); }
 int64_t divide_up(int64_t value, int64_t by) { return value / by + (value % by != 0); }

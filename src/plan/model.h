@@ -24,7 +24,9 @@ struct PlannedJob {
     field(start_seconds, "start_seconds", "s from the job's start to its first image or step: MPI, reading models, checking what is sealed", core::at_least(0));
     field(mtbf_hours, "mtbf_hours", "hours between failures of one node, on average; 0: none ever fails", core::at_least(0));
     field(ranks_per_node, "ranks_per_node", "ranks of a node: they fail together and share its link", core::between(1, 1e6));
-    field(slowdown, "slowdown", "by which a rank computes longer when its node is full than alone on it: figures of 1 rank and of a full node give it, else `syncdr doctor`", core::between(1, 100));
+    field(slowdown, "slowdown",
+          "by which a rank computes longer when its node is full than alone on it: figures of 1 rank and of a full node give it, else `syncdr doctor`",
+          core::between(1, 100));
     field(requeue_seconds, "requeue_seconds", "s from a failure to the job's next start", core::at_least(0));
     field(price, "price", "price of a rank for an hour, in any currency; 0: no costs are shown", core::at_least(0));
   }
@@ -119,11 +121,11 @@ struct PlanPart {
 /// What is expected of R ranks.
 struct PlanPoint {
   int64_t ranks = 1;
-  double seconds = 0;      ///< from the first start to the end, waits for restarts among them; infinite: it never ends
-  double held = 0;         ///< s of it during which the ranks are held, and paid
-  double failures = 0;     ///< expected number
-  double efficiency = 0;   ///< compute / held
-  double best_checkpoint = 0;  ///< training: the interval of checkpoints in s that costs least (Daly 2006); 0: nothing fails or a checkpoint costs nothing
+  double seconds = 0;           ///< from the first start to the end, waits for restarts among them; infinite: it never ends
+  double held = 0;              ///< s of it during which the ranks are held, and paid
+  double failures = 0;          ///< expected number
+  double efficiency = 0;        ///< compute / held
+  double best_checkpoint = 0;   ///< training: the interval of checkpoints in s that costs least (Daly 2006); 0: nothing fails or a checkpoint costs nothing
   std::vector<PlanPart> parts;  ///< sum to seconds; "compute" is first
 
   double rank_hours() const { return static_cast<double>(ranks) * held / 3600; }
@@ -153,9 +155,9 @@ double train_step_seconds(const TrainPlan& plan, int64_t ranks);
 
 /// A translation that was measured: one direction of one call.
 struct MeasuredTranslation {
-  int64_t images = 0, ranks = 1;  ///< images made by the call
-  double seconds = 0;             ///< of the call
-  double compute_seconds = 0;     ///< in the translator, summed over ranks
+  int64_t images = 0, ranks = 1;                             ///< images made by the call
+  double seconds = 0;                                        ///< of the call
+  double compute_seconds = 0;                                ///< in the translator, summed over ranks
   std::optional<int64_t> variants, batch, unit_rows, taper;  ///< its settings, where they are told
 };
 /// Sets job.slowdown from translations on different numbers of ranks of a node (least squares); leaves it where there is one number only.

@@ -118,7 +118,9 @@ PlannedCommand planned_translation(const Options& options) {
   auto plan = resolve_translate(options);
   const double amount = static_cast<double>(plan.images) * static_cast<double>(plan.variants);
   PlannedCommand planned{.title = fmt::format("translate {} images x {}, {:.3g} s each", plan.images, plan.variants, plan.seconds_per_image),
-                         .what = "images/s", .amount = amount, .job = plan.job,
+                         .what = "images/s",
+                         .amount = amount,
+                         .job = plan.job,
                          .configuration = core::write_config(core::visit_of(plan))};
   for (const auto ranks : options.ranks) planned.points.push_back(plan_translate(plan, ranks));
   return planned;
@@ -127,7 +129,9 @@ PlannedCommand planned_translation(const Options& options) {
 PlannedCommand planned_training(const Options& options) {
   auto plan = resolve_train(options);
   PlannedCommand planned{.title = fmt::format("train {} steps of {} images, {:.3g} s each", plan.steps, plan.images_per_step, plan.seconds_per_image),
-                         .what = "steps/s", .amount = static_cast<double>(plan.steps), .job = plan.job,
+                         .what = "steps/s",
+                         .amount = static_cast<double>(plan.steps),
+                         .job = plan.job,
                          .configuration = core::write_config(core::visit_of(plan))};
   for (const auto ranks : options.ranks)
     if (ranks <= plan.images_per_step) planned.points.push_back(plan_train(plan, ranks));

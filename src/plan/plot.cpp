@@ -121,8 +121,8 @@ std::string plan_plot(const std::string& title, const std::vector<PlanPoint>& al
   for (const auto& point : all)
     if (std::isfinite(point.seconds)) points.push_back(point);
   constexpr double right = plot_left + 2 * plot_width + plot_gap, bottom = plot_top + plot_height;
-  std::string svg = fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" role=\"img\">\n",
-                                right + 24, bottom + 56);
+  std::string svg =
+      fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" role=\"img\">\n", right + 24, bottom + 56);
   svg += fmt::format("<style>{}</style>\n", plot_style);
   svg += fmt::format("<title>{}</title>\n", escaped(title)) + label(plot_left, 22, "start", title, " class=\"title\"");
   if (points.empty()) return svg + label(plot_left, plot_top, "start", "no number of ranks ends: failures come faster than restarts") + "</svg>\n";

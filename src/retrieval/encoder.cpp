@@ -173,8 +173,7 @@ at::Tensor EncoderImpl::forward(const at::Tensor& images) {
 void EncoderImpl::set_batch_norm(const nn::SumOverRanks& sum_over_ranks) {
   nn::set_batch_norm_mode(*this, mode_, sum_over_ranks);
   // Frozen statistics are those of pretrained weights. The feature norm is always new: frozen, it would never learn any.
-  if (feature_norm_ && mode_ == nn::BatchNormMode::frozen)
-    nn::set_batch_norm_mode(*feature_norm_, nn::BatchNormMode::global, sum_over_ranks);
+  if (feature_norm_ && mode_ == nn::BatchNormMode::frozen) nn::set_batch_norm_mode(*feature_norm_, nn::BatchNormMode::global, sum_over_ranks);
 }
 
 Encoder make_encoder(const EncoderConfig& config, uint64_t seed) {
@@ -195,8 +194,7 @@ Encoder load_encoder(const std::filesystem::path& file, EncoderConfig* config) {
   const io::Safetensors content = io::read_safetensors(file);
   const auto text = content.metadata.find("encoder");
   if (text == content.metadata.end()) {
-    throw core::DataError("{}: no \"encoder\" in its metadata, so it is no trained encoder; a backbone's weights belong in encoder.weights",
-                          file.string());
+    throw core::DataError("{}: no \"encoder\" in its metadata, so it is no trained encoder; a backbone's weights belong in encoder.weights", file.string());
   }
   EncoderConfig read;
   core::read_config_text(core::visit_of(read), text->second, file.string());

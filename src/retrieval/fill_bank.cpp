@@ -52,8 +52,8 @@ at::Tensor evaluation_views(const Deal& deal, const std::vector<int64_t>& entrie
 
 }  // namespace
 
-std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets,
-                                     const TrainConfig& config, uint64_t seed) {
+std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets, const TrainConfig& config,
+                                     uint64_t seed) {
   const at::NoGradGuard no_gradient;
   const bool pretrained = !config.encoder.weights.empty();
   encoder->train(!pretrained);
@@ -62,9 +62,7 @@ std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const
   const int64_t call = images_a_call(world.device(), 128);
   const int64_t threads = world.all_reduce_max(world.device().is_cpu() ? at::get_num_threads() : 1, "agreeing on the memory banks' batches");
   const Deal deal{sets, pretrained ? call * threads * world.size() : 128};
-  const auto load = [&](int64_t batch) {
-    return evaluation_views(deal, deal.entries(batch, world.rank(), world.size()), config.augment, seed);
-  };
+  const auto load = [&](int64_t batch) { return evaluation_views(deal, deal.entries(batch, world.rank(), world.size()), config.augment, seed); };
   std::vector<at::Tensor> own;
   core::Progress progress("memory banks", deal.batches(), "batches");
   data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), config.loader_threads);

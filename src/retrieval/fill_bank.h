@@ -14,7 +14,7 @@ namespace syncdr::retrieval {
 /// yet: with the initial ones it maps all images to nearly one direction, and such rows mislead the instance loss for whole epochs. So it takes
 /// statistics of batches in which both domains, real images and translations are mixed as in training. (This moves its running statistics; they
 /// are sums over ranks, so another number of ranks rounds otherwise.)
-std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets,
-                                     const TrainConfig& config, uint64_t seed);
+std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets, const TrainConfig& config,
+                                     uint64_t seed);
 
 }  // namespace syncdr::retrieval

@@ -14,9 +14,7 @@ namespace syncdr::retrieval {
 namespace {
 
 /// Cosine similarities over the temperature: [B, D], [N, D] -> [B, N].
-at::Tensor logits_of(const at::Tensor& features, const at::Tensor& others, double temperature) {
-  return at::matmul(features, others.t()).div_(temperature);
-}
+at::Tensor logits_of(const at::Tensor& features, const at::Tensor& others, double temperature) { return at::matmul(features, others.t()).div_(temperature); }
 
 /// Throws UsageError unless rows [B] names one row of bank [N, D] for each of features [B, D]. Rows on the CPU are checked without waiting
 /// for a GPU.
@@ -54,8 +52,7 @@ at::Tensor pseudo_positive_pairs(const at::Tensor& counterparts, const at::Tenso
   SYNCDR_ASSERT(counterparts.sizes() == features.sizes(), "{} counterparts of {} features", counterparts.size(0), features.size(0));
   // The mean over no pair would be NaN. A zero that still hangs on the features keeps every parameter in the backward pass.
   if (features.size(0) == 0) return counterparts.sum() + features.sum();
-  return at::cross_entropy_loss(logits_of(counterparts, features, temperature),
-                                at::arange(features.size(0), features.options().dtype(at::kLong)));
+  return at::cross_entropy_loss(logits_of(counterparts, features, temperature), at::arange(features.size(0), features.options().dtype(at::kLong)));
 }
 
 MemoryBank::MemoryBank(at::Tensor rows, double momentum) : rows_(std::move(rows)), momentum_(momentum) {
@@ -64,8 +61,7 @@ MemoryBank::MemoryBank(at::Tensor rows, double momentum) : rows_(std::move(rows)
 
 void MemoryBank::update(const at::Tensor& ids, const at::Tensor& features) {
   check_rows(ids, features, rows_);
-  if (std::get<0>(at::_unique(ids)).size(0) != ids.size(0))
-    throw core::UsageError("an entry occurs twice in one update of the memory bank");
+  if (std::get<0>(at::_unique(ids)).size(0) != ids.size(0)) throw core::UsageError("an entry occurs twice in one update of the memory bank");
   const at::NoGradGuard no_gradient;
   const at::Tensor at_device = ids.to(rows_.device());
   const at::Tensor mixed = momentum_ * rows_.index_select(0, at_device) + (1 - momentum_) * features.detach().to(rows_.options());

@@ -5,8 +5,8 @@
 
 namespace syncdr::retrieval {
 
-LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const at::Tensor& gathered, const std::vector<MemoryBank>& banks,
-                     bool with_matching, int ranks) {
+LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const at::Tensor& gathered, const std::vector<MemoryBank>& banks, bool with_matching,
+                     int ranks) {
   const auto rows = [&](const at::Tensor& index) { return gathered.index_select(0, index.to(gathered.device())); };
   at::Tensor instance = gathered.new_zeros({}), matching = instance, pairs = instance;
   for (size_t k = 0; k < 2; ++k) {
@@ -15,10 +15,8 @@ LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const 
     const at::Tensor features = rows(own(domain.features));
     const double share = static_cast<double>(domain.own.size()) / static_cast<double>(domain.ids.size(0));
     instance = instance + 0.5 * share * instance_discrimination(features, banks[k].rows(), own(domain.ids), config.temperature);
-    if (with_matching)
-      matching = matching + share * cross_domain_matching(features, banks[1 - k].rows(), config.temperature, config.matching_top);
-    pairs = pairs +
-            pseudo_positive_pairs(rows(domain.counterparts), rows(domain.features.index_select(0, domain.paired)), config.pair_temperature);
+    if (with_matching) matching = matching + share * cross_domain_matching(features, banks[1 - k].rows(), config.temperature, config.matching_top);
+    pairs = pairs + pseudo_positive_pairs(rows(domain.counterparts), rows(domain.features.index_select(0, domain.paired)), config.pair_temperature);
   }
   const auto weighted = [&](const at::Tensor& pairs_term) {
     return config.instance_weight * instance + config.matching_weight * matching + config.pair_weight * pairs_term;

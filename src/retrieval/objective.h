@@ -18,7 +18,7 @@ struct LossShare {
 /// Pseudo-positive pairs compare every counterpart with all features of the batch: the gradient of one rank's rows has a term from every
 /// rank's pairs. There each rank computes the whole loss, a [P, P] product that is small beside the encoder, and backpropagates it into its
 /// own rows: nothing is counted twice.
-LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const at::Tensor& gathered, const std::vector<MemoryBank>& banks,
-                     bool with_matching, int ranks);
+LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const at::Tensor& gathered, const std::vector<MemoryBank>& banks, bool with_matching,
+                     int ranks);
 
 }  // namespace syncdr::retrieval

@@ -31,14 +31,8 @@ class RetrievalLearner : public training::Learner {
  public:
   RetrievalLearner(const training::Task& task, std::array<const data::PairSet*, 2> sets, GlobalBatches batches, const TrainConfig& config,
                    const Validate& validate)
-      : world_(task.world),
-        sets_(sets),
-        config_(config),
-        seed_(task.seed),
-        validate_(validate),
-        batches_(std::move(batches)),
-        steps_(steps_of(config, batches_)),
-        encoder_(make_encoder(config.encoder, seed_)) {
+      : world_(task.world), sets_(sets), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
+        steps_(steps_of(config, batches_)), encoder_(make_encoder(config.encoder, seed_)) {
     encoder_->to(world_.device());
     if (config.precision == "fp64") to_double(*encoder_);
     nn::make_channels_last(*encoder_);
@@ -159,35 +153,39 @@ class RetrievalLearner : public training::Learner {
   std::unique_ptr<training::DataParallel> parallel_;
   std::vector<MemoryBank> banks_;  // of A and B
   double best_score_ = 0;
-  int64_t best_epoch_ = 0;  // 0: none yet
-  io::NamedTensors best_;   // on rank 0
+  int64_t best_epoch_ = 0;                             // 0: none yet
+  io::NamedTensors best_;                              // on rank 0
   std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use the batches
 };
 
 training::RunPlan plan_of(const training::Task& task, const std::string& run, const TrainConfig& config, const GlobalBatches& batches) {
   TrainConfig copy = config;
-  training::RunPlan plan{.title = "training",
-                         .identity = training::identity_of(task, fmt::format("retrieval between {} and {}", task.domain_a, task.domain_b), core::visit_of(copy), "train"),
-                         .steps = steps_of(config, batches),
-                         .bound_by = training::bound_by_schedule(config.optimizer.schedule, "train.optimizer"),
-                         .images_per_step = batches.at(0).images,
-                         .log_every = config.log_every,
-                         .checkpoint_every = config.checkpoint_every > 0 ? config.checkpoint_every : batches.steps_per_epoch(),
-                         .validate_every = config.validate_every > 0 ? config.validate_every : batches.steps_per_epoch(),
-                         .out = task.out};
+  training::RunPlan plan{
+      .title = "training",
+      .identity = training::identity_of(task, fmt::format("retrieval between {} and {}", task.domain_a, task.domain_b), core::visit_of(copy), "train"),
+      .steps = steps_of(config, batches),
+      .bound_by = training::bound_by_schedule(config.optimizer.schedule, "train.optimizer"),
+      .images_per_step = batches.at(0).images,
+      .log_every = config.log_every,
+      .checkpoint_every = config.checkpoint_every > 0 ? config.checkpoint_every : batches.steps_per_epoch(),
+      .validate_every = config.validate_every > 0 ? config.validate_every : batches.steps_per_epoch(),
+      .out = task.out};
   plan.identity.emplace("translations", run.empty() ? "none" : run);
   if (plan.bound_by.empty() && config.matching_start > 0) plan.bound_by = fmt::format("train.matching_start = {}", config.matching_start);
   return plan;
 }
 
 TrainResult result_of(const boost::json::object& record, const std::string& where) {
-  return {.best_score = io::json_double(record, "best_score", where), .best_epoch = io::json_int(record, "best_epoch", where), .steps = io::json_int(record, "steps", where)};
+  return {.best_score = io::json_double(record, "best_score", where),
+          .best_epoch = io::json_int(record, "best_epoch", where),
+          .steps = io::json_int(record, "steps", where)};
 }
 
 }  // namespace
 
 TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate) {
-  const data::PairSet a(task.dataset, task.domain_a, task.domain_b, run, "train", config.variants), b(task.dataset, task.domain_b, task.domain_a, run, "train", config.variants);
+  const data::PairSet a(task.dataset, task.domain_a, task.domain_b, run, "train", config.variants),
+      b(task.dataset, task.domain_b, task.domain_a, run, "train", config.variants);
   GlobalBatches batches(a, b, config.batch, task.seed, task.world.rank(), task.world.size());
   const training::RunPlan plan = plan_of(task, run, config, batches);
   if (const auto record = training::finished_run(task.world, plan)) return result_of(*record, (task.out / "done.json").string());

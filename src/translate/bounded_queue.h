@@ -9,8 +9,7 @@
 namespace syncdr::translate {
 
 /// First in, first out, at most `capacity` values. Either side may end it; an error that ends it reaches the other side's next call.
-template <class Value>
-class BoundedQueue {
+template <class Value> class BoundedQueue {
  public:
   explicit BoundedQueue(size_t capacity) : capacity_(capacity) {}
 

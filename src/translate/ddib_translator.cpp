@@ -6,8 +6,7 @@ namespace {
 
 TranslateConfig with_ddim(TranslateConfig config) {
   const std::string& name = config.diffusion.scheduler;
-  if (!name.empty() && name != "DDIMScheduler")
-    throw core::UsageError("translate.diffusion.scheduler = \"{}\": ddib inverts DDIM. Leave it empty", name);
+  if (!name.empty() && name != "DDIMScheduler") throw core::UsageError("translate.diffusion.scheduler = \"{}\": ddib inverts DDIM. Leave it empty", name);
   if (config.diffusion.eta != 0) throw core::UsageError("translate.diffusion.eta = {}: ddib draws no noise. Set it to 0", config.diffusion.eta);
   config.diffusion.scheduler = "DDIMScheduler";
   return config;

@@ -48,8 +48,10 @@ void check_sampler(const DiffusionConfig& config, double share) {
 /// The checkpoint, its sampler checked: that takes no time, while the networks may take minutes.
 diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double share) {
   if (config.diffusion.checkpoint.empty())
-    throw core::DataError("the translator \"{}\" has no model. Train one with `syncdr fit diffusion`, or name a checkpoint folder with "
-                          "translate.diffusion.checkpoint", config.translator);
+    throw core::DataError(
+        "the translator \"{}\" has no model. Train one with `syncdr fit diffusion`, or name a checkpoint folder with "
+        "translate.diffusion.checkpoint",
+        config.translator);
   diffusion::CheckpointFolder checkpoint(config.diffusion.checkpoint, config.diffusion.variant);
   check_sampler(config.diffusion, share);
   return checkpoint;
@@ -58,11 +60,8 @@ diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double 
 }  // namespace
 
 DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share)
-    : config_(config),
-      row_(*find_translator(config.translator)),
-      model_(checkpoint_of(config, share), precision_of(config.diffusion.precision), device),
-      hash_(model_.hash()),
-      configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
+    : config_(config), row_(*find_translator(config.translator)), model_(checkpoint_of(config, share), precision_of(config.diffusion.precision), device),
+      hash_(model_.hash()), configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
   if (config.size % model_.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, model_.factor());
   say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
@@ -118,9 +117,9 @@ at::Tensor DiffusionTranslator::draw(std::span<const Request> requests, uint32_t
 }
 
 diffusion::PipelineNoise DiffusionTranslator::noise_for(std::span<const Request> requests) const {
-  return {.encoding = draw(requests, encoding_noise),
-          .start = draw(requests, start_noise),
-          .step = [this, requests](int64_t i) { return draw(requests, first_step_noise + static_cast<uint32_t>(i)); }};
+  return {.encoding = draw(requests, encoding_noise), .start = draw(requests, start_noise), .step = [this, requests](int64_t i) {
+            return draw(requests, first_step_noise + static_cast<uint32_t>(i));
+          }};
 }
 
 std::map<std::string, std::string> DiffusionTranslator::provenance() const {

@@ -48,8 +48,8 @@ int64_t threads_for(const TranslateConfig& config, const comm::World& world) {
 
 UnitLayout make_layout(const comm::World& world, const TranslationTask& task, const TranslateConfig& config, uint64_t seed, const Translator& translator) {
   if (config.variants > 1 && !translator.is_random())
-    throw core::UsageError("translate.variants is {}, but the translator \"{}\" draws nothing at random: all variants would be equal. Use 1",
-                           config.variants, config.translator);
+    throw core::UsageError("translate.variants is {}, but the translator \"{}\" draws nothing at random: all variants would be equal. Use 1", config.variants,
+                           config.translator);
   auto rows = task.dataset.real(task.source, task.split);
   if (rows.rows() == 0) throw core::DataError("{}: {}/{} holds no images", task.dataset.root().string(), task.source, task.split);
   auto prompts = read_run_prompts(config, translator, task.target, rows);
@@ -76,14 +76,9 @@ UnitLayout make_layout(const comm::World& world, const TranslationTask& task, co
 class Rounds {
  public:
   Rounds(comm::World& world, const UnitLayout& layout, const TranslateConfig& config, Translator& translator, std::string name)
-      : world_(world),
-        layout_(layout),
-        config_(config),
-        translator_(translator),
-        name_(std::move(name)),
+      : world_(world), layout_(layout), config_(config), translator_(translator), name_(std::move(name)),
         claims_(layout.folder, fmt::format("rank {} of {} on {}, process {}", world.rank(), world.size(), world.host(), ::getpid()), claim_timeout()),
-        surveyor_(world, layout, claim_timeout()),
-        table_(layout.units()),
+        surveyor_(world, layout, claim_timeout()), table_(layout.units()),
         may_be_bad_(static_cast<int64_t>(config.max_bad_share * static_cast<double>(layout.images()))) {}
 
   /// Returns when every unit is sealed and recorded. A collective. Throws StopRequested if a stop was asked for.

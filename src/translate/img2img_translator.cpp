@@ -6,9 +6,7 @@ namespace {
 /// SDEdit (Meng et al., ICLR 2022) under the target's description.
 class Img2ImgTranslator : public DiffusionTranslator {
  public:
-  Img2ImgTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device, config.img2img.strength) {
-    refuse_condition();
-  }
+  Img2ImgTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device, config.img2img.strength) { refuse_condition(); }
 
  private:
   at::Tensor paint(const at::Tensor& images, std::span<const Request> requests) override {

@@ -24,7 +24,8 @@ void take_line(Texts& texts, std::string_view line, const std::string& where) {
   const auto tab = line.find('\t');
   if (tab == std::string_view::npos || tab == 0 || tab + 1 == line.size()) throw core::DataError("{}: is not KEY<tab>TEXT", where);
   if (line.find('\t', tab + 1) != std::string_view::npos) throw core::DataError("{}: has more than one tab. A line is KEY<tab>TEXT", where);
-  if (!texts.emplace(line.substr(0, tab), line.substr(tab + 1)).second) throw core::DataError("{}: the key \"{}\" was there before", where, line.substr(0, tab));
+  if (!texts.emplace(line.substr(0, tab), line.substr(tab + 1)).second)
+    throw core::DataError("{}: the key \"{}\" was there before", where, line.substr(0, tab));
 }
 
 Texts read_lines(const std::string& file) {
@@ -76,10 +77,8 @@ void check_texts(const TranslationTask& task, const TranslateConfig& config) {
   const TranslatorRow* row = find_translator(config.translator);
   if (!row || !row->prompt) return;
   if (config.translator == "ddib") domain_prompt(config, task.source, *row->prompt);
-  if (config.image_prompts.empty())
-    domain_prompt(config, task.target, *row->prompt);
-  else
-    texts_of_images(config.image_prompts, task.dataset.real(task.source, task.split));
+  if (config.image_prompts.empty()) domain_prompt(config, task.target, *row->prompt);
+  else texts_of_images(config.image_prompts, task.dataset.real(task.source, task.split));
 }
 
 RunPrompts read_run_prompts(const TranslateConfig& config, const Translator& translator, const std::string& target, const data::ShardList& rows) {

@@ -16,8 +16,7 @@ constexpr const char* another_name = "give the run another name (translate.run)"
 
 /// Throws DataError unless the shard is of this run and its rows are the unit's images, in order and undamaged.
 UnitRecord check_shard(const UnitLayout& layout, int64_t unit, const data::ShardReader& shard) {
-  if (!shard.is_translation() || shard.header() != layout.header)
-    throw core::DataError("{}: its attributes are not those of this run", shard.path().string());
+  if (!shard.is_translation() || shard.header() != layout.header) throw core::DataError("{}: its attributes are not those of this run", shard.path().string());
   const auto expected = layout.images_of(unit);
   if (shard.rows() != expected) throw core::DataError("{}: has {} rows, not {}", shard.path().string(), shard.rows(), expected);
   UnitRecord record{.unit = unit};
@@ -82,7 +81,7 @@ CheckedUnit check_unit(const UnitLayout& layout, int64_t unit) {
     return {true, std::move(record)};
   } catch (const core::DataError& error) {
     if (!std::filesystem::exists(path)) return {};  // another job has removed it just now
-    io::hash_file(path);  // throws IoError if it is the system that cannot read it: too many open files, a file server that is away
+    io::hash_file(path);                            // throws IoError if it is the system that cannot read it: too many open files, a file server that is away
     core::warn("a damaged unit is made again: {}", error.what());
     return {true, std::nullopt};
   } catch (const std::filesystem::filesystem_error&) {

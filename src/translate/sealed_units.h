@@ -4,9 +4,9 @@
 #include <optional>
 #include <vector>
 
-#include "unit_layout.h"
 #include "syncdr/comm/world.h"
 #include "syncdr/io/identity.h"
+#include "unit_layout.h"
 
 namespace syncdr::translate {
 

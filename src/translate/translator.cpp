@@ -44,9 +44,7 @@ void say_cut(const std::string& text, const std::string& cut) {
   core::warn("the model has no room for all of the text \"{}\": it does not see its end, \"{}\". Say the same in fewer words", text, cut);
 }
 
-Translated to_bytes(const at::Tensor& images) {
-  return {nn::to_bytes(images), images.isfinite().flatten(1).all(1).cpu()};
-}
+Translated to_bytes(const at::Tensor& images) { return {nn::to_bytes(images), images.isfinite().flatten(1).all(1).cpu()}; }
 
 std::unique_ptr<Translator> make_translator(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device) {
   if (const TranslatorRow* row = find_translator(config.translator)) return row->make(config, source, target, device);

@@ -11,14 +11,14 @@ namespace syncdr::translate {
 
 /// One run as every rank sees it: which images each unit holds, and where it lies. Image p of a unit is variant p % variants of its row p / variants.
 struct UnitLayout {
-  data::ShardList rows;            ///< the source
+  data::ShardList rows;  ///< the source
   RunPrompts prompts;
-  std::filesystem::path folder;    ///< of the units
-  data::ShardHeader header;        ///< of every unit
+  std::filesystem::path folder;               ///< of the units
+  data::ShardHeader header;                   ///< of every unit
   std::map<std::string, std::string> hashes;  ///< of files in the folder, where a finished run has recorded them
   uint64_t seed = 0;
   int64_t size = 0, batch = 0, variants = 1;
-  std::vector<int64_t> starts;     ///< [units + 1] first row of each unit, and the number of rows
+  std::vector<int64_t> starts;  ///< [units + 1] first row of each unit, and the number of rows
   int64_t codec_threads = 1;
 
   int64_t units() const { return static_cast<int64_t>(starts.size()) - 1; }

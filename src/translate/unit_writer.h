@@ -12,7 +12,7 @@ namespace syncdr::translate {
 struct FinishedImage {
   int64_t position = 0;  ///< in the unit
   Status status = good;
-  at::Tensor planes;     ///< [3, size, size] uint8, contiguous
+  at::Tensor planes;  ///< [3, size, size] uint8, contiguous
 };
 
 /// Finished images of one unit.
@@ -43,9 +43,9 @@ class UnitWriter {
 
   const UnitLayout& layout_;
   io::Claims& claims_;
-  int64_t unit_ = -1;                        ///< whose rows are gathered
-  std::vector<std::vector<uint8_t>> rows_;   ///< [images of the unit] encoded
-  std::vector<int32_t> statuses_;            ///< [images of the unit]
+  int64_t unit_ = -1;                       ///< whose rows are gathered
+  std::vector<std::vector<uint8_t>> rows_;  ///< [images of the unit] encoded
+  std::vector<int32_t> statuses_;           ///< [images of the unit]
   int64_t missing_ = 0;
   std::vector<UnitRecord> sealed_;
   BoundedQueue<FinishedBatch> queue_{2};

@@ -59,8 +59,7 @@ void translate_both_ways(comm::World& world, const std::string& root, const std:
   Poster poster(config, /*levels=*/4);
   for (const auto& [source, target] : {std::pair(domains[0], domains[1]), std::pair(domains[1], domains[0])}) {
     const auto made = translate::translate_split(world, {dataset, source, target, "train"}, config, /*seed=*/0, poster);
-    if (world.is_root())
-      fmt::print("{} to {}: {} made, {} were there, {} broken\n", source, target, made.images, made.skipped, made.quarantined);
+    if (world.is_root()) fmt::print("{} to {}: {} made, {} were there, {} broken\n", source, target, made.images, made.skipped, made.quarantined);
   }
 }
 

@@ -49,8 +49,7 @@ int translate_picture(int argc, char** argv) {
   // All that the result depends on besides pixels and model. `syncdr translate` hashes the picture's key in the dataset, not a path.
   const translate::Request request{.seed = 0, .key_hash = io::hash64(picture), .variant = 0, .prompt = text};
   const translate::Translated translated = translator->translate(read_picture(picture), {&request, 1});
-  if (!translated.finite[0].item<bool>())
-    throw core::DataError("{}: the model's answer is not finite; try another seed or variant", picture);
+  if (!translated.finite[0].item<bool>()) throw core::DataError("{}: the model's answer is not finite; try another seed or variant", picture);
   write_picture(out, translated.images[0]);
   return 0;
 }

@@ -1,10 +1,10 @@
 // rooms: comm
 // World's collectives, the work queue and the gradient reducer, over MPI on the CPU.
-#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/optim/sgd.h>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
 #include "mpi_test.h"
 #include "syncdr/comm/gradient_reducer.h"
@@ -215,7 +215,6 @@ TEST(MpiBackend, GatherAndReduceScatterInParts) {
   for (int rank = 0; rank < size; ++rank) EXPECT_TRUE(gathered[0][static_cast<size_t>(rank)].equal(brought(rank, {5}, at::kInt)));
   world().group()->reduce_scatter(outputs, scattered)->wait();
   EXPECT_TRUE(outputs[0].equal(at::full({5}, 10 * world().rank() * size + size * (size - 1) / 2, at::kInt)));
-
 }
 
 /// The flat forms, by the names of either generation of c10d: the newer one calls the older ones deprecated.

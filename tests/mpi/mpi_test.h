@@ -19,8 +19,8 @@ inline comm::World& world() { return *the_world; }
 class RankListener : public testing::EmptyTestEventListener {
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (result.passed() || result.skipped() || world().is_root()) return;
-    std::fprintf(stderr, "[rank %d of %d] %s:%d: %s\n", world().rank(), world().size(), result.file_name() ? result.file_name() : "?",
-                 result.line_number(), result.message());
+    std::fprintf(stderr, "[rank %d of %d] %s:%d: %s\n", world().rank(), world().size(), result.file_name() ? result.file_name() : "?", result.line_number(),
+                 result.message());
   }
   void OnTestEnd(const testing::TestInfo& info) override {
     if (world().size() == 1 || !info.result()->HasFatalFailure()) return;

@@ -32,8 +32,7 @@ TEST_F(Training, TheGradientOfAnyNumberOfRanksIsThatOfOne) {
   EXPECT_EQ(run(config, {}, "run").steps, 1);
   if (world().size() == 1) copy(folder_ / "run" / "checkpoints", beside_program("one-step"));
   if (!world().is_root()) return;
-  const auto ours = training::Checkpoints(folder_ / "run" / "checkpoints").latest(),
-             one = training::Checkpoints(beside_program("one-step")).latest();
+  const auto ours = training::Checkpoints(folder_ / "run" / "checkpoints").latest(), one = training::Checkpoints(beside_program("one-step")).latest();
   ASSERT_TRUE(ours && one);
   for (const auto& [name, tensor] : one->tensors) {
     const at::Tensor wanted = tensor.to(at::kDouble), difference = (ours->tensors.at(name).to(at::kDouble) - wanted).abs().max();
@@ -130,9 +129,7 @@ TEST_F(Training, AFinishedRunGoesOnWhenItsLengthGrowsAsIfItHadBeenAskedForAtOnce
   }
   if (world().is_root())
     for (const char* figure : figures) expect_same(curve("grown", figure), curve("whole", figure), rounding, figure);
-  const auto refused = [&](const TrainConfig& config, const std::string& out) {
-    return error_of(core::ExitCode::usage, [&] { run(config, Scores{}, out); });
-  };
+  const auto refused = [&](const TrainConfig& config, const std::string& out) { return error_of(core::ExitCode::usage, [&] { run(config, Scores{}, out); }); };
   EXPECT_THAT(refused(shorter, "grown"), testing::HasSubstr("was trained for 20 steps, 10 are asked for now"));
   shorter.optimizer.schedule = longer.optimizer.schedule = "cosine";
   run(shorter, Scores{}, "falling rate");

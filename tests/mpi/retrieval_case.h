@@ -56,13 +56,10 @@ class Training : public test::TinyDatasetTest {
  protected:
   Training() : TinyDatasetTest({.first = 30, .second = 50}) {}
 
-  TrainResult run(const TrainConfig& config, const Validate& validate, const std::string& out, const std::string& translation = "swap",
-                  uint64_t seed = 11) {
+  TrainResult run(const TrainConfig& config, const Validate& validate, const std::string& out, const std::string& translation = "swap", uint64_t seed = 11) {
     return train({world(), *dataset_, "warm", "cold", seed, folder_ / out}, translation, config, validate);
   }
-  Curve curve(const std::string& out, const std::string& figure) const {
-    return training::read_metric(folder_ / out / "log.jsonl", figure);
-  }
+  Curve curve(const std::string& out, const std::string& figure) const { return training::read_metric(folder_ / out / "log.jsonl", figure); }
   std::string weights(const std::string& out) const { return nn::state_hash(*load_encoder(folder_ / out / "encoder.safetensors")); }
   void copy(const fs::path& from, const fs::path& to) {
     world().root_only("copying", [&] {
@@ -78,8 +75,7 @@ inline void expect_same(const Curve& ours, const Curve& theirs, double tolerance
   ASSERT_EQ(ours.size(), theirs.size()) << what;
   for (size_t k = 0; k < ours.size(); ++k) {
     EXPECT_EQ(ours[k].first, theirs[k].first) << what;
-    EXPECT_NEAR(ours[k].second, theirs[k].second, tolerance * std::max(1.0, std::abs(theirs[k].second)))
-        << what << ", step " << ours[k].first;
+    EXPECT_NEAR(ours[k].second, theirs[k].second, tolerance * std::max(1.0, std::abs(theirs[k].second))) << what << ", step " << ours[k].first;
   }
 }
 

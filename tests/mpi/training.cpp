@@ -50,9 +50,7 @@ at::Tensor mine(const at::Tensor& whole, Split split) {
   return whole.narrow(0, part.first, part.size());
 }
 
-at::Tensor info_nce(const at::Tensor& a, const at::Tensor& b) {
-  return at::cross_entropy_loss(a.matmul(b.t()) / 0.1, at::arange(a.size(0)));
-}
+at::Tensor info_nce(const at::Tensor& a, const at::Tensor& b) { return at::cross_entropy_loss(a.matmul(b.t()) / 0.1, at::arange(a.size(0))); }
 
 std::vector<at::Tensor> trained(const Net& net) {
   std::vector<at::Tensor> parameters = net->parameters();

@@ -281,9 +281,8 @@ TEST(Translate, AFlippedBitAnywhereInAFinishedUnitIsFoundByItsHash) {
 }
 
 TEST(Translate, AUnitThatHoldsOtherRowsIsMadeAgain) {
-  expect_repaired({"unit-00000.h5"}, false, [](const fs::path& file) {
-    fs::copy_file(file.parent_path() / "unit-00001.h5", file, fs::copy_options::overwrite_existing);
-  });
+  expect_repaired({"unit-00000.h5"}, false,
+                  [](const fs::path& file) { fs::copy_file(file.parent_path() / "unit-00001.h5", file, fs::copy_options::overwrite_existing); });
 }
 
 TEST(Translate, OtherSettingsAreRefusedByName) {
@@ -367,7 +366,7 @@ TEST(Translate, AnErrorOnOneRankEndsAllRanksAlikeAndKeepsWhatIsSealed) {
   const int last = world().size() - 1;
   translator.before_call = [&](int call) {
     if (world().rank() != last) std::this_thread::sleep_for(std::chrono::milliseconds(50));  // leaves work to the last rank
-    if (world().rank() == last && call == 1)  // a late rank may not get more than one unit
+    if (world().rank() == last && call == 1)                                                 // a late rank may not get more than one unit
       throw core::IoError("the disk of the model is gone");
   };
   expect_error(core::ExitCode::io, {"the disk of the model is gone"}, [&] { folder.translate(translator, noisy_config()); });

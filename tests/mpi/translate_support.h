@@ -2,10 +2,10 @@
 #include <functional>
 #include <set>
 
-#include "syncdr/nn/pixels.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/data/dataset.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/translate/engine.h"
 
 /// A small data set and a translator for tests of the engine.

@@ -29,7 +29,8 @@ std::string dashed(std::string name) {
 }
 
 std::string help_of_all() {
-  std::string text = "WHAT, with the tensors of --in and --out. K stands for 0, 1, ...; B: images, C and h w: latents' channels and sides, H W: images' sides.\n";
+  std::string text =
+      "WHAT, with the tensors of --in and --out. K stands for 0, 1, ...; B: images, C and h w: latents' channels and sides, H W: images' sides.\n";
   for (const auto& [name, entry] : probes()) {
     text += "\n  " + name + "\n      ";
     for (const char letter : entry.help) text += letter == '\n' ? std::string("\n      ") : std::string(1, letter);

@@ -31,7 +31,7 @@ inline std::filesystem::path component_of(const std::filesystem::path& model, co
 }  // namespace syncdr::parity
 
 #define SYNCDR_PROBE(name, ...)                                                                                                                   \
-  static ::syncdr::io::NamedTensors probe_##name(const ::syncdr::io::NamedTensors&, const std::string&, const std::filesystem::path&);           \
-  static const ::syncdr::parity::RegisterProbe register_##name(#name, probe_##name __VA_OPT__(, ) __VA_ARGS__);                                  \
+  static ::syncdr::io::NamedTensors probe_##name(const ::syncdr::io::NamedTensors&, const std::string&, const std::filesystem::path&);            \
+  static const ::syncdr::parity::RegisterProbe register_##name(#name, probe_##name __VA_OPT__(, ) __VA_ARGS__);                                   \
   static ::syncdr::io::NamedTensors probe_##name([[maybe_unused]] const ::syncdr::io::NamedTensors& in, [[maybe_unused]] const std::string& toml, \
                                                  [[maybe_unused]] const std::filesystem::path& model)

@@ -15,8 +15,7 @@ SYNCDR_PROBE(unet,
   diffusion::pack_weights(*packed);
   io::NamedTensors out;
   for (size_t k = 0; in.contains(fmt::format("sample.{}", k)); ++k) {
-    const at::Tensor &sample = in.at(fmt::format("sample.{}", k)), &times = in.at(fmt::format("timesteps.{}", k)),
-                     &text = in.at(fmt::format("text.{}", k));
+    const at::Tensor &sample = in.at(fmt::format("sample.{}", k)), &times = in.at(fmt::format("timesteps.{}", k)), &text = in.at(fmt::format("text.{}", k));
     out.emplace(fmt::format("output.{}", k), unet->forward(sample, times, text));
     const diffusion::TextContext prepared = packed->prepare(text);
     out.emplace(fmt::format("prepared.{}", k),

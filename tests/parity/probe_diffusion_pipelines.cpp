@@ -33,8 +33,7 @@ struct PipelineCases {
   }
 };
 
-template <class List>
-auto of_case(const List& list, size_t k) {
+template <class List> auto of_case(const List& list, size_t k) {
   if (list.size() != 1 && k >= list.size()) throw core::UsageError("a list of {} entries has none for case {}", list.size(), k);
   return list[list.size() == 1 ? 0 : k];
 }
@@ -64,8 +63,7 @@ struct PipelineProbe {
     return {.encoding = tensor("encoding"), .start = tensor("start"), .step = [steps](int64_t i) { return steps[i % steps.size(0)]; }};
   }
   /// name.K of each case.
-  template <class Run>
-  io::NamedTensors all(const char* name, const Run& run) {
+  template <class Run> io::NamedTensors all(const char* name, const Run& run) {
     io::NamedTensors out;
     for (size_t k = 0; k < cases.count(); ++k) out.emplace(fmt::format("{}.{}", name, k), run(k));
     return out;
@@ -97,8 +95,8 @@ SYNCDR_PROBE(instruct,
   PipelineProbe probe(model, toml, in);
   const at::Tensor condition = probe.model.image_condition(in.at("images"));
   return probe.all("images", [&](size_t k) {
-    const auto guidance = diffusion::instruct_guidance(probe.text, probe.negative, condition, of_case(probe.cases.guidances, k),
-                                                       of_case(probe.cases.image_guidances, k));
+    const auto guidance =
+        diffusion::instruct_guidance(probe.text, probe.negative, condition, of_case(probe.cases.guidances, k), of_case(probe.cases.image_guidances, k));
     return diffusion::generate(probe.model, *probe.scheduler(k), guidance, probe.noise());
   });
 }
@@ -118,7 +116,7 @@ SYNCDR_PROBE(ddib,
              "TOML: prompts, targets, negatives; lists with an entry a case: schedulers, steps, strengths (depths), guidances") {
   PipelineProbe probe(model, toml, in);
   return probe.all("images", [&](size_t k) {
-    return diffusion::ddib(probe.model, *probe.scheduler(k, "DDIMInverseScheduler"), *probe.scheduler(k), in.at("images"),
-                           probe.guidance(k, probe.text), probe.guidance(k, probe.target), of_case(probe.cases.strengths, k));
+    return diffusion::ddib(probe.model, *probe.scheduler(k, "DDIMInverseScheduler"), *probe.scheduler(k), in.at("images"), probe.guidance(k, probe.text),
+                           probe.guidance(k, probe.target), of_case(probe.cases.strengths, k));
   });
 }

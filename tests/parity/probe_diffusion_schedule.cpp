@@ -31,8 +31,7 @@ struct ScheduleCases {
 at::Tensor at_call(const at::Tensor& stack, int64_t i) { return stack[i % stack.size(0)]; }
 
 /// The samples after each call and what the network would have seen, [calls, B, C, H, W] each.
-void put_trajectory(io::NamedTensors& out, const std::string& prefix, diffusion::Scheduler& scheduler, int64_t start,
-                    const io::NamedTensors& in) {
+void put_trajectory(io::NamedTensors& out, const std::string& prefix, diffusion::Scheduler& scheduler, int64_t start, const io::NamedTensors& in) {
   const at::Tensor& first = in.at("sample");
   at::Tensor sample = start == 0 ? first * scheduler.init_noise_sigma() : scheduler.noise_to_step(in.at("original"), first, start);
   std::vector<at::Tensor> samples{sample}, inputs;

@@ -27,8 +27,7 @@ struct WriterProbeConfig {
 };
 
 /// Norms and biases too, which begin as ones and zeros: a swapped or forgotten one must show.
-template <class Holder>
-void randomise(Holder& holder, const std::string& name) {
+template <class Holder> void randomise(Holder& holder, const std::string& name) {
   const torch::NoGradGuard no_grad;
   nn::initialise(*holder, name, 3);
   for (auto& item : holder->named_parameters()) {
@@ -65,8 +64,7 @@ SYNCDR_PROBE(write_checkpoint,
                                              .norm_groups = 8});
   diffusion::Autoencoder autoencoder(
       diffusion::AutoencoderConfig{.latent_channels = 8, .channels = {8, 16, 16}, .norm_groups = 8, .scaling_factor = 0.7, .mid_attention = true});
-  diffusion::TextEncoder text_encoder(
-      diffusion::TextEncoderConfig{.vocabulary = 514, .positions = 32, .width = 24, .hidden = 48, .layers = 2, .heads = 4});
+  diffusion::TextEncoder text_encoder(diffusion::TextEncoderConfig{.vocabulary = 514, .positions = 32, .width = 24, .hidden = 48, .layers = 2, .heads = 4});
   randomise(unet, "unet");
   randomise(autoencoder, "vae");
   randomise(text_encoder, "text_encoder");

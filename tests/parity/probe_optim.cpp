@@ -21,7 +21,8 @@ SYNCDR_PROBE(learning_rates, "steps [] int64 -> rate [steps] float64, the learni
   return {{"rate", rates}};
 }
 
-SYNCDR_PROBE(optimize, "weight [...], gradients [steps, ...] -> weight [...] after those steps, and the optimizer's state (0.exp_avg, ...)\nTOML: of an optimizer") {
+SYNCDR_PROBE(optimize,
+             "weight [...], gradients [steps, ...] -> weight [...] after those steps, and the optimizer's state (0.exp_avg, ...)\nTOML: of an optimizer") {
   const training::OptimizerConfig config = config_from(toml);
   at::Tensor weight = in.at("weight").clone().requires_grad_();
   const at::Tensor& gradients = in.at("gradients");

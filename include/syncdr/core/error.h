@@ -11,12 +11,12 @@ namespace syncdr::core {
 /// Exit codes (sysexits.h where it has one). The larger the code, the less the run itself is to blame.
 enum class ExitCode : int {
   done = 0,
-  usage = 2,      ///< the command line or the configuration is wrong
-  bad_data = 65,  ///< an input file is missing, broken or does not fit
-  bug = 70,       ///< an invariant of our own does not hold
-  io = 74,        ///< the system refused a read or a write
-  try_again = 75, ///< a peer died or a deadline passed
-  requeue = 85,   ///< stopped on request, state is saved
+  usage = 2,       ///< the command line or the configuration is wrong
+  bad_data = 65,   ///< an input file is missing, broken or does not fit
+  bug = 70,        ///< an invariant of our own does not hold
+  io = 74,         ///< the system refused a read or a write
+  try_again = 75,  ///< a peer died or a deadline passed
+  requeue = 85,    ///< stopped on request, state is saved
 };
 
 /// Base of all errors that syncdr throws on purpose. The message says what is wrong, where, and how to mend it.
@@ -30,12 +30,11 @@ class Error : public std::runtime_error {
 };
 
 /// Makes one error class with a formatting constructor: throw DataError("{}: row {} is truncated", path, row).
-#define SYNCDR_ERROR_CLASS(Name, exit_code)                                                  \
-  class Name : public Error {                                                                \
-   public:                                                                                   \
-    template <class... Args>                                                                 \
-    explicit Name(fmt::format_string<Args...> format, Args&&... args)                        \
-        : Error(ExitCode::exit_code, fmt::format(format, std::forward<Args>(args)...)) {}    \
+#define SYNCDR_ERROR_CLASS(Name, exit_code)                                                                                                             \
+  class Name : public Error {                                                                                                                           \
+   public:                                                                                                                                              \
+    template <class... Args>                                                                                                                            \
+    explicit Name(fmt::format_string<Args...> format, Args&&... args) : Error(ExitCode::exit_code, fmt::format(format, std::forward<Args>(args)...)) {} \
   }
 
 SYNCDR_ERROR_CLASS(UsageError, usage);
@@ -66,7 +65,7 @@ namespace detail {
 }  // namespace syncdr::core
 
 /// An invariant of our own: SYNCDR_ASSERT(rows == keys.size(), "{} rows, {} keys", rows, keys.size()). Throws BugError with the stack.
-#define SYNCDR_ASSERT(condition, ...)                                                                       \
-  do {                                                                                                      \
+#define SYNCDR_ASSERT(condition, ...)                                                                                     \
+  do {                                                                                                                    \
     if (!(condition)) ::syncdr::core::detail::broken_invariant(__FILE__, __LINE__, #condition, fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -13,7 +13,7 @@ int log_rank();
 namespace detail {
 enum class LogLevel { info, warning, error };
 void log_line(LogLevel level, std::string_view line);
-}
+}  // namespace detail
 
 template <class... Args> void info(fmt::format_string<Args...> format, Args&&... args) {
   detail::log_line(detail::LogLevel::info, fmt::format(format, std::forward<Args>(args)...));

@@ -12,21 +12,21 @@ namespace syncdr::data {
 
 /// One sealed file in a manifest.
 struct ManifestEntry {
-  std::string file;   ///< relative to the manifest's folder
+  std::string file;  ///< relative to the manifest's folder
   int64_t rows = 0;
   int64_t bytes = 0;
-  std::string hash;   ///< io::hash_file
+  std::string hash;  ///< io::hash_file
 };
 
 /// What a dataset's packer or a translation run has sealed. Replaced atomically, by rank 0 alone.
 struct Manifest {
-  std::string kind;   ///< "dataset" or "translation"
+  std::string kind;  ///< "dataset" or "translation"
   std::string name;
   std::vector<std::string> domains;             ///< dataset: its domains
   std::map<std::string, std::string> settings;  ///< how it was made; a rerun with other settings must not mix with it
   std::vector<ManifestEntry> entries;
 
-  static Manifest read(const std::filesystem::path& file);   ///< DataError: missing, no JSON, unknown version, a path that leaves the folder
+  static Manifest read(const std::filesystem::path& file);  ///< DataError: missing, no JSON, unknown version, a path that leaves the folder
   void write(const std::filesystem::path& file) const;
   std::string text() const;  ///< what write() writes
 };

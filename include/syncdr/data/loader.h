@@ -19,8 +19,7 @@ namespace syncdr::data {
 /// Makes batches ahead of time in worker threads and hands them out in order. `make(step)` must be a pure function of the step, so that
 /// what is delivered depends neither on the number of threads nor on their speed. An exception in make(step) is thrown by the next() that
 /// asks for it.
-template <class Batch>
-class Prefetcher {
+template <class Batch> class Prefetcher {
  public:
   /// Steps first, first + 1, ..., last - 1. threads 0: made in next() itself. depth: how many batches may wait.
   Prefetcher(std::function<Batch(int64_t)> make, int64_t first, int64_t last, int64_t threads, int64_t depth = 4)

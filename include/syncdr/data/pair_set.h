@@ -20,8 +20,8 @@ class PairSet {
   /// run: the translation run ("cut"); empty: real images alone, no counterparts (CDS). Throws DataError when a translation is missing,
   /// incomplete, of another split, or does not give every row of its source the same variants. variants: only the first so many of each
   /// translation; 0: all.
-  PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run,
-          const std::string& split = "train", int64_t variants = 0);
+  PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split = "train",
+          int64_t variants = 0);
 
   int64_t size() const { return own_.size(); }
   int64_t real_count() const { return real_.rows(); }

@@ -22,27 +22,27 @@ inline constexpr int64_t shard_version = 1;
 
 /// Row of a translation: what it was made from and how it went.
 struct SourceRow {
-  std::string key;       ///< the source image's key
-  int32_t shard = 0;     ///< index of the source shard within its split
-  int64_t row = 0;       ///< row in that shard
-  std::string prompt;    ///< the text it was made under; empty: none
+  std::string key;     ///< the source image's key
+  int32_t shard = 0;   ///< index of the source shard within its split
+  int64_t row = 0;     ///< row in that shard
+  std::string prompt;  ///< the text it was made under; empty: none
   int32_t variant = 0;
   int64_t seed = 0;
-  int32_t status = 0;    ///< 0 good, 1 redrawn once, 2 quarantined (pixels are then the source's and must not be used)
+  int32_t status = 0;  ///< 0 good, 1 redrawn once, 2 quarantined (pixels are then the source's and must not be used)
   bool operator==(const SourceRow&) const = default;
 };
 
 struct Row {
-  std::string key;                ///< identity of the image: domain-relative path, "DOMAIN/..." (translations: the source's key)
-  int32_t label = -1;             ///< -1 unknown; training never reads it
-  std::vector<uint8_t> encoded;   ///< in the shard's codec
+  std::string key;               ///< identity of the image: domain-relative path, "DOMAIN/..." (translations: the source's key)
+  int32_t label = -1;            ///< -1 unknown; training never reads it
+  std::vector<uint8_t> encoded;  ///< in the shard's codec
 };
 
 struct ShardHeader {
-  std::string domain;             ///< the look of its images; a translation has its target domain here
+  std::string domain;  ///< the look of its images; a translation has its target domain here
   std::string split;
   Codec codec = Codec::png;
-  int64_t height = 0, width = 0;  ///< 0: images differ in size
+  int64_t height = 0, width = 0;                  ///< 0: images differ in size
   std::map<std::string, std::string> provenance;  ///< translations: translator, model hash, settings
   bool operator==(const ShardHeader&) const = default;
 };

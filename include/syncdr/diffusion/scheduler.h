@@ -124,8 +124,7 @@ std::unique_ptr<Scheduler> make_scheduler(ConfigReader& config, const SamplerOpt
 std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader& config, const SamplerOptions& options = {});
 /// From a folder's scheduler_config.json; an empty name: the class it names. Reads "-Infinity" too, which diffusers writes though JSON has
 /// it not.
-std::unique_ptr<Scheduler> load_scheduler(const std::filesystem::path& folder, const std::string& name = "",
-                                          const SamplerOptions& options = {});
+std::unique_ptr<Scheduler> load_scheduler(const std::filesystem::path& folder, const std::string& name = "", const SamplerOptions& options = {});
 /// A checkpoint's; an empty name: the class that model_index.json names, as the original does it, whatever the configuration says.
 std::unique_ptr<Scheduler> load_scheduler(const CheckpointFolder& checkpoint, const std::string& name = "", const SamplerOptions& options = {});
 /// The class that a folder's scheduler_config.json names, whether it is here or not.

@@ -17,11 +17,11 @@ class ClipLayer;
 /// CLIPTextConfig; the defaults are transformers'.
 struct TextEncoderConfig {
   int64_t vocabulary = 49408;
-  int64_t positions = 77;  ///< the longest text
-  int64_t width = 512;     ///< D
-  int64_t hidden = 2048;   ///< of the feed-forward networks
-  int64_t layers = 12;     ///< Stable Diffusion 2 takes the last but one of CLIP's 24 and says 23
-  int64_t heads = 8;       ///< divides D
+  int64_t positions = 77;                 ///< the longest text
+  int64_t width = 512;                    ///< D
+  int64_t hidden = 2048;                  ///< of the feed-forward networks
+  int64_t layers = 12;                    ///< Stable Diffusion 2 takes the last but one of CLIP's 24 and says 23
+  int64_t heads = 8;                      ///< divides D
   std::string activation = "quick_gelu";  ///< or "gelu"
   double norm_epsilon = 1e-5;
   double attention_dropout = 0.0;  ///< in training

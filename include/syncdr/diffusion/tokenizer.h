@@ -57,11 +57,11 @@ class Tokenizer {
   std::string spelled(std::span<const int64_t> ids) const;
 
   WordRules rules_{};
-  std::unordered_map<std::string, int64_t> ids_;                  // vocabulary and added tokens
-  std::vector<std::string> tokens_;                               // by id
-  std::unordered_set<int64_t> added_;                             // special and added tokens
-  std::vector<std::pair<std::string, int64_t>> sought_raw_;       // the added ones that are cut out of the raw text; the longest first
-  std::vector<std::pair<std::string, int64_t>> sought_clean_;     // and out of cleaned text
+  std::unordered_map<std::string, int64_t> ids_;               // vocabulary and added tokens
+  std::vector<std::string> tokens_;                            // by id
+  std::unordered_set<int64_t> added_;                          // special and added tokens
+  std::vector<std::pair<std::string, int64_t>> sought_raw_;    // the added ones that are cut out of the raw text; the longest first
+  std::vector<std::pair<std::string, int64_t>> sought_clean_;  // and out of cleaned text
   std::shared_ptr<const BytePairs> pairs_;
   int64_t length_ = 0, start_ = 0, end_ = 0, pad_ = 0, unknown_ = 0;
 };

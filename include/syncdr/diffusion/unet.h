@@ -26,10 +26,10 @@ struct UNetConfig {
   int64_t sample_height = 0, sample_width = 0;  ///< of the latents it was trained with; 0: not said
   std::vector<std::string> down_blocks{"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"};
   std::vector<std::string> up_blocks{"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"};
-  std::vector<int64_t> channels{320, 640, 1280, 1280};  ///< of each level
-  std::vector<int64_t> layers{2, 2, 2, 2};              ///< residual blocks of each level on the way down; one more on the way up
-  std::vector<int64_t> heads{8, 8, 8, 8};               ///< attention heads of each level
-  std::vector<int64_t> transformer_layers{1, 1, 1, 1};  ///< of each level
+  std::vector<int64_t> channels{320, 640, 1280, 1280};                 ///< of each level
+  std::vector<int64_t> layers{2, 2, 2, 2};                             ///< residual blocks of each level on the way down; one more on the way up
+  std::vector<int64_t> heads{8, 8, 8, 8};                              ///< attention heads of each level
+  std::vector<int64_t> transformer_layers{1, 1, 1, 1};                 ///< of each level
   std::vector<bool> only_cross_attention{false, false, false, false};  ///< of each level: self-attention reads the text too
   int64_t text_width = 1280;                                           ///< D
   bool linear_projection = false;  ///< around transformers: linear layers, else 1x1 convolutions (the same but for their parameters' shape)

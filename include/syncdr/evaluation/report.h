@@ -25,8 +25,8 @@ struct ArmResult {
 
 struct ReportInput {
   std::string title, domain_a, domain_b, split;
-  std::vector<ArmResult> arms;  ///< in the order of the table; at least one, all with the same cutoffs
-  std::string baseline, main;   ///< names of arms; empty: the first arm without a run, the best one with a run
+  std::vector<ArmResult> arms;                                        ///< in the order of the table; at least one, all with the same cutoffs
+  std::string baseline, main;                                         ///< names of arms; empty: the first arm without a run, the best one with a run
   std::vector<std::pair<std::string, std::filesystem::path>> curves;  ///< further logs: title, log.jsonl
   std::string configuration;                                          ///< the resolved configuration (TOML)
 };

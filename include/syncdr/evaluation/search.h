@@ -13,7 +13,8 @@ struct Neighbours {
 /// Exact top-k by inner product: tiles of the similarity matrix with a running top-k, never the whole matrix, never a full sort.
 /// queries [Q, D], gallery [N, D] float on one device; k is cut to N. tile: columns of the gallery at a time.
 /// The order is total (score, then row), and every tile has the same shape and, on a CPU, one thread: equal features score alike wherever they
-/// stand, and the number of threads changes nothing. Throws UsageError if k or tile is below 1, DataError if a feature is not finite or so large that similarities might overflow.
+/// stand, and the number of threads changes nothing. Throws UsageError if k or tile is below 1, DataError if a feature is not finite or so large that
+/// similarities might overflow.
 Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k, int64_t tile = 8192);
 
 }  // namespace syncdr::evaluation

@@ -39,8 +39,7 @@ struct AutoencoderFitConfig {
   int64_t norm_groups = 1;
   bool attention = false;
   ReconstructionConfig loss;
-  training::OptimizerConfig optimizer{
-      .name = "adamw", .learning_rate = 2e-3, .betas = {0.9, 0.99}, .weight_decay = 0, .schedule = "one_cycle", .warmup = 0.1};
+  training::OptimizerConfig optimizer{.name = "adamw", .learning_rate = 2e-3, .betas = {0.9, 0.99}, .weight_decay = 0, .schedule = "one_cycle", .warmup = 0.1};
   double ema = 0.99;
   std::string precision = "fp32";
   std::string extra_split;

@@ -75,8 +75,7 @@ struct DiffusionFitConfig {
     field(from, "from", "checkpoint folder in the diffusers layout to go on from; empty: a model from scratch");
     field(variant, "variant", "its files' variant, as in unet/diffusion_pytorch_model.VARIANT.safetensors; empty: without");
     field(prompts, "prompts", "what images of the first and of the second domain are, as in [\"a photo\", \"a sketch\"]");
-    field(layout, "layout", "instruct: keeps the structure map of an image, which it sees beside the text; text: plain Stable Diffusion",
-          {"instruct", "text"});
+    field(layout, "layout", "instruct: keeps the structure map of an image, which it sees beside the text; text: plain Stable Diffusion", {"instruct", "text"});
     field(steps, "steps", "optimizer steps of the denoiser", core::at_least(1));
     field(batch, "batch", "images in a global batch, half of each domain", core::at_least(2));
     field(lora_rank, "lora_rank", "train additions of this rank to a checkpoint's attention projections; 0: all its weights", core::between(0, 1024));

@@ -17,7 +17,7 @@ struct Options {
   std::vector<std::string> measured;          ///< --json files of earlier commands
   std::string of;                             ///< the member of these files to read; empty: all
   std::vector<int64_t> ranks = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
-  std::string plot, json;                     ///< files, or empty
+  std::string plot, json;  ///< files, or empty
 };
 /// Shows the fields of a plan for the command, with their defaults.
 void visit_fields(const std::string& command, core::Fields& field);

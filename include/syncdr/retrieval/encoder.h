@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
-#include "syncdr/retrieval/encoder_config.h"
 #include "syncdr/io/safetensors.h"
 #include "syncdr/nn/batch_norm.h"
+#include "syncdr/retrieval/encoder_config.h"
 
 namespace syncdr::retrieval {
 

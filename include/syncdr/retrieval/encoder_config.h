@@ -17,7 +17,8 @@ struct EncoderConfig {
     field(name, "name", "architecture; small: for 64-pixel pictures", {"resnet50", "resnet18", "small"});
     field(dim, "dim", "features an image", core::between(2, 65536));
     field(weights, "weights", "safetensors of a backbone with timm's or torchvision's names, or of a whole trained encoder; empty: random");
-    field(batch_norm, "batch_norm", "statistics of batch normalisation in training: of all ranks, of this rank, or the stored ones", {"global", "local", "frozen"});
+    field(batch_norm, "batch_norm", "statistics of batch normalisation in training: of all ranks, of this rank, or the stored ones",
+          {"global", "local", "frozen"});
     field(feature_norm, "feature_norm", "batch normalisation without affine before the features are scaled to unit length");
   }
 };

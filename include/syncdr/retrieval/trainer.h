@@ -39,7 +39,8 @@ struct TrainConfig {
     field.group(optimizer, "optimizer", "how it is trained");
     field.group(augment, "augment", "random changes of training images");
     field(epochs, "epochs", "passes over the longer domain", core::at_least(1));
-    field(images, "images", "images to encode instead of epochs: arms with pairs encode two an entry, so all arms then cost the same; 0: epochs", core::at_least(0));
+    field(images, "images", "images to encode instead of epochs: arms with pairs encode two an entry, so all arms then cost the same; 0: epochs",
+          core::at_least(0));
     field(variants, "variants", "train on the first so many variants of each translation, one drawn at each access; 0: all", core::between(0, 64));
     field(batch, "batch", "images of the shorter domain in a global batch; the longer one's is scaled by the ratio of lengths", core::at_least(2));
     field(temperature, "temperature", "softmax temperature of both memory losses", core::above(0));
@@ -50,7 +51,8 @@ struct TrainConfig {
     field(pair_weight, "pair_weight", "weight of pseudo-positive pairs", core::at_least(0));
     field(pair_temperature, "pair_temperature", "softmax temperature of pseudo-positive pairs", core::above(0));
     field(bank_momentum, "bank_momentum", "share of the old row in a memory bank's update", core::between(0, 1));
-    field(precision, "precision", "arithmetic: bf16 is autocast of the encoder; fp64, slow, makes runs on different numbers of ranks comparable", {"fp32", "bf16", "fp64"});
+    field(precision, "precision", "arithmetic: bf16 is autocast of the encoder; fp64, slow, makes runs on different numbers of ranks comparable",
+          {"fp32", "bf16", "fp64"});
     field(log_every, "log_every", "steps between log lines", core::at_least(1));
     field(validate_every, "validate_every", "steps between validations; 0: those of an epoch", core::at_least(0));
     field(checkpoint_every, "checkpoint_every", "steps between checkpoints; 0: those of an epoch", core::at_least(0));
@@ -63,7 +65,7 @@ struct TrainResult {
   int64_t best_epoch = 0;  ///< 1-based
   int64_t steps = 0;
   training::RunResult now;  ///< of this call alone, as what follows; 0 if it found the training finished
-  int64_t parameters = 0;  ///< numbers whose gradient is averaged over ranks
+  int64_t parameters = 0;   ///< numbers whose gradient is averaged over ranks
   int64_t images_per_step = 0;
 };
 

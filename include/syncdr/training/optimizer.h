@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "syncdr/training/optimizer_config.h"
 #include "syncdr/io/safetensors.h"
+#include "syncdr/training/optimizer_config.h"
 
 namespace syncdr::training {
 

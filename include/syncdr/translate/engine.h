@@ -15,10 +15,10 @@ struct TranslationTask {
 };
 
 struct TranslateResult {
-  int64_t images = 0;       ///< written by this call, all ranks
-  int64_t skipped = 0;      ///< in units that were sealed before; what other jobs seal during the call is counted in neither
-  int64_t redrawn = 0;      ///< of the whole translation: blank or broken at first, good with the next noise
-  int64_t quarantined = 0;  ///< of the whole translation: broken twice, or not to be read
+  int64_t images = 0;          ///< written by this call, all ranks
+  int64_t skipped = 0;         ///< in units that were sealed before; what other jobs seal during the call is counted in neither
+  int64_t redrawn = 0;         ///< of the whole translation: blank or broken at first, good with the next noise
+  int64_t quarantined = 0;     ///< of the whole translation: broken twice, or not to be read
   double seconds = 0;          ///< of the call
   double compute_seconds = 0;  ///< within the translator, summed over ranks
   std::vector<int64_t> images_by_rank;

@@ -60,8 +60,7 @@ io::NamedTensors read_shards(const fs::path& folder, const fs::path& index) {
   io::NamedTensors all;
   std::set<std::string> unread;
   for (const std::string& file : files) {
-    if (!fs::exists(folder / file))
-      throw core::DataError("{}: the shard \"{}\" is missing. Download the folder again.", index.string(), file);
+    if (!fs::exists(folder / file)) throw core::DataError("{}: the shard \"{}\" is missing. Download the folder again.", index.string(), file);
     const io::Safetensors shard = io::read_safetensors(folder / file);
     unread.insert(shard.unread.begin(), shard.unread.end());
     for (const auto& [name, tensor] : shard.tensors) {
@@ -95,8 +94,8 @@ std::string weights_present(const fs::path& folder) {
     if (names.size() < 3) names.push_back(name);
   }
   const size_t more = found.size() - names.size();
-  return fmt::format("The folder holds {}{}; only safetensors are read, shards with their index, and of a variant only if it is named.",
-                     fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+  return fmt::format("The folder holds {}{}; only safetensors are read, shards with their index, and of a variant only if it is named.", fmt::join(names, ", "),
+                     more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
 /// The single file of a component's weights, and the index that lists them where they are shards.
@@ -237,8 +236,7 @@ void ConfigReader::finish() const {
 CheckpointFolder::CheckpointFolder(fs::path root, std::string variant) : root_(std::move(root)), variant_(std::move(variant)) {
   if (!variant_.empty()) check_plain_name(variant_, "variant");
   const fs::path file = root_ / "model_index.json";
-  if (!fs::exists(file))
-    throw core::DataError("{}: there is no model_index.json; this is no checkpoint folder in the layout of diffusers", root_.string());
+  if (!fs::exists(file)) throw core::DataError("{}: there is no model_index.json; this is no checkpoint folder in the layout of diffusers", root_.string());
   const json::value content = io::read_json(file);
   const json::object& index = io::as_object(content, file.string());
   if (!index.contains("_class_name")) throw core::DataError("{}: \"_class_name\" is missing", file.string());
@@ -246,8 +244,7 @@ CheckpointFolder::CheckpointFolder(fs::path root, std::string variant) : root_(s
   pipeline_ = pipeline.is_string() ? std::string(pipeline.get_string()) : shown(pipeline);  // one of somebody's own is [file, class]
   for (const auto& item : index) {
     const json::array* pair = item.value().if_array();  // [library, class]; [null, null] if the pipeline goes without; others are settings
-    if (pair && pair->size() == 2 && (*pair)[0].is_string() && (*pair)[1].is_string())
-      classes_.emplace(item.key(), (*pair)[1].get_string());
+    if (pair && pair->size() == 2 && (*pair)[0].is_string() && (*pair)[1].is_string()) classes_.emplace(item.key(), (*pair)[1].get_string());
   }
   if (variant_.empty()) return;
   if (const auto variants = variants_in(root_, classes_); !variants.contains(variant_)) {
@@ -258,8 +255,7 @@ CheckpointFolder::CheckpointFolder(fs::path root, std::string variant) : root_(s
 
 const std::string& CheckpointFolder::class_of(const std::string& component) const {
   const auto found = classes_.find(component);
-  if (found == classes_.end())
-    throw core::DataError("{}: {} has no component \"{}\"", (root_ / "model_index.json").string(), pipeline_, component);
+  if (found == classes_.end()) throw core::DataError("{}: {} has no component \"{}\"", (root_ / "model_index.json").string(), pipeline_, component);
   return found->second;
 }
 
@@ -276,9 +272,9 @@ fs::path CheckpointFolder::component(const std::string& name, const std::string&
 
 std::string CheckpointFolder::configuration_hash() const {
   std::string hashes;
-  for (const char* file : {"scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json", "vae/config.json", "tokenizer/vocab.json",
-                           "tokenizer/merges.txt", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "tokenizer/special_tokens_map.json",
-                           "tokenizer/added_tokens.json"}) {
+  for (const char* file :
+       {"scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json", "vae/config.json", "tokenizer/vocab.json", "tokenizer/merges.txt",
+        "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "tokenizer/special_tokens_map.json", "tokenizer/added_tokens.json"}) {
     if (fs::exists(root_ / file)) hashes += fmt::format("{} {}\n", file, io::hash_file(root_ / file));
   }
   return io::hash128(fmt::format("{}scheduler {}\n", hashes, class_of("scheduler")));

@@ -20,8 +20,7 @@ namespace {
 constexpr const char* diffusers_version = "0.35.2";
 
 /// One value where all levels have the same, which older readers need, else the list.
-template <class Value>
-json::value per_level(const std::vector<Value>& values) {
+template <class Value> json::value per_level(const std::vector<Value>& values) {
   json::array list;
   for (const Value value : values) list.emplace_back(value);
   const bool alike = std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) == values.end();
@@ -175,7 +174,7 @@ void save_scheduler(const fs::path& folder, const SchedulerDescription& descript
                                                     {"prediction_type", description.prediction},
                                                     {"rescale_betas_zero_snr", description.zero_terminal_snr},
                                                     {"set_alpha_to_one", true},  // the last step ends without noise
-                                                    {"steps_offset", 1},           // of leading spacing alone; the original's pipelines want 1
+                                                    {"steps_offset", 1},         // of leading spacing alone; the original's pipelines want 1
                                                     {"timestep_spacing", "trailing"}});
 }
 

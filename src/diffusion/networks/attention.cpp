@@ -11,9 +11,7 @@ namespace {
 constexpr double layer_epsilon = 1e-5;
 
 /// [B, C, H, W] -> [B, H W, C]; no copy of a map in channels-last layout.
-at::Tensor rows_of(const at::Tensor& map) {
-  return map.permute({0, 2, 3, 1}).reshape({map.size(0), map.size(2) * map.size(3), map.size(1)});
-}
+at::Tensor rows_of(const at::Tensor& map) { return map.permute({0, 2, 3, 1}).reshape({map.size(0), map.size(2) * map.size(3), map.size(1)}); }
 
 /// The inverse, in channels-last layout.
 at::Tensor map_of(const at::Tensor& rows, const at::Tensor& like) {
@@ -27,8 +25,7 @@ AttentionConfig attention_of(const TransformerConfig& config, bool reads_text) {
 }  // namespace
 
 AttentionImpl::AttentionImpl(const AttentionConfig& config)
-    : config_(config),
-      query_(register_module("to_q", Dense(config.width, config.width, config.bias))),
+    : config_(config), query_(register_module("to_q", Dense(config.width, config.width, config.bias))),
       key_(register_module("to_k", Dense(reads_text() ? config.text_width : config.width, config.width, config.bias))),
       value_(register_module("to_v", Dense(reads_text() ? config.text_width : config.width, config.width, config.bias))) {
   out_ = Dense(config.width, config.width);
@@ -39,9 +36,7 @@ at::Tensor AttentionImpl::split_heads(const at::Tensor& rows) const {
   return rows.view({rows.size(0), rows.size(1), config_.heads, config_.width / config_.heads}).transpose(1, 2);
 }
 
-KeyValue AttentionImpl::keys_of(const at::Tensor& source) {
-  return {.key = split_heads(key_->forward(source)), .value = split_heads(value_->forward(source))};
-}
+KeyValue AttentionImpl::keys_of(const at::Tensor& source) { return {.key = split_heads(key_->forward(source)), .value = split_heads(value_->forward(source))}; }
 
 at::Tensor AttentionImpl::attend(const at::Tensor& x, const KeyValue& keys, const at::Tensor& residual) {
   const int64_t batch = x.size(0);
@@ -57,8 +52,7 @@ at::Tensor AttentionImpl::forward(const at::Tensor& x, const TextContext& text, 
 }
 
 PixelAttentionImpl::PixelAttentionImpl(int64_t channels, int64_t groups, double epsilon)
-    : AttentionImpl({.width = channels, .heads = 1, .bias = true}),
-      norm_(register_module("group_norm", group_norm(groups, channels, epsilon))) {}
+    : AttentionImpl({.width = channels, .heads = 1, .bias = true}), norm_(register_module("group_norm", group_norm(groups, channels, epsilon))) {}
 
 at::Tensor PixelAttentionImpl::forward_pixels(const at::Tensor& x) { return x + map_of(forward(rows_of(normalized(norm_, x, /*with_silu=*/false))), x); }
 
@@ -67,8 +61,7 @@ TransformerLayerImpl::TransformerLayerImpl(const TransformerConfig& config)
       norm2_(register_module("norm2", layer_norm(config.channels, layer_epsilon))),
       norm3_(register_module("norm3", layer_norm(config.channels, layer_epsilon))),
       attention1_(register_module("attn1", Attention(attention_of(config, config.only_cross)))),
-      attention2_(register_module("attn2", Attention(attention_of(config, true)))),
-      first_(Dense(config.channels, 8 * config.channels)),
+      attention2_(register_module("attn2", Attention(attention_of(config, true)))), first_(Dense(config.channels, 8 * config.channels)),
       second_(Dense(4 * config.channels, config.channels)) {
   const auto net = register_module("ff", std::make_shared<torch::nn::Module>())->register_module("net", std::make_shared<torch::nn::Module>());
   net->register_module("0", std::make_shared<torch::nn::Module>())->register_module("proj", first_);
@@ -91,8 +84,7 @@ TransformerImpl::Projection TransformerImpl::projection(const char* name, const 
 }
 
 TransformerImpl::TransformerImpl(const TransformerConfig& config)
-    : norm_(register_module("norm", group_norm(config.groups, config.channels, 1e-6))),
-      in_(projection("proj_in", config)),
+    : norm_(register_module("norm", group_norm(config.groups, config.channels, 1e-6))), in_(projection("proj_in", config)),
       out_(projection("proj_out", config)) {
   for (int64_t i = 0; i < config.layers; ++i) layers_.emplace_back(config);
   register_list(*this, "transformer_blocks", layers_);

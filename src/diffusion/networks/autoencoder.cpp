@@ -138,8 +138,7 @@ void check_blocks(ConfigReader& reader, const char* name, const std::string& typ
   for (const std::string& found : types) {
     if (found != type) reader.refuse(name, fmt::format("holds \"{}\"; only \"{}\" is supported", found, type));
   }
-  if (types.size() != levels)
-    reader.refuse(name, fmt::format("has {} blocks for the {} levels of \"block_out_channels\"", types.size(), levels));
+  if (types.size() != levels) reader.refuse(name, fmt::format("has {} blocks for the {} levels of \"block_out_channels\"", types.size(), levels));
 }
 
 void refuse_other_autoencoders(ConfigReader& reader) {
@@ -161,8 +160,7 @@ void check_config(const ConfigReader& reader, const AutoencoderConfig& config) {
 
 /// The attention's parameters had other names before diffusers 0.18, and files have not been rewritten.
 io::NamedTensors with_new_names(io::NamedTensors weights) {
-  static constexpr std::array<std::array<const char*, 2>, 4> renamed{
-      {{"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"}, {"proj_attn", "to_out.0"}}};
+  static constexpr std::array<std::array<const char*, 2>, 4> renamed{{{"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"}, {"proj_attn", "to_out.0"}}};
   for (const char* part : {"encoder", "decoder"}) {
     for (const auto& [before, now] : renamed) {
       for (const char* kind : {"weight", "bias"}) {
@@ -188,8 +186,7 @@ Autoencoder autoencoder_of(const std::filesystem::path& folder, io::NamedTensors
 
 void check_maps(const at::Tensor& maps, const char* what, int64_t channels, int64_t side) {
   if (maps.dim() != 4 || maps.size(1) != channels || maps.size(2) < side || maps.size(3) < side)
-    throw core::UsageError("the autoencoder needs {} [B, {}, H, W] with sides of at least {}, got [{}]", what, channels, side,
-                           fmt::join(maps.sizes(), ", "));
+    throw core::UsageError("the autoencoder needs {} [B, {}, H, W] with sides of at least {}, got [{}]", what, channels, side, fmt::join(maps.sizes(), ", "));
 }
 
 }  // namespace
@@ -219,8 +216,7 @@ AutoencoderConfig read_autoencoder_config(ConfigReader& reader) {
 }
 
 AutoencoderImpl::AutoencoderImpl(const AutoencoderConfig& config)
-    : config_(config),
-      encoder_(register_module("encoder", std::make_shared<EncoderImpl>(config))),
+    : config_(config), encoder_(register_module("encoder", std::make_shared<EncoderImpl>(config))),
       decoder_(register_module("decoder", std::make_shared<DecoderImpl>(config))) {
   const int64_t latent = config.latent_channels;
   if (config.quant_conv) quant_ = register_module("quant_conv", std::make_shared<Conv1x1Impl>(2 * latent, 2 * latent));

@@ -72,8 +72,7 @@ torch::nn::GroupNorm group_norm(int64_t groups, int64_t channels, double epsilon
 torch::nn::LayerNorm layer_norm(int64_t width, double epsilon);
 
 /// Registers modules (holders or shared pointers) as NAME.0, NAME.1, ... of the parent.
-template <class Modules>
-void register_list(torch::nn::Module& parent, const char* name, const Modules& modules) {
+template <class Modules> void register_list(torch::nn::Module& parent, const char* name, const Modules& modules) {
   const auto list = parent.register_module(name, std::make_shared<torch::nn::Module>());
   for (size_t i = 0; i < modules.size(); ++i) list->register_module(std::to_string(i), modules[i]);
 }

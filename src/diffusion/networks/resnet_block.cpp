@@ -16,10 +16,8 @@ at::Tensor normalized(torch::nn::GroupNorm& norm, const at::Tensor& x, bool with
 }
 
 ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
-    : output_scale_(config.output_scale),
-      norm1_(register_module("norm1", group_norm(config.groups, config.in, config.epsilon))),
-      norm2_(register_module("norm2", group_norm(config.groups, config.out, config.epsilon))),
-      conv1_(register_module("conv1", Conv3x3(config.in, config.out))),
+    : output_scale_(config.output_scale), norm1_(register_module("norm1", group_norm(config.groups, config.in, config.epsilon))),
+      norm2_(register_module("norm2", group_norm(config.groups, config.out, config.epsilon))), conv1_(register_module("conv1", Conv3x3(config.in, config.out))),
       conv2_(register_module("conv2", Conv3x3(config.out, config.out))) {
   if (config.time_width > 0) time_ = register_module("time_emb_proj", Dense(config.time_width, config.out));
   if (config.in != config.out) shortcut_ = register_module("conv_shortcut", Conv1x1(config.in, config.out));
@@ -38,8 +36,6 @@ at::Tensor DownsampleImpl::forward(const at::Tensor& x) { return conv_->forward(
 
 UpsampleImpl::UpsampleImpl(int64_t channels) : conv_(register_module("conv", Conv3x3(channels, channels))) {}
 
-at::Tensor UpsampleImpl::forward(const at::Tensor& x, int64_t height, int64_t width) {
-  return conv_->forward(at::upsample_nearest2d(x, {height, width}));
-}
+at::Tensor UpsampleImpl::forward(const at::Tensor& x, int64_t height, int64_t width) { return conv_->forward(at::upsample_nearest2d(x, {height, width})); }
 
 }  // namespace syncdr::diffusion

@@ -16,8 +16,7 @@ namespace syncdr::diffusion {
 /// x + attention(norm(x)), then x + linear(activation(linear(norm(x)))). [B, L, D] -> [B, L, D]
 class ClipLayer : public torch::nn::Module {
  public:
-  explicit ClipLayer(const TextEncoderConfig& config)
-      : heads_(config.heads), dropout_(config.attention_dropout), quick_(config.activation == "quick_gelu") {
+  explicit ClipLayer(const TextEncoderConfig& config) : heads_(config.heads), dropout_(config.attention_dropout), quick_(config.activation == "quick_gelu") {
     const auto attention = register_module("self_attn", std::make_shared<torch::nn::Module>());
     query_ = attention->register_module("q_proj", Dense(config.width, config.width));
     key_ = attention->register_module("k_proj", Dense(config.width, config.width));
@@ -40,9 +39,8 @@ class ClipLayer : public torch::nn::Module {
   /// A position sees itself and those before it.
   at::Tensor attend(const at::Tensor& input) {
     const auto heads = [&](const at::Tensor& rows) { return rows.unflatten(-1, {heads_, -1}).transpose(1, 2); };  // [B, heads, L, D / heads]
-    const at::Tensor mixed =
-        at::scaled_dot_product_attention(heads(query_->forward(input)), heads(key_->forward(input)), heads(value_->forward(input)),
-                                         /*attn_mask=*/{}, is_training() ? dropout_ : 0.0, /*is_causal=*/true);
+    const at::Tensor mixed = at::scaled_dot_product_attention(heads(query_->forward(input)), heads(key_->forward(input)), heads(value_->forward(input)),
+                                                              /*attn_mask=*/{}, is_training() ? dropout_ : 0.0, /*is_causal=*/true);
     return out_->forward(mixed.transpose(1, 2).flatten(2));
   }
 
@@ -116,8 +114,8 @@ TextEncoderImpl::TextEncoderImpl(const TextEncoderConfig& config) : config_(conf
 
 at::Tensor TextEncoderImpl::token_vectors(const at::Tensor& ids) {
   if (ids.dim() != 2 || ids.scalar_type() != at::kLong || ids.size(1) < 1 || ids.size(1) > config_.positions)
-    throw core::UsageError("the text encoder needs ids [B, L] int64 with L from 1 to {}, got {} [{}]", config_.positions,
-                           c10::toString(ids.scalar_type()), fmt::join(ids.sizes(), ", "));
+    throw core::UsageError("the text encoder needs ids [B, L] int64 with L from 1 to {}, got {} [{}]", config_.positions, c10::toString(ids.scalar_type()),
+                           fmt::join(ids.sizes(), ", "));
   if (ids.numel() > 0) {
     const int64_t lowest = ids.min().item<int64_t>(), highest = ids.max().item<int64_t>();
     if (lowest < 0 || highest >= config_.vocabulary)

@@ -142,8 +142,7 @@ at::Tensor sinusoids(const at::Tensor& timesteps, int64_t width, const UNetConfi
   const int64_t half = width / 2;
   const at::Tensor exponent = at::arange(half, timesteps.options()) * -std::log(10000.0) / (half - config.frequency_shift);
   const at::Tensor angle = timesteps.unsqueeze(1) * at::exp(exponent);
-  const at::Tensor both =
-      config.flip_sin_to_cos ? at::cat({at::cos(angle), at::sin(angle)}, 1) : at::cat({at::sin(angle), at::cos(angle)}, 1);
+  const at::Tensor both = config.flip_sin_to_cos ? at::cat({at::cos(angle), at::sin(angle)}, 1) : at::cat({at::sin(angle), at::cos(angle)}, 1);
   return width % 2 == 0 ? both : at::constant_pad_nd(both, {0, 1});
 }
 
@@ -214,8 +213,7 @@ void UNetImpl::check(const at::Tensor& sample, const at::Tensor& timesteps, cons
   if (text.text.dim() != 3 || text.text.size(2) != config_.text_width || (text.text.size(0) != 1 && text.text.size(0) != batch))
     throw core::UsageError("the UNet needs text [B, L, {}] with B = 1 or {}, got {}", config_.text_width, batch, shape_of(text.text));
   if (!text.prepared.empty() && text.prepared.size() != text_attentions_.size())
-    throw core::UsageError("the text was prepared by another UNet: it has keys for {} attentions, here are {}", text.prepared.size(),
-                           text_attentions_.size());
+    throw core::UsageError("the text was prepared by another UNet: it has keys for {} attentions, here are {}", text.prepared.size(), text_attentions_.size());
 }
 
 TextContext UNetImpl::prepare(const at::Tensor& text) {

@@ -26,10 +26,8 @@ std::vector<bool> read_flags(ConfigReader& reader, const char* name, size_t leve
   return flags;
 }
 
-void check_block_types(const ConfigReader& reader, const char* name, const std::vector<std::string>& types, const std::string& plain,
-                       size_t levels) {
-  if (types.size() != levels)
-    reader.refuse(name, fmt::format("has {} blocks for the {} levels of \"block_out_channels\"", types.size(), levels));
+void check_block_types(const ConfigReader& reader, const char* name, const std::vector<std::string>& types, const std::string& plain, size_t levels) {
+  if (types.size() != levels) reader.refuse(name, fmt::format("has {} blocks for the {} levels of \"block_out_channels\"", types.size(), levels));
   for (const std::string& type : types) {
     if (type != plain && type != "CrossAttn" + plain)
       reader.refuse(name, fmt::format("holds \"{}\"; only \"{}\" and \"CrossAttn{}\" are supported", type, plain, plain));
@@ -54,10 +52,9 @@ void refuse_unsupported(ConfigReader& reader) {
   reader.only("conv_in_kernel", 3);
   reader.only("conv_out_kernel", 3);
   for (const char* name : {"dual_cross_attention", "resnet_skip_time_act", "class_embeddings_concat"}) reader.only(name, false);
-  for (const char* name :
-       {"num_attention_heads", "reverse_transformer_layers_per_block", "encoder_hid_dim", "encoder_hid_dim_type", "class_embed_type",
-        "addition_embed_type", "addition_time_embed_dim", "num_class_embeds", "time_embedding_dim", "time_embedding_act_fn",
-        "timestep_post_act", "time_cond_proj_dim", "projection_class_embeddings_input_dim", "cross_attention_norm"})
+  for (const char* name : {"num_attention_heads", "reverse_transformer_layers_per_block", "encoder_hid_dim", "encoder_hid_dim_type", "class_embed_type",
+                           "addition_embed_type", "addition_time_embed_dim", "num_class_embeds", "time_embedding_dim", "time_embedding_act_fn",
+                           "timestep_post_act", "time_cond_proj_dim", "projection_class_embeddings_input_dim", "cross_attention_norm"})
     reader.only(name, nullptr);
   reader.ignore("mid_block_only_cross_attention addition_embed_type_num_heads");  // of another type of middle block, of "addition_embed_type"
   // scaled_dot_product_attention keeps its scores in float32 whatever the dtype, and the original's default processor leaves it at that.
@@ -72,12 +69,11 @@ void check_widths(const ConfigReader& reader, const UNetConfig& config) {
   for (size_t i = 0; i < levels; ++i) {
     const int64_t channels = config.channels[i];
     if (channels % config.norm_groups != 0)
-      reader.refuse("norm_num_groups",
-                    fmt::format("is {}, which does not divide the {} channels of level {}", config.norm_groups, channels, i));
+      reader.refuse("norm_num_groups", fmt::format("is {}, which does not divide the {} channels of level {}", config.norm_groups, channels, i));
     const bool attends = i + 1 == levels || config.attends_down(i) || config.attends_up(i);
     if (attends && channels % config.heads[i] != 0)
-      reader.refuse("attention_head_dim", fmt::format("(the number of heads) is {}, which does not divide the {} channels of level {}",
-                                                      config.heads[i], channels, i));
+      reader.refuse("attention_head_dim",
+                    fmt::format("(the number of heads) is {}, which does not divide the {} channels of level {}", config.heads[i], channels, i));
   }
   if (config.channels[0] / 2 <= config.frequency_shift) reader.refuse("freq_shift", "must be less than half the first level's channels");
 }
@@ -99,8 +95,7 @@ void read_levels(ConfigReader& reader, UNetConfig& config) {
   config.only_cross_attention = read_flags(reader, "only_cross_attention", levels);
   const std::vector<int64_t> text_widths = reader.per_level("cross_attention_dim", levels, config.text_width);
   check_all(reader, "cross_attention_dim", text_widths, 1, 65536);
-  if (text_widths != std::vector<int64_t>(levels, text_widths[0]))
-    reader.refuse("cross_attention_dim", "differs between levels, but all read the same text");
+  if (text_widths != std::vector<int64_t>(levels, text_widths[0])) reader.refuse("cross_attention_dim", "differs between levels, but all read the same text");
   config.text_width = text_widths[0];
 }
 

@@ -53,8 +53,8 @@ bool is_one_of(const auto& names, const std::string& name) { return std::find(st
 std::string class_of(ConfigReader& config) {
   const std::string name = config.text("_class_name", "");
   if (!name.empty() && !is_one_of(scheduler_names(), name) && !is_one_of(relatives, name))
-    config.refuse("_class_name", fmt::format("is \"{}\". Samplers are made of configurations of {} and {}", name,
-                                             fmt::join(scheduler_names(), ", "), fmt::join(relatives, ", ")));
+    config.refuse("_class_name", fmt::format("is \"{}\". Samplers are made of configurations of {} and {}", name, fmt::join(scheduler_names(), ", "),
+                                             fmt::join(relatives, ", ")));
   return name;
 }
 
@@ -106,15 +106,14 @@ bool makes_ddim(ConfigReader config) {
 }  // namespace
 
 void Scheduler::set_steps(int64_t count) {
-  if (count < 1 || count > train_steps())
-    throw core::UsageError("{}: {} steps, not 1 to {} (num_train_timesteps)", name(), count, train_steps());
+  if (count < 1 || count > train_steps()) throw core::UsageError("{}: {} steps, not 1 to {} (num_train_timesteps)", name(), count, train_steps());
   steps_ = 0;  // no steps while plan() may throw
   timesteps_.clear();
   std::vector<double> times = plan(count);
   // diffusers goes on with such a time and takes the last one of training for it.
   if (std::any_of(times.begin(), times.end(), [](double time) { return time < 0; }))
-    throw core::UsageError("{}: {} steps with {} spacing give a timestep below 0, by the rounding of {} / {}. Take one step more or less",
-                           name(), count, config_.spacing, train_steps(), count);
+    throw core::UsageError("{}: {} steps with {} spacing give a timestep below 0, by the rounding of {} / {}. Take one step more or less", name(), count,
+                           config_.spacing, train_steps(), count);
   steps_ = count;
   timesteps_ = std::move(times);
   reset();
@@ -131,8 +130,7 @@ int64_t Scheduler::start_index(double strength) const {
 
 at::Tensor Scheduler::step(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor& noise) {
   SYNCDR_ASSERT(i >= 0 && i < int64_t(timesteps_.size()), "step {} of {}", i, timesteps_.size());
-  SYNCDR_ASSERT(output.sizes() == sample.sizes(), "output [{}] for sample [{}]", fmt::join(output.sizes(), ", "),
-                fmt::join(sample.sizes(), ", "));
+  SYNCDR_ASSERT(output.sizes() == sample.sizes(), "output [{}] for sample [{}]", fmt::join(output.sizes(), ", "), fmt::join(sample.sizes(), ", "));
   SYNCDR_ASSERT(!wants_noise() || noise.defined(), "{} needs noise", name());
   return advance(output, i, sample, noise);
 }

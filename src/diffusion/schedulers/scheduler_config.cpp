@@ -28,9 +28,7 @@ int64_t read_train_steps(ConfigReader& config) {
 
 /// "squaredcos_cap_v2" (Nichol and Dhariwal, 2021): betas whose products follow a squared cosine, at most 0.999.
 at::Tensor cosine_betas(int64_t steps) {
-  const auto alpha_bar = [&](int64_t i) {
-    return std::pow(std::cos((double(i) / double(steps) + 0.008) / 1.008 * std::numbers::pi / 2), 2);
-  };
+  const auto alpha_bar = [&](int64_t i) { return std::pow(std::cos((double(i) / double(steps) + 0.008) / 1.008 * std::numbers::pi / 2), 2); };
   std::vector<float> betas;
   for (int64_t i = 0; i < steps; ++i) betas.push_back(float(std::min(1 - alpha_bar(i + 1) / alpha_bar(i), 0.999)));
   return at::tensor(betas);
@@ -44,8 +42,7 @@ at::Tensor read_trained_betas(ConfigReader& config, int64_t steps) {
   const boost::json::value& field = config.fields().at("trained_betas");
   if (!field.is_array()) config.refuse("trained_betas", "is not a list of numbers");
   const boost::json::array& list = field.get_array();
-  if (int64_t(list.size()) != steps)
-    config.refuse("trained_betas", fmt::format("has {} numbers for num_train_timesteps = {}", list.size(), steps));
+  if (int64_t(list.size()) != steps) config.refuse("trained_betas", fmt::format("has {} numbers for num_train_timesteps = {}", list.size(), steps));
   std::vector<float> betas;
   for (const boost::json::value& value : list) {
     if (!value.is_number()) config.refuse("trained_betas", "is not a list of numbers");
@@ -120,8 +117,8 @@ std::vector<double> whole_times(const ScheduleConfig& schedule, int64_t count) {
   const int64_t last = schedule.train_steps() - 1;
   std::vector<double> times = rounded(spaced_times(schedule.spacing, last + 1, count, schedule.offset));
   if (times.front() > double(last))
-    throw core::UsageError("{}: {} steps with steps_offset = {} begin at timestep {}, above the last one trained, {}. Take fewer steps",
-                           schedule.name, count, schedule.offset, times.front(), last);
+    throw core::UsageError("{}: {} steps with steps_offset = {} begin at timestep {}, above the last one trained, {}. Take fewer steps", schedule.name, count,
+                           schedule.offset, times.front(), last);
   return times;
 }
 

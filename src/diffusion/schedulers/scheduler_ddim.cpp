@@ -45,9 +45,7 @@ class DdimBase : public Scheduler {
 class Ddim : public DdimBase {
  public:
   Ddim(ScheduleConfig config, ConfigReader& reader, double eta)
-      : DdimBase(std::move(config), reader),
-        eta_(float(eta)),
-        final_alpha_(reader.boolean("set_alpha_to_one", true) ? 1 : alphas_cumprod()[0]) {}
+      : DdimBase(std::move(config), reader), eta_(float(eta)), final_alpha_(reader.boolean("set_alpha_to_one", true) ? 1 : alphas_cumprod()[0]) {}
 
   bool wants_noise() const override { return eta_ > 0; }
 
@@ -102,8 +100,7 @@ std::unique_ptr<Scheduler> make_ddim(ConfigReader& config, double eta) {
 }
 
 std::unique_ptr<Scheduler> make_ddim_inverse(ConfigReader& config) {
-  const ScheduleTraits traits{
-      .name = "DDIMInverseScheduler", .spacing = "leading", .spacings = {"leading", "trailing"}, .can_rescale = true};
+  const ScheduleTraits traits{.name = "DDIMInverseScheduler", .spacing = "leading", .spacings = {"leading", "trailing"}, .can_rescale = true};
   return std::make_unique<DdimInverse>(read_schedule(config, traits), config);
 }
 

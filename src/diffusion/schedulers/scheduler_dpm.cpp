@@ -19,8 +19,7 @@ struct DpmConfig {
 /// DPM-Solver++, multistep, of order 1 or 2 by the midpoint rule (Lu et al., "DPM-Solver++", 2022), on the prediction of x_0.
 class DpmMultistep : public Scheduler {
  public:
-  DpmMultistep(ScheduleConfig schedule, DpmConfig config)
-      : Scheduler(std::move(schedule)), config_(config), training_(training_sigmas(alphas_cumprod())) {}
+  DpmMultistep(ScheduleConfig schedule, DpmConfig config) : Scheduler(std::move(schedule)), config_(config), training_(training_sigmas(alphas_cumprod())) {}
 
   void reset() override { previous_.reset(); }
 

@@ -14,8 +14,7 @@ namespace {
 class Pndm : public Scheduler {
  public:
   Pndm(ScheduleConfig config, ConfigReader& reader)
-      : Scheduler(std::move(config)),
-        runge_kutta_(!reader.boolean("skip_prk_steps", false)),
+      : Scheduler(std::move(config)), runge_kutta_(!reader.boolean("skip_prk_steps", false)),
         final_alpha_(reader.boolean("set_alpha_to_one", false) ? 1 : alphas_cumprod()[0]) {}
 
   void reset() override {
@@ -40,8 +39,7 @@ class Pndm : public Scheduler {
 
   /// Each of the first three steps is called at its start, twice at its middle and at its end.
   std::vector<double> with_runge_kutta(const std::vector<double>& times, int64_t count) const {
-    if (times.size() < size_t(order))
-      throw core::UsageError("{}: {} steps; with \"skip_prk_steps\": false it needs at least {}", name(), count, order);
+    if (times.size() < size_t(order)) throw core::UsageError("{}: {} steps; with \"skip_prk_steps\": false it needs at least {}", name(), count, order);
     const double half = double(train_steps() / count / 2);
     std::vector<double> calls;
     for (size_t step = 0; step + 1 < size_t(order); ++step)
@@ -52,9 +50,11 @@ class Pndm : public Scheduler {
 
   void check_late_start(int64_t start) const override {
     if (!runge_kutta_) return;
-    throw core::UsageError("{}: with \"skip_prk_steps\": false, its class's default, it cannot begin at call {} of {}: the Runge-Kutta calls are of other "
-                           "times then. Take all steps (strength 1), set \"skip_prk_steps\": true in the checkpoint's scheduler_config.json, or set "
-                           "translate.diffusion.scheduler=DDIMScheduler, or one of {}", name(), start, timesteps().size(), fmt::join(sampler_names(), ", "));
+    throw core::UsageError(
+        "{}: with \"skip_prk_steps\": false, its class's default, it cannot begin at call {} of {}: the Runge-Kutta calls are of other "
+        "times then. Take all steps (strength 1), set \"skip_prk_steps\": true in the checkpoint's scheduler_config.json, or set "
+        "translate.diffusion.scheduler=DDIMScheduler, or one of {}",
+        name(), start, timesteps().size(), fmt::join(sampler_names(), ", "));
   }
 
   at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor&) override {
@@ -103,8 +103,7 @@ class Pndm : public Scheduler {
   /// Equation 9: the sample moved from one time to another along a noise estimate.
   at::Tensor transfer(const at::Tensor& sample, int64_t from, int64_t to, at::Tensor direction) const {
     if (from >= train_steps())
-      throw core::UsageError("{}: this step begins at timestep {}, above the last one trained, {}. Take other steps", name(), from,
-                             train_steps() - 1);
+      throw core::UsageError("{}: this step begins at timestep {}, above the last one trained, {}. Take other steps", name(), from, train_steps() - 1);
     const float now = alphas_cumprod()[size_t(from)], next = to >= 0 ? alphas_cumprod()[size_t(to)] : final_alpha_;
     const float noise_now = 1 - now, noise_next = 1 - next;  // variances
     if (prediction() == Prediction::v_prediction) direction = double(root(now)) * direction + double(root(noise_now)) * sample;

@@ -63,8 +63,7 @@ class SigmaScheduler : public Scheduler {
   std::vector<double> interpolated(const std::vector<double>& times, int64_t count) const {
     std::vector<double> sigmas;
     if (how_.log_linear) {
-      const at::Tensor row =
-          at::linspace(double(std::log(training_.back())), double(std::log(training_.front())), count + 1, at::kFloat).exp();
+      const at::Tensor row = at::linspace(double(std::log(training_.back())), double(std::log(training_.front())), count + 1, at::kFloat).exp();
       sigmas.assign(row.const_data_ptr<float>(), row.const_data_ptr<float>() + row.numel());
     } else {
       for (const double time : times) sigmas.push_back(interpolate(training_, time));
@@ -118,8 +117,7 @@ class Lms : public SigmaScheduler {
     // After a start in the middle there are fewer derivatives than weights; the original leaves out what is missing.
     const std::vector<double>& weights = weights_[size_t(i)];
     at::Tensor change = weights[0] * derivatives_[0];
-    for (size_t back = 1; back < std::min(weights.size(), derivatives_.size()); ++back)
-      change = change + weights[back] * derivatives_[back];
+    for (size_t back = 1; back < std::min(weights.size(), derivatives_.size()); ++back) change = change + weights[back] * derivatives_[back];
     return sample + change;
   }
 
@@ -169,8 +167,7 @@ std::unique_ptr<Scheduler> make_euler(ConfigReader& config) {
   sigmas.low = config.number("sigma_min", 0);
   sigmas.high = config.number("sigma_max", 0);
   if (config.has("sigma_min") && !(sigmas.low > 0)) config.refuse("sigma_min", fmt::format("is {}, not above 0", sigmas.low));
-  if (config.has("sigma_max") && !(sigmas.high > sigmas.low))
-    config.refuse("sigma_max", fmt::format("is {}, not above sigma_min", sigmas.high));
+  if (config.has("sigma_max") && !(sigmas.high > sigmas.low)) config.refuse("sigma_max", fmt::format("is {}, not above sigma_min", sigmas.high));
   sigmas.log_linear = read_choice(config, "interpolation_type", "linear", {"linear", "log_linear"}) == "log_linear";
   sigmas.end_at_training = read_choice(config, "final_sigmas_type", "zero", {"zero", "sigma_min"}) == "sigma_min";
   config.only("timestep_type", "discrete");

@@ -59,10 +59,8 @@ icu::UnicodeString lower_alone(const icu::UnicodeString& text) {
   icu::UnicodeString lower;
   for (int32_t i = 0; i < text.length(); i = text.moveIndex32(i, 1)) {
     const UChar32 c = text.char32At(i);
-    if (c == capital_dotted_i)
-      lower.append(u"i\u0307", 2);
-    else
-      lower.append(u_tolower(c));
+    if (c == capital_dotted_i) lower.append(u"i\u0307", 2);
+    else lower.append(u_tolower(c));
   }
   return lower;
 }
@@ -145,10 +143,8 @@ std::string clean_text(std::string_view text, WordRules rules) {
   const icu::UnicodeString raw = characters_of(text);
   icu::UnicodeString cleaned = U_SUCCESS(status) ? nfc->normalize(rules == WordRules::python ? without_controls(raw) : raw, status) : raw;
   if (U_FAILURE(status)) throw core::BugError("ICU cannot normalise text: {}", u_errorName(status));
-  if (rules == WordRules::python)
-    cleaned.toLower(icu::Locale::getRoot());
-  else
-    cleaned = lower_alone(with_single_spaces(cleaned));
+  if (rules == WordRules::python) cleaned.toLower(icu::Locale::getRoot());
+  else cleaned = lower_alone(with_single_spaces(cleaned));
   return bytes_of_characters(cleaned);
 }
 

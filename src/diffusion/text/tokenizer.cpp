@@ -27,12 +27,10 @@ bool insert_by_length(TokenIds& tokens, const std::string& text, int64_t id) {
 }
 
 /// The ids of the tokens that text holds; what lies between them goes to `between`.
-template <class Between>
-void cut_out(const TokenIds& tokens, std::string_view text, std::vector<int64_t>& ids, const Between& between) {
+template <class Between> void cut_out(const TokenIds& tokens, std::string_view text, std::vector<int64_t>& ids, const Between& between) {
   size_t plain = 0;  // bytes before the next token
   while (plain < text.size()) {
-    const auto found =
-        std::find_if(tokens.begin(), tokens.end(), [&](const auto& token) { return text.substr(plain).starts_with(token.first); });
+    const auto found = std::find_if(tokens.begin(), tokens.end(), [&](const auto& token) { return text.substr(plain).starts_with(token.first); });
     if (found == tokens.end()) {
       ++plain;
       continue;
@@ -118,9 +116,8 @@ std::vector<int64_t> Tokenizer::ids(const std::string& text) const {
     throw core::DataError("a text of {} bytes is longer than any prompt; at most {} are read: shorten it. It begins with \"{}\"", text.size(), max_text,
                           whole_characters(text.substr(0, 60)));
   std::vector<int64_t> ids;
-  cut_out(sought_raw_, text, ids, [&](std::string_view raw) {
-    cut_out(sought_clean_, clean_text(raw, rules_), ids, [&](std::string_view cleaned) { append_words(ids, cleaned); });
-  });
+  cut_out(sought_raw_, text, ids,
+          [&](std::string_view raw) { cut_out(sought_clean_, clean_text(raw, rules_), ids, [&](std::string_view cleaned) { append_words(ids, cleaned); }); });
   return ids;
 }
 

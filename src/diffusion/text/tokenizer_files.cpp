@@ -85,10 +85,8 @@ void read_special_tokens(ConfigReader& reader, TokenizerFiles& files) {
   read_others(reader, "additional_special_tokens", files);
   // A list in transformers 5; in 4 an object with a name for each, of which CLIP's has none.
   const char* const extra = "extra_special_tokens";
-  if (reader.has(extra) && reader.fields().at(extra).is_array())
-    read_others(reader, extra, files);
-  else
-    reader.only(extra, json::object());
+  if (reader.has(extra) && reader.fields().at(extra).is_array()) read_others(reader, extra, files);
+  else reader.only(extra, json::object());
 }
 
 void read_length(ConfigReader& reader, TokenizerFiles& files) {
@@ -104,8 +102,7 @@ void read_added_decoder(const json::value& value, const std::string& where, Toke
   for (const auto& item : io::as_object(value, where)) {
     int64_t id = -1;
     const std::string key(item.key());
-    if (std::from_chars(key.data(), key.data() + key.size(), id).ptr != key.data() + key.size())
-      throw core::DataError("{}: \"{}\" is no id", where, key);
+    if (std::from_chars(key.data(), key.data() + key.size(), id).ptr != key.data() + key.size()) throw core::DataError("{}: \"{}\" is no id", where, key);
     files.added.push_back(token_of(item.value(), where, id));
   }
 }
@@ -123,8 +120,7 @@ Configuration read_configuration(const fs::path& file, TokenizerFiles& files) {
   reader.only("padding_side", "right");
   reader.only("truncation_side", "right");
   reader.only("split_special_tokens", false);
-  if (reader.has("tokenizer_class") && reader.text("tokenizer_class", "") != "CLIPTokenizerFast")
-    reader.only("tokenizer_class", "CLIPTokenizer");
+  if (reader.has("tokenizer_class") && reader.text("tokenizer_class", "") != "CLIPTokenizerFast") reader.only("tokenizer_class", "CLIPTokenizer");
   // do_lower_case and add_prefix_space have no effect in the original's CLIPTokenizer either; the others concern decoding, batches or are notes.
   reader.ignore(R"(
       do_lower_case add_prefix_space errors clean_up_tokenization_spaces name_or_path special_tokens_map_file tokenizer_file processor_class
@@ -191,8 +187,10 @@ TokenizerFiles read_tokenizer_files(const fs::path& folder, bool by_library) {
   if (!configuration.lists_added) read_older_files(folder, files);
   const fs::path one = folder / "tokenizer.json", vocabulary = folder / "vocab.json";
   if (by_library && !fs::exists(one))
-    throw core::DataError("{}: is not there, and the checkpoint names CLIPTokenizerFast, which reads it. Download the tokenizer's folder again, or name "
-                          "CLIPTokenizer in model_index.json", one.string());
+    throw core::DataError(
+        "{}: is not there, and the checkpoint names CLIPTokenizerFast, which reads it. Download the tokenizer's folder again, or name "
+        "CLIPTokenizer in model_index.json",
+        one.string());
   if (fs::exists(one) && (by_library || configuration.of_library || !fs::exists(vocabulary))) {
     read_tokenizer_json(one, files);
   } else {

@@ -34,10 +34,8 @@ json::array steps_of(const json::value& part, const char* list) {
   const json::object* object = part.if_object();
   const json::value* sequence = object ? object->if_contains(list) : nullptr;
   json::array steps;
-  if (sequence && sequence->is_array())
-    steps = sequence->get_array();
-  else
-    steps.emplace_back(part);
+  if (sequence && sequence->is_array()) steps = sequence->get_array();
+  else steps.emplace_back(part);
   for (json::value& step : steps) {
     json::object* fields = step.if_object();
     if (!fields) continue;
@@ -50,13 +48,14 @@ json::array steps_of(const json::value& part, const char* list) {
 void check_steps(const json::array& steps, const json::array& expected, const std::string& where, const char* name) {
   const auto [found, wanted] = std::mismatch(steps.begin(), steps.end(), expected.begin(), expected.end());
   if (found == steps.end() && wanted == expected.end()) return;
-  refuse(where, name, fmt::format("has {} where CLIP's has {}", found == steps.end() ? "nothing" : shown(*found),
-                                  wanted == expected.end() ? "nothing" : shown(*wanted)));
+  refuse(where, name,
+         fmt::format("has {} where CLIP's has {}", found == steps.end() ? "nothing" : shown(*found), wanted == expected.end() ? "nothing" : shown(*wanted)));
 }
 
 void check_normalizer(const json::object& tokenizer, const std::string& where) {
   static const json::array steps = json::parse(R"([{"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "},
-                                                   {"type": "Lowercase"}])").as_array();
+                                                   {"type": "Lowercase"}])")
+                                       .as_array();
   check_steps(steps_of(part_of(tokenizer, "normalizer"), "normalizers"), steps, where, "normalizer");
 }
 
@@ -103,7 +102,7 @@ void read_merges(const json::array& list, const std::string& where, TokenizerFil
 }
 
 void read_model(const json::object& model, const std::string& where, TokenizerFiles& files) {
-  static const json::object clip{{"type", "BPE"},       {"dropout", nullptr},      {"continuing_subword_prefix", ""}, {"end_of_word_suffix", "</w>"},
+  static const json::object clip{{"type", "BPE"},     {"dropout", nullptr},     {"continuing_subword_prefix", ""}, {"end_of_word_suffix", "</w>"},
                                  {"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", false}};
   for (const auto& [name, value] : model) {
     if (name == "vocab" || name == "merges") continue;

@@ -51,8 +51,7 @@ bool report(const std::string& row, const std::string& figure, bool ok, boost::j
 }
 
 /// The rows of one part; a part that throws (out of memory at a batch size) is a row that failed, and the others still run.
-template <class Part>
-bool guarded(const std::string& row, const Part& part) {
+template <class Part> bool guarded(const std::string& row, const Part& part) {
   try {
     return part();
   } catch (const std::exception& error) {

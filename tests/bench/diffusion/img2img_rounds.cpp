@@ -6,11 +6,11 @@
 #include <iostream>
 
 #include "each_image.h"
-#include "syncdr/nn/pixels.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/diffusion/pipeline.h"
 #include "syncdr/io/safetensors.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/translate/translator.h"
 
 using namespace syncdr;
@@ -33,11 +33,8 @@ at::Tensor noise(at::IntArrayRef shape, uint64_t image, uint32_t step) {
 class Bench {
  public:
   explicit Bench(const Options& options)
-      : options_(options),
-        model_(diffusion::CheckpointFolder(options.model), c10::kFloat, c10::kCPU),
-        images_(io::read_safetensors(options.in).tensors.at("images")),
-        text_(model_.encode_text({options.prompt})),
-        negative_(model_.encode_text({""})) {}
+      : options_(options), model_(diffusion::CheckpointFolder(options.model), c10::kFloat, c10::kCPU),
+        images_(io::read_safetensors(options.in).tensors.at("images")), text_(model_.encode_text({options.prompt})), negative_(model_.encode_text({""})) {}
 
   double seconds(const std::string& way) {
     at::set_num_threads(options_.threads);
@@ -63,7 +60,8 @@ class Bench {
     const auto negative = text.prepared.empty() ? diffusion::TextContext(negative_.text) : negative_;
     const auto guidance = diffusion::text_guidance(text, negative, options_.guidance);
     const auto key = static_cast<uint64_t>(first);
-    return diffusion::img2img(model_, *scheduler, images, guidance, options_.strength, {.encoding = noise(shape, key, 1), .start = noise(shape, key, 0), .step = {}});
+    return diffusion::img2img(model_, *scheduler, images, guidance, options_.strength,
+                              {.encoding = noise(shape, key, 1), .start = noise(shape, key, 0), .step = {}});
   }
 
   Options options_;

@@ -57,8 +57,7 @@ inline void write_scheduler(const std::filesystem::path& folder) {
                                                                        {"steps_offset", 1}});
 }
 
-template <class Network, class Config>
-Network random_network(const Config& config, const std::string& name) {
+template <class Network, class Config> Network random_network(const Config& config, const std::string& name) {
   Network network(config);
   nn::initialise(*network, name, /*seed=*/0);
   return network;

@@ -35,7 +35,8 @@ int main(int argc, char** argv) {
       claims.take(name);
       claims.release(name);
     });
-    if (world.is_root()) fmt::print("{} ranks: {:.0f} claims/s from the store, {:.0f} claim files/s taken and released in {}\n", world.size(), queued, filed, folder.string());
+    if (world.is_root())
+      fmt::print("{} ranks: {:.0f} claims/s from the store, {:.0f} claim files/s taken and released in {}\n", world.size(), queued, filed, folder.string());
     return core::ExitCode::done;
   });
 }

@@ -101,7 +101,12 @@ TEST(Config, AWrongTypeOrValueIsRefusedWithWhatItMustBe) {
 
 TEST(Config, ASyntaxErrorNamesItsLine) {
   EXPECT_THAT([] { parsed("on = true\nepochs = = 3\n"); }, ThrowsMessage<UsageError>(HasSubstr("test.toml: line 2:")));
-  EXPECT_THAT([] { Outer outer; read_config(visit_of(outer), "/nowhere/x.toml", {}); }, ThrowsMessage<UsageError>(HasSubstr("/nowhere/x.toml: there is no such")));
+  EXPECT_THAT(
+      [] {
+        Outer outer;
+        read_config(visit_of(outer), "/nowhere/x.toml", {});
+      },
+      ThrowsMessage<UsageError>(HasSubstr("/nowhere/x.toml: there is no such")));
   EXPECT_THAT([] { with_sets({"epochs"}); }, ThrowsMessage<UsageError>(HasSubstr("key=value")));
 }
 

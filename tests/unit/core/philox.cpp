@@ -21,8 +21,12 @@ TEST(Philox, GivesTheKnownAnswers) {
 
 TEST(Random, StreamsDifferInEveryPartOfTheirName) {
   const auto first = [](Random random) { return random.bits(); };
-  std::vector<uint32_t> seen{first({1, Purpose::noise, 2, 3, 4}), first({2, Purpose::noise, 2, 3, 4}), first({1, Purpose::order, 2, 3, 4}),
-                             first({1, Purpose::noise, 3, 3, 4}), first({1, Purpose::noise, 2, 4, 4}), first({1, Purpose::noise, 2, 3, 5}),
+  std::vector<uint32_t> seen{first({1, Purpose::noise, 2, 3, 4}),
+                             first({2, Purpose::noise, 2, 3, 4}),
+                             first({1, Purpose::order, 2, 3, 4}),
+                             first({1, Purpose::noise, 3, 3, 4}),
+                             first({1, Purpose::noise, 2, 4, 4}),
+                             first({1, Purpose::noise, 2, 3, 5}),
                              first({1, Purpose::noise, uint64_t{2} << 32, 3, 4})};
   std::sort(seen.begin(), seen.end());
   EXPECT_EQ(std::adjacent_find(seen.begin(), seen.end()), seen.end());

@@ -167,8 +167,7 @@ TEST(EvaluationView, AveragesWhenShrinkingOneAxisAndEnlargingTheOther) {
   EXPECT_NEAR(mean(view), mean(wide.pixels), 1);
   double deviation = 0;
   for (const uint8_t value : view) deviation += std::abs(value - 127.5);
-  EXPECT_LT(deviation / static_cast<double>(view.size()), 20)
-      << "20 columns are averaged into one: uniform noise has a mean deviation of 64";
+  EXPECT_LT(deviation / static_cast<double>(view.size()), 20) << "20 columns are averaged into one: uniform noise has a mean deviation of 64";
 }
 
 TEST(Augment, ContrastBrightnessAndNegativeAreOneLinearMapCutToTheRange) {

@@ -93,12 +93,14 @@ TEST(Codec, NamesAndSignaturesAreTold) {
 
 TEST(Codec, GreyPaletteAlphaAndSixteenBitsBecomeRgb) {
   const std::vector<uint8_t> grey{0, 100, 200, 255};
-  EXPECT_EQ(decode(png(2, 2, SPNG_COLOR_TYPE_GRAYSCALE, 8, grey), Codec::png).pixels, (std::vector<uint8_t>{0, 0, 0, 100, 100, 100, 200, 200, 200, 255, 255, 255}));
+  EXPECT_EQ(decode(png(2, 2, SPNG_COLOR_TYPE_GRAYSCALE, 8, grey), Codec::png).pixels,
+            (std::vector<uint8_t>{0, 0, 0, 100, 100, 100, 200, 200, 200, 255, 255, 255}));
   spng_plte palette{.n_entries = 2, .entries = {{10, 20, 30, 0}, {40, 50, 60, 0}}};
   EXPECT_EQ(decode(png(2, 1, SPNG_COLOR_TYPE_INDEXED, 8, {1, 0}, &palette), Codec::png).pixels, (std::vector<uint8_t>{40, 50, 60, 10, 20, 30}));
   spng_trns see_through{};
   see_through.n_type3_entries = 1;  // entry 0 has alpha 0
-  EXPECT_EQ(decode(png(2, 1, SPNG_COLOR_TYPE_INDEXED, 8, {1, 0}, &palette, &see_through), Codec::png).pixels, (std::vector<uint8_t>{40, 50, 60, 255, 255, 255}));
+  EXPECT_EQ(decode(png(2, 1, SPNG_COLOR_TYPE_INDEXED, 8, {1, 0}, &palette, &see_through), Codec::png).pixels,
+            (std::vector<uint8_t>{40, 50, 60, 255, 255, 255}));
   const std::vector<uint8_t> rgba{10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 200, 128};
   EXPECT_EQ(decode(png(3, 1, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, 8, rgba), Codec::png).pixels, (std::vector<uint8_t>{10, 20, 30, 255, 255, 255, 127, 177, 227}));
   const std::vector<uint16_t> wide{0x1234, 0x80FF, 0xFFFF};

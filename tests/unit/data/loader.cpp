@@ -113,8 +113,7 @@ TEST(BatchOrder, EveryPairOfPlacesIsEquallyLikely) {
   std::map<std::pair<int64_t, int64_t>, int> count;
   for (int64_t epoch = 0; epoch < 10'000; ++epoch) {
     const auto entries = order.entries(epoch, 0, 0, 5);
-    ++count[{std::find(entries.begin(), entries.end(), 0) - entries.begin(),
-             std::find(entries.begin(), entries.end(), 1) - entries.begin()}];
+    ++count[{std::find(entries.begin(), entries.end(), 0) - entries.begin(), std::find(entries.begin(), entries.end(), 1) - entries.begin()}];
   }
   ASSERT_EQ(count.size(), 20u);
   double chi_square = 0;
@@ -144,9 +143,7 @@ class LoadTest : public testing::Test {
 };
 
 /// Red and green of an image of a batch: these pictures have one colour.
-std::pair<int, int> colour(const at::Tensor& images, int64_t index) {
-  return {images[index][0][2][3].item<int>(), images[index][1][2][3].item<int>()};
-}
+std::pair<int, int> colour(const at::Tensor& images, int64_t index) { return {images[index][0][2][3].item<int>(), images[index][1][2][3].item<int>()}; }
 
 TEST_F(LoadTest, PairsLieSideBySideInChannelsLast) {
   write_both_runs(dataset(), "cut", 1);

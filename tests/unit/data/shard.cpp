@@ -23,7 +23,8 @@ namespace {
 
 Image image_of(int number) { return {8, 8, std::vector<uint8_t>(192, static_cast<uint8_t>(number * 7))}; }
 
-const ShardHeader header{.domain = "ink", .split = "train", .codec = Codec::png, .height = 8, .width = 8, .provenance = {{"translator", "cut"}, {"prompts", "[\"a\"]"}}};
+const ShardHeader header{
+    .domain = "ink", .split = "train", .codec = Codec::png, .height = 8, .width = 8, .provenance = {{"translator", "cut"}, {"prompts", "[\"a\"]"}}};
 
 Row row_of(int number) { return {"ink/c/" + std::to_string(number) + ".png", number - 1, encode(image_of(number), Codec::png)}; }
 

@@ -19,8 +19,7 @@ inline Image plain_image(uint8_t red, uint8_t green) {
 inline std::string key_of(const std::string& domain, int64_t row) { return fmt::format("{}/c{}/{}", domain, row % 3, row); }
 
 /// Domain number `domain` (its pictures' red) with `shards` training shards of `rows` pictures each; green counts the pictures from 0.
-inline void write_domain(const std::filesystem::path& root, Manifest& manifest, const std::string& name, uint8_t red, int64_t shards,
-                         int64_t rows) {
+inline void write_domain(const std::filesystem::path& root, Manifest& manifest, const std::string& name, uint8_t red, int64_t shards, int64_t rows) {
   for (int64_t shard = 0; shard < shards; ++shard) {
     const auto file = fmt::format("real/{}/train-{:05d}-of-{:05d}.h5", name, shard, shards);
     ShardWriter writer(root / file, {.domain = name, .split = "train", .codec = Codec::png, .height = 8, .width = 8});
@@ -55,21 +54,20 @@ inline std::vector<Translation> translations_of(const Dataset& dataset, const st
     const auto [shard, row_in_shard] = list.locate(row);
     for (int32_t variant = 0; variant < variants; ++variant) {
       const auto red = static_cast<uint8_t>((source == "a" ? 100 : 200) + variant);
-      all.push_back({{.key = list.key(row), .shard = static_cast<int32_t>(shard), .row = row_in_shard, .variant = variant},
-                     plain_image(red, static_cast<uint8_t>(row))});
+      all.push_back(
+          {{.key = list.key(row), .shard = static_cast<int32_t>(shard), .row = row_in_shard, .variant = variant}, plain_image(red, static_cast<uint8_t>(row))});
     }
   }
   return all;
 }
 
-inline void write_run(const Dataset& dataset, const std::string& source, const std::string& target, const std::string& run,
-                      const std::vector<Translation>& all, const std::string& split = "train") {
+inline void write_run(const Dataset& dataset, const std::string& source, const std::string& target, const std::string& run, const std::vector<Translation>& all,
+                      const std::string& split = "train") {
   const auto folder = dataset.synthetic_folder(source, target, run);
   const std::string file = "unit-00000.h5";
   const std::map<std::string, std::string> settings{{"dataset", io::hash_file(dataset.root() / "dataset.json")}, {"source", source}};
   const int64_t side = all.front().image.height;
-  ShardWriter writer(folder / file,
-                     {.domain = target, .split = split, .codec = Codec::png, .height = side, .width = side, .provenance = settings}, true);
+  ShardWriter writer(folder / file, {.domain = target, .split = split, .codec = Codec::png, .height = side, .width = side, .provenance = settings}, true);
   for (const auto& one : all) writer.add({one.source.key, -1, encode(one.image, Codec::png)}, one.source);
   writer.seal();
   const auto entry = make_entry(folder, file, static_cast<int64_t>(all.size()));

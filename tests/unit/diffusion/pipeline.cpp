@@ -112,7 +112,8 @@ TEST_F(Pipeline, InversionAndDecodingGiveBackTheImageOfASilentNetwork) {
 
 TEST_F(Pipeline, WhatDoesNotFitIsNamed) {
   StableDiffusion model = load();
-  const auto scheduler = steps_of(model, 4), euler = steps_of(model, 4, "EulerAncestralDiscreteScheduler"), inverse = steps_of(model, 3, "DDIMInverseScheduler");
+  const auto scheduler = steps_of(model, 4), euler = steps_of(model, 4, "EulerAncestralDiscreteScheduler"),
+             inverse = steps_of(model, 3, "DDIMInverseScheduler");
   const std::vector<Branch> guidance = text_guidance(model.encode_text({"a"}), model.encode_text({"b"}), 3);
   EXPECT_ERROR(model.latent_shape(12, 9), core::UsageError, "12 x 9 pixels: both sides must be multiples of 2");
   EXPECT_ERROR(img2img(model, *scheduler, at::rand({1, 3, 12, 9}), guidance, 0.5, noise(1)), core::UsageError, "multiples of 2");

@@ -3,8 +3,8 @@
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/randn.h>
-#include <boost/json/parse.hpp>
 #include <torch/utils.h>
+#include <boost/json/parse.hpp>
 
 #include <thread>
 

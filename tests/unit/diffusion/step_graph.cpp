@@ -3,8 +3,8 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
-#include <boost/json/parse.hpp>
 #include <torch/utils.h>
+#include <boost/json/parse.hpp>
 
 #include "diffusion/tiny_checkpoint.h"
 #include "syncdr/diffusion/sampling.h"

@@ -22,13 +22,13 @@ struct TinyCheckpoint {
     const boost::json::object sampler = boost::json::parse("{" + scheduler + "}").as_object();
     ::test::put(root / "model_index.json", R"({"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
-        "scheduler": ["diffusers", )" + boost::json::serialize(sampler.at("_class_name")) + "]}");
+        "scheduler": ["diffusers", )" + boost::json::serialize(sampler.at("_class_name")) +
+                                               "]}");
     put_networks(root);
     ::test::put(root / "tokenizer/vocab.json", R"({"a": 0, "b": 1, "a</w>": 2, "b</w>": 3, "<|startoftext|>": 4, "<|endoftext|>": 5})");
     ::test::put(root / "tokenizer/merges.txt", "#version: 0.2\n");
     ::test::put(root / "tokenizer/tokenizer_config.json", R"({"model_max_length": 8})");
-    ::test::put(root / "scheduler/scheduler_config.json",
-                "{" + scheduler + R"(, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"})");
+    ::test::put(root / "scheduler/scheduler_config.json", "{" + scheduler + R"(, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"})");
   }
 
   static boost::json::object unet_fields(int64_t channels) {

@@ -19,9 +19,7 @@ inline evaluation::Evaluation fabricated_evaluation(const FlowerDataset& flowers
   at::manual_seed(seed);
   const int64_t rows = flowers.rows("test");
   const auto labels = at::arange(rows).remainder(flowers.categories);
-  const auto features = [&] {
-    return at::one_hot(labels, flowers.categories).to(at::kFloat) + noise * at::randn({rows, flowers.categories});
-  };
+  const auto features = [&] { return at::one_hot(labels, flowers.categories).to(at::kFloat) + noise * at::randn({rows, flowers.categories}); };
   const auto a = features(), b = features();
   const auto from_a = evaluation::top_k(a, b, 15), from_b = evaluation::top_k(b, a, 15);
   evaluation::Evaluation result;
@@ -45,8 +43,7 @@ inline std::filesystem::path fabricated_log(const std::filesystem::path& file, d
     log << fmt::format("{{\"step\": {}, \"loss\": {}, \"loss_id\": {}, \"loss_ppp\": {}, \"learning_rate\": 0.001, \"images_per_second\": 512.5}}\n", step,
                        loss, loss * 0.7, loss * 0.2);
     if (step % (steps / 8) == steps / 8 - 1)
-      log << fmt::format("{{\"step\": {}, \"val_score\": {}}}\n", step,
-                         0.12 * (1 - std::exp(-3.0 * static_cast<double>(step) / static_cast<double>(steps))));
+      log << fmt::format("{{\"step\": {}, \"val_score\": {}}}\n", step, 0.12 * (1 - std::exp(-3.0 * static_cast<double>(step) / static_cast<double>(steps))));
   }
   return file;
 }

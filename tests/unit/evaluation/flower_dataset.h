@@ -42,17 +42,14 @@ struct FlowerDataset {
   int64_t rows(const std::string& split) const { return split == "train" ? train : categories * renders; }
   int64_t label(int64_t row) const { return row % categories; }
   /// Keys hold what a page must escape.
-  static std::string key(const std::string& domain, const std::string& split, int64_t row) {
-    return fmt::format("{}/{}-<b>&\"{}\".png", domain, split, row);
-  }
+  static std::string key(const std::string& domain, const std::string& split, int64_t row) { return fmt::format("{}/{}-<b>&\"{}\".png", domain, split, row); }
 
  private:
   // A flower r(angle) = R (1 + depth cos(petals angle)), turned and moved a little by the key.
   std::vector<uint8_t> flower(const std::string& look_key, const std::string& look, int64_t category) const {
     core::Random random(3, core::Purpose::render, io::hash64(look_key));
     const auto half = static_cast<double>(side) / 2;
-    const double radius = half * random.uniform(0.55, 0.68), turn = random.uniform(-0.3, 0.3), dx = random.uniform(-3, 3),
-                 dy = random.uniform(-3, 3);
+    const double radius = half * random.uniform(0.55, 0.68), turn = random.uniform(-0.3, 0.3), dx = random.uniform(-3, 3), dy = random.uniform(-3, 3);
     const double petals = static_cast<double>(category % 6 + 2), depth = category < 6 ? 0.15 : 0.4;
     const bool ink = look == "ink";
     data::Image image{side, side, {}};
@@ -74,8 +71,7 @@ struct FlowerDataset {
     data::ShardWriter writer(root / file, {.domain = domain, .split = split, .height = side, .width = side});
     for (int64_t row = 0; row < rows(split); ++row) {
       const bool unlabelled = split == "train" || (domain == "ink" && row == missing_label_row);
-      writer.add({key(domain, split, row), unlabelled ? -1 : static_cast<int32_t>(label(row)),
-                  flower(key(domain, split, row), domain, label(row))});
+      writer.add({key(domain, split, row), unlabelled ? -1 : static_cast<int32_t>(label(row)), flower(key(domain, split, row), domain, label(row))});
     }
     writer.seal();
     return data::make_entry(root, file, rows(split));

@@ -61,8 +61,7 @@ TEST(PrecisionAt, OneCategoryHasAnIntervalOfNoWidth) {
 
 TEST(PrecisionAt, IntervalIsAFunctionOfTheSeed) {
   const auto queries = at::arange(40), gallery = at::arange(40);
-  const auto found =
-      neighbours_of(at::where(at::arange(40).remainder(3).eq(0), at::arange(40), at::arange(40).add(1).remainder(40)).view({40, 1}));
+  const auto found = neighbours_of(at::where(at::arange(40).remainder(3).eq(0), at::arange(40), at::arange(40).add(1).remainder(40)).view({40, 1}));
   const auto one = precision_at(found, queries, gallery, 1, 11), again = precision_at(found, queries, gallery, 1, 11);
   EXPECT_EQ(one.low, again.low);
   EXPECT_EQ(one.high, again.high);
@@ -79,8 +78,7 @@ struct SimulatedStudy {
     gallery = at::arange(categories);
     queries = at::arange(categories).repeat_interleave(images);
     std::vector<int64_t> rows;
-    for (int64_t c = 0; c < categories; ++c)
-      rows.insert(rows.end(), static_cast<size_t>(images), random.chance(rate) ? c : (c + 1) % categories);
+    for (int64_t c = 0; c < categories; ++c) rows.insert(rows.end(), static_cast<size_t>(images), random.chance(rate) ? c : (c + 1) % categories);
     found = neighbours_of(longs(rows).view({categories * images, 1}));
   }
 };
@@ -133,8 +131,7 @@ TEST(MeanAveragePrecision, FollowsTheDefinitionByHand) {
 }
 
 // For each relevant row its rank is counted, not sorted: rows with a larger score, or an equal one and a smaller number, come before it.
-double slow_mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels,
-                                   const at::Tensor& gallery_labels) {
+double slow_mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels) {
   const auto scores = at::mm(queries, gallery.t());
   const auto s = scores.accessor<float, 2>();
   const auto ql = query_labels.accessor<int64_t, 1>(), gl = gallery_labels.accessor<int64_t, 1>();

@@ -188,9 +188,7 @@ TEST_F(Report, MetricsJsonHasTheArmsUnderTheirRoles) {
   EXPECT_NO_THROW(io::parse_json(io::pretty_json(json), "metrics.json"));
 }
 
-TEST(Html, EscapesMarkupAndDropsControlCharacters) {
-  EXPECT_EQ(escape("<a href=\"x\">'&\x01\x7f\n"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;\x7f\n");
-}
+TEST(Html, EscapesMarkupAndDropsControlCharacters) { EXPECT_EQ(escape("<a href=\"x\">'&\x01\x7f\n"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;\x7f\n"); }
 
 TEST(Html, Base64FollowsTheTestVectorsOfRfc4648) {
   const std::vector<std::pair<std::string, std::string>> vectors{
@@ -199,8 +197,7 @@ TEST(Html, Base64FollowsTheTestVectorsOfRfc4648) {
 }
 
 TEST(RoundTicks, SpanTheirRangeWithFourToEightRoundNumbers) {
-  for (const auto& [low, high] :
-       std::vector<std::pair<double, double>>{{0, 1}, {0, 0.113}, {2.1, 9.7}, {-3, 4}, {1e-5, 3e-5}, {12000, 98000}}) {
+  for (const auto& [low, high] : std::vector<std::pair<double, double>>{{0, 1}, {0, 0.113}, {2.1, 9.7}, {-3, 4}, {1e-5, 3e-5}, {12000, 98000}}) {
     const auto ticks = round_ticks(low, high);
     EXPECT_LE(ticks.front(), low + 1e-12);
     EXPECT_GE(ticks.back(), high - 1e-12);
@@ -218,8 +215,7 @@ TEST(LinePlot, ThinsALongLogToMeansThatKeepItsLevel) {
   const std::string line = svg.substr(path, svg.find("/>", path) - path);
   std::set<std::string> heights;
   int64_t points = 0;
-  for (auto it = std::sregex_iterator(line.begin(), line.end(), point); it != std::sregex_iterator(); ++it, ++points)
-    heights.insert((*it)[1]);
+  for (auto it = std::sregex_iterator(line.begin(), line.end(), point); it != std::sregex_iterator(); ++it, ++points) heights.insert((*it)[1]);
   EXPECT_EQ(points, 160);
   EXPECT_EQ(heights.size(), 1u) << "each stretch has mean 2";
 }

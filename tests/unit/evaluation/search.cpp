@@ -133,9 +133,7 @@ TEST(TopKErrors, ANotFiniteFeatureIsBadData) {
   EXPECT_THROW(top_k(at::ones({9, 4}), broken, 3), core::DataError);
 }
 
-TEST(TopKErrors, ASimilarityThatOverflowsIsBadData) {
-  EXPECT_THROW(top_k(at::full({1, 4}, 1e30), at::full({2, 4}, 1e30), 1), core::DataError);
-}
+TEST(TopKErrors, ASimilarityThatOverflowsIsBadData) { EXPECT_THROW(top_k(at::full({1, 4}, 1e30), at::full({2, 4}, 1e30), 1), core::DataError); }
 
 TEST(TopKErrors, KAndTileMustBePositive) {
   EXPECT_THROW(top_k(at::ones({1, 4}), at::ones({2, 4}), 0), core::UsageError);

@@ -22,7 +22,7 @@ TEST(AutoencoderLoss, PixelErrorsOfKnownDifferences) {
   const at::Tensor image = at::zeros({2, 3, 4, 4}), off = at::full({2, 3, 4, 4}, 0.5);
   EXPECT_NEAR(value_of(pixel_error(off, image, "l1")), 0.5, 1e-6);
   EXPECT_NEAR(value_of(pixel_error(off, image, "l2")), 0.25, 1e-6);
-  EXPECT_NEAR(value_of(pixel_error(off, image, "huber")), 0.45, 1e-6);           // 0.5 less half the corner
+  EXPECT_NEAR(value_of(pixel_error(off, image, "huber")), 0.45, 1e-6);          // 0.5 less half the corner
   EXPECT_NEAR(value_of(pixel_error(0.1 * off, image, "huber")), 0.0125, 1e-6);  // 0.05^2 / 2 / 0.1
 }
 

@@ -25,8 +25,7 @@ class DenoiserData : public testing::Test {
 };
 
 /// The mean of a 0-or-1 figure of all images over many steps.
-template <class Figure>
-double rate_of(const DenoiserBatches& batches, int64_t steps, Figure figure) {
+template <class Figure> double rate_of(const DenoiserBatches& batches, int64_t steps, Figure figure) {
   double sum = 0;
   for (int64_t step = 0; step < steps; ++step) sum += figure(batches.load(step)).to(at::kDouble).mean().template item<double>();
   return sum / static_cast<double>(steps);

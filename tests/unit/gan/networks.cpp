@@ -38,8 +38,8 @@ TEST(Generator, HasTheSizeOfThePublishedModel) {
 
 TEST(Generator, NumbersItsLayersAsThePublishedModel) {
   const auto names = Generator(GeneratorConfig{})->named_parameters();
-  for (const char* name : {"model.1.weight", "model.4.bias", "model.8.weight", "model.12.conv_block.1.weight", "model.20.conv_block.5.bias",
-                           "model.22.weight", "model.26.weight", "model.30.weight"})
+  for (const char* name : {"model.1.weight", "model.4.bias", "model.8.weight", "model.12.conv_block.1.weight", "model.20.conv_block.5.bias", "model.22.weight",
+                           "model.26.weight", "model.30.weight"})
     EXPECT_TRUE(names.contains(name)) << name;
   EXPECT_EQ(names.size(), 2u * (3 + 18 + 3));
 }

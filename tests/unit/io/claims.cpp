@@ -49,7 +49,9 @@ TEST(Claims, OneProcessHoldsANameUntilItReleasesIt) {
 
 TEST(Claims, AreReleasedWhenTheirOwnerGoes) {
   const TemporaryFolder folder;
-  { EXPECT_TRUE(io::Claims(folder.path(), "me", 60s).take("unit")); }
+  {
+    EXPECT_TRUE(io::Claims(folder.path(), "me", 60s).take("unit"));
+  }
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 

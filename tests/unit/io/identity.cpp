@@ -43,7 +43,8 @@ TEST(Identity, TheFirstDifferenceIsNamedWithBothValuesAndWhatMayBeDone) {
   EXPECT_ERROR(expect_same(then, {{"a", "1"}, {"b", "3"}, {"c", "4"}}, "out/run.json"), core::UsageError,
                "out/run.json: was made with b = 2, now it is 3. Set it back, choose another folder, or remove out");
   EXPECT_ERROR(expect_same(then, {{"a", "1"}, {"b", "2"}, {"c", "x"}}, "out/run.json"), core::UsageError, "with c = \"\", now it is x");
-  EXPECT_ERROR(expect_same(then, {{"a", "1"}, {"b", "2"}}, "out/run.json", "go home"), core::UsageError, "with c = \"\", now it is not set. Set it back, go home,");
+  EXPECT_ERROR(expect_same(then, {{"a", "1"}, {"b", "2"}}, "out/run.json", "go home"), core::UsageError,
+               "with c = \"\", now it is not set. Set it back, go home,");
   EXPECT_ERROR(expect_same({}, then, "out/run.json"), core::UsageError, "with a = not set, now it is 1");
 }
 

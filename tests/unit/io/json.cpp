@@ -29,8 +29,12 @@ TEST(Json, RandomDoublesReadBackToTheSameBits) {
 
 TEST(Json, FileKeepsOrderTextAndIntegers) {
   const TemporaryFolder folder;
-  const boost::json::value value = {{"z", 1}, {"a", {true, nullptr, "quote \" and \n and \u00e9"}}, {"empty", boost::json::object{}}, {"big", uint64_t{1} << 63},
-                                    {"low", std::numeric_limits<int64_t>::min()}, {"nothing", boost::json::array{}}};
+  const boost::json::value value = {{"z", 1},
+                                    {"a", {true, nullptr, "quote \" and \n and \u00e9"}},
+                                    {"empty", boost::json::object{}},
+                                    {"big", uint64_t{1} << 63},
+                                    {"low", std::numeric_limits<int64_t>::min()},
+                                    {"nothing", boost::json::array{}}};
   io::write_json(folder / "a.json", value);
   EXPECT_EQ(io::read_json(folder / "a.json"), value);
   EXPECT_EQ(io::read_json(folder / "a.json").as_object().begin()->key(), "z");

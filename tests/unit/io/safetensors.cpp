@@ -111,7 +111,8 @@ TEST_F(SafetensorsFile, SizesThatDoNotFitAreRefused) {
 
 TEST_F(SafetensorsFile, OverlapsHolesAndDuplicatesAreRefused) {
   const auto two = [](const char* second, const char* offsets) {
-    return std::string(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},")") + second + R"(":{"dtype":"F32","shape":[2],"data_offsets":)" + offsets + "}}";
+    return std::string(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},")") + second + R"(":{"dtype":"F32","shape":[2],"data_offsets":)" + offsets +
+           "}}";
   };
   EXPECT_NO_THROW(io::read_safetensors(file(two("b", "[8,16]"), 16)));
   refused(two("b", "[4,12]"), 16, "overlap");
@@ -138,7 +139,10 @@ TEST_F(SafetensorsFile, WrongKindsInTheHeaderAreRefused) {
 
 TEST_F(SafetensorsFile, NullMetadataUnknownMembersAndWhiteSpaceAroundTheHeaderAreTaken) {
   const io::Safetensors content =
-      io::read_safetensors(file("\n\t " R"({"__metadata__":null,"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":{"x":[1]}}})" " \r\n", 8));
+      io::read_safetensors(file("\n\t "
+                                R"({"__metadata__":null,"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":{"x":[1]}}})"
+                                " \r\n",
+                                8));
   EXPECT_TRUE(content.metadata.empty());
   EXPECT_EQ(content.tensors.at("a").numel(), 2);
   refused(good + std::string("\0\0", 2), 8, "something follows the end");
@@ -148,7 +152,8 @@ TEST_F(SafetensorsFile, NullMetadataUnknownMembersAndWhiteSpaceAroundTheHeaderAr
 TEST_F(SafetensorsFile, TensorsOfTypesThatAreNotReadArePassedOverWithALine) {
   const std::string path = file(R"({"a":{"dtype":"U16","shape":[3],"data_offsets":[0,6]},"b":{"dtype":"F4","shape":[4],"data_offsets":[6,8]},
       "c":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},"d":{"dtype":"C64","shape":[1],"data_offsets":[12,20]},
-      "e":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[20,20]}})", 20);
+      "e":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[20,20]}})",
+                                20);
   testing::internal::CaptureStderr();
   const io::NamedTensors tensors = io::read_safetensors(path).tensors;
   EXPECT_NE(testing::internal::GetCapturedStderr().find(path + R"(: passes over "a" (U16), "b" (F4), "d" (C64) and 1 more: these types are not read)"),
@@ -177,7 +182,8 @@ TEST_F(SafetensorsFile, WhatIsNoSafetensorsFileIsCalledWhatItIs) {
   called(std::string("PK\3\4\0\0\0\0\0\0", 10), "is a pickle");  // would be a header of less than the limit
   called("\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.", "is a pickle");
   called("\x80\x02}q.", "is a pickle");
-  called("Entry not found", R"(is no safetensors file: it would have a header of 8029390891631537733 bytes, at most 100000000 are read. It begins with "Entry not found")");
+  called("Entry not found",
+         R"(is no safetensors file: it would have a header of 8029390891631537733 bytes, at most 100000000 are read. It begins with "Entry not found")");
   called("\x89HDF\r\n\x1a\n", R"(It begins with "\x89HDF\x0d\x0a\x1a\x0a")");
   called(std::string(4096, '\0'), "a download that was broken off");
   called("1234", "has 4 bytes, a safetensors file has at least 8. It was cut short");

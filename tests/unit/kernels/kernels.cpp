@@ -47,7 +47,8 @@ TEST_F(Kernels, WinogradConvolutionEqualsTheDirectOne) {
     const at::Tensor bias = exact(shift).unsqueeze(-1).unsqueeze(-1);
     EXPECT_LT(distance(winograd_convolution(x, packed, shift), plain + bias), rounding) << x.sizes();
     EXPECT_LT(distance(winograd_convolution(x.contiguous(at::MemoryFormat::ChannelsLast), packed, shift[0], residual), plain + bias[0] + exact(residual)),
-              rounding) << x.sizes();
+              rounding)
+        << x.sizes();
   }
 }
 
@@ -100,8 +101,9 @@ TEST_F(Kernels, ASampleDoesNotDependOnItsNeighboursOrOnThreads) {
   if (!winograd_takes(32, 32)) GTEST_SKIP() << "not on this processor";
   const auto all = [&](int64_t first, int64_t count) {
     const at::Tensor map = maps.narrow(0, first, count), x = rows.narrow(0, first, count), heads = x.transpose(1, 2);
-    return std::vector<at::Tensor>{winograd_convolution(map, winograd_weight(weight), bias), product(x, product_weight(weight.select(-1, 0).select(-1, 0)), bias),
-                                   flash_attention(heads, heads, heads), fast_group_norm(map, 8, bias, bias, 1e-5, true)};
+    return std::vector<at::Tensor>{winograd_convolution(map, winograd_weight(weight), bias),
+                                   product(x, product_weight(weight.select(-1, 0).select(-1, 0)), bias), flash_attention(heads, heads, heads),
+                                   fast_group_norm(map, 8, bias, bias, 1e-5, true)};
   };
   const int before = at::get_num_threads();
   at::set_num_threads(1);

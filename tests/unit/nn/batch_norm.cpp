@@ -1,10 +1,10 @@
 #include "syncdr/nn/batch_norm.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/cuda.h>
 #include <torch/nn/modules/container/modulelist.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "syncdr/core/error.h"
 #include "syncdr/nn/weights.h"

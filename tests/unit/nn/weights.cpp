@@ -47,9 +47,9 @@ TEST(StateOf, NamesParametersAndBuffersAsPyTorch) {
   Net net;
   std::vector<std::string> names;
   for (const auto& [name, tensor] : nn::state_of(*net)) names.push_back(name);
-  EXPECT_THAT(names, testing::ElementsAre("conv.weight", "layers.0.bias", "layers.0.weight", "layers.1.num_batches_tracked", "layers.1.running_mean",
-                                          "layers.1.running_var", "norm.bias", "norm.num_batches_tracked", "norm.running_mean", "norm.running_var",
-                                          "norm.weight"));
+  EXPECT_THAT(names,
+              testing::ElementsAre("conv.weight", "layers.0.bias", "layers.0.weight", "layers.1.num_batches_tracked", "layers.1.running_mean",
+                                   "layers.1.running_var", "norm.bias", "norm.num_batches_tracked", "norm.running_mean", "norm.running_var", "norm.weight"));
 }
 
 TEST(StateOf, SharesMemoryWithTheModule) {

@@ -32,7 +32,8 @@ TEST(PlanMeasured, TakesATrainingAndADoctorsLink) {
   ASSERT_EQ(found.trainings.size(), 1u);
   EXPECT_EQ(found.trainings[0].parameters, 1200000);
   const auto link = read("train", R"([{"what": "job"}, {"what": "all-reduce", "figures": {"latency_us": 18.0, "bandwidth_gb": 3.9,
-                                      "all_reduce": "binomial", "ranks": 2}}])").link;
+                                      "all_reduce": "binomial", "ranks": 2}}])")
+                        .link;
   ASSERT_TRUE(link);
   EXPECT_EQ(link->latency_us, 18);
   EXPECT_EQ(link->all_reduce, "binomial");
@@ -42,7 +43,8 @@ TEST(PlanMeasured, TakesATrainingAndADoctorsLink) {
 }
 
 TEST(PlanMeasured, SeveralTranslatorsMustBeChosenFrom) {
-  const auto job = R"({"translate cut": {"a-to-b": )" + direction + R"(}, "translate filter": {"a-to-b": )" + direction + R"(}, "train cds": )" + training_run + "}";
+  const auto job =
+      R"({"translate cut": {"a-to-b": )" + direction + R"(}, "translate filter": {"a-to-b": )" + direction + R"(}, "train cds": )" + training_run + "}";
   EXPECT_ERROR(read("translate", job), core::UsageError, "holds translate cut, translate filter. Choose one with --of");
   EXPECT_EQ(read("translate", job, "translate cut").translations.size(), 1u);
   EXPECT_EQ(read("train", job).trainings.size(), 1u);
@@ -59,7 +61,8 @@ TEST(PlanMeasured, ImpossibleFiguresAreNamed) {
                "\"ranks\" is 0: it must be at least 1");
   EXPECT_ERROR(read("translate", R"({"x": {"images": "5", "seconds": 1, "ranks": 1, "compute_seconds": 1}})"), core::DataError, "\"images\" is not an integer");
   EXPECT_ERROR(read("translate", R"({"x": {"images": 5, "seconds": 1, "ranks": 1, "compute_seconds": 1, "batch": 0}})"), core::DataError, "\"batch\" is 0");
-  EXPECT_ERROR(read("train", R"({"steps": 1, "seconds": 1, "ranks": 8, "images_per_step": 4, "parameters": 1})"), core::DataError, "4 images a step on 8 ranks");
+  EXPECT_ERROR(read("train", R"({"steps": 1, "seconds": 1, "ranks": 8, "images_per_step": 4, "parameters": 1})"), core::DataError,
+               "4 images a step on 8 ranks");
 }
 
 }  // namespace

@@ -309,7 +309,9 @@ TEST(PlanCalibrate, ATranslationGivesBackWhatMadeIt) {
   truth.job.slowdown = 1.2;
   std::vector<MeasuredTranslation> measured;
   for (const int64_t ranks : {1, 2})
-    measured.push_back({.images = truth.images, .ranks = ranks, .seconds = plan_translate(truth, ranks).seconds,
+    measured.push_back({.images = truth.images,
+                        .ranks = ranks,
+                        .seconds = plan_translate(truth, ranks).seconds,
                         .compute_seconds = number(truth.images) * truth.seconds_per_image * (ranks == 2 ? 1.2 : 1)});
   auto plan = some_translation();
   plan.directions = 1;

@@ -11,9 +11,7 @@ namespace {
 
 EncoderConfig small(int64_t dim = 32) { return {.name = "small", .dim = dim}; }
 
-at::Tensor pictures(int64_t count, int64_t side) {
-  return normalise_images(at::randint(0, 256, {count, 3, side, side}, at::kByte), at::kCPU);
-}
+at::Tensor pictures(int64_t count, int64_t side) { return normalise_images(at::randint(0, 256, {count, 3, side, side}, at::kByte), at::kCPU); }
 
 io::NamedTensors copies(const torch::nn::Module& module) {
   io::NamedTensors all;
@@ -49,8 +47,7 @@ TEST(Encoder, GivesUnitRowsOfAnyPictureSize) {
 }
 
 TEST(Encoder, InitialWeightsDependOnTheSeedAlone) {
-  const io::NamedTensors first = copies(*make_encoder(small(), 7)), again = copies(*make_encoder(small(), 7)),
-                         other = copies(*make_encoder(small(), 8));
+  const io::NamedTensors first = copies(*make_encoder(small(), 7)), again = copies(*make_encoder(small(), 7)), other = copies(*make_encoder(small(), 8));
   for (const auto& [name, tensor] : first) EXPECT_TRUE(tensor.equal(again.at(name))) << name;
   EXPECT_FALSE(first.at("head.weight").equal(other.at("head.weight")));
   EXPECT_FALSE(first.at("backbone.conv1.weight").equal(other.at("backbone.conv1.weight")));

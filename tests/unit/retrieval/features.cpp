@@ -6,9 +6,7 @@
 namespace syncdr::retrieval {
 namespace {
 
-at::Tensor pictures(int64_t count, int64_t side) {
-  return at::randint(0, 256, {count, 3, side, side}, at::kByte).contiguous(at::MemoryFormat::ChannelsLast);
-}
+at::Tensor pictures(int64_t count, int64_t side) { return at::randint(0, 256, {count, 3, side, side}, at::kByte).contiguous(at::MemoryFormat::ChannelsLast); }
 
 at::Tensor features(Encoder& encoder, const at::Tensor& images) { return features_of(encoder, images, at::kCPU, images_a_call(at::kCPU, 64)); }
 

@@ -1,5 +1,5 @@
-#include "syncdr/nn/unit_rows.h"
 #include "syncdr/retrieval/losses.h"
+#include "syncdr/nn/unit_rows.h"
 
 #include <gtest/gtest.h>
 
@@ -11,9 +11,7 @@
 namespace syncdr::retrieval {
 namespace {
 
-at::Tensor unit(int64_t rows, int64_t dim) {
-  return nn::unit_rows(at::randn({rows, dim}, at::kDouble));
-}
+at::Tensor unit(int64_t rows, int64_t dim) { return nn::unit_rows(at::randn({rows, dim}, at::kDouble)); }
 
 at::Tensor numbers(std::vector<int64_t> values) { return at::tensor(values, at::kLong); }
 
@@ -139,8 +137,7 @@ TEST(LossShare, SharesOfAnyNumberOfRanksHaveTheValueAndTheGradientOfOne) {
       continue;
     }
     EXPECT_TRUE(values.allclose(wanted_values, 1e-12, 1e-12)) << ranks << " ranks: " << values << wanted_values;
-    for (size_t k = 0; k < leaves.size(); ++k)
-      EXPECT_TRUE(leaves[k].grad().allclose(wanted[k], 1e-10, 1e-12)) << ranks << " ranks, leaf " << k;
+    for (size_t k = 0; k < leaves.size(); ++k) EXPECT_TRUE(leaves[k].grad().allclose(wanted[k], 1e-10, 1e-12)) << ranks << " ranks, leaf " << k;
   }
   EXPECT_GT(wanted[2].abs().max().item<double>(), 1e-3);
 }
@@ -156,8 +153,7 @@ TEST(LossShare, OfAGlobalBatchIsTheFormulaOfThePaper) {
                                  instance_discrimination(features[1], banks[1].rows(), batch.domains[1].ids, 0.1))
                                     .item<double>();
   const double matching =
-      (cross_domain_matching(features[0], banks[1].rows(), 0.1, 700) + cross_domain_matching(features[1], banks[0].rows(), 0.1, 700))
-          .item<double>();
+      (cross_domain_matching(features[0], banks[1].rows(), 0.1, 700) + cross_domain_matching(features[1], banks[0].rows(), 0.1, 700)).item<double>();
   double pairs = 0;
   for (size_t k = 0; k < 2; ++k) {
     const at::Tensor& paired = batch.domains[k].paired;

@@ -18,8 +18,7 @@ struct TinyDataset {
     write_real(root, "warm", first);
     write_real(root, "cold", second);
     data::Manifest manifest{.kind = "dataset", .name = "tiny", .domains = {"warm", "cold"}};
-    for (const char* domain : {"warm", "cold"})
-      manifest.entries.push_back(entry(root, fmt::format("real/{}/train-00000-of-00001.h5", domain), size(domain)));
+    for (const char* domain : {"warm", "cold"}) manifest.entries.push_back(entry(root, fmt::format("real/{}/train-00000-of-00001.h5", domain), size(domain)));
     manifest.write(root / "dataset.json");
     write_translation(root, "warm", "cold");
     write_translation(root, "cold", "warm");
@@ -30,17 +29,13 @@ struct TinyDataset {
   int64_t size(const std::string& domain) const { return domain == "warm" ? first : second; }
 
   static data::ManifestEntry entry(const std::filesystem::path& folder, const std::string& file, int64_t rows) {
-    return {.file = file,
-            .rows = rows,
-            .bytes = static_cast<int64_t>(std::filesystem::file_size(folder / file)),
-            .hash = io::hash_file(folder / file)};
+    return {.file = file, .rows = rows, .bytes = static_cast<int64_t>(std::filesystem::file_size(folder / file)), .hash = io::hash_file(folder / file)};
   }
 
   /// A picture of its own for each key: four coloured rectangles, brighter where the domain is warm.
   std::vector<uint8_t> picture(const std::string& key, const std::string& look) const {
     core::Random random(1, core::Purpose::render, io::hash64(key));
-    data::Image image{
-        .height = side, .width = side, .pixels = std::vector<uint8_t>(static_cast<size_t>(side * side * 3), look == "warm" ? 220 : 40)};
+    data::Image image{.height = side, .width = side, .pixels = std::vector<uint8_t>(static_cast<size_t>(side * side * 3), look == "warm" ? 220 : 40)};
     for (int k = 0; k < 4; ++k) {
       const auto top = random.below(static_cast<uint64_t>(side)), left = random.below(static_cast<uint64_t>(side));
       const auto colour = random.below(200);
@@ -69,8 +64,7 @@ struct TinyDataset {
 
   void write_translation(const std::filesystem::path& root, const std::string& source, const std::string& target) const {
     const std::filesystem::path folder = root / "synthetic" / fmt::format("{}-to-{}", source, target) / "swap";
-    const std::map<std::string, std::string> settings = {
-        {"dataset", io::hash_file(root / "dataset.json")}, {"source", source}, {"target", target}};
+    const std::map<std::string, std::string> settings = {{"dataset", io::hash_file(root / "dataset.json")}, {"source", source}, {"target", target}};
     data::ShardWriter writer(folder / "unit-00000.h5", {.domain = target, .split = "train", .provenance = settings}, /*with_source=*/true);
     for (int64_t row = 0; row < size(source); ++row) {
       const std::string key = key_of(source, row);

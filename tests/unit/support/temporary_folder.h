@@ -34,14 +34,14 @@ inline void put(const std::filesystem::path& path, const std::string& content) {
 }  // namespace test
 
 /// EXPECT_THROW plus what the message must say.
-#define EXPECT_ERROR(statement, Type, text)                                                       \
-  do {                                                                                            \
-    bool thrown = false;                                                                          \
-    try {                                                                                         \
-      statement;                                                                                  \
-    } catch (const Type& error) {                                                                 \
-      thrown = true;                                                                              \
-      EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();         \
-    }                                                                                             \
-    EXPECT_TRUE(thrown) << #statement " did not throw " #Type;                                    \
+#define EXPECT_ERROR(statement, Type, text)                                               \
+  do {                                                                                    \
+    bool thrown = false;                                                                  \
+    try {                                                                                 \
+      statement;                                                                          \
+    } catch (const Type& error) {                                                         \
+      thrown = true;                                                                      \
+      EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what(); \
+    }                                                                                     \
+    EXPECT_TRUE(thrown) << #statement " did not throw " #Type;                            \
   } while (false)

@@ -1,8 +1,8 @@
 #include "syncdr/training/checkpoint.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,10 +10,10 @@
 #include <csignal>
 #include <fstream>
 
+#include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
-#include "support/temporary_folder.h"
 
 namespace {
 

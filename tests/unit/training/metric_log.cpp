@@ -7,9 +7,9 @@
 #include <fstream>
 #include <limits>
 
+#include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
-#include "support/temporary_folder.h"
 
 using namespace syncdr;
 using testing::ElementsAre;

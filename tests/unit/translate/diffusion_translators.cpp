@@ -164,7 +164,8 @@ TEST_F(DiffusionTranslators, WhatIsCutFromATextIsSaidOnceAndKept) {
   testing::internal::CaptureStderr();
   const auto translator = make(settings);
   const auto provenance = translator->provenance();
-  const RunPrompts one({"A b a b a b a b"}, *translator), several({"a", "a a a a a a a", "a", "a a a a a a a"}, *translator), fits({"b b a a b b"}, *translator);
+  const RunPrompts one({"A b a b a b a b"}, *translator), several({"a", "a a a a a a a", "a", "a a a a a a a"}, *translator),
+      fits({"b b a a b b"}, *translator);
   const std::string said = testing::internal::GetCapturedStderr();
   EXPECT_EQ(provenance.at("negative_prompt"), "b b b b b b a");
   EXPECT_EQ(provenance.at("negative_prompt_cut"), "a");

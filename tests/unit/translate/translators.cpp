@@ -2,9 +2,9 @@
 
 #include "each_image.h"
 #include "support/temporary_folder.h"
-#include "syncdr/nn/pixels.h"
 #include "syncdr/core/error.h"
 #include "syncdr/gan/generator_file.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/translate/translator.h"
 
 namespace syncdr::translate {
@@ -16,8 +16,7 @@ std::unique_ptr<Translator> make_one(const TranslateConfig& config) { return mak
 
 /// Each image alone among black ones, at every place of the batch in turn, must come out as it did among the others. Bytes and floats alike:
 /// forward [batch, 3, S, S] uint8 -> [batch, ...].
-template <class Forward>
-void expect_independent(const at::Tensor& images, const Forward& forward) {
+template <class Forward> void expect_independent(const at::Tensor& images, const Forward& forward) {
   const auto batch = images.size(0);
   const auto together = forward(images);
   for (int64_t image = 0; image < batch; ++image)

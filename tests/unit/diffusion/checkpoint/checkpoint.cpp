@@ -70,8 +70,7 @@ class Checkpoint : public testing::Test {
     std::filesystem::create_directory(folder_ / "unet");
   }
   void write_index(const std::string& members) {
-    test::put(folder_ / "model_index.json",
-              R"({"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.35.2", )" + members + "}");
+    test::put(folder_ / "model_index.json", R"({"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.35.2", )" + members + "}");
   }
   void write(const std::string& name, const std::map<std::string, double>& values) {
     io::NamedTensors tensors;
@@ -103,20 +102,16 @@ TEST_F(Checkpoint, ThePipelineMayBeOfAFile) {
   EXPECT_EQ(CheckpointFolder(folder_.path()).class_of("unet"), "UNet2DConditionModel");
 }
 
-TEST_F(Checkpoint, RefusesAFolderWithoutIndex) {
-  EXPECT_ERROR(CheckpointFolder(folder_ / "unet"), core::DataError, "there is no model_index.json");
-}
+TEST_F(Checkpoint, RefusesAFolderWithoutIndex) { EXPECT_ERROR(CheckpointFolder(folder_ / "unet"), core::DataError, "there is no model_index.json"); }
 
 TEST_F(Checkpoint, NamesAMissingComponent) {
   const CheckpointFolder checkpoint(folder_.path());
   EXPECT_ERROR(checkpoint.class_of("text_encoder"), core::DataError, "StableDiffusionPipeline has no component \"text_encoder\"");
-  EXPECT_ERROR(checkpoint.component("vae", "AutoencoderKL"), core::DataError,
-               "the folder of the component \"vae\" (AutoencoderKL) is missing");
+  EXPECT_ERROR(checkpoint.component("vae", "AutoencoderKL"), core::DataError, "the folder of the component \"vae\" (AutoencoderKL) is missing");
 }
 
 TEST_F(Checkpoint, NamesBothClassesOfAnotherComponent) {
-  EXPECT_ERROR(CheckpointFolder(folder_.path()).component("unet", "UNetFlat"), core::DataError,
-               "\"unet\" is a UNet2DConditionModel, expected is a UNetFlat");
+  EXPECT_ERROR(CheckpointFolder(folder_.path()).component("unet", "UNetFlat"), core::DataError, "\"unet\" is a UNet2DConditionModel, expected is a UNetFlat");
 }
 
 TEST_F(Checkpoint, RefusesAComponentOutsideTheFolder) {

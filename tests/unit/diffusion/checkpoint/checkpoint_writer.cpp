@@ -54,12 +54,18 @@ AutoencoderConfig written_autoencoder() {
 }
 
 TextEncoderConfig written_text_encoder() {
-  return {.vocabulary = 514, .positions = 9, .width = 12, .hidden = 20, .layers = 2, .heads = 3, .activation = "gelu", .norm_epsilon = 1e-6,
+  return {.vocabulary = 514,
+          .positions = 9,
+          .width = 12,
+          .hidden = 20,
+          .layers = 2,
+          .heads = 3,
+          .activation = "gelu",
+          .norm_epsilon = 1e-6,
           .attention_dropout = 0.25};
 }
 
-template <class Config>
-Config read_back(const Config& config, Config (*read)(ConfigReader&)) {
+template <class Config> Config read_back(const Config& config, Config (*read)(ConfigReader&)) {
   const std::string text = io::pretty_json(describe(config));
   ConfigReader reader(io::as_object(io::parse_json(text, "text"), "text"), "text");
   return read(reader);

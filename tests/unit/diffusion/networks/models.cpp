@@ -52,8 +52,7 @@ json::object with(json::object fields, const char* name, json::value value) {
 }
 
 /// With random weights.
-template <class Network, class Config>
-Network random(const Config& config) {
+template <class Network, class Config> Network random(const Config& config) {
   Network network(config);
   nn::initialise(*network, "network", 1);
   return network;
@@ -126,8 +125,8 @@ TEST(UNet, GradientsReachEveryParameter) {
 }
 
 TEST(AutoencoderConfig, WhatIsNotSupportedIsNamed) {
-  EXPECT_ERROR(autoencoder_config(with(autoencoder_fields(), "up_block_types", {"UpDecoderBlock2D", "AttnUpDecoderBlock2D"})),
-               core::DataError, "vae/config.json: \"up_block_types\" holds \"AttnUpDecoderBlock2D\"");
+  EXPECT_ERROR(autoencoder_config(with(autoencoder_fields(), "up_block_types", {"UpDecoderBlock2D", "AttnUpDecoderBlock2D"})), core::DataError,
+               "vae/config.json: \"up_block_types\" holds \"AttnUpDecoderBlock2D\"");
   EXPECT_ERROR(autoencoder_config(with(autoencoder_fields(), "shift_factor", 0.1)), core::DataError, "\"shift_factor\"");
   EXPECT_ERROR(autoencoder_config(with(autoencoder_fields(), "latents_mean", {0.1, 0.2})), core::DataError, "\"latents_mean\"");
   EXPECT_ERROR(autoencoder_config(with(autoencoder_fields(), "norm_num_groups", 3)), core::DataError, "\"norm_num_groups\"");

@@ -20,8 +20,7 @@ class TextEncoderTest : public testing::Test {
  protected:
   TextEncoderTest() {
     std::filesystem::create_directory(folder_ / "text_encoder");
-    test::put(folder_ / "model_index.json",
-              R"({"_class_name": "StableDiffusionPipeline", "text_encoder": ["transformers", "CLIPTextModel"]})");
+    test::put(folder_ / "model_index.json", R"({"_class_name": "StableDiffusionPipeline", "text_encoder": ["transformers", "CLIPTextModel"]})");
     write_config("");
     encoder_ = TextEncoder(read_text_encoder_config(folder_ / "text_encoder/config.json"));
     nn::initialise(*encoder_, "text_encoder", 1);

@@ -20,17 +20,14 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-ConfigReader scheduler_config(const std::string& fields) {
-  return {boost::json::parse("{" + fields + "}").as_object(), "scheduler_config.json"};
-}
+ConfigReader scheduler_config(const std::string& fields) { return {boost::json::parse("{" + fields + "}").as_object(), "scheduler_config.json"}; }
 
 std::unique_ptr<Scheduler> scheduler(const std::string& name, const std::string& fields = "", const SamplerOptions& options = {}) {
   ConfigReader config = scheduler_config(fields);
   return make_scheduler(name, config, options);
 }
 
-template <class Error>
-std::string scheduler_error(const std::string& name, const std::string& fields, const SamplerOptions& options = {}) {
+template <class Error> std::string scheduler_error(const std::string& name, const std::string& fields, const SamplerOptions& options = {}) {
   try {
     scheduler(name, fields, options);
   } catch (const Error& error) {
@@ -56,8 +53,7 @@ at::Tensor perfect(Prediction prediction, const at::Tensor& original, const at::
   return prediction == Prediction::sample ? original : std::sqrt(alpha) * noise - std::sqrt(1 - alpha) * original;
 }
 
-constexpr const char* stable =
-    R"("beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": false, "skip_prk_steps": true)";
+constexpr const char* stable = R"("beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": false, "skip_prk_steps": true)";
 
 TEST(Scheduler, TakesTheClassThatTheConfigurationNames) {
   ConfigReader config = scheduler_config(R"("_class_name": "EulerDiscreteScheduler", "_diffusers_version": "0.35.2")");
@@ -131,8 +127,7 @@ TEST(Scheduler, RefusesAClassWithAnotherKindOfTraining) {
   EXPECT_ERROR(make_scheduler("DDIMScheduler", flow), core::DataError, "FlowMatchEulerDiscreteScheduler");
   ConfigReader edm = scheduler_config(R"("_class_name": "EDMEulerScheduler", "sigma_data": 0.5, "rho": 7.0)");
   EXPECT_ERROR(make_scheduler("DDIMScheduler", edm), core::DataError, "EDMEulerScheduler");
-  EXPECT_THAT(scheduler_error<core::UsageError>("ddim", ""),
-              AllOf(HasSubstr("\"ddim\""), HasSubstr("DDIMScheduler"), HasSubstr("PNDMScheduler")));
+  EXPECT_THAT(scheduler_error<core::UsageError>("ddim", ""), AllOf(HasSubstr("\"ddim\""), HasSubstr("DDIMScheduler"), HasSubstr("PNDMScheduler")));
 }
 
 TEST(Scheduler, PassesOverFieldsOfOtherClassesAndRefusesUnknownOnes) {
@@ -143,8 +138,7 @@ TEST(Scheduler, PassesOverFieldsOfOtherClassesAndRefusesUnknownOnes) {
 TEST(Scheduler, RefusesFieldsItCannotHonour) {
   const auto error = [](const char* name, const char* fields) { return scheduler_error<core::DataError>(name, fields); };
   EXPECT_THAT(error("DDIMScheduler", R"("thresholding": true)"), HasSubstr("thresholding"));
-  EXPECT_THAT(error("DDIMScheduler", R"("prediction_type": "flow_prediction")"),
-              AllOf(HasSubstr("flow_prediction"), HasSubstr("v_prediction")));
+  EXPECT_THAT(error("DDIMScheduler", R"("prediction_type": "flow_prediction")"), AllOf(HasSubstr("flow_prediction"), HasSubstr("v_prediction")));
   EXPECT_THAT(error("EulerAncestralDiscreteScheduler", R"("prediction_type": "sample")"), HasSubstr("\"sample\""));
   EXPECT_THAT(error("DDIMInverseScheduler", R"("timestep_spacing": "linspace")"), HasSubstr("timestep_spacing"));
   EXPECT_THAT(error("PNDMScheduler", R"("beta_schedule": "sigmoid")"), HasSubstr("sigmoid"));
@@ -244,8 +238,7 @@ TEST(Scheduler, PerfectPredictionsLeadBackToTheOriginal) {
 
 TEST(Scheduler, OneStepOfDdimWithThePerfectOutputGivesTheOriginal) {
   for (const char* prediction : {"epsilon", "v_prediction", "sample"}) {
-    const auto ddim =
-        scheduler("DDIMScheduler", fmt::format(R"({}, "timestep_spacing": "trailing", "prediction_type": "{}")", stable, prediction));
+    const auto ddim = scheduler("DDIMScheduler", fmt::format(R"({}, "timestep_spacing": "trailing", "prediction_type": "{}")", stable, prediction));
     ddim->set_steps(1);
     const at::Tensor original = gaussian(), noise = gaussian();
     const double alpha = ddim->alphas_cumprod()[size_t(ddim->timesteps()[0])];

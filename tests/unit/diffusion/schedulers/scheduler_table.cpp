@@ -14,7 +14,8 @@ namespace syncdr::diffusion {
 namespace {
 
 /// What the file of Stable Diffusion 1.5 says.
-constexpr const char* published = R"("beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": false, "num_train_timesteps": 1000,
+constexpr const char* published =
+    R"("beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": false, "num_train_timesteps": 1000,
     "set_alpha_to_one": SET_ALPHA, "skip_prk_steps": SKIP_PRK, "steps_offset": 1, "trained_betas": null SPACING)";
 constexpr int64_t steps = 50;
 constexpr double strengths[] = {0.3, 0.5, 0.8};
@@ -70,19 +71,20 @@ std::string figures(const Row& row) {
   // Fresh noise is not in a constant answer; a start in the middle that is refused amplifies rounding.
   return fmt::format("| {} | {} | {} | {} | {} | ", row.label, row.refused ? "refused" : fmt::format("{}", fmt::join(calls, ", ")), first,
                      sampler->wants_noise() ? "-" : fmt::format("{}", fmt::join(mixed_in, ", ")),
-                     row.refused ? "-" : same ? "the same" : fmt::format("{}", fmt::join(held, ", ")));
+                     row.refused ? "-"
+                     : same      ? "the same"
+                                 : fmt::format("{}", fmt::join(held, ", ")));
 }
 
 const std::vector<Row>& rows() {
-  static const std::vector<Row> all{
-      {.label = "`PNDMScheduler`", .name = "PNDMScheduler"},
-      {.label = "the same, `skip_prk_steps: false`", .name = "PNDMScheduler", .skip_prk_steps = false, .refused = true},
-      {.label = "`DDIMScheduler`", .name = "DDIMScheduler"},
-      {.label = "the same, `set_alpha_to_one: true`", .name = "DDIMScheduler", .set_alpha_to_one = true},
-      {.label = "`DPMSolverMultistepScheduler`", .name = "DPMSolverMultistepScheduler"},
-      {.label = "`EulerDiscreteScheduler`", .name = "EulerDiscreteScheduler"},
-      {.label = "`EulerAncestralDiscreteScheduler`", .name = "EulerAncestralDiscreteScheduler"},
-      {.label = "`LMSDiscreteScheduler`", .name = "LMSDiscreteScheduler"}};
+  static const std::vector<Row> all{{.label = "`PNDMScheduler`", .name = "PNDMScheduler"},
+                                    {.label = "the same, `skip_prk_steps: false`", .name = "PNDMScheduler", .skip_prk_steps = false, .refused = true},
+                                    {.label = "`DDIMScheduler`", .name = "DDIMScheduler"},
+                                    {.label = "the same, `set_alpha_to_one: true`", .name = "DDIMScheduler", .set_alpha_to_one = true},
+                                    {.label = "`DPMSolverMultistepScheduler`", .name = "DPMSolverMultistepScheduler"},
+                                    {.label = "`EulerDiscreteScheduler`", .name = "EulerDiscreteScheduler"},
+                                    {.label = "`EulerAncestralDiscreteScheduler`", .name = "EulerAncestralDiscreteScheduler"},
+                                    {.label = "`LMSDiscreteScheduler`", .name = "LMSDiscreteScheduler"}};
   return all;
 }
 

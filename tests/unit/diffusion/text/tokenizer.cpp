@@ -6,10 +6,10 @@
 #include <boost/json.hpp>
 #include <functional>
 
-#include "text/clip_words.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
+#include "text/clip_words.h"
 
 namespace syncdr::diffusion {
 namespace {
@@ -75,15 +75,13 @@ TEST_F(TokenizerTest, MergesByRank) {
 TEST_F(TokenizerTest, FramesCutsAndPads) {
   test::put(folder_ / "tokenizer_config.json", R"({"model_max_length": 5, "pad_token": "!", "tokenizer_class": "CLIPTokenizer"})");
   const at::Tensor encoded = make().encode({"a", "a a b b"});
-  EXPECT_THAT(std::vector<int64_t>(encoded.const_data_ptr<int64_t>(), encoded.const_data_ptr<int64_t>() + 10),
-              ElementsAre(10, 4, 11, 0, 0, 10, 4, 4, 5, 11));
+  EXPECT_THAT(std::vector<int64_t>(encoded.const_data_ptr<int64_t>(), encoded.const_data_ptr<int64_t>() + 10), ElementsAre(10, 4, 11, 0, 0, 10, 4, 4, 5, 11));
 }
 
 TEST_F(TokenizerTest, TakesSpecialTokensOfTheOlderFile) {
   EXPECT_EQ(make().pad(), 11);
   EXPECT_EQ(make().length(), 77);
-  test::put(folder_ / "special_tokens_map.json",
-            R"({"pad_token": "!", "bos_token": {"content": "<|startoftext|>", "lstrip": false, "normalized": true}})");
+  test::put(folder_ / "special_tokens_map.json", R"({"pad_token": "!", "bos_token": {"content": "<|startoftext|>", "lstrip": false, "normalized": true}})");
   EXPECT_EQ(make().pad(), 0);
   EXPECT_THAT(make().ids("a!"), ElementsAre(4, 0)) << "a special token is never split";
 }
@@ -155,7 +153,8 @@ class TokenizerJson : public TokenizerTest {
                            "add_prefix_space": false},
         "decoder": {"type": "ByteLevel"},
         "model": {"type": "BPE", "dropout": null, "unk_token": "<|endoftext|>", "continuing_subword_prefix": "", "end_of_word_suffix": "</w>",
-                  "fuse_unk": false, "byte_fallback": false, "ignore_merges": false, "merges": [["a", "b"], ["ab", "c</w>"]]}})").as_object();
+                  "fuse_unk": false, "byte_fallback": false, "ignore_merges": false, "merges": [["a", "b"], ["ab", "c</w>"]]}})")
+                   .as_object();
     content_["model"].as_object()["vocab"] = json::parse(older);
     test::put(folder_ / "tokenizer_config.json", R"({"backend": "tokenizers", "is_local": true, "local_files_only": false, "model_max_length": 6,
         "extra_special_tokens": [], "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "tokenizer_class": "CLIPTokenizer"})");
