@@ -16,7 +16,7 @@ void add_pack(CLI::App& program, PackOptions& options) {
       ->check(CLI::Range(0, 8192));
   command->add_option("--codec", options.codec, "how images are stored; auto: png if all are PNG, else jpeg")
       ->check(CLI::IsMember({"auto", "png", "jpeg", "raw"}));
-  command->add_option("--rows", options.rows, "images a shard")->check(CLI::Range(1, 1000000));
+  command->add_option("--rows", options.rows, "images per shard")->check(CLI::Range(1, 1000000));
   command->add_option("--val", options.split.val, "share of validation images (folders)")->check(CLI::Range(0.0, 1.0));
   command->add_option("--test", options.split.test, "share of test images (folders)")->check(CLI::Range(0.0, 1.0));
   command->add_option("--seed", options.split.seed, "of the splits and of the halves of categories (folders)");

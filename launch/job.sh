@@ -2,9 +2,9 @@
 # A job on this workstation or on a list of hosts, without a scheduler: as slurm/job.bash does it on a cluster. Ranks are tied to their cores; a stop
 # signal is handed on; what failed because of a peer or a deadline (75) is tried again and goes on where it stood.
 # usage: launch/job.sh [OPTIONS] [--] syncdr COMMAND ARGUMENTS...
-#   --ranks N         ranks a host (1; with --gpus: one a GPU)
-#   --gpus N          GPUs a host: a rank for each; where a host has more, CUDA_VISIBLE_DEVICES chooses
-#   --cpus N          cores a rank (this host's cores shared among its ranks)
+#   --ranks N         ranks per host (1; with --gpus: one per GPU)
+#   --gpus N          GPUs per host: a rank for each; where a host has more, CUDA_VISIBLE_DEVICES chooses
+#   --cpus N          cores per rank (this host's cores shared among its ranks)
 #   --hosts FILE      a host a line, as in mpirun's host files; ssh must reach each without a password, and the folder of syncdr, the data and the run
 #                     folder must have the same path on all (a shared file system)
 #   --interface NAME  network the hosts talk over, a name (ib0) or a subnet (10.1.0.0/16), where the first that MPI finds is not the right one

@@ -21,7 +21,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 default OMP_NUM_THREADS 1
 # Idle ranks yield their core: with more ranks than cores a spinning rank would starve the one it waits for.
 default OMPI_MCA_mpi_yield_when_idle 1
-# Through netlink OpenMPI 5 finds no way between addresses of IPv6, and says so once a rank.
+# Through netlink OpenMPI 5 finds no way between addresses of IPv6, and says so once per rank.
 default OMPI_MCA_reachable ^netlink
 # Where another rank has died, a rank of OpenMPI 5 would end on the spot, and mpirun would name this one instead of the other.
 default OMPI_MCA_mpi_ft_enable 1

@@ -60,7 +60,7 @@ wanted_packages() {
 }
 
 install_packages() {
-  command -v apt-get >/dev/null || fail "this system has no apt-get. Install the libraries that README.md names, then run with --no-packages."
+  command -v apt-get >/dev/null || fail "this system has no apt-get. Install what launch/setup.sh --print lists, then run with --no-packages."
   local missing=() name
   while read -r name; do
     dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$name")

@@ -20,7 +20,7 @@ export OMP_NUM_THREADS=$cores
 
 say() { printf '%(%T)T job %s: %s\n' -1 "$SLURM_JOB_ID" "$*" >&2; }
 . "$SYNCDR_HOME/launch/signals.bash" && . "$SYNCDR_HOME/launch/said.bash" || exit 2
-# Through netlink OpenMPI 5 finds no way between addresses of IPv6, and says so once a rank.
+# Through netlink OpenMPI 5 finds no way between addresses of IPv6, and says so once per rank.
 export OMPI_MCA_reachable=${OMPI_MCA_reachable:-^netlink}
 
 with_srun() {
@@ -50,10 +50,10 @@ run_ranks() {
   LAUNCH_OPTIONS=${LAUNCH_OPTIONS:-}
   case $LAUNCHER in srun | mpirun) ;; *) say "LAUNCHER is \"$LAUNCHER\", not srun or mpirun"; exit 2 ;; esac
   if [ "${SLURM_GPUS_ON_NODE:-1000}" -lt "${SLURM_NTASKS_PER_NODE:-1}" ]; then
-    say "$SLURM_NTASKS_PER_NODE ranks for $SLURM_GPUS_ON_NODE GPUs a node: ask for as many GPUs as ranks, or for none"
+    say "$SLURM_NTASKS_PER_NODE ranks for $SLURM_GPUS_ON_NODE GPUs per node: ask for as many GPUs as ranks, or for none"
     exit 2
   fi
-  say "${SLURM_JOB_NUM_NODES:-1} nodes, ${SLURM_NTASKS_PER_NODE:-1} ranks a node, $cores cores a rank, ${SLURM_GPUS_ON_NODE:-no} GPUs a node, by $LAUNCHER: $*"
+  say "${SLURM_JOB_NUM_NODES:-1} nodes, ${SLURM_NTASKS_PER_NODE:-1} ranks per node, $cores cores per rank, ${SLURM_GPUS_ON_NODE:-no} GPUs per node, by $LAUNCHER: $*"
   stop_on="TERM USR1 USR2" hard=''
   "with_$LAUNCHER" "$@"
   decide "$code"

@@ -3,9 +3,9 @@
 # waits for those it needs, goes back to the queue by itself when it is stopped, and skips what is done: the same line again finishes what is missing.
 # usage: slurm/pipeline.sh CONFIG [OPTIONS] [--set KEY=VALUE ...] [-- SBATCH OPTIONS]
 #   --nodes N            nodes of each job (1); --nodes-fit, --nodes-translate, --nodes-train: of these alone
-#   --ranks N            ranks a node (1; with --gpus: one a GPU); a training gets no more than its batch has images
-#   --cpus N             cores a rank (1)
-#   --gpus N             GPUs a node (none)
+#   --ranks N            ranks per node (1; with --gpus: one per GPU); a training gets no more than its batch has images
+#   --cpus N             cores per rank (1)
+#   --gpus N             GPUs per node (none)
 #   --array N            each translation as N jobs of --nodes-translate nodes, which share the work and may start when they can (1)
 #   --logs DIR           where the jobs' logs go (RUN FOLDER/slurm)
 #   --dry-run            print the sbatch lines, submit nothing

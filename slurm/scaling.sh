@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# How far more nodes and ranks help: runs one phase of a configuration on each number of nodes and of ranks a node, one job after the other (they share
+# How far more nodes and ranks help: runs one phase of a configuration on each number of nodes and of ranks per node, one job after the other (they share
 # the file system), each in a run folder of its own so that nothing is skipped; collects scaling.csv and draws scaling.svg.
 # usage: slurm/scaling.sh CONFIG --phase translate|train [OPTIONS] [--set KEY=VALUE ...] [-- SBATCH OPTIONS]
 #   --nodes LIST       numbers of nodes ("1 2 4")
-#   --ranks LIST       ranks a node ("1")
-#   --cpus N           cores a rank (1)
+#   --ranks LIST       ranks per node ("1")
+#   --cpus N           cores per rank (1)
 #   --gpus             a GPU for each rank
 #   --arm ARM          train: the arm, or a translated set of the dataset (cds: real images alone)
 #   --out DIR          folder of the figures (runs/scaling-PHASE-TIME)
@@ -67,7 +67,7 @@ for nodes in $nodes_list; do
     job=$("${line[@]}") || { [ "${#submitted[@]}" -eq 0 ] || scancel "${submitted[@]}"; fail "sbatch refused a job (above); nothing is left in the queue" 1; }
     submitted+=("${job%%;*}")
     after=(--dependency="afterany:${job%%;*}")
-    printf 'job %s: %d nodes, %d ranks a node\n' "${job%%;*}" "$nodes" "$ranks"
+    printf 'job %s: %d nodes, %d ranks per node\n' "${job%%;*}" "$nodes" "$ranks"
   done
 done
 [ -z "$dry" ] || exit 0

@@ -45,7 +45,7 @@ def write_csv(rows, file):
 
 
 def svg(rows):
-    """Speed over ranks, both from 0, with the line of equal efficiency; a colour for each number of ranks a node."""
+    """Speed over ranks, both from 0, with the line of equal efficiency; a colour for each number of ranks per node."""
     width, height, left, bottom, top, right = 640, 420, 70, 50, 40, 30
     most = max(row["ranks"] for row in rows)
     ideal = rows[0]["items_per_second"] / rows[0]["ranks"]
@@ -71,7 +71,7 @@ def svg(rows):
         for row in line:
             parts.append(f'<circle cx="{x(row["ranks"]):.1f}" cy="{y(row["items_per_second"]):.1f}" r="4" fill="{colour}"><title>{row["nodes"]} nodes: '
                          f'{row["items_per_second"]:.4g} {row["unit"]}/s, efficiency {row["efficiency"]:.2f}</title></circle>')
-        parts.append(f'<text x="{left + 16}" y="{top + 18 + 16 * index}" fill="{colour}">{per_node} ranks a node</text>')
+        parts.append(f'<text x="{left + 16}" y="{top + 18 + 16 * index}" fill="{colour}">{per_node} ranks per node</text>')
     return "\n".join(parts) + "\n</svg>\n"
 
 

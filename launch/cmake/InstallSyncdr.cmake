@@ -1,4 +1,4 @@
-# install, and a relocatable find_package(syncdr): targets syncdr::core, syncdr::io, ... one a room.
+# install, and a relocatable find_package(syncdr): targets syncdr::core, syncdr::io, ... one per room.
 include(CMakePackageConfigHelpers)
 get_property(rooms GLOBAL PROPERTY SYNCDR_ROOMS)
 set(targets syncdr_flags)

@@ -87,7 +87,7 @@ at::Tensor checked_sigmas(const at::Tensor& images, const at::Tensor& sigmas) {
     throw core::UsageError("structure_map needs images [B, C, H, W], bytes or floating point, got {} [{}]", c10::toString(images.scalar_type()),
                            fmt::join(images.sizes(), ", "));
   if (sigmas.dim() != 1 || sigmas.size(0) != images.size(0))
-    throw core::UsageError("structure_map needs {} sigmas, one an image, got [{}]", images.size(0), fmt::join(sigmas.sizes(), ", "));
+    throw core::UsageError("structure_map needs {} sigmas, one per image, got [{}]", images.size(0), fmt::join(sigmas.sizes(), ", "));
   at::Tensor on_host = sigmas.to(at::kCPU, at::kFloat).contiguous();
   for (int64_t i = 0; i < on_host.numel(); ++i) {
     const float sigma = on_host.const_data_ptr<float>()[i];

@@ -100,8 +100,8 @@ Finding look_at_memory(const comm::World& world) {
       fmt::format("{:.1f} GiB free of {:.1f}{}, {:.1f} a rank", usable / gib, total / gib, limited ? " within the control group's limit" : "", share);
   if (share < 2)
     worsen(finding, Health::note,
-           limited ? "under 2 GiB a rank: ask for more memory (sbatch --mem, docker --memory), or start fewer ranks"
-                   : "under 2 GiB a rank: start fewer ranks on this host");
+           limited ? "under 2 GiB per rank: ask for more memory (sbatch --mem, docker --memory), or start fewer ranks"
+                   : "under 2 GiB per rank: start fewer ranks on this host");
   return finding;
 }
 

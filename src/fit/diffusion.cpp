@@ -40,7 +40,7 @@ void check_denoiser_network(const DiffusionFitConfig& config) {
 
 void check_diffusion(const DiffusionFitConfig& config, int ranks) {
   if (config.prompts.size() != 2 || config.prompts[0].empty() || config.prompts[1].empty())
-    throw core::UsageError("fit.diffusion.prompts needs two texts, one a domain, as in [\"a photo\", \"a sketch\"]");
+    throw core::UsageError("fit.diffusion.prompts needs two texts, one per domain, as in [\"a photo\", \"a sketch\"]");
   if (config.batch % 2 != 0 || config.batch < ranks)
     throw core::UsageError("fit.diffusion.batch = {}: needs an even number, half of each domain, of at least the {} ranks", config.batch, ranks);
   if (config.sigmas.size() != 2 || config.sigmas[0] > config.sigmas[1])

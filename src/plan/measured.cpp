@@ -53,7 +53,7 @@ void add_training(Measured& measured, const JsonFigures& found) {
                              .parameters = found.whole("parameters"),
                              .feature_dim = found.whole_if_there("feature_dim", 0),
                              .batch_norm_layers = found.whole_if_there("batch_norm_layers", 0)};
-  if (one.images_per_step < one.ranks) throw core::DataError("{}: {} images a step on {} ranks", found.where, one.images_per_step, one.ranks);
+  if (one.images_per_step < one.ranks) throw core::DataError("{}: {} images per step on {} ranks", found.where, one.images_per_step, one.ranks);
   measured.trainings.push_back(one);
 }
 

@@ -85,7 +85,7 @@ TranslationTime plan_direction(const TranslatePlan& plan, int64_t rows, int64_t 
   for (const auto size : units.tapered) add(size, 1);
   const double balanced = sum.seconds(), end = last_end(plan, units, ranks);
   sum.tail = std::max(0.0, end - balanced);
-  // Two things are shared by all ranks: the store, which is asked once a unit and three times a batch, and the folder.
+  // Two things are shared by all ranks: the store, which is asked once per unit and three times per batch, and the folder.
   const double asked = (3 * batches + number(units.full) + number(static_cast<int64_t>(units.tapered.size()))) / store_calls_per_second;
   const double written = plan.folder_gb > 0 ? number(rows * plan.variants) * plan.image_bytes / (1e9 * plan.folder_gb) : 0;
   sum.store = std::max(0.0, asked - std::max(end, written));
@@ -277,7 +277,7 @@ void calibrate(TranslatePlan& plan, std::span<const MeasuredTranslation> measure
 void calibrate(TrainPlan& plan, std::span<const MeasuredTraining> measured) {
   SYNCDR_ASSERT(!measured.empty(), "no training was measured");
   const double count = number(static_cast<int64_t>(measured.size())), given = plan.step_seconds;
-  // What communication is not hidden depends on the seconds an image, which are looked for. Repeated, this settles: at most two thirds of a change come back.
+  // What communication is not hidden depends on the seconds per image, which are looked for. Repeated, this settles: at most two thirds of a change come back.
   plan.seconds_per_image = 0;
   for (int round = 0; round < 100; ++round) {
     double sx = 0, sy = 0, sxx = 0, sxy = 0;

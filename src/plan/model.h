@@ -172,7 +172,7 @@ struct MeasuredTraining {
   int64_t parameters = 0;
   std::optional<int64_t> feature_dim, batch_norm_layers;  ///< where they are told
 };
-/// Sets seconds_per_image so that the model gives the measured time; from measurements with different numbers of images a rank also step_seconds (least
+/// Sets seconds_per_image so that the model gives the measured time; from measurements with different numbers of images per rank also step_seconds (least
 /// squares).
 void calibrate(TrainPlan& plan, std::span<const MeasuredTraining> measured);
 /// The same with the slowdown, from 1 to 4, that fits best: three unknowns, so at least three measurements, on different numbers of ranks.

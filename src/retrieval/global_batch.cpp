@@ -24,7 +24,7 @@ std::array<int64_t, 2> batch_sizes(int64_t a, int64_t b, int64_t batch) {
 
 GlobalBatches::GlobalBatches(const data::PairSet& a, const data::PairSet& b, int64_t batch, uint64_t seed, int rank, int ranks)
     : sets_{&a, &b}, sizes_(batch_sizes(a.size(), b.size(), batch)), seed_(seed), rank_(rank), ranks_(ranks) {
-  if (batch < ranks) throw core::UsageError("a global batch of {} images a domain for {} ranks. Use a larger train.batch or fewer ranks.", batch, ranks);
+  if (batch < ranks) throw core::UsageError("a global batch of {} images per domain for {} ranks. Use a larger train.batch or fewer ranks.", batch, ranks);
   for (size_t k = 0; k < 2; ++k) orders_.emplace_back(sets_[k]->size(), sizes_[k], seed, /*stream=*/k);
   // Rounding the longer domain's batch can leave it one batch more or less than the shorter one.
   steps_per_epoch_ = std::min(orders_[0].batches_per_epoch(), orders_[1].batches_per_epoch());

@@ -29,7 +29,7 @@ struct GlobalBatch {
 /// The shorter domain gives `batch` entries, the longer one as many as the ratio of lengths says, so that an epoch passes over both. Each
 /// domain's part is dealt to ranks in contiguous slices. A rank encodes, in one call of the encoder and in this order: its entries of A,
 /// their counterparts, its entries of B, their counterparts. Entries without a counterpart give no row there (a blank image in its place
-/// would count in batch normalisation). One call for everything rather than one a domain, as in the published code: half the collectives of
+/// would count in batch normalisation). One call for everything rather than one per domain, as in the published code: half the collectives of
 /// a global batch normalisation, larger matrix products, and statistics of both domains together, as evaluation uses them.
 class GlobalBatches {
  public:

@@ -5,7 +5,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/data/loader.h"
 
-/// How many images a second one thread of the loader makes: SYNCDR_DATASET names a dataset of `syncdr-data emoji`.
+/// How many images per second one thread of the loader makes: SYNCDR_DATASET names a dataset of `syncdr-data emoji`.
 namespace {
 
 using namespace syncdr;

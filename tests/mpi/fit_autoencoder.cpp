@@ -21,7 +21,7 @@ using training::Curve;
 
 const char* const terms[] = {"loss_pixel", "loss_chroma", "loss_gradient", "loss_kl"};
 
-/// 6 steps of 3 images a domain: two ranks hold two and one.
+/// 6 steps of 3 images per domain: two ranks hold two and one.
 AutoencoderFitConfig config_of_test() {
   AutoencoderFitConfig config{.steps = 6,
                               .batch = 3,

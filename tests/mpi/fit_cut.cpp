@@ -24,7 +24,7 @@ using training::Curve;
 
 const char* const figures[] = {"loss_discriminator", "loss_gan", "loss_nce"};
 
-/// 6 steps of 4 images, 9 and 13 images a domain: the third step begins the second epoch of the first.
+/// 6 steps of 4 images, 9 and 13 images per domain: the third step begins the second epoch of the first.
 CutConfig config_of_test() {
   return {.steps = 6,
           .batch = 4,

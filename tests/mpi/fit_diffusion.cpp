@@ -19,7 +19,7 @@ using test::world;
 using testing::HasSubstr;
 using training::Curve;
 
-/// 6 steps of 8 images, 9 and 13 images a domain: the third step begins the second epoch of the first.
+/// 6 steps of 8 images, 9 and 13 images per domain: the third step begins the second epoch of the first.
 DiffusionFitConfig diffusion_config() {
   DiffusionFitConfig config;
   config.prompts = {"a warm picture", "a cold picture"};

@@ -146,7 +146,7 @@ class Jobs(ClusterTest):
     def test_more_ranks_than_gpus_are_refused(self):
         job = self.submit("--ntasks-per-node=2", "--gpus-per-node=1", "phase.sbatch", "train", "none.toml", env={"SYNCDR_BIN": str(self.program("true"))})
         self.assertEqual(self.wait(job)["ExitCode"], "2:0", self.log(job))
-        self.assertIn("2 ranks for 1 GPUs a node", self.log(job))
+        self.assertIn("2 ranks for 1 GPUs per node", self.log(job))
 
     def test_each_rank_has_its_cores_and_its_gpu(self):
         program = self.program('echo "rank $SLURM_PROCID: threads $OMP_NUM_THREADS, GPUs ${CUDA_VISIBLE_DEVICES-none}"')

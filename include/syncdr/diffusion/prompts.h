@@ -11,7 +11,7 @@ enum class PromptKind {
   subject       ///< a description in which the word S stands for the object
 };
 
-/// A domain's text in a prompt file: TOML, one table a domain, whose keys are PromptKind's names (configs/prompts/ has several files). All of the file
+/// A domain's text in a prompt file: TOML, one table per domain, whose keys are PromptKind's names (configs/prompts/ has several files). All of the file
 /// is checked. Throws DataError naming file, domain and key: an unknown key, an empty text, or none for what is asked.
 std::string read_prompt(const std::filesystem::path& file, const std::string& domain, PromptKind kind);
 

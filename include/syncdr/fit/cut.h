@@ -40,7 +40,7 @@ struct CutConfig {
     field(gan_weight, "gan_weight", "weight of the adversarial loss", core::at_least(0));
     field(nce_weight, "nce_weight", "weight of PatchNCE", core::at_least(0));
     field(identity_nce, "identity_nce", "also compare target images with their own translation");
-    field(patches, "patches", "patches an image that PatchNCE compares", core::at_least(2));
+    field(patches, "patches", "patches per image that PatchNCE compares", core::at_least(2));
     field(temperature, "temperature", "softmax temperature of PatchNCE", core::above(0));
     field(ema, "ema", "decay of the generator's moving average, which is then what is kept; 0: none", core::between(0, 1));
     field(precision, "precision", "arithmetic of the networks: bf16 uses autocast, about twice as fast where the processor has it", {"fp32", "bf16"});

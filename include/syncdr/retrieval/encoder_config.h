@@ -15,7 +15,7 @@ struct EncoderConfig {
 
   void visit(core::Fields& field) {
     field(name, "name", "architecture; small: for 64-pixel pictures", {"resnet50", "resnet18", "small"});
-    field(dim, "dim", "features an image", core::between(2, 65536));
+    field(dim, "dim", "features per image", core::between(2, 65536));
     field(weights, "weights", "safetensors of a backbone with timm's or torchvision's names, or of a whole trained encoder; empty: random");
     field(batch_norm, "batch_norm", "statistics of batch normalisation in training: of all ranks, of this rank, or the stored ones",
           {"global", "local", "frozen"});

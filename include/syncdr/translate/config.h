@@ -76,7 +76,7 @@ struct DiffusionConfig {
     field(eta, "eta", "DDIM: share of fresh noise in each step", core::between(0, 1));
     field(precision, "precision", "arithmetic of the networks; sampling itself is in fp32", {"fp32", "bf16", "fp16"});
     field(negative_prompt, "negative_prompt", "text of the branch that guidance leads away from");
-    field(cuda_graph, "cuda_graph", "on a GPU: one CUDA graph a step instead of a launch for each kernel; not yet measured");
+    field(cuda_graph, "cuda_graph", "on a GPU: one CUDA graph per step instead of a launch for each kernel; not yet measured");
   }
 };
 
@@ -151,7 +151,7 @@ struct TranslateConfig {
   void visit(core::Fields& field) {
     field(translator, "translator", "how images are translated", translator_names());
     field(run, "run", "name of the translated set; empty: the translator's name");
-    field(prompts, "prompts", "prompt file: TOML, a table a domain (configs/prompts/)");
+    field(prompts, "prompts", "prompt file: TOML, a table per domain (configs/prompts/)");
     field(image_prompts, "image_prompts", "a prompt for each source image instead: lines of KEY<tab>TEXT");
     field(size, "size", "side of the images in pixels", core::between(8, 4096));
     field(batch, "batch", "images of one call; part of what the output may depend on, bit for bit", core::between(1, 4096));

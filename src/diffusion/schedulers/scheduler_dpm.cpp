@@ -114,7 +114,7 @@ class DpmMultistep : public Scheduler {
 
   DpmConfig config_;
   std::vector<float> training_;             // [T] sigmas
-  std::vector<Coefficients> coefficients_;  // one a call
+  std::vector<Coefficients> coefficients_;  // one per call
   at::Tensor previous_;                     // the last call's x_0
 };
 

@@ -13,7 +13,7 @@ using namespace syncdr;
 
 namespace {
 
-/// Things done by all ranks a second; each does `count`.
+/// Things done by all ranks per second; each does `count`.
 template <class Work> double rate(comm::World& world, int64_t count, Work&& work) {
   world.barrier("start");
   const auto start = std::chrono::steady_clock::now();

@@ -73,7 +73,7 @@ TEST(StructureMap, FaintLinesAreAsDarkAsStrongOnesAndEmptyPagesStayWhite) {
 }
 
 TEST(StructureMap, WhatMakesNoSenseIsAUsageError) {
-  EXPECT_ERROR(structure_map(pictures(2, 8, 8), at::ones({3})), core::UsageError, "2 sigmas, one an image, got [3]");
+  EXPECT_ERROR(structure_map(pictures(2, 8, 8), at::ones({3})), core::UsageError, "2 sigmas, one per image, got [3]");
   EXPECT_ERROR(structure_map(pictures(1, 8, 8), at::zeros({1})), core::UsageError, "sigma is 0");
   EXPECT_ERROR(structure_map(pictures(1, 8, 8), at::full({1}, NAN)), core::UsageError, "sigma is nan");
   EXPECT_ERROR(structure_map(pictures(1, 8, 8)[0], at::ones({1})), core::UsageError, "got Byte [3, 8, 8]");

@@ -62,7 +62,7 @@ TEST(PlanMeasured, ImpossibleFiguresAreNamed) {
   EXPECT_ERROR(read("translate", R"({"x": {"images": "5", "seconds": 1, "ranks": 1, "compute_seconds": 1}})"), core::DataError, "\"images\" is not an integer");
   EXPECT_ERROR(read("translate", R"({"x": {"images": 5, "seconds": 1, "ranks": 1, "compute_seconds": 1, "batch": 0}})"), core::DataError, "\"batch\" is 0");
   EXPECT_ERROR(read("train", R"({"steps": 1, "seconds": 1, "ranks": 8, "images_per_step": 4, "parameters": 1})"), core::DataError,
-               "4 images a step on 8 ranks");
+               "4 images per step on 8 ranks");
 }
 
 }  // namespace

@@ -102,7 +102,7 @@ TEST_F(GlobalBatchesTest, TheSameSeedGivesTheSamePixelsAndAnotherSeedOthers) {
 
 TEST_F(GlobalBatchesTest, ABatchThatIsTooLargeOrTooSmallIsAUsageError) {
   EXPECT_ERROR(batches(74), core::UsageError, "a batch of 74 from a domain with 73");
-  EXPECT_ERROR(batches(2, 0, 3), core::UsageError, "2 images a domain for 3 ranks");
+  EXPECT_ERROR(batches(2, 0, 3), core::UsageError, "2 images per domain for 3 ranks");
 }
 
 }  // namespace
