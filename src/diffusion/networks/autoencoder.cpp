@@ -89,7 +89,7 @@ class EncoderImpl : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& images) {
     at::Tensor x = conv_in_->forward(images.contiguous(at::MemoryFormat::ChannelsLast));
-    for (const auto& level : levels_) x = level->forward(x);
+    for (const auto& level : levels_) x = level->forward(std::move(x));
     return conv_out_->forward(normalized(norm_, middle_->forward(x)));
   }
 
@@ -120,7 +120,7 @@ class DecoderImpl : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& latents) {
     at::Tensor x = middle_->forward(conv_in_->forward(latents.contiguous(at::MemoryFormat::ChannelsLast)));
-    for (const auto& level : levels_) x = level->forward(x);
+    for (const auto& level : levels_) x = level->forward(std::move(x));
     return conv_out_->forward(normalized(norm_, x));
   }
 
