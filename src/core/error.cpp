@@ -25,11 +25,16 @@ Outcome outcome_of(const std::function<void()>& work) {
 }
 
 int run_main(const std::function<int()>& body) noexcept {
-  int code = 0;
-  const auto outcome = outcome_of([&] { code = body(); });
-  if (outcome.code == ExitCode::done) return code;
-  std::fprintf(stderr, "error: %s\n", outcome.message.c_str());  // plain stdio: the logger may be what failed
-  return static_cast<int>(outcome.code);
+  try {
+    int code = 0;
+    const auto outcome = outcome_of([&] { code = body(); });
+    if (outcome.code == ExitCode::done) return code;
+    std::fprintf(stderr, "error: %s\n", outcome.message.c_str());  // plain stdio: the logger may be what failed
+    return static_cast<int>(outcome.code);
+  } catch (const std::bad_alloc&) {  // there is no memory for the message either
+    std::fputs("error: out of memory\n", stderr);
+    return static_cast<int>(ExitCode::io);
+  }
 }
 
 void detail::broken_invariant(const char* file, int line, const char* condition, const std::string& message) {

@@ -40,7 +40,7 @@ SoleWriter::SoleWriter(fs::path folder) : folder_(std::move(folder)) {
   handle_ = ::open(desk_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (handle_ < 0) throw core::IoError("{}: cannot be opened: {}", desk_.string(), reason());
   for (const auto& name : names_in(folder_))
-    if (name.ends_with(".tmp") && name != desk_.filename()) clear_away(folder_ / name);
+    if (fs::path(name).extension() == ".tmp" && name != desk_.filename()) clear_away(folder_ / name);
 }
 
 SoleWriter::~SoleWriter() {

@@ -1,6 +1,5 @@
 #include "each_image.h"
 
-#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
@@ -12,12 +11,7 @@ namespace syncdr::translate {
 
 at::Tensor each_image(const at::Tensor& images, c10::Device device, const ImageCall& call) {
   const at::NoGradGuard no_grad;
-  if (!device.is_cpu()) {
-    // Timed or non-deterministic algorithms of CUDA's libraries would let the same image differ between two runs.
-    at::globalContext().setBenchmarkCuDNN(false);
-    at::globalContext().setDeterministicCuDNN(true);
-    return call(nn::from_bytes(images, device), 0);
-  }
+  if (!device.is_cpu()) return call(nn::from_bytes(images, device), 0);
   auto outputs = at::empty(images.sizes(), at::kFloat);
   nn::each_in_one_thread(images.size(0), [&](int64_t i) { outputs[i].copy_(call(nn::from_bytes(images.narrow(0, i, 1), device), i)[0]); });
   return outputs;

@@ -101,6 +101,7 @@ void UnitTable::add(const UnitRecord& record) {
 void UnitTable::gather(comm::World& world, UnitTable& here) {
   world.all_reduce_sum(here.values_, "gathering the units' records");
   values_ += here.values_;
+  SYNCDR_ASSERT(values_.numel() == 0 || values_.select(1, known).max().item<int64_t>() <= 1, "a unit was recorded twice");
 }
 
 std::vector<int64_t> UnitTable::missing() const {

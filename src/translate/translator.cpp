@@ -1,5 +1,7 @@
 #include "syncdr/translate/translator.h"
 
+#include <ATen/Context.h>
+
 #include <algorithm>
 
 #include "syncdr/core/error.h"
@@ -47,8 +49,14 @@ void say_cut(const std::string& text, const std::string& cut) {
 Translated to_bytes(const at::Tensor& images) { return {nn::to_bytes(images), images.isfinite().flatten(1).all(1).cpu()}; }
 
 std::unique_ptr<Translator> make_translator(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device) {
-  if (const TranslatorRow* row = find_translator(config.translator)) return row->make(config, source, target, device);
-  throw core::UsageError("unknown translator \"{}\". Use one of {}.", config.translator, fmt::join(translator_names(), ", "));
+  const TranslatorRow* row = find_translator(config.translator);
+  if (row == nullptr) throw core::UsageError("unknown translator \"{}\". Use one of {}.", config.translator, fmt::join(translator_names(), ", "));
+  if (!device.is_cpu()) {
+    // Timed or non-deterministic algorithms of CUDA's libraries would let the same image differ between two runs.
+    at::globalContext().setBenchmarkCuDNN(false);
+    at::globalContext().setDeterministicCuDNN(true);
+  }
+  return row->make(config, source, target, device);
 }
 
 }  // namespace syncdr::translate
