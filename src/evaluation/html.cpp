@@ -1,22 +1,6 @@
 #include "html.h"
 
-#include <map>
-
 namespace syncdr::evaluation {
-
-std::string escape(std::string_view text) {
-  static const std::map<char, std::string> entities{{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&#39;"}};
-  std::string result;
-  for (const char c : text) {
-    const auto entity = entities.find(c);
-    if (entity != entities.end()) {
-      result += entity->second;
-    } else if (static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t') {
-      result += c;
-    }
-  }
-  return result;
-}
 
 std::string base64(std::span<const uint8_t> bytes) {
   static constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

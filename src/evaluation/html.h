@@ -2,12 +2,12 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <string_view>
+
+#include "syncdr/core/svg.h"
 
 namespace syncdr::evaluation {
 
-/// Text as it may stand between tags and in quoted attributes: & < > " ' replaced, control characters left out.
-std::string escape(std::string_view text);
+using core::escape;
 
 /// RFC 4648, with padding.
 std::string base64(std::span<const uint8_t> bytes);

@@ -5,18 +5,13 @@
 #include <limits>
 
 #include "html.h"
+#include "syncdr/core/svg.h"
 
 namespace syncdr::evaluation {
 namespace {
 
 constexpr size_t shown_points = 160;  // more cannot be told apart at this width
 constexpr int palette = 6;            // colours and dashes that the style sheet knows
-
-/// A linear map from values to pixels.
-struct Scale {
-  double low, high, from, to;
-  double operator()(double value) const { return from + (value - low) / (high - low) * (to - from); }
-};
 
 std::string tick_text(double value) {
   if (std::abs(value) < 1e-12) return "0";
@@ -45,7 +40,7 @@ struct Bounds {
   }
 };
 
-std::string horizontal_grid(const std::vector<double>& ticks, const Scale& y, double left, double right, double factor) {
+std::string horizontal_grid(const std::vector<double>& ticks, const core::PlotAxis& y, double left, double right, double factor) {
   std::string svg;
   for (const double tick : ticks)
     svg += fmt::format(R"(<line class="grid" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/><text x="{:.1f}" y="{:.1f}" text-anchor="end">{}</text>)", left,
@@ -53,7 +48,7 @@ std::string horizontal_grid(const std::vector<double>& ticks, const Scale& y, do
   return svg;
 }
 
-std::string x_axis(const std::vector<double>& ticks, const Scale& x, double bottom, double factor) {
+std::string x_axis(const std::vector<double>& ticks, const core::PlotAxis& x, double bottom, double factor) {
   std::string svg = fmt::format(R"(<line class="axis" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>)", x.from, x.to, bottom, bottom);
   for (const double tick : ticks)
     svg += fmt::format(R"(<line class="axis" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/><text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
@@ -61,14 +56,13 @@ std::string x_axis(const std::vector<double>& ticks, const Scale& x, double bott
   return svg;
 }
 
-std::string path_of(const Series& series, size_t index, const Scale& x, const Scale& y) {
-  const auto points = thinned(series.points);
+std::string path_of(const Series& series, size_t index, const core::PlotAxis& x, const core::PlotAxis& y) {
+  auto points = thinned(series.points);
   if (points.empty()) return "";
-  std::string path;
-  for (const auto& [px, py] : points) path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x(px), y(py));
-  std::string svg = fmt::format(R"(<path class="line s{}" d="{}"/>)", index % palette, path);
+  for (auto& [px, py] : points) px = x(px), py = y(py);
+  std::string svg = fmt::format(R"(<path class="line s{}" d="{}"/>)", index % palette, core::path_through(points));
   if (points.size() > 24) return svg;
-  for (const auto& [px, py] : points) svg += fmt::format(R"(<circle class="mark s{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>)", index % palette, x(px), y(py));
+  for (const auto& [px, py] : points) svg += fmt::format(R"(<circle class="mark s{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>)", index % palette, px, py);
   return svg;
 }
 
@@ -119,7 +113,7 @@ std::string line_plot(const LinePlot& plot) {
   if (!(xs.high > xs.low)) xs.high = xs.low + 1;
   const double factor = plot.percent ? 100 : 1;
   const auto ticks = round_ticks(ys.low, ys.high);
-  const Scale x{xs.low, xs.high, left, right}, y{ticks.front(), ticks.back(), bottom, top};
+  const core::PlotAxis x{xs.low, xs.high, left, right}, y{ticks.front(), ticks.back(), bottom, top};
   std::string svg =
       fmt::format(R"(<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">)", width, height, escape(plot.title + " over " + plot.x_label));
   svg += horizontal_grid(ticks, y, left, right, factor) + x_axis(inside(round_ticks(xs.low, xs.high), xs.low, xs.high), x, bottom, 1);
@@ -134,7 +128,7 @@ std::string whisker_plot(const std::string& description, int64_t k, const std::v
   double high = 0;
   for (const auto& row : rows) high = std::max(high, row.high);
   const auto ticks = round_ticks(0, high > 0 ? high : 0.01);
-  const Scale x{0, ticks.back(), left, right};
+  const core::PlotAxis x{0, ticks.back(), left, right};
   std::string svg = fmt::format(R"(<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">)", width, height, escape(description));
   for (const double tick : ticks) svg += fmt::format(R"(<line class="grid" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>)", x(tick), x(tick), top, bottom);
   for (size_t i = 0; i < rows.size(); ++i) {

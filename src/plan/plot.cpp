@@ -6,6 +6,8 @@
 #include <array>
 #include <cmath>
 
+#include "syncdr/core/svg.h"
+
 namespace syncdr::plan {
 namespace {
 
@@ -41,16 +43,6 @@ constexpr std::array<TimeUnit, 4> time_units{{{"s", 1}, {"min", 60}, {"h", 3600}
 
 const TimeUnit& unit_for(double seconds) { return time_units[seconds < 120 ? 0 : seconds < 2 * 3600 ? 1 : seconds < 2 * 86400 ? 2 : 3]; }
 
-/// A map from values to pixels.
-struct PlotAxis {
-  double low, high, from, to;
-  bool logarithmic = true;
-  double operator()(double value) const {
-    const auto place = [&](double v) { return logarithmic ? std::log(v) : v; };
-    return from + (place(value) - place(low)) / (place(high) - place(low)) * (to - from);
-  }
-};
-
 /// Round numbers on both sides of [low, high]: 1, 2, 5, 10 ... or, over many decades, powers of ten.
 std::vector<double> logarithmic_ticks(double low, double high) {
   const auto steps = high / low < 500 ? std::vector<double>{1, 2, 5} : std::vector<double>{1};
@@ -64,27 +56,21 @@ std::vector<double> logarithmic_ticks(double low, double high) {
   return ticks;
 }
 
-std::string escaped(const std::string& text) {
-  std::string safe;
-  for (const char c : text) safe += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : std::string(1, c);
-  return safe;
-}
-
 std::string grid_line(double x1, double x2, double y1, double y2) {
   return fmt::format("<line class=\"grid\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n", x1, x2, y1, y2);
 }
 
 std::string label(double x, double y, const char* anchor, const std::string& text, const char* kind = "") {
-  return fmt::format("<text{} x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", kind, x, y, anchor, escaped(text));
+  return fmt::format("<text{} x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", kind, x, y, anchor, core::escape(text));
 }
 
-std::string horizontal_rules(const PlotAxis& x, const PlotAxis& y, const std::vector<double>& ticks) {
+std::string horizontal_rules(const core::PlotAxis& x, const core::PlotAxis& y, const std::vector<double>& ticks) {
   std::string svg;
   for (const double tick : ticks) svg += grid_line(x.from, x.to, y(tick), y(tick)) + label(x.from - 8, y(tick) + 4, "end", fmt::format("{:g}", tick));
   return svg;
 }
 
-std::string ranks_axis(const PlotAxis& x, double bottom, const std::vector<PlanPoint>& points) {
+std::string ranks_axis(const core::PlotAxis& x, double bottom, const std::vector<PlanPoint>& points) {
   std::string svg;
   double written = -1e9;  // labels that would touch are left out
   for (const auto& point : points) {
@@ -97,14 +83,13 @@ std::string ranks_axis(const PlotAxis& x, double bottom, const std::vector<PlanP
   return svg + label((x.from + x.to) / 2, bottom + 38, "middle", "ranks");
 }
 
-template <class Value> std::string curve(const char* kind, const PlotAxis& x, const PlotAxis& y, const std::vector<PlanPoint>& points, Value&& value) {
-  std::string path, marks;
-  for (const auto& point : points) {
-    const double px = x(static_cast<double>(point.ranks)), py = y(value(point));
-    path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", px, py);
-    marks += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"/>", px, py);
-  }
-  return fmt::format("<path class=\"{}\" d=\"{}\"/>\n", kind, path) + (std::string(kind) == "line" ? marks + "\n" : "");
+template <class Value>
+std::string curve(const char* kind, const core::PlotAxis& x, const core::PlotAxis& y, const std::vector<PlanPoint>& points, Value&& value) {
+  std::vector<std::pair<double, double>> pixels;
+  for (const auto& point : points) pixels.emplace_back(x(static_cast<double>(point.ranks)), y(value(point)));
+  std::string marks;
+  for (const auto& [px, py] : pixels) marks += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"/>", px, py);
+  return fmt::format("<path class=\"{}\" d=\"{}\"/>\n", kind, core::path_through(pixels)) + (std::string(kind) == "line" ? marks + "\n" : "");
 }
 
 }  // namespace
@@ -124,7 +109,7 @@ std::string plan_plot(const std::string& title, const std::vector<PlanPoint>& al
   std::string svg =
       fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" role=\"img\">\n", right + 24, bottom + 56);
   svg += fmt::format("<style>{}</style>\n", plot_style);
-  svg += fmt::format("<title>{}</title>\n", escaped(title)) + label(plot_left, 22, "start", title, " class=\"title\"");
+  svg += fmt::format("<title>{}</title>\n", core::escape(title)) + label(plot_left, 22, "start", title, " class=\"title\"");
   if (points.empty()) return svg + label(plot_left, plot_top, "start", "no number of ranks ends: failures come faster than restarts") + "</svg>\n";
 
   double low = points.front().seconds, high = low;
@@ -135,15 +120,15 @@ std::string plan_plot(const std::string& title, const std::vector<PlanPoint>& al
   const auto& unit = unit_for(high);
   const auto ticks = logarithmic_ticks(std::max(low, 1e-6 * high) / unit.seconds, high / unit.seconds);
   const double first = static_cast<double>(points.front().ranks), last = static_cast<double>(points.back().ranks);
-  const PlotAxis x{first, last > first ? last : 2 * first, plot_left, plot_left + plot_width};
-  const PlotAxis time{ticks.front(), ticks.back(), bottom, plot_top};
+  const core::PlotAxis x{first, last > first ? last : 2 * first, plot_left, plot_left + plot_width, true};
+  const core::PlotAxis time{ticks.front(), ticks.back(), bottom, plot_top, true};
   svg += label(plot_left, plot_top - 14, "start", fmt::format("time, {}; dashed: computing alone, divided by the ranks", unit.name), " class=\"name\"");
   svg += horizontal_rules(x, time, ticks) + ranks_axis(x, bottom, points);
   svg += curve("ideal", x, time, points, [&](const PlanPoint& point) { return std::max(point.parts.front().seconds / unit.seconds, ticks.front()); });
   svg += curve("line", x, time, points, [&](const PlanPoint& point) { return point.seconds / unit.seconds; });
 
-  const PlotAxis x2{x.low, x.high, x.to + plot_gap, right};
-  const PlotAxis share{0, 100, bottom, plot_top, false};
+  const core::PlotAxis x2{x.low, x.high, x.to + plot_gap, right, true};
+  const core::PlotAxis share{0, 100, bottom, plot_top};
   svg += label(x2.from, plot_top - 14, "start", "efficiency, %: computing's share of the time that is paid", " class=\"name\"");
   svg += horizontal_rules(x2, share, {0, 20, 40, 60, 80, 100}) + ranks_axis(x2, bottom, points);
   svg += curve("line", x2, share, points, [](const PlanPoint& point) { return 100 * point.efficiency; });
