@@ -14,6 +14,8 @@ std::string value_of(const Identity& identity, const std::string& name) {
   return found->second.empty() ? "\"\"" : found->second;
 }
 
+bool is_hash(const std::string& text) { return text.size() == 32 && text.find_first_not_of("0123456789abcdef") == std::string::npos; }
+
 }  // namespace
 
 Identity identity_of(const core::Visit& visit, const std::string& prefix) {
@@ -27,9 +29,11 @@ void expect_same(const Identity& then, const Identity& now, const std::filesyste
   names.insert(now.begin(), now.end());
   for (const auto& [name, ignored] : names) {
     const std::string before = value_of(then, name), after = value_of(now, name);
-    if (before != after)
-      throw core::UsageError("{}: was made with {} = {}, now it is {}. Set it back, {}, or remove {}", where.string(), name, before, after, otherwise,
-                             where.parent_path().string());
+    if (before == after) continue;
+    const bool hashed = is_hash(before) && is_hash(after);  // of something too long to show
+    const std::string difference = hashed ? fmt::format("other {} (hash {}", name, before) : fmt::format("{} = {}", name, before);
+    throw core::UsageError("{}: was made with {}, now it is {}{}. Set it back, {}, or remove {}", where.string(), difference, after, hashed ? ")" : "",
+                           otherwise, where.parent_path().string());
   }
 }
 

@@ -70,7 +70,7 @@ class Pack(unittest.TestCase):
     def test_a_folder_of_something_else_is_not_written_over(self):
         source = self.pictures(categories=3, images=3)
         expect(self.pack(source), 0)
-        expect(self.pack(source, "--rows", "2"), 2, "other rows")
+        expect(self.pack(source, "--rows", "2"), 2, "was made with rows = 4096, now it is 2")
         (source / "photo" / "category-00" / "0.png").unlink()
         expect(self.pack(source), 2, "other images")
         self.folder.joinpath("mine").mkdir()

@@ -45,6 +45,9 @@ TEST(Identity, TheFirstDifferenceIsNamedWithBothValuesAndWhatMayBeDone) {
   EXPECT_ERROR(expect_same(then, {{"a", "1"}, {"b", "2"}, {"c", "x"}}, "out/run.json"), core::UsageError, "with c = \"\", now it is x");
   EXPECT_ERROR(expect_same(then, {{"a", "1"}, {"b", "2"}}, "out/run.json", "go home"), core::UsageError,
                "with c = \"\", now it is not set. Set it back, go home,");
+  const std::string one(32, 'a'), other(32, '0');
+  EXPECT_ERROR(expect_same({{"images", one}}, {{"images", other}}, "out/run.json"), core::UsageError,
+               "with other images (hash " + one + ", now it is " + other + "). Set it back");
   EXPECT_ERROR(expect_same({}, then, "out/run.json"), core::UsageError, "with a = not set, now it is 1");
 }
 
