@@ -63,7 +63,8 @@ class Setup(unittest.TestCase):
             return done.stdout
 
         def seen(python, name):
-            code = f"import {name}; print({name}.__version__, {name}.__file__)"
+            module = name.replace("-", "_")
+            code = f"import {module}; print({module}.__version__, {module}.__file__)"
             return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd=folder.name).stdout.split()
 
         def compare():
