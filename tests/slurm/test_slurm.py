@@ -74,7 +74,7 @@ class Slurm(ClusterTest):
         self.cluster.run("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
         state = self.assertDone(job, restarts=1)
         self.assertEqual(state["NodeList"], "n[1-2]")
-        self.assertRegex(self.log(job), r"signal USR2.*(?s:.*)training stopped on request after step(?s:.*)stopped on request: .* the queue")
+        self.assertRegex(self.log(job), r"signal USR2.*(?s:.*)training: stopped on request after step(?s:.*)stopped on request: .* the queue")
         self.undisturbed("train", "--arm", "cds", *sets({**LONG, "run.out": f"{self.folder}/trained"}), ranks=2)
         self.assertEqual(self.encoder(self.folder / "preempted", "cds"), self.encoder(self.folder / "trained", "cds"))
 
