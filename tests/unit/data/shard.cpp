@@ -9,6 +9,7 @@
 #include <atomic>
 #include <thread>
 
+#include "support/in_child.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
@@ -32,23 +33,6 @@ ShardWriter filled(const fs::path& path, int rows) {
   ShardWriter writer(path, header);
   for (int i = 0; i < rows; ++i) writer.add(row_of(i));
   return writer;
-}
-
-/// Runs body in a child and returns its wait status.
-int in_child(const std::function<int()>& body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(20);
-    int code = 99;
-    try {
-      code = body();
-    } catch (...) {
-    }
-    _exit(code);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
 }
 
 class Shard : public testing::Test {
@@ -145,7 +129,7 @@ TEST_F(Shard, FullDiskIsAnIoErrorAndLeavesNothing) {
   filled(folder / "whole.h5", 200).seal();
   const auto whole = fs::file_size(folder / "whole.h5");
   for (const auto limit : {uintmax_t{0}, uintmax_t{3000}, whole / 2, whole - 1}) {
-    const int status = in_child([&] {
+    const int status = test::in_child(20, [&] {
       signal(SIGXFSZ, SIG_IGN);
       const rlimit both{limit, limit};
       setrlimit(RLIMIT_FSIZE, &both);
@@ -178,7 +162,7 @@ TEST_F(Shard, FlippedBitsOfImagesAreFoundAndNamed) {
 TEST_F(Shard, TruncatedShardsAreRefused) {
   filled(path, 3).seal();
   const std::string whole = io::read_file(path);
-  const int status = in_child([&] {
+  const int status = test::in_child(20, [&] {
     for (size_t size = 0; size < whole.size(); size += 97) {
       test::put(folder / "cut.h5", whole.substr(0, size));
       try {

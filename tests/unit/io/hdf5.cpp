@@ -9,6 +9,7 @@
 
 #include <thread>
 
+#include "support/in_child.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
@@ -125,28 +126,11 @@ TEST(Hdf5, ForeignLayoutsLinksAndShapesAreRefused) {
   EXPECT_ERROR(reader.read<uint8_t>("/elsewhere/data"), core::DataError, "links are not followed");
 }
 
-/// Runs body in a child that may crash or hang, and returns its wait status; a hang ends by SIGALRM after ten seconds.
-int in_child(const std::function<int()>& body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(10);
-    int code = 99;
-    try {
-      code = body();
-    } catch (...) {
-    }
-    _exit(code);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
-}
-
 TEST(Hdf5, EveryTruncationIsRefusedWithoutACrash) {
   const TemporaryFolder folder;
   write_sample(folder / "x.h5");
   const std::string whole = io::read_file(folder / "x.h5");
-  const int status = in_child([&] {
+  const int status = test::in_child(10, [&] {
     for (size_t size = 0; size < whole.size(); size += 1 + size / 40) {
       put(folder / "cut.h5", whole.substr(0, size));
       try {
@@ -170,7 +154,7 @@ TEST(Hdf5, FlippedBitsOfMetadataNeverChangeAnAnswer) {
     file.close();
   }
   const std::string whole = io::read_file(folder / "x.h5");
-  const int status = in_child([&] {
+  const int status = test::in_child(10, [&] {
     for (size_t bit = 0; bit < whole.size() * 8; bit += 3) {
       std::string broken = whole;
       broken[bit / 8] = static_cast<char>(broken[bit / 8] ^ (1 << (bit % 8)));
@@ -190,7 +174,7 @@ TEST(Hdf5, FullDiskIsAnIoError) {
   const TemporaryFolder folder;
   // Each limit ends the file at another place: in the data, or in the metadata that is written on closing.
   for (rlim_t limit : {rlim_t{0}, rlim_t{100}, rlim_t{1000}, rlim_t{50000}, rlim_t{200000}}) {
-    const int status = in_child([&] {
+    const int status = test::in_child(10, [&] {
       signal(SIGXFSZ, SIG_IGN);
       const rlimit both{limit, limit};
       setrlimit(RLIMIT_FSIZE, &both);
