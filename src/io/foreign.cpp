@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "syncdr/core/error.h"
+
 namespace syncdr::io {
 namespace {
 
@@ -18,8 +20,7 @@ bool is_pickle(std::string_view start) {
   return stream || start.starts_with("PK\3\4");
 }
 
-}  // namespace
-
+/// What the content is and how to get the right one, to follow a file's name; empty if it is none of these.
 std::string foreign_content(std::string_view start, uint64_t size) {
   if (size == 0) return "is empty: it was not downloaded or written to its end. Get it again.";
   if (start.starts_with("version https://git-lfs.github.com/spec/"))
@@ -31,6 +32,12 @@ std::string foreign_content(std::string_view start, uint64_t size) {
     return "is a pickle, as torch.save writes it (.bin, .pt, .ckpt). Loading one can run any code, so none is read. Download the weights as safetensors, "
            "or convert them in Python: safetensors.torch.save_file(torch.load(FILE, weights_only=True), NEW_FILE).";
   return "";
+}
+
+}  // namespace
+
+void refuse_foreign(std::string_view start, uint64_t size, std::string_view where) {
+  if (const std::string foreign = foreign_content(start, size); !foreign.empty()) throw core::DataError("{}: {}", where, foreign);
 }
 
 }  // namespace syncdr::io

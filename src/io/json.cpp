@@ -168,7 +168,7 @@ json::value parse_json(std::string_view text, std::string_view where) {
     throw core::DataError("{}: byte {}: the name \"{}\" occurs twice in one object", where, used, parser.handler().duplicate());
   }
   if (error) {
-    if (const std::string foreign = foreign_content(text, text.size()); !foreign.empty()) throw core::DataError("{}: {}", where, foreign);
+    refuse_foreign(text, text.size(), where);
     if (error == json::error::incomplete)
       throw core::DataError("{}: byte {}: no valid JSON: it ends in its middle. It was cut short: get it again.", where, used);
     throw core::DataError("{}: byte {}: no valid JSON: {}", where, used, error.message());

@@ -127,7 +127,7 @@ std::string read_header(const InputFile& file, const std::string& where) {
   // The length alone does not tell: that of a header of 640 bytes begins as a pickle does.
   const bool may_be_header =
       length <= max_header && start.size() > sizeof(length) && std::string_view("{ \t\r\n").find(start[sizeof(length)]) != std::string_view::npos;
-  if (const std::string foreign = foreign_content(start, file.size()); !may_be_header && !foreign.empty()) throw core::DataError("{}: {}", where, foreign);
+  if (!may_be_header) refuse_foreign(start, file.size(), where);
   if (file.size() < sizeof(length)) throw core::DataError("{}: has {} bytes, a safetensors file has at least 8. {}", where, file.size(), cut_short);
   if (length == 0) throw core::DataError("{}: begins with zeros where a header's length should be, as a download that was broken off. Get it again.", where);
   if (length > max_header) {

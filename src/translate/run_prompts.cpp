@@ -30,7 +30,7 @@ void take_line(Texts& texts, std::string_view line, const std::string& where) {
 
 Texts read_lines(const std::string& file) {
   const std::string content = io::read_file(file, max_prompt_bytes);
-  if (const std::string foreign = io::foreign_content(content, content.size()); !foreign.empty()) throw core::DataError("{}: {}", file, foreign);
+  io::refuse_foreign(content, content.size(), file);
   Texts texts;
   int64_t number = 1;
   for (size_t begin = 0; begin < content.size(); ++number) {

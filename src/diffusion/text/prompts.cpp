@@ -18,7 +18,7 @@ constexpr std::array<const char*, 3> kind_names{"description", "instruction", "s
 std::string read_prompt(const std::filesystem::path& file, const std::string& domain, PromptKind kind) {
   if (std::filesystem::is_regular_file(file)) {
     const std::string content = io::read_file(file, 1 << 20);
-    if (const std::string foreign = io::foreign_content(content, content.size()); !foreign.empty()) throw core::DataError("{}: {}", file.string(), foreign);
+    io::refuse_foreign(content, content.size(), file.string());
   }
   const auto domains = core::read_text_tables(file);
   for (const auto& [name, table] : domains)

@@ -24,7 +24,7 @@ constexpr size_t max_merges = 49152 - 256 - 2;  // python's reads no more: its v
 Merges read_merges(const fs::path& file) {
   if (!fs::exists(file)) throw core::DataError("{}: is not there. Download the tokenizer's folder again", file.string());
   std::string content = io::read_file(file, uint64_t{64} << 20);
-  if (const std::string foreign = io::foreign_content(content, content.size()); !foreign.empty()) throw core::DataError("{}: {}", file.string(), foreign);
+  io::refuse_foreign(content, content.size(), file.string());
   content.erase(content.find_last_not_of(" \t\r\n") + 1);
   std::istringstream lines(content);
   std::string line, left, right, more;
