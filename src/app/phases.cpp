@@ -56,11 +56,17 @@ const std::vector<Fit>& fits() {
       {.name = "cut",
        .given = [](auto& config) -> std::string& { return config.cut.weights; },
        .most_ranks = [](auto& settings) { return settings.cut.batch; },
-       .folders = [](auto& job) { return std::vector{job.cut_folder(job.directions()[0]), job.cut_folder(job.directions()[1])}; },
+       .folders =
+           [](auto& job) {
+             std::vector<fs::path> folders;
+             for (const auto& direction : job.directions()) folders.push_back(job.cut_folder(direction));
+             return folders;
+           },
        .model = [](auto& job, auto& direction) { return (job.cut_folder(direction) / "generator.safetensors").string(); },
        .run =
            [](Job& job) {
-             for (const auto& direction : job.directions()) fit::fit_cut(job.task(direction, job.cut_folder(direction)), job.settings.fit.cut);
+             for (const auto& direction : job.directions())
+               fit::fit_cut(job.task({direction.source, direction.target}, job.cut_folder(direction)), job.settings.fit.cut);
            }},
       {.name = "diffusion",
        .given = [](auto& config) -> std::string& { return config.diffusion.checkpoint; },
@@ -71,7 +77,7 @@ const std::vector<Fit>& fits() {
            },
        .folders = [](auto& job) { return std::vector{job.diffusion_folder(), job.diffusion_folder() / "autoencoder"}; },
        .model = [](auto& job, auto&) { return fs::exists(job.diffusion_folder()) ? (job.diffusion_folder() / "checkpoint").string() : ""; },
-       .run = [](Job& job) { fit::fit_diffusion(job.task(job.directions()[0], job.diffusion_folder()), job.settings.fit.diffusion); }},
+       .run = [](Job& job) { fit::fit_diffusion(job.task(job.domains, job.diffusion_folder()), job.settings.fit.diffusion); }},
   };
   return table;
 }
@@ -139,7 +145,7 @@ boost::json::object run_translate(Job& job, const std::string& translator) {
 }
 
 evaluation::EvaluationData evaluation_data(const Job& job, const std::string& split) {
-  return {job.dataset, job.domain_a, job.domain_b, split, job.settings.train.augment, job.seed()};
+  return {job.dataset, job.domains, split, job.settings.train.augment, job.seed()};
 }
 
 /// Trains the retrieval model of one arm.
@@ -154,10 +160,10 @@ boost::json::object run_train(Job& job, const std::string& name) {
     score.resamples = 100;  // the interval is not looked at
     score.mean_average_precision = false;
     const auto result = evaluation::evaluate(job.world, encoder, evaluation_data(job, "val"), score);
-    return job.world.is_root() ? result.mean_precision(score_cutoff) : 0.0;
+    return job.world.is_root() ? result.mean.at(score_cutoff).value : 0.0;
   };
   core::info("train {}: {}", arm.name, title_of(settings, arm));
-  const auto result = retrieval::train(job.task(job.directions()[0], job.train_folder(arm)), set_of(settings, arm), config, validate);
+  const auto result = retrieval::train(job.task(job.domains, job.train_folder(arm)), set_of(settings, arm), config, validate);
   boost::json::object figures{
       {"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
   if (result.now.steps > 0) {
@@ -179,7 +185,7 @@ evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& 
   evaluation::ArmResult result;
   result.name = arm.name;
   result.title = title_of(job.settings, arm);
-  result.run = set_of(job.settings, arm);
+  if (const auto set = set_of(job.settings, arm); !set.empty()) result.sets = {set};
   result.ceiling = arm.base == "true";
   result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
   result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
@@ -192,8 +198,7 @@ evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& 
 evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::ArmResult> arms, const std::string& split) {
   evaluation::ReportInput input;
   input.title = job.settings.run.title;
-  input.domain_a = job.domain_a;
-  input.domain_b = job.domain_b;
+  input.domains = job.domains;
   input.split = split;
   input.baseline = "cds";
   input.main = job.settings.run.main;
@@ -268,12 +273,18 @@ std::vector<PhaseTask> tasks_of(const Settings& settings) {
 }
 
 Job::Job(comm::World& world_, const Settings& settings_) : world(world_), settings(settings_), dataset(settings_.data.root), out(settings_.run.out) {
-  std::vector<std::string> domains = settings.data.domains.empty() ? dataset.manifest().domains : settings.data.domains;
-  if (domains.size() != 2)
-    throw core::UsageError("{}: the dataset has {} domains ({}). Choose two: data.domains = [\"...\", \"...\"].", dataset.root().string(), domains.size(),
-                           fmt::join(domains, ", "));
-  domain_a = domains[0];
-  domain_b = domains[1];
+  domains = settings.data.domains.empty() ? dataset.manifest().domains : settings.data.domains;
+  if (domains.size() < 2)
+    throw core::DataError("{}: the dataset has one domain ({}). Retrieval across domains needs two or more: pack them into one dataset.",
+                          dataset.root().string(), fmt::join(domains, ", "));
+}
+
+std::vector<Job::Direction> Job::directions() const {
+  std::vector<Direction> all;
+  for (const auto& source : domains)
+    for (const auto& target : domains)
+      if (source != target) all.push_back({source, target});
+  return all;
 }
 
 void check_resume(const Job& job, const Phase& phase, const std::string& subject) {

@@ -11,24 +11,23 @@
 
 namespace syncdr::app {
 
-/// What all phases share: the settings and the opened dataset with its two domains.
+/// What all phases share: the settings and the opened dataset with its domains.
 struct Job {
   Job(comm::World& world, const Settings& settings);
 
   comm::World& world;
   const Settings& settings;
   data::Dataset dataset;
-  std::string domain_a, domain_b;
+  std::vector<std::string> domains;  ///< two or more
   std::filesystem::path out;
 
   struct Direction {
     std::string source, target;
     std::string name() const { return source + "-to-" + target; }
   };
-  std::vector<Direction> directions() const { return {{domain_a, domain_b}, {domain_b, domain_a}}; }
-  training::Task task(const Direction& direction, const std::filesystem::path& folder) const {
-    return {world, dataset, direction.source, direction.target, seed(), folder};
-  }
+  /// All ordered pairs of domains.
+  std::vector<Direction> directions() const;
+  training::Task task(const std::vector<std::string>& of, const std::filesystem::path& folder) const { return {world, dataset, of, seed(), folder}; }
   uint64_t seed() const { return static_cast<uint64_t>(settings.seed); }
   std::filesystem::path cut_folder(const Direction& direction) const { return out / "fit" / "cut" / direction.name(); }
   std::filesystem::path diffusion_folder() const { return out / "fit" / "diffusion"; }

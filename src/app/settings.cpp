@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "syncdr/core/error.h"
 
@@ -29,8 +30,8 @@ Settings read_settings(const std::filesystem::path& file, const std::vector<std:
   if (settings.data.root.empty())
     throw core::UsageError("{}: data.root is not set. Name a dataset folder (make one with `syncdr-data pack` or `syncdr-data emoji`).", file.string());
   const auto& domains = settings.data.domains;
-  if (!domains.empty() && (domains.size() != 2 || domains[0] == domains[1]))
-    throw core::UsageError("{}: data.domains must name two different domains.", file.string());
+  if (!domains.empty() && (domains.size() < 2 || std::set(domains.begin(), domains.end()).size() != domains.size()))
+    throw core::UsageError("{}: data.domains must name two or more different domains.", file.string());
   const auto& arms = settings.run.arms;
   if (arms.empty()) throw core::UsageError("{}: run.arms is empty. Name at least one, as in [\"cds\", \"cut\"].", file.string());
   for (const auto& arm : arms) {

@@ -18,7 +18,7 @@ struct DataSettings {
 
   void visit(core::Fields& field) {
     field(root, "root", "dataset folder, as `syncdr-data` makes it");
-    field(domains, "domains", "the two domains, a and b; empty: the dataset's own, if it has two");
+    field(domains, "domains", "two or more domains: every ordered pair is translated, trained on and evaluated; empty: all of the dataset");
   }
 };
 

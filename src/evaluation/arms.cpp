@@ -23,16 +23,20 @@ std::vector<int64_t> cutoffs_of(const ReportInput& input) {
   SYNCDR_ASSERT(!input.arms.empty(), "a report needs an arm");
   const auto cutoffs = keys_of(input.arms.front().evaluation.mean);
   SYNCDR_ASSERT(!cutoffs.empty(), "arm {} has no figures", input.arms.front().name);
-  for (const auto& arm : input.arms)
-    for (const auto* figures : {&arm.evaluation.mean, &arm.evaluation.a_to_b.precision, &arm.evaluation.b_to_a.precision})
-      SYNCDR_ASSERT(keys_of(*figures) == cutoffs, "arm {} has other cutoffs than {}", arm.name, input.arms.front().name);
+  for (const auto& arm : input.arms) {
+    const auto& [directions, mean] = arm.evaluation;
+    SYNCDR_ASSERT(directions.size() == directions_of(input).size(), "arm {} has other directions than {}", arm.name, input.arms.front().name);
+    bool same = keys_of(mean) == cutoffs;
+    for (const auto& direction : directions) same = same && keys_of(direction.precision) == cutoffs;
+    SYNCDR_ASSERT(same, "arm {} has other cutoffs than {}", arm.name, input.arms.front().name);
+  }
   return cutoffs;
 }
 
 const ArmResult* baseline_of(const ReportInput& input) {
   if (!input.baseline.empty()) return arm_named(input, input.baseline);
   for (const auto& arm : input.arms)
-    if (arm.run.empty()) return &arm;
+    if (arm.sets.empty()) return &arm;
   return nullptr;
 }
 
@@ -41,15 +45,14 @@ const ArmResult* main_of(const ReportInput& input) {
   const int64_t k = cutoffs_of(input).front();
   const ArmResult* best = nullptr;
   for (const auto& arm : input.arms) {
-    if (arm.run.empty() || arm.ceiling) continue;
+    if (arm.sets.empty() || arm.ceiling) continue;
     if (!best || arm.evaluation.mean.at(k).value > best->evaluation.mean.at(k).value) best = &arm;
   }
   return best;
 }
 
 const Estimate& Column::estimate(const ArmResult& arm) const {
-  const auto& [a_to_b, b_to_a, mean] = arm.evaluation;
-  return (of == Of::a_to_b ? a_to_b.precision : of == Of::b_to_a ? b_to_a.precision : mean).at(k);
+  return (direction ? arm.evaluation.directions.at(*direction).precision : arm.evaluation.mean).at(k);
 }
 
 const ArmResult* Column::best(const ReportInput& input) const {
@@ -59,10 +62,21 @@ const ArmResult* Column::best(const ReportInput& input) const {
   return found;
 }
 
+const std::vector<DirectionScores>& directions_of(const ReportInput& input) { return input.arms.front().evaluation.directions; }
+
+std::string name_of(const DirectionScores& direction, const std::string& joint) { return direction.query_domain + joint + direction.gallery_domain; }
+
+std::vector<std::string> queries_of(const ReportInput& input) {
+  std::vector<std::string> counts;
+  const auto& directions = directions_of(input);
+  for (size_t i = 0; i < directions.size(); i += input.domains.size() - 1) counts.push_back(grouped(directions[i].queries));  // the first from each domain
+  return counts;
+}
+
+std::string both_or_all(const ReportInput& input) { return input.domains.size() == 2 ? "both" : "all"; }
+
 std::string protocol_text(const ReportInput& input) {
-  const auto& evaluation = input.arms.front().evaluation;
-  return fmt::format("Prec@k, SynCDR protocol, split {}, {} + {} queries, 95 % bootstrap over categories", input.split, grouped(evaluation.a_to_b.queries),
-                     grouped(evaluation.b_to_a.queries));
+  return fmt::format("Prec@k, SynCDR protocol, split {}, {} queries, 95 % bootstrap over categories", input.split, fmt::join(queries_of(input), " + "));
 }
 
 std::string percent(double share) { return fmt::format("{:.1f}", 100 * share); }

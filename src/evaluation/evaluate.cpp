@@ -58,6 +58,7 @@ at::Tensor labels_of(const data::ShardList& list, const std::string& domain, con
 }
 
 struct Labelled {
+  std::string domain;
   at::Tensor features, labels;  // [N, D] float on the device, [N] int64 on the CPU
 };
 
@@ -68,7 +69,7 @@ Neighbours search(const Labelled& queries, const Labelled& gallery, const Evalua
 }
 
 DirectionScores measure(const Neighbours& found, const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config, uint64_t seed) {
-  DirectionScores result;
+  DirectionScores result{.query_domain = queries.domain, .gallery_domain = gallery.domain};
   result.queries = queries.features.size(0);
   result.gallery = gallery.features.size(0);
   for (const int64_t k : config.cutoffs) result.precision[k] = precision_at(found, queries.labels, gallery.labels, k, seed, config.resamples);
@@ -77,12 +78,16 @@ DirectionScores measure(const Neighbours& found, const Labelled& queries, const 
   return result;
 }
 
-Evaluation measure_both(const Labelled& a, const Labelled& b, const EvaluateConfig& config, uint64_t seed) {
-  const Neighbours from_a = search(a, b, config), from_b = search(b, a, config);
+Evaluation measure_all(const std::vector<Labelled>& domains, const EvaluateConfig& config, uint64_t seed) {
   Evaluation result;
-  result.a_to_b = measure(from_a, a, b, config, seed);
-  result.b_to_a = measure(from_b, b, a, config, seed);
-  for (const int64_t k : config.cutoffs) result.mean[k] = mean_precision_at(from_a, from_b, a.labels, b.labels, k, seed, config.resamples);
+  std::vector<Retrieved> retrieved;
+  for (const Labelled& queries : domains)
+    for (const Labelled& gallery : domains) {
+      if (&queries == &gallery) continue;
+      retrieved.push_back({search(queries, gallery, config), queries.labels, gallery.labels});
+      result.directions.push_back(measure(retrieved.back().neighbours, queries, gallery, config, seed));
+    }
+  for (const int64_t k : config.cutoffs) result.mean[k] = mean_precision_at(retrieved, k, seed, config.resamples);
   return result;
 }
 
@@ -101,16 +106,17 @@ at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::Sh
 
 Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const EvaluationData& data, const EvaluateConfig& config) {
   if (config.cutoffs.empty()) throw core::UsageError("evaluate.cutoffs is empty. Name the k of Prec@k, as in [1, 5, 15].");
-  const auto list_a = data.dataset.real(data.domain_a, data.split), list_b = data.dataset.real(data.domain_b, data.split);
-  Labelled a, b;
-  a.labels = labels_of(list_a, data.domain_a, data.split);
-  b.labels = labels_of(list_b, data.domain_b, data.split);
-  a.features = embed(world, encoder, list_a, data.views, config.batch);
-  b.features = embed(world, encoder, list_b, data.views, config.batch);
+  std::vector<data::ShardList> lists;
+  std::vector<Labelled> domains;
+  for (const auto& domain : data.domains) {
+    lists.push_back(data.dataset.real(domain, data.split));
+    domains.push_back({.domain = domain, .labels = labels_of(lists.back(), domain, data.split)});
+  }
+  for (size_t i = 0; i < domains.size(); ++i) domains[i].features = embed(world, encoder, lists[i], data.views, config.batch);
   Evaluation result;
   world.root_only("measuring retrieval", [&] {
-    for (auto* side : {&a, &b}) side->features = side->features.to(world.device());
-    result = measure_both(a, b, config, data.seed);
+    for (Labelled& domain : domains) domain.features = domain.features.to(world.device());
+    result = measure_all(domains, config, data.seed);
   });
   return result;
 }

@@ -35,26 +35,39 @@ std::string aligned(const std::vector<Row>& rows) {
 
 boost::json::array interval(const Estimate& estimate) { return {estimate.low, estimate.high}; }
 
-boost::json::object both(int64_t a_to_b, int64_t b_to_a) { return {{"a_to_b", a_to_b}, {"b_to_a", b_to_a}}; }
+// By the name of each direction what figure(direction) gives.
+template <class Figure> boost::json::object by_direction(const Evaluation& evaluation, const Figure& figure) {
+  const auto& directions = evaluation.directions;
+  boost::json::object object;
+  for (size_t i = 0; i < directions.size(); ++i)
+    object[directions.size() > 2 ? name_of(directions[i], "-to-") : i == 0 ? "a_to_b" : "b_to_a"] = figure(directions[i]);
+  return object;
+}
+
+boost::json::object precision_json(const Evaluation& evaluation, int64_t k) {
+  auto object = by_direction(evaluation, [&](const DirectionScores& direction) { return direction.precision.at(k).value; });
+  object["mean"] = evaluation.mean.at(k).value;
+  for (const auto& [name, bounds] : by_direction(evaluation, [&](const DirectionScores& direction) { return interval(direction.precision.at(k)); }))
+    object[std::string(name) + "_interval"] = bounds;
+  object["mean_interval"] = interval(evaluation.mean.at(k));
+  return object;
+}
+
+boost::json::object map_json(const Evaluation& evaluation) {
+  auto object = by_direction(evaluation, [](const DirectionScores& direction) { return direction.mean_average_precision; });
+  double sum = 0;
+  for (const auto& direction : evaluation.directions) sum += direction.mean_average_precision;
+  object["mean"] = sum / static_cast<double>(evaluation.directions.size());
+  return object;
+}
 
 boost::json::object arm_json(const ArmResult& arm) {
-  const auto& [a_to_b, b_to_a, mean] = arm.evaluation;
+  const Evaluation& evaluation = arm.evaluation;
   boost::json::object object{{"title", arm.title}};
-  for (const auto& [k, estimate] : mean) {
-    const auto &from_a = a_to_b.precision.at(k), &from_b = b_to_a.precision.at(k);
-    object[fmt::format("prec@{}", k)] = {{"a_to_b", from_a.value},
-                                         {"b_to_a", from_b.value},
-                                         {"mean", estimate.value},
-                                         {"a_to_b_interval", interval(from_a)},
-                                         {"b_to_a_interval", interval(from_b)},
-                                         {"mean_interval", interval(estimate)}};
-  }
-  if (a_to_b.mean_average_precision >= 0) {
-    const double from_a = a_to_b.mean_average_precision, from_b = b_to_a.mean_average_precision;
-    object["map"] = {{"a_to_b", from_a}, {"b_to_a", from_b}, {"mean", (from_a + from_b) / 2}};
-  }
-  object["queries"] = both(a_to_b.queries, b_to_a.queries);
-  object["gallery"] = both(a_to_b.gallery, b_to_a.gallery);
+  for (const auto& [k, estimate] : evaluation.mean) object[fmt::format("prec@{}", k)] = precision_json(evaluation, k);
+  if (evaluation.directions.front().mean_average_precision >= 0) object["map"] = map_json(evaluation);
+  object["queries"] = by_direction(evaluation, [](const DirectionScores& direction) { return direction.queries; });
+  object["gallery"] = by_direction(evaluation, [](const DirectionScores& direction) { return direction.gallery; });
   object["best_epoch"] = arm.best_epoch;
   object["validation"] = arm.validation_score;
   return object;
@@ -64,15 +77,16 @@ boost::json::object arm_json(const ArmResult& arm) {
 
 std::string table_text(const ReportInput& input) {
   const auto cutoffs = cutoffs_of(input);
-  const std::vector<std::pair<Column::Of, std::string>> groups{
-      {Column::Of::a_to_b, input.domain_a + "→" + input.domain_b}, {Column::Of::b_to_a, input.domain_b + "→" + input.domain_a}, {Column::Of::mean, "mean"}};
+  std::vector<std::pair<std::optional<size_t>, std::string>> groups;
+  for (const auto& direction : directions_of(input)) groups.emplace_back(groups.size(), name_of(direction, "→"));
+  groups.emplace_back(std::nullopt, "mean");
   std::vector<Row> rows(input.arms.size() + 2);
   rows[0].push_back("%");
   rows[1].push_back("");
   for (size_t i = 0; i < input.arms.size(); ++i) rows[i + 2].push_back(input.arms[i].title);
-  for (const auto& [of, title] : groups)
+  for (const auto& [direction, title] : groups)
     for (const int64_t k : cutoffs) {
-      const Column column{of, k};
+      const Column column{direction, k};
       const ArmResult* best = column.best(input);
       rows[0].push_back(k == cutoffs.front() ? title : "");
       rows[1].push_back(fmt::format("Prec@{}", k));
@@ -87,7 +101,9 @@ std::string table_text(const ReportInput& input) {
 boost::json::object metrics_json(const ReportInput& input, const std::string& baseline_name, const std::string& main_name) {
   boost::json::array cutoffs;
   for (const int64_t k : cutoffs_of(input)) cutoffs.emplace_back(k);
-  boost::json::object result{{"protocol", protocol_text(input)}, {"domains", {{"a", input.domain_a}, {"b", input.domain_b}}}}, controls;
+  boost::json::value domains(boost::json::array(input.domains.begin(), input.domains.end()));
+  if (input.domains.size() == 2) domains = {{"a", input.domains[0]}, {"b", input.domains[1]}};
+  boost::json::object result{{"protocol", protocol_text(input)}, {"domains", std::move(domains)}}, controls;
   for (const auto& arm : input.arms) {
     if (arm.name == baseline_name) result["cds"] = arm_json(arm);
     else if (arm.name == main_name) result["syncdr"] = arm_json(arm);

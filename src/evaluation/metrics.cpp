@@ -4,6 +4,7 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sort.h>
 #include <cmath>
+#include <map>
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/philox.h"
@@ -36,8 +37,8 @@ Counts count_labels(const at::Tensor& labels) {
       "from.");
 }
 
-// Those of each category that a query and the gallery share, in the order of the labels; at least one.
-std::vector<Hits> hits_by_category(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k) {
+// Those of each category that a query and the gallery share; at least one.
+std::map<int64_t, Hits> hits_by_category(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k) {
   const auto indices = neighbours.indices.to(at::kCPU);
   check_labels(query_labels, indices.size(0), "query");
   check_labels(gallery_labels, gallery_labels.numel(), "gallery");
@@ -55,9 +56,7 @@ std::vector<Hits> hits_by_category(const Neighbours& neighbours, const at::Tenso
     for (int64_t i = 0; i < possible; ++i) hits.correct += gallery[rows[q][i]] == queries[q];
   }
   if (by_label.empty()) no_common_category();
-  std::vector<Hits> result;
-  for (const auto& [label, hits] : by_label) result.push_back(hits);
-  return result;
+  return by_label;
 }
 
 // Between the two nearest order statistics, linearly. sorted: ascending, not empty.
@@ -68,21 +67,31 @@ double quantile(const std::vector<double>& sorted, double q) {
   return std::lerp(sorted[below], sorted[above], place - static_cast<double>(below));
 }
 
-// The mean over directions of the share correct, with its interval. All directions have the same categories.
-Estimate bootstrap(const std::vector<std::vector<Hits>>& directions, uint64_t seed, int64_t resamples) {
-  const size_t categories = directions.front().size();
+// The mean over directions of the share correct, with its interval.
+Estimate bootstrap(const std::vector<std::map<int64_t, Hits>>& directions, uint64_t seed, int64_t resamples) {
+  std::map<int64_t, std::vector<Hits>> by_label;  // [category of any direction][direction]
+  for (size_t d = 0; d < directions.size(); ++d)
+    for (const auto& [label, hits] : directions[d]) by_label.try_emplace(label, directions.size()).first->second[d] = hits;
+  std::vector<std::vector<Hits>> table;
+  for (auto& [label, hits] : by_label) table.push_back(std::move(hits));
+  const size_t categories = table.size();
   const auto mean_share = [&](const auto& pick) {
     std::vector<Hits> sums(directions.size());
     for (size_t i = 0; i < categories; ++i) {
-      const size_t category = pick(i);
-      for (size_t d = 0; d < directions.size(); ++d) {
-        sums[d].correct += directions[d][category].correct;
-        sums[d].possible += directions[d][category].possible;
+      const auto& category = table[pick(i)];
+      for (size_t d = 0; d < sums.size(); ++d) {
+        sums[d].correct += category[d].correct;
+        sums[d].possible += category[d].possible;
       }
     }
     double total = 0;
-    for (const Hits& sum : sums) total += static_cast<double>(sum.correct) / static_cast<double>(sum.possible);
-    return total / static_cast<double>(sums.size());
+    int64_t counted = 0;
+    for (const Hits& sum : sums) {
+      if (sum.possible == 0) continue;
+      total += static_cast<double>(sum.correct) / static_cast<double>(sum.possible);
+      ++counted;
+    }
+    return total / static_cast<double>(counted);  // a category is of one direction at least
   };
   core::Random random(seed, core::Purpose::bootstrap);
   std::vector<double> shares(static_cast<size_t>(resamples));
@@ -111,10 +120,10 @@ Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labe
   return bootstrap({hits_by_category(neighbours, query_labels, gallery_labels, k)}, seed, resamples);
 }
 
-Estimate mean_precision_at(const Neighbours& a_to_b, const Neighbours& b_to_a, const at::Tensor& labels_a, const at::Tensor& labels_b, int64_t k, uint64_t seed,
-                           int64_t resamples) {
-  // A category takes part in a direction if both domains have it, so both directions have the same ones.
-  return bootstrap({hits_by_category(a_to_b, labels_a, labels_b, k), hits_by_category(b_to_a, labels_b, labels_a, k)}, seed, resamples);
+Estimate mean_precision_at(const std::vector<Retrieved>& directions, int64_t k, uint64_t seed, int64_t resamples) {
+  std::vector<std::map<int64_t, Hits>> hits;
+  for (const Retrieved& direction : directions) hits.push_back(hits_by_category(direction.neighbours, direction.query_labels, direction.gallery_labels, k));
+  return bootstrap(hits, seed, resamples);
 }
 
 double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels) {

@@ -14,10 +14,10 @@ std::string image_tag(const data::Image& image, const std::string& alternative);
 /// size is smaller.
 std::vector<int64_t> spread_rows(int64_t size, int64_t count);
 
-/// For each arm with a translation and each direction a sheet of source and translation.
+/// For each arm, translated set of it and direction a sheet of source and translation.
 std::string pairs_section(const data::Dataset& dataset, const ReportInput& input);
 
-/// The same queries of both directions with what the main and the baseline arm find; empty if there is neither.
+/// The same queries of all directions with what the main and the baseline arm find; empty if there is neither.
 std::string retrieval_section(const data::Dataset& dataset, const ReportInput& input);
 
 /// Loss and validation of all arms, then each further log; empty if there is no log. A missing log is passed over with a warning.

@@ -1,5 +1,6 @@
 #include "page.h"
 
+#include "arms.h"
 #include "html.h"
 #include "svg.h"
 #include "syncdr/core/log.h"
@@ -18,11 +19,10 @@ bool is_rate(const std::string& name) { return name == "learning_rate" || name.e
 bool is_validation(const std::string& name) { return name == "val_score"; }
 
 // The names of training logs in words; others stand as they are.
-std::string words_for(const std::string& name) {
-  static const std::map<std::string, std::string> words{{"val_score", "validation: mean Prec@1 of both directions, %"},
-                                                        {"loss_id", "instance discrimination"},
-                                                        {"loss_cdm", "cross-domain matching"},
-                                                        {"loss_ppp", "pseudo-positive pairs"}};
+std::string words_for(const ReportInput& input, const std::string& name) {
+  static const std::map<std::string, std::string> words{
+      {"loss_id", "instance discrimination"}, {"loss_cdm", "cross-domain matching"}, {"loss_ppp", "pseudo-positive pairs"}};
+  if (is_validation(name)) return fmt::format("validation: mean Prec@1 of {} directions, %", both_or_all(input));
   const auto found = words.find(name);
   return found == words.end() ? name : found->second;
 }
@@ -40,8 +40,8 @@ std::optional<Log> read_log(const std::string& title, const std::filesystem::pat
 }
 
 // One figure of all arms.
-std::string across_arms(const std::vector<Log>& logs, const std::string& name) {
-  LinePlot plot{words_for(name), "training step", {}, is_validation(name)};
+std::string across_arms(const ReportInput& input, const std::vector<Log>& logs, const std::string& name) {
+  LinePlot plot{words_for(input, name), "training step", {}, is_validation(name)};
   for (const auto& log : logs)
     for (const auto& figure : log.figures)
       if (figure.title == name) plot.series.push_back({log.title, figure.points});
@@ -66,10 +66,10 @@ std::string curves_section(const ReportInput& input) {
     if (auto log = read_log(arm.title, arm.log)) arms.push_back(std::move(*log));
   std::string terms, fits;
   for (const auto& name : names_of(arms))
-    if (name != "loss" && !is_validation(name)) terms += across_arms(arms, name);
+    if (name != "loss" && !is_validation(name)) terms += across_arms(input, arms, name);
   for (const auto& [title, file] : input.curves)
     if (const auto log = read_log(title, file); log && !log->figures.empty()) fits += line_plot({title, "training step", log->figures});
-  std::string html = grid(across_arms(arms, "loss") + across_arms(arms, "val_score"));
+  std::string html = grid(across_arms(input, arms, "loss") + across_arms(input, arms, "val_score"));
   if (!terms.empty()) html += "<h3>Terms of the loss, before their weights</h3>\n" + grid(terms);
   if (!fits.empty()) html += "<h3>Training of the translators</h3>\n" + grid(fits);
   if (html.empty()) return "";

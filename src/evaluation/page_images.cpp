@@ -43,10 +43,10 @@ std::string sheet(const data::Dataset& dataset, const std::string& source, const
   return html + "</ul>\n</figure>\n";
 }
 
-/// One direction's images, and which of its figures an arm is asked for.
+/// One direction's images, and which it is.
 struct Rows {
   const data::ShardList &queries, &gallery;
-  DirectionScores Evaluation::* direction;
+  size_t direction;
 };
 
 std::string neighbour(const Rows& rows, int64_t query, int64_t found, int64_t rank) {
@@ -57,7 +57,7 @@ std::string neighbour(const Rows& rows, int64_t query, int64_t found, int64_t ra
 }
 
 std::string strip(const Rows& rows, const ArmResult& arm, int64_t query) {
-  const auto& nearest = (arm.evaluation.*rows.direction).nearest;
+  const auto& nearest = arm.evaluation.directions.at(rows.direction).nearest;
   const auto found = nearest.accessor<int64_t, 2>();
   std::string html = fmt::format("<p class=\"by\">{}</p><ol class=\"nearest\">", escape(arm.title));
   for (int64_t i = 0; i < std::min(nearest_shown, found.size(1)); ++i) html += neighbour(rows, query, found[query][i], i + 1);
@@ -107,9 +107,11 @@ std::vector<int64_t> spread_rows(int64_t size, int64_t count) {
 std::string pairs_section(const data::Dataset& dataset, const ReportInput& input) {
   std::string sheets;
   for (const auto& arm : input.arms) {
-    if (arm.run.empty()) continue;
+    if (arm.sets.empty()) continue;
     sheets += fmt::format("<details{}>\n<summary>{}</summary>\n", &arm == main_of(input) ? " open" : "", escape(arm.title));
-    sheets += sheet(dataset, input.domain_a, input.domain_b, arm.run) + sheet(dataset, input.domain_b, input.domain_a, arm.run) + "</details>\n";
+    for (const auto& set : arm.sets)
+      for (const auto& direction : directions_of(input)) sheets += sheet(dataset, direction.query_domain, direction.gallery_domain, set);
+    sheets += "</details>\n";
   }
   if (sheets.empty()) return "";
   return "<section>\n<h2>Pairs</h2>\n<p>What training saw: a real image (left) and its synthetic counterpart in the other domain (right). "
@@ -122,14 +124,16 @@ std::string retrieval_section(const data::Dataset& dataset, const ReportInput& i
   for (const auto* arm : {main_of(input), baseline_of(input)})
     if (arm && (arms.empty() || arms.front() != arm)) arms.push_back(arm);
   if (arms.empty()) return "";
-  const auto a = dataset.real(input.domain_a, input.split), b = dataset.real(input.domain_b, input.split);
+  std::map<std::string, data::ShardList> images;
+  for (const auto& domain : input.domains) images.emplace(domain, dataset.real(domain, input.split));
   std::string html = fmt::format(
-      "<section>\n<h2>Retrieval</h2>\n<p>Queries from the {} images and their {} nearest images of the other domain, best first. <span "
+      "<section>\n<h2>Retrieval</h2>\n<p>Queries from the {} images and their {} nearest images of {} domain, best first. <span "
       "class=\"key right\">✓</span> same "
       "category, <span class=\"key wrong\">✗</span> another. The queries are evenly spread over the list; nothing is picked by hand.</p>\n",
-      escape(input.split), nearest_shown);
-  html += direction_html({a, b, &Evaluation::a_to_b}, arms, input.domain_a + " → " + input.domain_b);
-  html += direction_html({b, a, &Evaluation::b_to_a}, arms, input.domain_b + " → " + input.domain_a);
+      escape(input.split), nearest_shown, input.domains.size() == 2 ? "the other" : "another");
+  const auto& directions = directions_of(input);
+  for (size_t i = 0; i < directions.size(); ++i)
+    html += direction_html({images.at(directions[i].query_domain), images.at(directions[i].gallery_domain), i}, arms, name_of(directions[i], " → "));
   return html + "</section>\n";
 }
 

@@ -10,9 +10,7 @@
 namespace syncdr::evaluation {
 namespace {
 
-using Of = Column::Of;
-
-std::string arrow(const std::string& from, const std::string& to) { return escape(from) + " → " + escape(to); }
+std::string arrow(const DirectionScores& direction) { return escape(name_of(direction, " → ")); }
 
 // What the reader came for, in a sentence or two.
 std::string finding(const ReportInput& input) {
@@ -31,7 +29,9 @@ std::string finding(const ReportInput& input) {
 
 std::string table_head(const ReportInput& input, const std::vector<int64_t>& cutoffs) {
   std::string groups = "<tr><td></td>", names = "<tr><th scope=\"col\"><span class=\"muted\">trained with</span></th>";
-  for (const auto& title : {std::string("Mean of both"), arrow(input.domain_a, input.domain_b), arrow(input.domain_b, input.domain_a)}) {
+  std::vector<std::string> titles{"Mean of " + both_or_all(input)};
+  for (const auto& direction : directions_of(input)) titles.push_back(arrow(direction));
+  for (const auto& title : titles) {
     groups += fmt::format("<th scope=\"colgroup\" colspan=\"{}\">{}</th>", cutoffs.size(), title);
     for (const int64_t k : cutoffs) names += fmt::format("<th scope=\"col\"{}>Prec@{}</th>", k == cutoffs.front() ? " class=\"first\"" : "", k);
   }
@@ -44,9 +44,11 @@ std::string table_row(const ReportInput& input, const ArmResult& arm, const std:
                                          : "";
   if (!tag.empty()) tag = "<span class=\"tag\">" + tag + "</span>";
   std::string html = fmt::format("<tr{}><th scope=\"row\">{}{}</th>", &arm == main_of(input) ? " class=\"main\"" : "", escape(arm.title), tag);
-  for (const auto of : {Of::mean, Of::a_to_b, Of::b_to_a})
+  std::vector<std::optional<size_t>> columns{std::nullopt};
+  for (size_t i = 0; i < directions_of(input).size(); ++i) columns.emplace_back(i);
+  for (const auto& direction : columns)
     for (const int64_t k : cutoffs) {
-      const Column column{of, k};
+      const Column column{direction, k};
       const auto& estimate = column.estimate(arm);
       html += fmt::format("<td class=\"{}{}\"><span>{}</span><small>{}</small></td>", k == cutoffs.front() ? "first " : "",
                           column.best(input) == &arm ? "best" : "", percent(estimate.value), interval_text(estimate));
@@ -55,14 +57,16 @@ std::string table_row(const ReportInput& input, const ArmResult& arm, const std:
 }
 
 std::string mean_average_precision_text(const ReportInput& input) {
-  std::string html;
+  std::vector<std::string> names, arms;
+  for (const auto& direction : directions_of(input)) names.push_back(arrow(direction));
   for (const auto& arm : input.arms) {
-    const double a = arm.evaluation.a_to_b.mean_average_precision, b = arm.evaluation.b_to_a.mean_average_precision;
-    if (a < 0) continue;
-    html += fmt::format("{}{} {} % / {} %", html.empty() ? "" : "; ", escape(arm.title), percent(a), percent(b));
+    std::vector<std::string> figures;
+    for (const auto& direction : arm.evaluation.directions)
+      if (direction.mean_average_precision >= 0) figures.push_back(percent(direction.mean_average_precision) + " %");
+    if (!figures.empty()) arms.push_back(fmt::format("{} {}", escape(arm.title), fmt::join(figures, " / ")));
   }
-  if (html.empty()) return "";
-  return fmt::format("<p>mAP over the whole gallery, {} / {}: {}.</p>\n", arrow(input.domain_a, input.domain_b), arrow(input.domain_b, input.domain_a), html);
+  if (arms.empty()) return "";
+  return fmt::format("<p>mAP over the whole gallery, {}: {}.</p>\n", fmt::join(names, " / "), fmt::join(arms, "; "));
 }
 
 std::string headline_section(const ReportInput& input) {
@@ -81,7 +85,7 @@ std::string headline_section(const ReportInput& input) {
     const auto& mean = arm.evaluation.mean.at(cutoffs.front());
     rows.push_back({arm.title, mean.value, mean.low, mean.high, &arm == main_of(input), arm.ceiling});
   }
-  const auto description = fmt::format("Mean Prec@{} of both directions of each method with its 95 % interval", cutoffs.front());
+  const auto description = fmt::format("Mean Prec@{} of {} directions of each method with its 95 % interval", cutoffs.front(), both_or_all(input));
   return html + fmt::format("<figure class=\"overview\"><figcaption>{}</figcaption>{}</figure>\n</section>\n", description,
                             whisker_plot(description, cutoffs.front(), rows));
 }
@@ -101,15 +105,13 @@ std::string configuration_section(const ReportInput& input) {
 }  // namespace
 
 void write_report(const std::filesystem::path& file, const data::Dataset& dataset, const ReportInput& input) {
-  const auto cutoffs = cutoffs_of(input);
-  const auto& evaluation = input.arms.front().evaluation;
   std::string html = fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, "
       "initial-scale=1\">\n"
       "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n",
       escape(input.title), page_style, escape(input.title));
-  html += fmt::format("<p class=\"subtitle\">Retrieval across domains: {} ↔ {}, {} and {} {} images</p>\n", escape(input.domain_a), escape(input.domain_b),
-                      grouped(evaluation.a_to_b.queries), grouped(evaluation.b_to_a.queries), escape(input.split));
+  html += fmt::format("<p class=\"subtitle\">Retrieval across domains: {}, {} {} images</p>\n", escape(fmt::format("{}", fmt::join(input.domains, " ↔ "))),
+                      fmt::join(queries_of(input), " and "), escape(input.split));
   html += finding(input) + "</header>\n<main>\n";
   html += headline_section(input) + pairs_section(dataset, input) + retrieval_section(dataset, input) + curves_section(input) + configuration_section(input);
   html +=

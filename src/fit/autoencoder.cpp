@@ -93,8 +93,8 @@ class AutoencoderFit : public training::Learner {
  public:
   AutoencoderFit(const training::Task& task, const AutoencoderFitConfig& config)
       : config_(config), seed_(task.seed), device_(task.world.device()), part_(training::part_of(config.batch, task.world.rank(), task.world.size())),
-        source_(task.dataset.real(task.domain_a, "train")), target_(task.dataset.real(task.domain_b, "train")),
-        batches_(task.dataset, task.domain_a, task.domain_b,
+        source_(task.dataset.real(task.domains.at(0), "train")), target_(task.dataset.real(task.domains.at(1), "train")),
+        batches_(task.dataset, task.domains.at(0), task.domains.at(1),
                  {.batch = config.batch, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.autoencoder.batch"}, seed_,
                  part_),
         autoencoder_(new_autoencoder(config, seed_, device_)), parallel_(task.world, *autoencoder_),
@@ -237,7 +237,7 @@ class AutoencoderFit : public training::Learner {
 
 void fit_autoencoder(const training::Task& task, const AutoencoderFitConfig& config) {
   check_autoencoder(config, task.world.size());
-  const std::string title = fmt::format("autoencoder of {} and {}", task.domain_a, task.domain_b), keys = "fit.diffusion.autoencoder";
+  const std::string title = fmt::format("autoencoder of {} and {}", task.domains.at(0), task.domains.at(1)), keys = "fit.diffusion.autoencoder";
   training::RunPlan plan = training::plan_of(task, title, config, keys, 2 * config.batch);
   plan.bound_by = training::bound_by_schedule(config.optimizer.schedule, keys);
   if (training::finished_run(task.world, plan)) return;

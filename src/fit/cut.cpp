@@ -77,15 +77,15 @@ class CutFit : public training::Learner {
  public:
   CutFit(const training::Task& task, const CutConfig& config)
       : config_(config), seed_(task.seed), device_(task.world.device()),
-        batches_(task.dataset, task.domain_a, task.domain_b, {.batch = config.batch, .augment = config.augment, .batch_setting = "fit.cut.batch"}, task.seed,
-                 training::part_of(config.batch, task.world.rank(), task.world.size())),
+        batches_(task.dataset, task.domains.at(0), task.domains.at(1), {.batch = config.batch, .augment = config.augment, .batch_setting = "fit.cut.batch"},
+                 task.seed, training::part_of(config.batch, task.world.rank(), task.world.size())),
         translator_(initialised(Translator(config.generator, config.nce_weight > 0), "translator", task.seed, device_)),
         discriminator_(initialised(gan::Discriminator(config.discriminator), "discriminator", task.seed, device_)),
         translator_settings_(adam(config, config.learning_rate)), discriminator_settings_(adam(config, config.discriminator_learning_rate)),
         translator_parallel_(task.world, *translator_), discriminator_parallel_(task.world, *discriminator_),
         translator_optimizer_(training::make_optimizer(translator_parallel_.parameters(), translator_settings_)),
         discriminator_optimizer_(training::make_optimizer(discriminator_parallel_.parameters(), discriminator_settings_)),
-        samples_(sample_images(task.dataset.real(task.domain_a, "train"), config.augment)) {
+        samples_(sample_images(task.dataset.real(task.domains.at(0), "train"), config.augment)) {
     if (config.ema > 0) ema_.emplace(*translator_->generator, config.ema);
   }
 
@@ -223,7 +223,7 @@ class CutFit : public training::Learner {
 
 void fit_cut(const training::Task& task, const CutConfig& config) {
   check(config, task.world.size());
-  const std::string title = fmt::format("CUT {} -> {}", task.domain_a, task.domain_b);
+  const std::string title = fmt::format("CUT {} -> {}", task.domains.at(0), task.domains.at(1));
   training::RunPlan plan = training::plan_of(task, title, config, "fit.cut", config.batch);
   plan.bound_by = training::bound_by_schedule(config.schedule, "fit.cut");
   if (training::finished_run(task.world, plan)) return;

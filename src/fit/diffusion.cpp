@@ -110,9 +110,9 @@ class DiffusionFit : public training::Learner {
         networks_(moved(std::move(networks), device_)), encoder_(networks_.autoencoder, device_, config), parts_(networks_, config, seed_),
         parallel_(task.world, *parts_), optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)),
         time_weights_(min_snr_weights(networks_.scheduler->alphas_cumprod(), networks_.scheduler->prediction(), config.min_snr_gamma).to(device_)),
-        batches_(task.dataset, task.domain_a, task.domain_b, config, seed_, training::part_of(config.batch, task.world.rank(), task.world.size()), shape_,
-                 [this](const ImageView& view) { return encoder_.has(view); }),
-        samples_{eight_samples(task, task.domain_a, config.augment), eight_samples(task, task.domain_b, config.augment)} {
+        batches_(task.dataset, task.domains.at(0), task.domains.at(1), config, seed_, training::part_of(config.batch, task.world.rank(), task.world.size()),
+                 shape_, [this](const ImageView& view) { return encoder_.has(view); }),
+        samples_{eight_samples(task, task.domains.at(0), config.augment), eight_samples(task, task.domains.at(1), config.augment)} {
     if (config.ema > 0) ema_.emplace(*parts_, config.ema);
     if (parts_->with_text) return;
     const torch::NoGradGuard no_grad;
@@ -267,12 +267,12 @@ class DiffusionFit : public training::Learner {
 
 void fit_diffusion(const training::Task& task, const DiffusionFitConfig& config) {
   check_diffusion(config, task.world.size());
-  const std::string title = fmt::format("diffusion of {} and {}", task.domain_a, task.domain_b);
+  const std::string title = fmt::format("diffusion of {} and {}", task.domains.at(0), task.domains.at(1));
   training::RunPlan plan = training::plan_of(task, title, config, "fit.diffusion", config.batch);
   plan.bound_by = training::bound_by_schedule(config.optimizer.schedule, "fit.diffusion.optimizer");
   if (training::finished_run(task.world, plan)) return;
   const fs::path autoencoder = task.out / "autoencoder", checkpoint = task.out / "checkpoint";
-  if (config.from.empty()) fit_autoencoder({task.world, task.dataset, task.domain_a, task.domain_b, task.seed, autoencoder}, config.autoencoder);
+  if (config.from.empty()) fit_autoencoder({task.world, task.dataset, task.domains, task.seed, autoencoder}, config.autoencoder);
   task.world.root_only("writing tokenizer and scheduler", [&] { write_companions(config, checkpoint); });
   DenoiserNetworks networks = config.from.empty() ? make_networks(config, autoencoder, checkpoint, task.seed) : load_networks(config);
   DiffusionFit fit(task, std::move(networks), config, checkpoint);

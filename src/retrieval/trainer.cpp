@@ -162,7 +162,7 @@ training::RunPlan plan_of(const training::Task& task, const std::string& run, co
   TrainConfig copy = config;
   training::RunPlan plan{
       .title = "training",
-      .identity = training::identity_of(task, fmt::format("retrieval between {} and {}", task.domain_a, task.domain_b), core::visit_of(copy), "train"),
+      .identity = training::identity_of(task, fmt::format("retrieval between {}", fmt::join(task.domains, " and ")), core::visit_of(copy), "train"),
       .steps = steps_of(config, batches),
       .bound_by = training::bound_by_schedule(config.optimizer.schedule, "train.optimizer"),
       .images_per_step = batches.at(0).images,
@@ -184,8 +184,8 @@ TrainResult result_of(const boost::json::object& record, const std::string& wher
 }  // namespace
 
 TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate) {
-  const data::PairSet a(task.dataset, task.domain_a, task.domain_b, run, "train", config.variants),
-      b(task.dataset, task.domain_b, task.domain_a, run, "train", config.variants);
+  const data::PairSet a(task.dataset, task.domains.at(0), task.domains.at(1), run, "train", config.variants),
+      b(task.dataset, task.domains.at(1), task.domains.at(0), run, "train", config.variants);
   GlobalBatches batches(a, b, config.batch, task.seed, task.world.rank(), task.world.size());
   const training::RunPlan plan = plan_of(task, run, config, batches);
   if (const auto record = training::finished_run(task.world, plan)) return result_of(*record, (task.out / "done.json").string());

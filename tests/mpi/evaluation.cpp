@@ -33,10 +33,9 @@ class EvaluationOverRanks : public testing::Test {
     return config;
   }
 
-  evaluation::Evaluation evaluate(retrieval::Encoder& encoder, const std::string& domain_a, const std::string& domain_b,
-                                  const evaluation::EvaluateConfig& config) const {
+  evaluation::Evaluation evaluate(retrieval::Encoder& encoder, const std::vector<std::string>& domains, const evaluation::EvaluateConfig& config) const {
     const data::Dataset dataset(root_);
-    return evaluation::evaluate(world(), encoder, {dataset, domain_a, domain_b, "test", views(), 1}, config);
+    return evaluation::evaluate(world(), encoder, {dataset, domains, "test", views(), 1}, config);
   }
 
   test::FlowerDataset flowers_;
@@ -107,19 +106,42 @@ TEST_F(EvaluationOverRanks, BothDirectionsAreMeasuredOnRankZero) {
   auto encoder = small_encoder();
   evaluation::EvaluateConfig config;
   config.mean_average_precision = true;
-  const auto result = evaluate(encoder, "colour", "ink", config);
+  const auto result = evaluate(encoder, {"colour", "ink"}, config);
   if (!world().is_root()) {
     EXPECT_TRUE(result.mean.empty());
     return;
   }
-  for (const auto* direction : {&result.a_to_b, &result.b_to_a}) {
-    EXPECT_EQ(direction->queries, 24);
-    EXPECT_EQ(direction->gallery, 24);
-    EXPECT_EQ(direction->nearest.sizes(), (std::vector<int64_t>{24, 15}));
-    EXPECT_EQ(direction->precision.size(), 3u);
-    EXPECT_GT(direction->mean_average_precision, 0);
+  ASSERT_EQ(result.directions.size(), 2u);
+  for (const auto& direction : result.directions) {
+    EXPECT_EQ(direction.queries, 24);
+    EXPECT_EQ(direction.gallery, 24);
+    EXPECT_EQ(direction.nearest.sizes(), (std::vector<int64_t>{24, 15}));
+    EXPECT_EQ(direction.precision.size(), 3u);
+    EXPECT_GT(direction.mean_average_precision, 0);
   }
-  EXPECT_DOUBLE_EQ(result.mean.at(5).value, result.mean_precision(5));
+  EXPECT_EQ(result.directions[1].query_domain + result.directions[1].gallery_domain, "inkcolour");
+  EXPECT_DOUBLE_EQ(result.mean.at(5).value, (result.directions[0].precision.at(5).value + result.directions[1].precision.at(5).value) / 2);
+}
+
+TEST_F(EvaluationOverRanks, DirectionsOfThreeDomainsAreThoseOfTheirPairs) {
+  flowers_.domains = {"colour", "ink", "chalk"};
+  write("three");
+  auto encoder = small_encoder();
+  const auto all = evaluate(encoder, flowers_.domains, {});
+  if (world().is_root()) {
+    ASSERT_EQ(all.directions.size(), 6u);
+  }
+  for (const size_t direction : {0, 1, 2, 3, 4, 5}) {
+    const std::vector<std::pair<std::string, std::string>> pairs{{"colour", "ink"}, {"colour", "chalk"}, {"ink", "colour"},
+                                                                 {"ink", "chalk"},  {"chalk", "colour"}, {"chalk", "ink"}};
+    const auto& [query, gallery] = pairs[direction];
+    const auto pair = evaluate(encoder, {query, gallery}, {});
+    if (!world().is_root()) continue;
+    EXPECT_EQ(all.directions[direction].query_domain, query);
+    EXPECT_EQ(all.directions[direction].gallery_domain, gallery);
+    EXPECT_EQ(all.directions[direction].precision.at(5).value, pair.directions[0].precision.at(5).value);
+    EXPECT_TRUE(at::equal(all.directions[direction].nearest, pair.directions[0].nearest));
+  }
 }
 
 TEST_F(EvaluationOverRanks, AnEncoderThatKnowsTheAnswerIsPerfect) {
@@ -128,9 +150,9 @@ TEST_F(EvaluationOverRanks, AnEncoderThatKnowsTheAnswerIsPerfect) {
   auto encoder = small_encoder();
   evaluation::EvaluateConfig config;
   config.cutoffs = {1};
-  const auto result = evaluate(encoder, "ink", "ink", config);
+  const auto result = evaluate(encoder, {"ink", "ink"}, config);
   if (!world().is_root()) return;
-  EXPECT_DOUBLE_EQ(result.mean_precision(1), 1.0);
+  EXPECT_DOUBLE_EQ(result.mean.at(1).value, 1.0);
 }
 
 TEST_F(EvaluationOverRanks, AnUnlabelledImageIsBadDataOnEveryRank) {
@@ -138,7 +160,7 @@ TEST_F(EvaluationOverRanks, AnUnlabelledImageIsBadDataOnEveryRank) {
   write("unlabelled");
   auto encoder = small_encoder();
   try {
-    evaluate(encoder, "colour", "ink", {});
+    evaluate(encoder, {"colour", "ink"}, {});
     ADD_FAILURE() << "no error";
   } catch (const core::DataError& error) {
     EXPECT_NE(std::string(error.what()).find("row 3"), std::string::npos) << error.what();
@@ -153,7 +175,7 @@ TEST_F(EvaluationOverRanks, AnEncoderThatGivesNanIsBadDataOnEveryRank) {
     for (auto& parameter : encoder->parameters()) parameter.fill_(std::numeric_limits<float>::quiet_NaN());
   }
   try {
-    evaluate(encoder, "colour", "ink", {});
+    evaluate(encoder, {"colour", "ink"}, {});
     ADD_FAILURE() << "no error";
   } catch (const core::Error& error) {
     EXPECT_EQ(error.code(), core::ExitCode::bad_data);

@@ -45,7 +45,7 @@ class FitAutoencoder : public test::TinyDatasetTest {
   FitAutoencoder() : TinyDatasetTest({.first = 9, .second = 13}) {}
 
   void fit(const std::string& out, const AutoencoderFitConfig& config = config_of_test()) {
-    fit_autoencoder({world(), *dataset_, "warm", "cold", 5, folder_ / out}, config);
+    fit_autoencoder({world(), *dataset_, {"warm", "cold"}, 5, folder_ / out}, config);
     world().barrier("a fit is over");
   }
   std::string error_of(core::ExitCode code, const std::string& out, const AutoencoderFitConfig& config) {

@@ -58,7 +58,7 @@ class FitCut : public test::TinyDatasetTest {
   FitCut() : TinyDatasetTest({.first = 9, .second = 13}) {}
 
   void fit(const std::string& out, const CutConfig& config = config_of_test(), uint64_t seed = 5) {
-    fit_cut({world(), *dataset_, "warm", "cold", seed, folder_ / out}, config);
+    fit_cut({world(), *dataset_, {"warm", "cold"}, seed, folder_ / out}, config);
     world().barrier("a fit is over");
   }
   std::string error_of(core::ExitCode code, const std::string& out, const CutConfig& config, uint64_t seed = 5) {

@@ -51,7 +51,7 @@ class FitDiffusion : public test::TinyDatasetTest {
   FitDiffusion() : TinyDatasetTest({.first = 9, .second = 13, .side = 20}) {}
 
   void fit(const std::string& out, const DiffusionFitConfig& config = diffusion_config(), uint64_t seed = 5) {
-    fit_diffusion({world(), *dataset_, "warm", "cold", seed, folder_ / out}, config);
+    fit_diffusion({world(), *dataset_, {"warm", "cold"}, seed, folder_ / out}, config);
     world().barrier("a fit is over");
   }
   std::string error_of(core::ExitCode code, const std::string& out, const DiffusionFitConfig& config, uint64_t seed = 5) {

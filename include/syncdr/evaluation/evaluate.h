@@ -36,8 +36,9 @@ struct EvaluateConfig {
 /// threads, and not on where a call ends. Throws DataError on a broken image.
 at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch);
 
-/// One direction: queries of one domain against the gallery of the other.
+/// One direction: queries of one domain against the gallery of another.
 struct DirectionScores {
+  std::string query_domain, gallery_domain;
   std::map<int64_t, Estimate> precision;  ///< by k
   double mean_average_precision = -1;     ///< -1: not asked for
   at::Tensor nearest;                     ///< [Q, min(15, N)] int64 rows of the gallery, for the report
@@ -45,22 +46,21 @@ struct DirectionScores {
 };
 
 struct Evaluation {
-  DirectionScores a_to_b, b_to_a;
-  std::map<int64_t, Estimate> mean;  ///< of both directions' Prec@k, by k
-  double mean_precision(int64_t k) const { return (a_to_b.precision.at(k).value + b_to_a.precision.at(k).value) / 2; }
+  std::vector<DirectionScores> directions;  ///< all ordered pairs of domains: of a, b, c those from a (to b, to c), then from b, then from c
+  std::map<int64_t, Estimate> mean;         ///< of all directions' Prec@k, by k
 };
 
 /// The images that retrieval is measured on.
 struct EvaluationData {
   const data::Dataset& dataset;
-  std::string domain_a, domain_b, split;
+  std::vector<std::string> domains;  ///< two or more
+  std::string split;
   data::AugmentConfig views;  ///< whose evaluation view encoders see
   uint64_t seed = 0;          ///< of the intervals' resamples
 };
 
-/// Both directions on a split. The figures are rank 0's; other ranks return an empty Evaluation, whose mean_precision must not be asked
-/// for. Throws UsageError without cutoffs, and on every rank an Error with the code bad_data if a split is empty, an image has no label, no
-/// category is shared or a feature is not finite.
+/// All ordered pairs of domains on a split. The figures are rank 0's; other ranks return an empty Evaluation. Throws UsageError without cutoffs, and on
+/// every rank an Error with the code bad_data if a split is empty, an image has no label, two domains share no category or a feature is not finite.
 Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const EvaluationData& data, const EvaluateConfig& config);
 /// The same of an encoder that retrieval::save_encoder wrote.
 Evaluation evaluate(comm::World& world, const std::filesystem::path& encoder, const EvaluationData& data, const EvaluateConfig& config);

@@ -2,8 +2,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <map>
-#include <string>
 #include <vector>
 
 #include "syncdr/evaluation/search.h"
@@ -22,10 +20,15 @@ struct Estimate {
 Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k, uint64_t seed,
                       int64_t resamples = 1000);
 
-/// The mean of both directions' Prec@k. Its interval draws categories once for both directions, which share them. Arguments as above;
-/// labels of the images of domain a and b.
-Estimate mean_precision_at(const Neighbours& a_to_b, const Neighbours& b_to_a, const at::Tensor& labels_a, const at::Tensor& labels_b, int64_t k, uint64_t seed,
-                           int64_t resamples = 1000);
+/// What one direction's queries found, with the labels of queries and gallery.
+struct Retrieved {
+  Neighbours neighbours;
+  at::Tensor query_labels, gallery_labels;
+};
+
+/// The mean of all directions' Prec@k. Its interval draws categories once for all directions; with more than two domains a direction may lack some of them,
+/// and one that has none of a resample's is left out of its mean. Arguments as above.
+Estimate mean_precision_at(const std::vector<Retrieved>& directions, int64_t k, uint64_t seed, int64_t resamples = 1000);
 
 /// Mean average precision over the whole ranking (mAP@All), computed row tile by row tile. Equal scores: the smaller row first. Queries
 /// whose category the gallery lacks are left out; DataError if there are no others.

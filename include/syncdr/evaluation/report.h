@@ -13,9 +13,9 @@ namespace syncdr::evaluation {
 
 /// What one arm reached: a row of the headline table.
 struct ArmResult {
-  std::string name;   ///< "cds", "filter", "cut", "true"
-  std::string title;  ///< "SynCDR, CUT translations"
-  std::string run;    ///< its translation run; empty: none
+  std::string name;               ///< "cds", "filter", "cut", "true"
+  std::string title;              ///< "SynCDR, CUT translations"
+  std::vector<std::string> sets;  ///< the translated sets that it was trained on; empty: none
   Evaluation evaluation;
   double validation_score = 0;  ///< mean Prec@1 on validation images, a share
   int64_t best_epoch = 0;
@@ -24,14 +24,15 @@ struct ArmResult {
 };
 
 struct ReportInput {
-  std::string title, domain_a, domain_b, split;
-  std::vector<ArmResult> arms;                                        ///< in the order of the table; at least one, all with the same cutoffs
-  std::string baseline, main;                                         ///< names of arms; empty: the first arm without a run, the best one with a run
+  std::string title, split;
+  std::vector<std::string> domains;                                   ///< those of the arms' evaluations, in their order
+  std::vector<ArmResult> arms;                                        ///< in the order of the table; at least one, all with the same cutoffs and directions
+  std::string baseline, main;                                         ///< names of arms; empty: the first arm without sets, the best one with sets
   std::vector<std::pair<std::string, std::filesystem::path>> curves;  ///< further logs: title, log.jsonl
   std::string configuration;                                          ///< the resolved configuration (TOML)
 };
 
-/// A self-contained HTML page: headline table with intervals, sheets of source and translation for each translating arm and direction,
+/// A self-contained HTML page: headline table with intervals, sheets of source and translation for each translated set and direction,
 /// training curves as inline SVG, retrieval rows (query, its nearest; right and wrong marked) of the main and the baseline arm, the
 /// configuration. No script, no outside file; images are embedded. Written atomically. Throws DataError if a translation or an image that
 /// it shows is broken.
@@ -43,7 +44,7 @@ std::string table_text(const ReportInput& input);
 /// The figures for programs, shares in 0..1: {"protocol", "domains", "cds": ARM, "syncdr": ARM, "controls": {NAME: ARM}, "settings"}, where
 /// the baseline is called "cds" and the main arm "syncdr" (left out if there is no such arm) and ARM is {"prec@1": {"a_to_b", "b_to_a",
 /// "mean", "a_to_b_interval": [low, high], ...}, "prec@5", ..., "map" (if asked for), "queries", "gallery", "best_epoch", "validation",
-/// "title"}.
+/// "title"}. Two domains are {"a", "b"}; more are a list, and "sketch-to-photo" stands in place of "a_to_b".
 boost::json::object metrics_json(const ReportInput& input, const std::string& baseline_name, const std::string& main_name);
 
 }  // namespace syncdr::evaluation

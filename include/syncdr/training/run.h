@@ -67,7 +67,7 @@ struct RunPlan {
 struct Task {
   comm::World& world;
   const data::Dataset& dataset;
-  std::string domain_a, domain_b;  ///< source and target, where there is a direction
+  std::vector<std::string> domains;  ///< all that it is of; where there is a direction: source and target
   uint64_t seed = 0;
   std::filesystem::path out;
 };

@@ -12,24 +12,26 @@
 #include "syncdr/io/hash.h"
 
 /// A small labelled dataset with translations, made in milliseconds: flowers whose number of petals is their category, filled ("colour") or
-/// drawn as outlines ("ink"). Its folder is removed with it.
+/// drawn as outlines ("ink"; a third domain is filled too). Its folder is removed with it.
 namespace syncdr::test {
 
 struct FlowerDataset {
   int64_t categories = 12, renders = 2, train = 40, side = 64;
   int32_t missing_label_row = -1;  ///< this row of ink's test images has no label
+  std::vector<std::string> domains = {"colour", "ink"};
   std::filesystem::path root;
 
   /// name: unique among datasets that live at the same time.
   void write(const std::string& name) {
     root = std::filesystem::temp_directory_path() / fmt::format("syncdr-flowers-{}-{}", name, getpid());
     std::filesystem::remove_all(root);
-    data::Manifest manifest{.kind = "dataset", .name = "flowers", .domains = {"colour", "ink"}};
-    for (const std::string domain : {"colour", "ink"})
+    data::Manifest manifest{.kind = "dataset", .name = "flowers", .domains = domains};
+    for (const std::string& domain : domains)
       for (const std::string split : {"train", "test"}) manifest.entries.push_back(write_real(domain, split));
     manifest.write(root / "dataset.json");
-    write_translation("colour", "ink", "cut");
-    write_translation("ink", "colour", "cut");
+    for (const std::string& source : domains)
+      for (const std::string& target : domains)
+        if (source != target) write_translation(source, target, "cut");
   }
   FlowerDataset() = default;
   FlowerDataset(const FlowerDataset&) = delete;

@@ -108,12 +108,12 @@ TEST(MeanPrecisionAt, IsTheMeanOfBothDirectionsWithOneDrawOfCategories) {
   const SimulatedStudy one(60, 1, 0.3, 1), other(60, 1, 0.6, 2);
   const auto labels = at::arange(60);
   const auto a = precision_at(one.found, labels, labels, 1, 7), b = precision_at(other.found, labels, labels, 1, 7);
-  const auto mean = mean_precision_at(one.found, other.found, labels, labels, 1, 7);
+  const auto mean = mean_precision_at({{one.found, labels, labels}, {other.found, labels, labels}}, 1, 7);
   EXPECT_DOUBLE_EQ(mean.value, (a.value + b.value) / 2);
   EXPECT_LT(mean.low, mean.value);
   EXPECT_GT(mean.high, mean.value);
   // Two directions with the same outcome are no more evidence than one.
-  const auto same = mean_precision_at(one.found, one.found, labels, labels, 1, 7);
+  const auto same = mean_precision_at({{one.found, labels, labels}, {one.found, labels, labels}}, 1, 7);
   EXPECT_DOUBLE_EQ(same.low, a.low);
   EXPECT_DOUBLE_EQ(same.high, a.high);
 }
@@ -121,7 +121,19 @@ TEST(MeanPrecisionAt, IsTheMeanOfBothDirectionsWithOneDrawOfCategories) {
 TEST(MeanPrecisionAt, ACategoryThatOneDomainLacksIsLeftOut) {
   const auto from_a = neighbours_of(longs({0, 1, 0}).view({3, 1})), from_b = neighbours_of(longs({0, 0}).view({2, 1}));
   // a: labels 0 1 2; b: labels 0 1. a to b: right, right, (2 does not count); b to a: right, wrong.
-  EXPECT_DOUBLE_EQ(mean_precision_at(from_a, from_b, longs({0, 1, 2}), longs({0, 1}), 1, 0).value, 0.75);
+  const auto a = longs({0, 1, 2}), b = longs({0, 1});
+  EXPECT_DOUBLE_EQ(mean_precision_at({{from_a, a, b}, {from_b, b, a}}, 1, 0).value, 0.75);
+}
+
+TEST(MeanPrecisionAt, DirectionsOfThreeDomainsNeedNotShareTheirCategories) {
+  // a: labels 0 1; b: labels 1 2; c: labels 0 2. Each pair shares one category; from a all is found, from b and c nothing.
+  const auto a = longs({0, 1}), b = longs({1, 2}), c = longs({0, 2});
+  const auto straight = neighbours_of(longs({0, 0}).view({2, 1})), crossed = neighbours_of(longs({1, 1}).view({2, 1}));
+  const std::vector<Retrieved> all{{straight, a, b}, {straight, a, c}, {straight, b, a}, {straight, b, c}, {crossed, c, a}, {straight, c, b}};
+  const auto mean = mean_precision_at(all, 1, 0);
+  EXPECT_DOUBLE_EQ(mean.value, 2.0 / 6);
+  EXPECT_GE(mean.low, 0);
+  EXPECT_LE(mean.high, 1) << "a resample without a direction's category must not count it";
 }
 
 TEST(MeanAveragePrecision, FollowsTheDefinitionByHand) {

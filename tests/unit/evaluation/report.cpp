@@ -107,9 +107,9 @@ TEST_F(Report, LeavesQuarantinedTranslationsOut) {
 TEST_F(Report, MarksNeighboursRightOrWrongByTheirCategory) {
   int64_t right = 0;
   for (const auto& arm : {input_->arms[0], input_->arms[1]})
-    for (const auto* direction : {&arm.evaluation.a_to_b, &arm.evaluation.b_to_a}) {
-      const auto found = direction->nearest.accessor<int64_t, 2>();
-      for (const int64_t query : spread_rows(direction->queries, 8))
+    for (const auto& direction : arm.evaluation.directions) {
+      const auto found = direction.nearest.accessor<int64_t, 2>();
+      for (const int64_t query : spread_rows(direction.queries, 8))
         for (int64_t i = 0; i < 8; ++i) right += flowers_->label(found[query][i]) == flowers_->label(query);
     }
   EXPECT_EQ(count(*page_, "<li class=\"right\">"), right);
@@ -153,7 +153,7 @@ TEST_F(Report, ABaselineAloneMakesAPage) {
 
 TEST_F(Report, AMissingTranslationIsBadData) {
   ReportInput input = *input_;
-  input.arms[1].run = "never-made";
+  input.arms[1].sets = {"cut", "never-made"};
   EXPECT_THROW(write(input), core::DataError);
 }
 
@@ -177,15 +177,42 @@ TEST_F(Report, MetricsJsonHasTheArmsUnderTheirRoles) {
   const auto& figure = json.at("syncdr").at("prec@5");
   EXPECT_DOUBLE_EQ(figure.at("mean").as_double(), mean.value);
   EXPECT_DOUBLE_EQ(figure.at("mean_interval").at(0).as_double(), mean.low);
-  EXPECT_DOUBLE_EQ(figure.at("a_to_b").as_double(), input_->arms[1].evaluation.a_to_b.precision.at(5).value);
-  EXPECT_DOUBLE_EQ(figure.at("b_to_a_interval").at(1).as_double(), input_->arms[1].evaluation.b_to_a.precision.at(5).high);
-  EXPECT_DOUBLE_EQ(json.at("cds").at("prec@1").at("b_to_a").as_double(), input_->arms[0].evaluation.b_to_a.precision.at(1).value);
+  EXPECT_DOUBLE_EQ(figure.at("a_to_b").as_double(), input_->arms[1].evaluation.directions[0].precision.at(5).value);
+  EXPECT_DOUBLE_EQ(figure.at("b_to_a_interval").at(1).as_double(), input_->arms[1].evaluation.directions[1].precision.at(5).high);
+  EXPECT_DOUBLE_EQ(json.at("cds").at("prec@1").at("b_to_a").as_double(), input_->arms[0].evaluation.directions[1].precision.at(1).value);
   EXPECT_EQ(json.at("controls").as_object().size(), 1u);
   EXPECT_EQ(json.at("controls").at("true").at("best_epoch").as_int64(), 15);
   EXPECT_EQ(json.at("syncdr").at("queries").at("a_to_b").as_int64(), 24);
   EXPECT_EQ(json.at("settings").at("split").as_string(), "test");
   EXPECT_FALSE(json.at("cds").as_object().contains("map")) << "was not asked for";
+  EXPECT_EQ(json.at("domains"), (boost::json::value{{"a", "colour"}, {"b", "ink"}}));
   EXPECT_NO_THROW(io::parse_json(io::pretty_json(json), "metrics.json"));
+}
+
+TEST_F(Report, OfThreeDomainsShowsAllSixDirections) {
+  test::FlowerDataset three;
+  three.domains = {"colour", "ink", "chalk"};
+  three.write("three");
+  const ReportInput input = test::fabricated_input(three);
+  const std::vector<std::string> directions{"colour-to-ink", "colour-to-chalk", "ink-to-colour", "ink-to-chalk", "chalk-to-colour", "chalk-to-ink"};
+  const auto json = metrics_json(input, "cds", "cut");
+  EXPECT_EQ(json.at("domains"), (boost::json::array{"colour", "ink", "chalk"}));
+  std::vector<std::string> keys;
+  double sum = 0;
+  for (const auto& [key, value] : json.at("syncdr").at("prec@1").as_object()) {
+    keys.push_back(key);
+    if (keys.size() <= 6) sum += value.as_double();
+  }
+  EXPECT_THAT(std::vector<std::string>(keys.begin(), keys.begin() + 6), testing::ElementsAreArray(directions));
+  EXPECT_THAT(keys, testing::Contains("chalk-to-ink_interval"));
+  EXPECT_NEAR(json.at("syncdr").at("prec@1").at("mean").as_double(), sum / 6, 1e-12);
+  EXPECT_THAT(table_text(input), testing::AllOf(HasSubstr("chalk→ink"), HasSubstr("24 + 24 + 24 queries")));
+  write_report(three.root / "report.html", data::Dataset(three.root), input);
+  const auto page = io::read_file(three.root / "report.html");
+  EXPECT_EQ(unbalanced(without_images(page)), "");
+  EXPECT_EQ(count(page, "alt=\"its translation\""), 2 * 6 * 30);
+  EXPECT_EQ(count(page, "<h3>ink → chalk</h3>"), 1);
+  EXPECT_THAT(page, testing::AllOf(HasSubstr("Mean of all"), HasSubstr("colour ↔ ink ↔ chalk, 24 and 24 and 24 test images")));
 }
 
 TEST(Html, EscapesMarkupAndDropsControlCharacters) { EXPECT_EQ(escape("<a href=\"x\">'&\x01\x7f\n"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;\x7f\n"); }
