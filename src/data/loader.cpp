@@ -69,20 +69,20 @@ PairBatch load_pairs(const PairSet& set, const std::vector<int64_t>& entries, co
   };
   PairBatch batch{.images = image_batch(count, config.crop, false), .has_counterpart = at::zeros({count}, at::kBool), .ids = at::tensor(entries, at::kLong)};
   if (set.has_run()) batch.counterparts = image_batch(count, config.crop, true);
-  for (int64_t i = 0; i < count; ++i) {
+  each_image(count, [&](int64_t i) {
     const int64_t entry = entries[static_cast<size_t>(i)];
     load(entry, false, pixels_of(batch.images, i));
-    if (!set.has_counterpart(entry)) continue;
+    if (!set.has_counterpart(entry)) return;
     load(entry, true, pixels_of(batch.counterparts, i));
     batch.has_counterpart.data_ptr<bool>()[i] = true;
-  }
+  });
   return batch;
 }
 
 at::Tensor load_evaluation(const ShardList& list, int64_t first, int64_t last, const AugmentConfig& config) {
   SYNCDR_ASSERT(0 <= first && first <= last && last <= list.rows(), "rows {} to {} of {}", first, last, list.rows());
   const at::Tensor images = image_batch(last - first, config.crop, false);
-  for (int64_t row = first; row < last; ++row) evaluation_view(list.image(row, config.resize), config, pixels_of(images, row - first));
+  each_image(last - first, [&](int64_t i) { evaluation_view(list.image(first + i, config.resize), config, pixels_of(images, i)); });
   return images;
 }
 

@@ -1,24 +1,24 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <condition_variable>
+#include <algorithm>
 #include <functional>
 #include <future>
 #include <map>
-#include <mutex>
 #include <stop_token>
 #include <thread>
 #include <vector>
 
 #include "syncdr/core/error.h"
 #include "syncdr/data/augment.h"
+#include "syncdr/data/crew.h"
 #include "syncdr/data/pair_set.h"
 
 namespace syncdr::data {
 
 /// Makes batches ahead of time in worker threads and hands them out in order. `make(step)` must be a pure function of the step, so that
 /// what is delivered depends neither on the number of threads nor on their speed. An exception in make(step) is thrown by the next() that
-/// asks for it.
+/// asks for it. The threads make the images of a batch together where make calls each_image, and several batches at a time elsewhere.
 template <class Batch> class Prefetcher {
  public:
   /// Steps first, first + 1, ..., last - 1. threads 0: made in next() itself. depth: how many batches may wait.
@@ -35,34 +35,49 @@ template <class Batch> class Prefetcher {
   Batch next() {
     SYNCDR_ASSERT(!done(), "no step after {}", last_ - 1);
     if (threads_.empty()) return make_(next_out_++);
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return ready_.contains(next_out_); });
+    std::unique_lock lock(crew_.mutex);
+    crew_.changed.wait(lock, [this] { return ready_.contains(next_out_); });
     auto batch = std::move(ready_.extract(next_out_++).mapped());
-    changed_.notify_all();
+    crew_.changed.notify_all();
     return batch.get();
   }
 
  private:
+  bool may_begin() const { return next_in_ < std::min(last_, next_out_ + depth_); }
+  bool all_made() const { return next_in_ >= last_ && making_ == 0; }
+
   void work(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
+    Crew::of_this_thread = &crew_;
+    std::unique_lock lock(crew_.mutex);
     while (true) {
-      changed_.wait(lock, stop, [this] { return next_in_ >= last_ || next_in_ < next_out_ + depth_; });
-      if (stop.stop_requested() || next_in_ >= last_) return;
-      const int64_t step = next_in_++;
-      lock.unlock();
-      std::packaged_task<Batch()> task([&] { return make_(step); });
-      task();
-      lock.lock();
-      ready_.emplace(step, task.get_future());
-      changed_.notify_all();
+      crew_.changed.wait(lock, stop, [this] { return !crew_.open.empty() || may_begin() || all_made(); });
+      if (!crew_.open.empty()) {  // what has been begun comes first
+        crew_.work_on(*crew_.open.front(), lock);
+      } else if (stop.stop_requested() || all_made()) {
+        return;
+      } else {
+        begin(lock);
+      }
     }
   }
 
+  void begin(std::unique_lock<std::mutex>& lock) {
+    const int64_t step = next_in_++;
+    ++making_;
+    lock.unlock();
+    std::packaged_task<Batch()> task([&] { return make_(step); });
+    task();
+    lock.lock();
+    --making_;
+    ready_.emplace(step, task.get_future());
+    crew_.changed.notify_all();
+  }
+
   std::function<Batch(int64_t)> make_;
+  Crew crew_;                                  // its mutex guards what follows
   int64_t next_out_, next_in_, last_, depth_;  // next to hand out, next to be made by a worker
+  int64_t making_ = 0;
   std::map<int64_t, std::future<Batch>> ready_;
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
   std::vector<std::jthread> threads_;
 };
 

@@ -68,6 +68,64 @@ TEST(Prefetcher, EndsWithBatchesThatNobodyTook) {
   EXPECT_LE(made, 6);
 }
 
+// each_image
+
+TEST(EachImage, AllThreadsOfAPrefetcherMakeOneBatchTogether) {
+  std::atomic<int64_t> inside{0};
+  std::atomic<bool> met{true};
+  Prefetcher<int64_t> batches(
+      [&](int64_t) {
+        each_image(3, [&](int64_t) {
+          ++inside;
+          const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+          while (inside < 3 && std::chrono::steady_clock::now() < patience) std::this_thread::yield();
+          if (inside < 3) met = false;
+        });
+        return int64_t{7};
+      },
+      0, 1, 3);
+  EXPECT_EQ(batches.next(), 7);
+  EXPECT_TRUE(met);
+}
+
+TEST(EachImage, MakesEachOnceInWhateverThread) {
+  for (const int64_t threads : {0, 1, 2, 5}) {
+    const auto make = [](int64_t step) {
+      std::vector<std::atomic<int64_t>> calls(static_cast<size_t>(step * 7));
+      each_image(step * 7, [&](int64_t i) { calls[static_cast<size_t>(i)] += i + 1; });
+      for (int64_t i = 0; i < step * 7; ++i) EXPECT_EQ(calls[static_cast<size_t>(i)], i + 1);
+      return step;
+    };
+    Prefetcher<int64_t> batches(make, 0, 30, threads);
+    for (int64_t step = 0; step < 30; ++step) ASSERT_EQ(batches.next(), step);
+  }
+}
+
+TEST(EachImage, ThrowsWhatTheLowestThrewWhateverTheThreads) {
+  for (const int64_t threads : {0, 1, 4}) {
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      Prefetcher<int64_t> batches(
+          [](int64_t step) {
+            each_image(40, [](int64_t i) {
+              if (i == 11 || i == 13 || i == 39) throw core::DataError("image {} is bad", i);
+            });
+            return step;
+          },
+          0, 1, threads);
+      EXPECT_ERROR(batches.next(), core::DataError, "image 11 is bad");
+    }
+  }
+}
+
+TEST(EachImage, BatchesThatNobodyTookAreEnded) {
+  std::atomic<int64_t> made{0};
+  {
+    Prefetcher<int64_t> batches([&](int64_t step) { return each_image(5, [&](int64_t) { ++made; }), step; }, 0, 1000, 4, 3);
+  }
+  EXPECT_LE(made, 3 * 5);
+  EXPECT_EQ(made % 5, 0);
+}
+
 // BatchOrder
 
 std::vector<int64_t> epoch_of(const BatchOrder& order, int64_t batch, int64_t epoch) {
