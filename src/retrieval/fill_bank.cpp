@@ -40,13 +40,14 @@ struct Deal {
 /// [n, 3, S, S] uint8, channels last.
 at::Tensor evaluation_views(const Deal& deal, const std::vector<int64_t>& entries, const data::AugmentConfig& views, uint64_t seed) {
   at::Tensor pixels = at::empty({static_cast<int64_t>(entries.size()), views.crop, views.crop, 3}, at::kByte);
-  for (size_t k = 0; k < entries.size(); ++k) {
-    const bool in_a = entries[k] < deal.sets[0]->size();
+  data::each_image(pixels.size(0), [&](int64_t k) {
+    const int64_t place = entries[static_cast<size_t>(k)];
+    const bool in_a = place < deal.sets[0]->size();
     const data::PairSet& set = *deal.sets[in_a ? 0 : 1];
-    const int64_t entry = in_a ? entries[k] : entries[k] - deal.sets[0]->size();
+    const int64_t entry = in_a ? place : place - deal.sets[0]->size();
     const core::Random variant(seed, core::Purpose::augmentation, io::hash64(set.key(entry)));
-    data::evaluation_view(set.image(entry, variant, views.resize), views, pixels[static_cast<int64_t>(k)].data_ptr<uint8_t>());
-  }
+    data::evaluation_view(set.image(entry, variant, views.resize), views, pixels[k].data_ptr<uint8_t>());
+  });
   return pixels.permute({0, 3, 1, 2});
 }
 
@@ -65,7 +66,7 @@ std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const
   const auto load = [&](int64_t batch) { return evaluation_views(deal, deal.entries(batch, world.rank(), world.size()), config.augment, seed); };
   std::vector<at::Tensor> own;
   core::Progress progress("memory banks", deal.batches(), "batches");
-  data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), config.loader_threads);
+  data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), world.threads(config.loader_threads));
   while (!views.done()) {
     const at::Tensor images = views.next();
     own.push_back(pretrained ? features_of(encoder, images, world.device(), call) : encoder->forward(normalise_images(images, world.device())));
