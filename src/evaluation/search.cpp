@@ -8,9 +8,9 @@
 #include <cmath>
 #include <limits>
 
-#include "running_best.h"
 #include "syncdr/core/error.h"
 #include "syncdr/nn/one_thread.h"
+#include "syncdr/retrieval/running_best.h"
 
 namespace syncdr::evaluation {
 namespace {
@@ -32,18 +32,18 @@ struct Tiles {
 
   int64_t count() const { return (queries.size(0) + rows - 1) / rows; }
 
-  // The best keys of the queries that are tile number `index`'s own. room [rows, columns]: used again and again, fresh pages cost more than the search.
-  at::Tensor search(int64_t index, const at::Tensor& room) const {
+  // The nearest of the queries that are tile number `index`'s own. room [rows, columns]: used again and again, fresh pages cost more than the search.
+  std::tuple<at::Tensor, at::Tensor> search(int64_t index, const at::Tensor& room) const {
     const int64_t row = std::min(index * rows, queries.size(0) - rows), seen_rows = index * rows - row;
-    auto best = no_candidates(rows - seen_rows, k, queries.device());
+    retrieval::RunningBest best(rows - seen_rows, k, queries.options());
     for (int64_t first = 0; first < gallery.size(0); first += columns) {
       const int64_t column = std::min(first, gallery.size(0) - columns), seen = first - column;
       auto scores = room;
       at::mm_out(scores, queries.narrow(0, row, rows), gallery.narrow(0, column, columns).t());
-      const auto fresh = room.narrow(0, seen_rows, rows - seen_rows).narrow(1, seen, columns - seen);
-      (fresh.is_cpu() ? offer_by_heap : offer_by_topk)(best, fresh, first);
+      best.offer(room.narrow(0, seen_rows, rows - seen_rows).narrow(1, seen, columns - seen), first);
     }
-    return best;
+    const auto [found, rows_of_gallery] = best.in_order();
+    return {found, rows_of_gallery};
   }
 };
 
@@ -70,16 +70,17 @@ void check_features(const at::Tensor& queries, const at::Tensor& gallery) {
 Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k, int64_t tile) {
   if (k < 1 || tile < 1) throw core::UsageError("search: k = {} and tile = {} must be at least 1.", k, tile);
   check_features(queries, gallery);
-  SYNCDR_ASSERT(gallery.size(0) <= max_gallery_rows, "a gallery of {} rows does not fit 32 bits", gallery.size(0));
   const at::NoGradGuard no_grad;
   k = std::min(k, gallery.size(0));
-  if (queries.size(0) == 0 || k == 0) return in_order(no_candidates(queries.size(0), k, queries.device()));
+  if (queries.size(0) == 0 || k == 0) return {queries.new_empty({queries.size(0), k}), at::empty({queries.size(0), k}, queries.options().dtype(at::kLong))};
   const Tiles tiles{queries, gallery, k, even_length(queries.size(0), rows_of_tile(queries.device())), even_length(gallery.size(0), tile)};
-  std::vector<at::Tensor> parts(static_cast<size_t>(tiles.count()));
+  std::vector<at::Tensor> scores(static_cast<size_t>(tiles.count())), indices(scores.size());
   const int64_t workers = queries.is_cpu() ? std::min<int64_t>(at::get_num_threads(), tiles.count()) : 1;
   const auto work = [&](int64_t worker) {
     const auto room = at::empty({tiles.rows, tiles.columns}, queries.options());
-    for (int64_t index = worker; index < tiles.count(); index += workers) parts[static_cast<size_t>(index)] = tiles.search(index, room);
+    for (auto index = static_cast<size_t>(worker); index < scores.size(); index += static_cast<size_t>(workers)) {
+      std::tie(scores[index], indices[index]) = tiles.search(static_cast<int64_t>(index), room);
+    }
   };
   // In one thread each: with more, long products are cut into sums by the number of threads.
   if (queries.is_cpu()) {
@@ -87,7 +88,7 @@ Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k
   } else {
     work(0);
   }
-  return in_order(at::cat(parts));
+  return {at::cat(scores), at::cat(indices)};
 }
 
 }  // namespace syncdr::evaluation

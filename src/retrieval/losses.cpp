@@ -2,70 +2,91 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_unique.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/cross_entropy_loss.h>
-#include <ATen/ops/matmul.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
 
+#include "bank_search.h"
+#include "syncdr/comm/world.h"
 #include "syncdr/core/error.h"
-#include "syncdr/nn/unit_rows.h"
 
 namespace syncdr::retrieval {
 namespace {
 
-/// Cosine similarities over the temperature: [B, D], [N, D] -> [B, N].
-at::Tensor logits_of(const at::Tensor& features, const at::Tensor& others, double temperature) { return at::matmul(features, others.t()).div_(temperature); }
+void sum_over_ranks(const MemoryBank& bank, at::Tensor& tensor, const char* what) {
+  if (bank.world()) bank.world()->all_reduce_sum(tensor, what);
+}
 
-/// Throws UsageError unless rows [B] names one row of bank [N, D] for each of features [B, D]. Rows on the CPU are checked without waiting
-/// for a GPU.
-void check_rows(const at::Tensor& rows, const at::Tensor& features, const at::Tensor& bank) {
-  if (features.dim() != 2 || bank.dim() != 2 || features.size(1) != bank.size(1)) {
-    throw core::UsageError("features {} do not fit the memory bank {}", fmt::join(features.sizes(), "x"), fmt::join(bank.sizes(), "x"));
-  }
-  if (rows.dim() != 1 || rows.size(0) != features.size(0)) {
-    throw core::UsageError("{} features, but {} rows of the memory bank", features.size(0), rows.numel());
-  }
-  if (rows.numel() == 0) return;
-  const auto [low, high] = rows.aminmax();
-  if (low.item<int64_t>() < 0 || high.item<int64_t>() >= bank.size(0)) {
-    throw core::UsageError("rows {} to {} of a memory bank that has {}", low.item<int64_t>(), high.item<int64_t>(), bank.size(0));
-  }
+/// What a softmax over rows of several ranks is divided by: sum exp(x - largest).
+struct Normaliser {
+  at::Tensor largest, sum;  // [B]
+};
+
+Normaliser over_ranks(const MemoryBank& bank, const Normaliser& own) {
+  if (!bank.world()) return own;
+  const at::Tensor all = bank.world()->all_gather_rows(at::stack({own.largest, own.sum}).unsqueeze(0), "softmax over the memory bank");
+  const at::Tensor largest = all.select(1, 0), whole = largest.amax(0);
+  return {whole, (all.select(1, 1) * (largest - whole).exp()).sum(0)};
 }
 
 }  // namespace
 
-at::Tensor instance_discrimination(const at::Tensor& features, const at::Tensor& bank, const at::Tensor& rows, double temperature) {
-  check_rows(rows, features, bank);
-  return at::cross_entropy_loss(logits_of(features, bank, temperature), rows.to(features.device()));
-}
-
-at::Tensor cross_domain_matching(const at::Tensor& features, const at::Tensor& other_bank, double temperature, int64_t top) {
-  const at::Tensor logits = logits_of(features, other_bank, temperature);
-  const int64_t count = std::min(top, logits.size(1));
-  // The order among the nearest does not matter to the entropy, so they need not be sorted.
-  const at::Tensor nearest = std::get<0>(logits.topk(count, /*dim=*/1, /*largest=*/true, /*sorted=*/false));
-  const at::Tensor probabilities = nearest.softmax(1);
-  return -(probabilities * (probabilities + 1e-5).log()).sum(1).mean();
-}
-
-at::Tensor pseudo_positive_pairs(const at::Tensor& counterparts, const at::Tensor& features, double temperature) {
-  SYNCDR_ASSERT(counterparts.sizes() == features.sizes(), "{} counterparts of {} features", counterparts.size(0), features.size(0));
-  // The mean over no pair would be NaN. A zero that still hangs on the features keeps every parameter in the backward pass.
-  if (features.size(0) == 0) return counterparts.sum() + features.sum();
-  return at::cross_entropy_loss(logits_of(counterparts, features, temperature), at::arange(features.size(0), features.options().dtype(at::kLong)));
-}
-
-MemoryBank::MemoryBank(at::Tensor rows, double momentum) : rows_(std::move(rows)), momentum_(momentum) {
-  SYNCDR_ASSERT(rows_.dim() == 2 && !rows_.requires_grad(), "a memory bank needs constant rows [N, D]");
-}
-
-void MemoryBank::update(const at::Tensor& ids, const at::Tensor& features) {
-  check_rows(ids, features, rows_);
-  if (std::get<0>(at::_unique(ids)).size(0) != ids.size(0)) throw core::UsageError("an entry occurs twice in one update of the memory bank");
+RowLosses instance_discrimination(const at::Tensor& features, const MemoryBank& bank, const at::Tensor& ids, double temperature) {
   const at::NoGradGuard no_gradient;
-  const at::Tensor at_device = ids.to(rows_.device());
-  const at::Tensor mixed = momentum_ * rows_.index_select(0, at_device) + (1 - momentum_) * features.detach().to(rows_.options());
-  rows_.index_copy_(0, at_device, nn::unit_rows(mixed));
+  check_ids(ids, features, bank);
+  const SoftSum here = soft_sum(features, bank.rows(), temperature);
+  const Normaliser all = over_ranks(bank, {here.largest, here.sum});
+  const at::Tensor own = bank.rows_here(ids, features);
+  const at::Tensor share = here.weighted * ((here.largest - all.largest).exp() / all.sum).unsqueeze(1) - own;  // sums to sum_j p_j m_j - m_id
+  at::Tensor sums = at::cat({share, (features * own).sum(1, /*keepdim=*/true)}, 1);
+  sum_over_ranks(bank, sums, "instance discrimination");
+  const int64_t dim = features.size(1);
+  return {all.largest + all.sum.log() - sums.select(1, dim) / temperature, sums.narrow(1, 0, dim) / temperature};
+}
+
+RowLosses cross_domain_matching(const at::Tensor& features, const MemoryBank& other_bank, double temperature, int64_t top) {
+  const at::NoGradGuard no_gradient;
+  top = std::min(top, other_bank.size());
+  Nearest here = nearest(features, other_bank.rows(), std::min(top, other_bank.rows().size(0)));
+  at::Tensor logits = here.scores / temperature;
+  if (other_bank.world()) {
+    const at::Tensor chosen = chosen_of_all(*other_bank.world(), here.scores, top).unsqueeze(1);
+    logits.masked_fill_(at::arange(logits.size(1), chosen.options()).unsqueeze(0).ge(chosen), -std::numeric_limits<double>::infinity());
+    const int64_t most = std::max<int64_t>(1, chosen.numel() > 0 ? chosen.max().item<int64_t>() : 0);
+    logits = logits.narrow(1, 0, most);
+    here.rows = here.rows.narrow(1, 0, most);
+  }
+  const at::Tensor largest = logits.select(1, 0), own_sum = (logits - largest.unsqueeze(1)).exp().nan_to_num(0).sum(1);
+  const Normaliser all = over_ranks(other_bank, {largest, own_sum});
+  // H = -sum p log(p + e). dH/dp = -slope, hence dH/dlogit_j = p_j (sum p slope - slope_j).
+  const at::Tensor p = (logits - all.largest.unsqueeze(1)).exp() / all.sum.unsqueeze(1), logarithm = (p + 1e-5).log(), slope = logarithm + p / (p + 1e-5);
+  at::Tensor sums = at::stack({(p * logarithm).sum(1), (p * slope).sum(1)});
+  sum_over_ranks(other_bank, sums, "entropies of cross-domain matching");
+  at::Tensor gradient = weighted_rows(p * (sums[1].unsqueeze(1) - slope) / temperature, here.rows, other_bank.rows());
+  sum_over_ranks(other_bank, gradient, "cross-domain matching");
+  return {-sums[0], gradient};
+}
+
+PairLosses pseudo_positive_pairs(const at::Tensor& queries, const at::Tensor& others, double temperature) {
+  const at::NoGradGuard no_gradient;
+  SYNCDR_ASSERT(queries.sizes() == others.sizes(), "{} queries, {} others", queries.size(0), others.size(0));
+  constexpr int64_t most = 1024;  // rows of logits at a time
+  PairLosses all{queries.new_empty({queries.size(0)}), at::empty_like(queries), at::zeros_like(others)};
+  for (int64_t first = 0; first < queries.size(0); first += most) {
+    const auto piece = [&, last = std::min(first + most, queries.size(0))](const at::Tensor& tensor) { return tensor.slice(0, first, last); };
+    at::Tensor logits = at::mm(piece(queries), others.t()).div_(temperature);
+    const at::Tensor own = logits.diagonal(first), normaliser = logits.logsumexp(1, /*keepdim=*/true);
+    piece(all.losses).copy_(normaliser.squeeze(1) - own);
+    logits.sub_(normaliser).exp_();  // p
+    own.sub_(1);
+    at::Tensor of_queries = piece(all.queries_gradient);
+    at::mm_out(of_queries, logits, others).div_(temperature);
+    all.others_gradient.addmm_(logits.t(), piece(queries), 1, 1 / temperature);
+  }
+  return all;
 }
 
 }  // namespace syncdr::retrieval

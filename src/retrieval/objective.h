@@ -5,20 +5,27 @@
 
 namespace syncdr::retrieval {
 
-/// A rank's share of a global batch's loss.
+/// A global batch's loss.
 struct LossShare {
-  at::Tensor backward;  ///< scalar, differentiable: backpropagated on every rank and summed, it gives the gradient of the global loss
+  at::Tensor gradient;  ///< [n_own, D] constant: of the whole global loss with respect to this rank's rows, in the order of GlobalBatches::load
   at::Tensor values;    ///< [4] constant: the loss, then instance, matching and pairs, unweighted; summed over ranks they are the global batch's
 };
 
-/// banks: of A and B. gathered [n, D]: features of all ranks' rows in the order of GlobalBatches, with gradients into this rank's own rows
-/// only.
+/// Which domain's features look into which other domain's bank: (k, l).
+using Directions = std::vector<std::pair<size_t, size_t>>;
+
+/// Those of config.matching_directions between the named domains. Throws UsageError.
+Directions matching_directions(const TrainConfig& config, const std::vector<std::string>& domains);
+
+/// gathered [n, D]: features of all ranks' rows in the order of GlobalBatches, constant. banks: of each domain. matching: empty before it sets in.
 ///
-/// Instance discrimination and matching are means over samples that do not see each other, so each rank computes its own samples' part.
-/// Pseudo-positive pairs compare every counterpart with all features of the batch: the gradient of one rank's rows has a term from every
-/// rank's pairs. There each rank computes the whole loss, a [P, P] product that is small beside the encoder, and backpropagates it into its
-/// own rows: nothing is counted twice.
-LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const at::Tensor& gathered, const std::vector<MemoryBank>& banks, bool with_matching,
-                     int ranks);
+/// L_ID = 1/n sum_k CE, L_CDM = 1/(n-1) sum over directions of the mean entropy, L_PPP = 2/n sum_k CE, for n domains. To be backpropagated as
+/// (features * gradient).sum() on every rank, gradients of parameters summed over ranks.
+///
+/// Instance discrimination and matching are means over samples that do not see each other: with replicated banks each rank computes its own samples'
+/// part, with sharded ones all ranks compute all samples' together (a collective). Pseudo-positive pairs compare every counterpart with all features
+/// of the batch, a [P, P] product that is small beside the encoder: every rank computes the whole.
+LossShare loss_share(const TrainConfig& config, const GlobalBatch& batch, const at::Tensor& gathered, const std::vector<MemoryBank>& banks,
+                     const Directions& matching);
 
 }  // namespace syncdr::retrieval

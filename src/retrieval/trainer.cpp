@@ -1,5 +1,6 @@
 #include "syncdr/retrieval/trainer.h"
 
+#include "bank_files.h"
 #include "fill_bank.h"
 #include "objective.h"
 #include "syncdr/core/log.h"
@@ -34,7 +35,8 @@ class RetrievalLearner : public training::Learner {
   RetrievalLearner(const training::Task& task, std::array<const data::PairSet*, 2> sets, GlobalBatches batches, const TrainConfig& config,
                    const Validate& validate)
       : world_(task.world), sets_(sets), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
-        steps_(steps_of(config, batches_)), encoder_(make_encoder(config.encoder, seed_)), scaler_(config.precision == "fp16") {
+        matching_(matching_directions(config, {task.domain_a, task.domain_b})), steps_(steps_of(config, batches_)),
+        encoder_(make_encoder(config.encoder, seed_)), scaler_(config.precision == "fp16") {
     place(encoder_);
     encoder_->set_batch_norm(training::sum_over_ranks(world_));
     if (config.ema > 0) {
@@ -55,7 +57,8 @@ class RetrievalLearner : public training::Learner {
   void begin(int64_t first, int64_t last) override {
     parallel_ = std::make_unique<training::DataParallel>(world_, *encoder_);
     if (banks_.empty()) {
-      for (const at::Tensor& rows : fill_banks(world_, encoder_, sets_, config_, seed_)) banks_.emplace_back(rows, config_.bank_momentum);
+      make_banks();
+      fill_banks(world_, encoder_, sets_, config_, seed_, banks_);
       if (ema_) ema_.emplace(*encoder_, config_.ema);  // filling them may have moved the statistics of batch normalisation
     }
     const auto load = [this, pin = world_.device().is_cuda()](int64_t index) {
@@ -76,18 +79,18 @@ class RetrievalLearner : public training::Learner {
       const training::Autocast autocast(world_.device(), training::autocast_type(config_.precision));
       features = encoder_->forward(normalise_images(images, world_.device()));
     }
-    const at::Tensor gathered = training::gather_with_own_gradient(world_, features, "features of the global batch");
+    const at::Tensor gathered = world_.all_gather_rows(features.detach(), "features of the global batch");
     const bool with_matching = config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps_);
-    const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching, world_.size());
-    parallel_->backward(scaler_.scale(loss.backward));
+    const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching ? matching_ : Directions{});
+    parallel_->backward(scaler_.scale((features * loss.gradient).sum()));
     if (scaler_.unscale(parallel_->parameters())) {
       training::clip_gradient(parallel_->parameters(), config_.optimizer.clip);
       optimizer_->step();
       if (ema_) ema_->update(*encoder_);
     }
-    for (size_t k = 0; k < 2; ++k) {
+    for (size_t k = 0; k < banks_.size(); ++k) {
       const DomainBatch& domain = batch.domains[k];
-      banks_[k].update(domain.ids, gathered.detach().index_select(0, domain.features.to(gathered.device())));
+      banks_[k].update(domain.ids, gathered.index_select(0, domain.features.to(gathered.device())));
     }
     return loss.values;
   }
@@ -99,7 +102,7 @@ class RetrievalLearner : public training::Learner {
     training::put_prefix(checkpoint.tensors, nn::state_of(*encoder_), "model.");
     training::put_prefix(checkpoint.tensors, training::optimizer_state(*optimizer_), "optimizer.");
     training::put_prefix(checkpoint.tensors, best_, "best.");
-    training::put_prefix(checkpoint.tensors, {{"a", banks_[0].rows()}, {"b", banks_[1].rows()}}, "bank.");
+    put_banks(checkpoint.tensors, banks_);
     // No random state: order and augmentation are functions of seed and step.
     checkpoint.state = record();
     checkpoint.state["stale_validations"] = stale_validations_;
@@ -108,17 +111,13 @@ class RetrievalLearner : public training::Learner {
     return checkpoint;
   }
 
+  void save_parts(const std::filesystem::path& folder) const override { save_bank_parts(folder, banks_); }
+
   void restore(const training::Checkpoint& checkpoint, const std::string& where) override {
     nn::load_state(*encoder_, training::take_prefix(checkpoint.tensors, "model."), where);
     training::load_optimizer_state(*optimizer_, training::take_prefix(checkpoint.tensors, "optimizer."), where);
-    const io::NamedTensors banks = training::take_prefix(checkpoint.tensors, "bank.");
-    for (size_t k = 0; k < 2; ++k) {
-      const auto bank = banks.find(k == 0 ? "a" : "b");
-      if (bank == banks.end() || bank->second.sizes() != at::IntArrayRef({sets_[k]->size(), config_.encoder.dim})) {
-        throw core::DataError("{}: no memory bank of {} rows for domain {}", where, sets_[k]->size(), k == 0 ? "A" : "B");
-      }
-      banks_.emplace_back(bank->second.to(world_.device(), encoder_->parameters().front().scalar_type()), config_.bank_momentum);
-    }
+    make_banks();
+    restore_banks(checkpoint.tensors, where, banks_);
     best_score_ = io::json_double(checkpoint.state, "best_score", where);
     best_epoch_ = io::json_int(checkpoint.state, "best_epoch", where);
     stale_validations_ = io::json_int(checkpoint.state, "stale_validations", where);
@@ -146,7 +145,10 @@ class RetrievalLearner : public training::Learner {
       stale_validations_ = 0;
       if (world_.is_root()) best_ = training::copies_of(nn::state_of(*judged));
     }
-    return validate_ ? training::MetricLog::Values{{"val_score", score}} : training::MetricLog::Values{};
+    training::MetricLog::Values values;
+    if (validate_) values.emplace_back("val_score", score);
+    values.emplace_back("bank_checksum", static_cast<double>(checksum(world_, banks_)));
+    return values;
   }
 
   bool enough() const override { return config_.patience > 0 && stale_validations_ >= config_.patience; }
@@ -171,12 +173,19 @@ class RetrievalLearner : public training::Learner {
     nn::make_channels_last(*encoder);
   }
 
+  void make_banks() {
+    const auto features = encoder_->parameters().front().options();
+    for (const data::PairSet* set : sets_)
+      banks_.push_back(make_bank(world_, config_.bank, set->size(), config_.encoder.dim, features.requires_grad(false), config_.bank_momentum));
+  }
+
   comm::World& world_;
   const std::array<const data::PairSet*, 2> sets_;
   const TrainConfig& config_;
   uint64_t seed_;
   const Validate& validate_;
   GlobalBatches batches_;
+  Directions matching_;
   int64_t steps_;
   Encoder encoder_;
   training::LossScaler scaler_;
@@ -184,7 +193,7 @@ class RetrievalLearner : public training::Learner {
   Encoder averaged_{nullptr};  // what the moving average is judged in
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::unique_ptr<training::DataParallel> parallel_;
-  std::vector<MemoryBank> banks_;  // of A and B
+  std::vector<MemoryBank> banks_;  // of each domain
   double best_score_ = 0;
   int64_t best_epoch_ = 0;                             // 0: none yet
   int64_t stale_validations_ = 0;                      // since the best one
@@ -204,6 +213,7 @@ training::RunPlan plan_of(const training::Task& task, const std::string& run, co
       .checkpoint_every = config.checkpoint_every > 0 ? config.checkpoint_every : batches.steps_per_epoch(),
       .validate_every = config.validate_every > 0 ? config.validate_every : batches.steps_per_epoch(),
       .out = task.out};
+  plan.identity.erase("train.bank.placement");  // no part of the result
   plan.identity.emplace("translations", run.empty() ? "none" : run);
   if (plan.bound_by.empty() && config.matching_start > 0) plan.bound_by = fmt::format("train.matching_start = {}", config.matching_start);
   return plan;

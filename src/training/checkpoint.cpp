@@ -4,6 +4,7 @@
 #include <charconv>
 #include <functional>
 #include <map>
+#include <set>
 #include <system_error>
 
 #include "syncdr/core/error.h"
@@ -52,10 +53,10 @@ void retire(const io::SoleWriter& writer, const fs::path& checkpoint) {
 }
 
 json::object manifest_of(const fs::path& folder, int64_t step) {
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename().string());
   json::array files;
-  for (const char* name : content_files) {
-    files.push_back({{"name", name}, {"hash", io::hash_file(folder / name)}});
-  }
+  for (const std::string& name : names) files.push_back({{"name", name}, {"hash", io::hash_file(folder / name)}});
   return {{"format", format_name}, {"version", format_version}, {"step", step}, {"files", std::move(files)}};
 }
 
@@ -77,14 +78,17 @@ void verify(const fs::path& folder, int64_t step) {
   }
   if (const int64_t named = io::json_int(manifest, "step", where); named != step) throw core::DataError("{}: is of step {}", where, named);
   const json::array& files = io::json_array(manifest, "files", where);
-  if (files.size() != std::size(content_files)) throw core::DataError("{}: lists {} files, a checkpoint has {}", where, files.size(), std::size(content_files));
-  for (size_t k = 0; k < files.size(); ++k) {
-    const json::object& file = io::as_object(files[k], where);
-    if (io::json_string(file, "name", where) != content_files[k]) throw core::DataError("{}: does not list {}", where, content_files[k]);
-    const std::string hash = io::hash_file(folder / content_files[k]);
+  std::set<std::string> names;
+  for (const json::value& item : files) {
+    const json::object& file = io::as_object(item, where);
+    const std::string name = io::json_string(file, "name", where), hash = io::hash_file(io::path_inside(folder, name, where));
     if (hash != io::json_string(file, "hash", where)) {
-      throw core::DataError("{}: its content has changed since it was written (hash {})", (folder / content_files[k]).string(), hash);
+      throw core::DataError("{}: its content has changed since it was written (hash {})", (folder / name).string(), hash);
     }
+    names.insert(name);
+  }
+  for (const char* name : content_files) {
+    if (!names.contains(name)) throw core::DataError("{}: does not list {}", where, name);
   }
 }
 
@@ -109,11 +113,13 @@ const io::SoleWriter& Checkpoints::writer() {
   return *writer_;
 }
 
+fs::path Checkpoints::desk_of(int64_t step) { return writer().desk() / fmt::format("step-{}", step); }
+
 void Checkpoints::save(const Checkpoint& checkpoint) {
   SYNCDR_ASSERT(checkpoint.step >= 0, "a checkpoint of step {}", checkpoint.step);
   const std::string name = fmt::format("step-{}", checkpoint.step);
   const fs::path path = folder_ / name;
-  write_checkpoint(writer().desk() / name, checkpoint);
+  write_checkpoint(desk_of(checkpoint.step), checkpoint);
   core::fault_point("checkpoint.before_rename", path.native());
   if (fs::exists(path)) retire(writer(), path);
   writer().seal(name, path);
@@ -158,8 +164,12 @@ void CheckpointWriter::finish() {
   }
 }
 
-void CheckpointWriter::save(const std::function<Checkpoint()>& make) {
+void CheckpointWriter::save(int64_t step, const std::function<void(const fs::path&)>& parts, const std::function<Checkpoint()>& make) {
   finish();
+  std::string desk;
+  world_.root_only("naming a checkpoint's folder", [&] { desk = folder_.desk_of(step).string(); });
+  desk = world_.broadcast(desk, 0, "a checkpoint's folder");
+  world_.together("writing parts of a checkpoint", [&] { parts(desk); });
   world_.root_only("copying a checkpoint", [&] {
     auto checkpoint = make();
     checkpoint.tensors = copies_of(checkpoint.tensors);  // what training changes next must not reach the disk

@@ -147,7 +147,8 @@ class Run {
   }
 
   void save_checkpoint() {
-    checkpoints_.save([this] {
+    const auto parts = [this](const fs::path& folder) { learner_.save_parts(folder); };
+    checkpoints_.save(done_, parts, [this] {
       log_->sync();
       Checkpoint checkpoint = learner_.checkpoint(done_);
       checkpoint.state["settings"] = io::to_json(identity_of(plan_));

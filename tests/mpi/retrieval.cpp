@@ -26,6 +26,28 @@ TEST_F(Training, LossesOfAnyNumberOfRanksAreThoseOfOne) {
   expect_same(curve("run", "val_score"), {{5, 0.25}, {10, 0.5}, {15, 0.75}, {20, 0.5}}, 0, "validation");
 }
 
+TEST_F(Training, AShardedBankHasTheLossesOfAReplicatedOne) {
+  TrainConfig config = config_of_test();
+  config.bank.placement = "sharded";
+  run(config, Scores{}, "run");
+  if (!world().is_root()) return;
+  for (const char* figure : figures) {
+    expect_same(curve("run", figure), training::read_metric(beside_program("log.jsonl"), figure), rounding, figure);
+  }
+  EXPECT_EQ(curve("run", "bank_checksum").size(), 4u);
+}
+
+TEST_F(Training, ABankOfHalfTheMemoryStaysNearAWholeOne) {
+  TrainConfig config = config_of_test();
+  config.bank = {.placement = "sharded", .precision = "bf16"};
+  config.epochs = 1;
+  run(config, {}, "run");
+  if (!world().is_root()) return;
+  const double ours = curve("run", "loss").front().second, theirs = training::read_metric(beside_program("log.jsonl"), "loss").front().second;
+  EXPECT_NEAR(ours, theirs, 0.01 * theirs);
+  EXPECT_NE(ours, theirs);
+}
+
 // After one step SGD's momentum is the gradient (with weight decay): here of a batch of all entries.
 TEST_F(Training, TheGradientOfAnyNumberOfRanksIsThatOfOne) {
   TrainConfig config = config_of_test();
@@ -285,24 +307,38 @@ TEST_F(Training, LeavesOnTwoRanksWhatTheNextTestGoesOnFrom) {
   const std::vector<double> scores = {0.25, 0.5, 0.75, 0.5, 0.5, 0.5};
   run(six_epochs(), Scores{.values = scores}, "whole");
   copy(folder_ / "whole" / "log.jsonl", beside_program("log-2.jsonl"));
-  Scores failing{.values = scores, .fail_in_epoch = 3};
-  EXPECT_THROW(run(six_epochs(), std::ref(failing), "broken"), core::PeerError);
-  world().barrier("all have failed");
-  copy(folder_ / "broken" / "checkpoints", beside_program("checkpoints-2-of-six"));
+  for (const std::string placement : {"replicated", "sharded"}) {
+    TrainConfig config = six_epochs();
+    config.bank.placement = placement;
+    Scores failing{.values = scores, .fail_in_epoch = 3};
+    EXPECT_THROW(run(config, std::ref(failing), placement), core::PeerError);
+    world().barrier("all have failed");
+    copy(folder_ / placement / "checkpoints", beside_program("checkpoints-2-of-six-" + placement));
+  }
+  EXPECT_TRUE(fs::exists(beside_program("checkpoints-2-of-six-sharded") / "step-10" / "bank.1.0-38.safetensors"));
 }
 
 // Only asked for with one rank and with three, after a run with two.
 TEST_F(Training, DISABLED_OfTwoRanksGoesOnOnAnotherNumber) {
-  ASSERT_TRUE(fs::exists(beside_program("checkpoints-2-of-six"))) << "run this program with two ranks first";
-  copy(beside_program("checkpoints-2-of-six"), folder_ / "run" / "checkpoints");
-  const TrainResult result = run(six_epochs(), Scores{.values = {0.25, 0.5, 0.5, 0.5}}, "run");
-  EXPECT_EQ(result.best_score, 0.5);
-  EXPECT_EQ(result.best_epoch, 2);
-  if (!world().is_root()) return;
-  for (const char* figure : figures) {
-    const Curve reference = training::read_metric(beside_program("log-2.jsonl"), figure);
-    ASSERT_EQ(reference.size(), 30u);
-    expect_same(curve("run", figure), Curve(reference.begin() + 10, reference.end()), rounding, figure);
+  for (const std::string from : {"replicated", "sharded"}) {
+    for (const std::string placement : {"replicated", "sharded"}) {
+      const std::string run_of = from + "-" + placement;
+      SCOPED_TRACE(run_of);
+      const fs::path left = beside_program("checkpoints-2-of-six-" + from);
+      ASSERT_TRUE(fs::exists(left)) << "run this program with two ranks first";
+      copy(left, folder_ / run_of / "checkpoints");
+      TrainConfig config = six_epochs();
+      config.bank.placement = placement;
+      const TrainResult result = run(config, Scores{.values = {0.25, 0.5, 0.5, 0.5}}, run_of);
+      EXPECT_EQ(result.best_score, 0.5);
+      EXPECT_EQ(result.best_epoch, 2);
+      if (!world().is_root()) continue;
+      for (const char* figure : figures) {
+        const Curve reference = training::read_metric(beside_program("log-2.jsonl"), figure);
+        ASSERT_EQ(reference.size(), 30u);
+        expect_same(curve(run_of, figure), Curve(reference.begin() + 10, reference.end()), rounding, figure);
+      }
+    }
   }
 }
 

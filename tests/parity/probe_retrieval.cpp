@@ -1,5 +1,3 @@
-#include <torch/csrc/autograd/autograd.h>
-
 #include "probe.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/retrieval/encoder.h"
@@ -26,8 +24,6 @@ LossConfig loss_config(const std::string& toml) {
   return config;
 }
 
-at::Tensor leaf(const at::Tensor& tensor) { return tensor.clone().set_requires_grad(true); }
-
 }  // namespace
 
 SYNCDR_PROBE(retrieval_losses,
@@ -35,18 +31,18 @@ SYNCDR_PROBE(retrieval_losses,
              "-> instance [], matching [], pairs [] (losses) and d_instance, d_matching, d_pairs_counterparts, d_pairs_features [B, D] (gradients)\n"
              "TOML: temperature, top") {
   const LossConfig config = loss_config(toml);
-  const at::Tensor features = leaf(in.at("features")), counterparts = leaf(in.at("counterparts"));
-  const at::Tensor instance = retrieval::instance_discrimination(features, in.at("bank"), in.at("rows"), config.temperature);
-  const at::Tensor matching = retrieval::cross_domain_matching(features, in.at("other_bank"), config.temperature, config.top);
-  const at::Tensor pairs = retrieval::pseudo_positive_pairs(counterparts, features, config.temperature);
-  const auto pair_gradients = torch::autograd::grad({pairs}, {counterparts, features});
-  return {{"instance", instance.detach()},
-          {"matching", matching.detach()},
-          {"pairs", pairs.detach()},
-          {"d_instance", torch::autograd::grad({instance}, {features})[0]},
-          {"d_matching", torch::autograd::grad({matching}, {features})[0]},
-          {"d_pairs_counterparts", pair_gradients[0]},
-          {"d_pairs_features", pair_gradients[1]}};
+  const at::Tensor features = in.at("features");
+  const double count = static_cast<double>(features.size(0));
+  const auto instance = retrieval::instance_discrimination(features, retrieval::MemoryBank(in.at("bank")), in.at("rows"), config.temperature);
+  const auto matching = retrieval::cross_domain_matching(features, retrieval::MemoryBank(in.at("other_bank")), config.temperature, config.top);
+  const auto pairs = retrieval::pseudo_positive_pairs(in.at("counterparts"), features, config.temperature);
+  return {{"instance", instance.losses.mean()},
+          {"matching", matching.losses.mean()},
+          {"pairs", pairs.losses.mean()},
+          {"d_instance", instance.gradient / count},
+          {"d_matching", matching.gradient / count},
+          {"d_pairs_counterparts", pairs.queries_gradient / count},
+          {"d_pairs_features", pairs.others_gradient / count}};
 }
 
 SYNCDR_PROBE(memory_bank, "bank [N, D], rows [B] int64, features [B, D] -> bank [N, D] after an update\nTOML: momentum") {

@@ -1,35 +1,31 @@
 #pragma once
-#include <ATen/core/Tensor.h>
+#include "syncdr/retrieval/memory_bank.h"
 
-/// Losses that couple all samples of a global batch, and the memory banks that they compare with (SynCDR, arXiv 2401.00420; CDS, Kim et al., ICCV 2021).
-/// features [B, D] float, unit rows, differentiable; bank [N, D] float, unit rows, constant; temperature > 0.
+/// Losses that couple all samples of a global batch, each with its gradient in closed form (SynCDR, arXiv 2401.00420; CDS, Kim et al., ICCV 2021).
+/// Nothing here makes an autograd graph, and no B x N logits exist: banks are passed over in tiles.
+/// features [B, D] float or double, unit rows; temperature > 0. With a sharded bank the first two are collectives, and all ranks give all features.
 namespace syncdr::retrieval {
 
-/// Instance discrimination: cross entropy of each feature against every row of its own domain's memory bank.
-/// rows [B] int64: each feature's own row of the bank. Returns the mean over B. Throws UsageError if a row lies outside the bank.
-at::Tensor instance_discrimination(const at::Tensor& features, const at::Tensor& bank, const at::Tensor& rows, double temperature);
-
-/// Cross-domain matching: mean entropy of the softmax over the `top` most similar rows of the *other* domain's bank (all, if it has fewer);
-/// log(p + 1e-5).
-at::Tensor cross_domain_matching(const at::Tensor& features, const at::Tensor& other_bank, double temperature, int64_t top);
-
-/// Pseudo-positive pairs: cross entropy of counterpart i against all features of the batch, its own the positive: CE(f' f^T / T, diagonal).
-/// counterparts [B, D]: row i belongs to feature i. Without any pair: 0.
-at::Tensor pseudo_positive_pairs(const at::Tensor& counterparts, const at::Tensor& features, double temperature);
-
-/// One unit row for each entry of a domain's training set. Every rank holds the whole bank and applies the same updates.
-class MemoryBank {
- public:
-  /// rows [N, D] float, unit rows; taken over, not copied.
-  explicit MemoryBank(at::Tensor rows, double momentum = 0.5);
-  const at::Tensor& rows() const { return rows_; }
-  /// m[id] <- normalise(momentum m[id] + (1 - momentum) f). ids [B] int64; features [B, D]. Throws UsageError if an id lies
-  /// outside the bank or occurs twice.
-  void update(const at::Tensor& ids, const at::Tensor& features);
-
- private:
-  at::Tensor rows_;
-  double momentum_;
+struct RowLosses {
+  at::Tensor losses;    ///< [B]: the loss of each feature
+  at::Tensor gradient;  ///< [B, D]: of each row's own loss
 };
+
+/// Instance discrimination: cross entropy of each feature against every row of its own domain's memory bank.
+/// ids [B] int64: each feature's own row of the bank. Throws UsageError if one lies outside the bank.
+RowLosses instance_discrimination(const at::Tensor& features, const MemoryBank& bank, const at::Tensor& ids, double temperature);
+
+/// Cross-domain matching: entropy of the softmax over the `top` most similar rows of the *other* domain's bank (all, if it has fewer; of equally
+/// similar ones the smaller row); log(p + 1e-5).
+RowLosses cross_domain_matching(const at::Tensor& features, const MemoryBank& other_bank, double temperature, int64_t top);
+
+struct PairLosses {
+  at::Tensor losses;                             ///< [P]
+  at::Tensor queries_gradient, others_gradient;  ///< [P, D]: of the sum of all losses
+};
+
+/// Pseudo-positive pairs: cross entropy of query i against all others, its own (row i) the positive: CE(queries others^T / T, diagonal). As published
+/// queries are counterparts, others the features that they belong to. [P, D] each; P may be 0.
+PairLosses pseudo_positive_pairs(const at::Tensor& queries, const at::Tensor& others, double temperature);
 
 }  // namespace syncdr::retrieval

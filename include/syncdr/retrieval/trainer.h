@@ -1,9 +1,11 @@
 #pragma once
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "syncdr/data/augment.h"
 #include "syncdr/retrieval/encoder_config.h"
+#include "syncdr/retrieval/memory_bank.h"
 #include "syncdr/training/optimizer_config.h"
 #include "syncdr/training/run.h"
 
@@ -16,17 +18,22 @@ struct TrainConfig {
   EncoderConfig encoder;
   training::OptimizerConfig optimizer;
   data::AugmentConfig augment;
+  BankConfig bank;
   int64_t epochs = 15;
   int64_t images = 0;
   int64_t variants = 0;
   int64_t batch = 32;
   double temperature = 0.1;
+  double instance_temperature = 0;
+  double matching_temperature = 0;
   double instance_weight = 1;
   double matching_weight = 1;
   int64_t matching_top = 700;
   double matching_start = 0;
+  std::vector<std::string> matching_directions;
   double pair_weight = 0.5;
   double pair_temperature = 1;
+  std::string pair_direction = "counterpart-to-image";
   double bank_momentum = 0.5;
   double ema = 0;
   int64_t patience = 0;
@@ -40,18 +47,24 @@ struct TrainConfig {
     field.group(encoder, "encoder", "the network");
     field.group(optimizer, "optimizer", "how it is trained");
     field.group(augment, "augment", "random changes of training images");
+    field.group(bank, "bank", "memory banks");
     field(epochs, "epochs", "passes over the longer domain", core::at_least(1));
     field(images, "images", "images to encode instead of epochs: arms with pairs encode two an entry, so all arms then cost the same; 0: epochs",
           core::at_least(0));
     field(variants, "variants", "train on the first so many variants of each translation, one drawn at each access; 0: all", core::between(0, 64));
     field(batch, "batch", "images of the shorter domain in a global batch; the longer one's is scaled by the ratio of lengths", core::at_least(2));
     field(temperature, "temperature", "softmax temperature of both memory losses", core::above(0));
+    field(instance_temperature, "instance_temperature", "that of instance discrimination; 0: train.temperature", core::at_least(0));
+    field(matching_temperature, "matching_temperature", "that of cross-domain matching; 0: train.temperature", core::at_least(0));
     field(instance_weight, "instance_weight", "weight of instance discrimination", core::at_least(0));
     field(matching_weight, "matching_weight", "weight of cross-domain matching; 1 suits pretrained encoders", core::at_least(0));
     field(matching_top, "matching_top", "rows of the other bank that matching looks at", core::at_least(1));
     field(matching_start, "matching_start", "share of the steps before matching sets in", core::between(0, 1));
+    field(matching_directions, "matching_directions", "whose features look into whose bank (\"sketch->photo\"); empty: all into all others'");
     field(pair_weight, "pair_weight", "weight of pseudo-positive pairs", core::at_least(0));
     field(pair_temperature, "pair_temperature", "softmax temperature of pseudo-positive pairs", core::above(0));
+    field(pair_direction, "pair_direction", "which of a pair must find the other among the batch's; both: the mean of the two losses",
+          {"counterpart-to-image", "image-to-counterpart", "both"});
     field(bank_momentum, "bank_momentum", "share of the old row in a memory bank's update", core::between(0, 1));
     field(ema, "ema", "decay of a moving average of the weights, which is then validated and saved in their place; 0: none", core::between(0, 1));
     field(patience, "patience", "validations in a row without a better score after which training ends; 0: never", core::at_least(0));

@@ -20,8 +20,8 @@ struct Checkpoint {
   boost::json::object state;
 };
 
-/// A folder of checkpoints step-N/, each complete or absent: on the writer's desk tensors.safetensors and state.json, fsync, manifest.json with
-/// hashes last, rename. The newest `keep` (at least two) stay. Written by rank 0 alone.
+/// A folder of checkpoints step-N/, each complete or absent: on the writer's desk tensors.safetensors and state.json beside the parts that ranks have
+/// left there, fsync, manifest.json with hashes last, rename. The newest `keep` (at least two) stay. Written by rank 0 alone, but for the parts.
 class Checkpoints {
  public:
   explicit Checkpoints(std::filesystem::path folder, int64_t keep = 2);
@@ -29,6 +29,8 @@ class Checkpoints {
   void open();
   /// For what else a run seals. Opens the folder, as save does, unless it is open.
   const io::SoleWriter& writer();
+  /// Where a checkpoint is made.
+  std::filesystem::path desk_of(int64_t step);
   /// Replaces a checkpoint of the same step, and removes those of later steps: a run that saves step N has not gone on from them.
   void save(const Checkpoint& checkpoint);
   /// The newest checkpoint whose hashes are right; damaged ones are passed over with a warning. Nothing if there is none.
@@ -50,9 +52,9 @@ class CheckpointWriter {
   ~CheckpointWriter() = default;  // a future of std::async waits for its thread
 
   Checkpoints& folder() { return folder_; }
-  /// make() is called on rank 0; its tensors may change after this returns. Waits for the checkpoint before, and throws what went wrong with it, on every
-  /// rank.
-  void save(const std::function<Checkpoint()>& make);
+  /// parts(folder) is called on every rank, and writes what is that rank's alone as files NAME.safetensors; make() then on rank 0: its tensors may change
+  /// after this returns. Waits for the checkpoint before, and throws what went wrong with it, on every rank.
+  void save(int64_t step, const std::function<void(const std::filesystem::path&)>& parts, const std::function<Checkpoint()>& make);
   /// Returns when the last checkpoint is durable.
   void finish();
 

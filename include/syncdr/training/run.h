@@ -35,6 +35,9 @@ class Learner {
   /// Everything that the steps after `steps_done` depend on, and back; `where` names the checkpoint in errors. Rank 0 saves, all ranks restore.
   virtual Checkpoint checkpoint(int64_t steps_done) const = 0;
   virtual void restore(const Checkpoint& checkpoint, const std::string& where) = 0;
+  /// What lies in parts on the ranks, as files NAME.safetensors of this rank's own in the checkpoint's folder; restore() finds them in `where`. All ranks call
+  /// it before checkpoint(), and training waits for it.
+  virtual void save_parts(const std::filesystem::path& /*folder*/) const {}
 
   /// Figures of the model as it is, for the log, the same on all ranks. All ranks call it; what it keeps belongs to the checkpoint.
   virtual MetricLog::Values validate(int64_t /*steps_done*/) { return {}; }

@@ -13,7 +13,6 @@
 
 #include <limits>
 
-#include "running_best.h"
 #include "syncdr/core/error.h"
 #include "syncdr/evaluation/search.h"
 
@@ -95,30 +94,6 @@ TEST(TopKOrder, ScoresDoNotDependOnTheNumberOfThreads) {
     EXPECT_TRUE(at::equal(found.indices, expected.indices)) << threads;
   }
   at::set_num_threads(before);
-}
-
-TEST(RunningBest, HeapAndTopkKeepTheSameCandidates) {
-  at::manual_seed(5);
-  const auto scores = at::randint(-9, 10, {40, 500}).to(at::kFloat);
-  auto by_heap = no_candidates(40, 15, at::kCPU), by_topk = no_candidates(40, 15, at::kCPU);
-  for (int64_t first = 0; first < 500; first += 10) {  // pieces shorter than k
-    offer_by_heap(by_heap, scores.narrow(1, first, 10), first);
-    offer_by_topk(by_topk, scores.narrow(1, first, 10).contiguous(), first);
-  }
-  const auto heap = in_order(by_heap), topk = in_order(by_topk);
-  EXPECT_TRUE(at::equal(heap.indices, topk.indices));
-  EXPECT_TRUE(at::equal(heap.scores, topk.scores));
-  EXPECT_TRUE(at::equal(heap.indices, std::get<1>(at::sort(scores, true, 1, true)).narrow(1, 0, 15)));
-}
-
-TEST(RunningBest, RowsAtTheEndOf32BitsComeBack) {
-  auto by_heap = no_candidates(1, 2, at::kCPU), by_topk = no_candidates(1, 2, at::kCPU);
-  const auto scores = at::tensor({-1.5f, -1.5f, -2.0f}).view({1, 3});
-  const int64_t first = max_gallery_rows - 3;
-  offer_by_heap(by_heap, scores, first);
-  offer_by_topk(by_topk, scores, first);
-  EXPECT_TRUE(at::equal(in_order(by_heap).indices, at::tensor(std::vector<int64_t>{first, first + 1}).view({1, 2})));
-  EXPECT_TRUE(at::equal(by_topk, std::get<0>(by_heap.sort(1, true))));
 }
 
 TEST(TopKErrors, NoQueriesAndNoGalleryGiveEmptyResults) {

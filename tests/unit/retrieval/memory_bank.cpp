@@ -1,4 +1,4 @@
-#include "syncdr/retrieval/losses.h"
+#include "syncdr/retrieval/memory_bank.h"
 
 #include <gtest/gtest.h>
 
