@@ -8,6 +8,8 @@
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/autocast.h"
 #include "syncdr/training/data_parallel.h"
+#include "syncdr/training/ema.h"
+#include "syncdr/training/loss_scaler.h"
 #include "syncdr/training/optimizer.h"
 
 namespace syncdr::retrieval {
@@ -34,11 +36,15 @@ class RetrievalLearner : public training::Learner {
                    const Validate& validate)
       : world_(task.world), sets_(sets), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
         matching_(matching_directions(config, {task.domain_a, task.domain_b})), steps_(steps_of(config, batches_)),
-        encoder_(make_encoder(config.encoder, seed_)) {
-    encoder_->to(world_.device());
-    if (config.precision == "fp64") to_double(*encoder_);
-    nn::make_channels_last(*encoder_);
+        encoder_(make_encoder(config.encoder, seed_)), scaler_(config.precision == "fp16") {
+    place(encoder_);
     encoder_->set_batch_norm(training::sum_over_ranks(world_));
+    if (config.ema > 0) {
+      ema_.emplace(*encoder_, config.ema);
+      averaged_ = Encoder(config.encoder, seed_);
+      place(averaged_);
+      averaged_->eval();
+    }
     optimizer_ = training::make_optimizer(encoder_->parameters(), config.optimizer);
   }
 
@@ -53,12 +59,13 @@ class RetrievalLearner : public training::Learner {
     if (banks_.empty()) {
       make_banks();
       fill_banks(world_, encoder_, sets_, config_, seed_, banks_);
+      if (ema_) ema_.emplace(*encoder_, config_.ema);  // filling them may have moved the statistics of batch normalisation
     }
     const auto load = [this, pin = world_.device().is_cuda()](int64_t index) {
       const at::Tensor images = batches_.load(index, config_.augment);
       return pin ? images.pin_memory() : images;
     };
-    ahead_.emplace(load, first, last, config_.loader_threads);
+    ahead_.emplace(load, first, last, world_.threads(config_.loader_threads));
     encoder_->train();
   }
 
@@ -69,14 +76,18 @@ class RetrievalLearner : public training::Learner {
     parallel_->before_forward();
     at::Tensor features;  // of this rank's images
     {
-      const training::Autocast autocast(world_.device(), config_.precision == "bf16");
+      const training::Autocast autocast(world_.device(), training::autocast_type(config_.precision));
       features = encoder_->forward(normalise_images(images, encoder_->normalisation(), world_.device()));
     }
     const at::Tensor gathered = world_.all_gather_rows(features.detach(), "features of the global batch");
     const bool with_matching = config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps_);
     const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching ? matching_ : Directions{});
-    parallel_->backward((features * loss.gradient).sum());
-    optimizer_->step();
+    parallel_->backward(scaler_.scale((features * loss.gradient).sum()));
+    if (scaler_.unscale(parallel_->parameters())) {
+      training::clip_gradient(parallel_->parameters(), config_.optimizer.clip);
+      optimizer_->step();
+      if (ema_) ema_->update(*encoder_);
+    }
     for (size_t k = 0; k < banks_.size(); ++k) {
       const DomainBatch& domain = batch.domains[k];
       banks_[k].update(domain.ids, gathered.index_select(0, domain.features.to(gathered.device())));
@@ -94,6 +105,9 @@ class RetrievalLearner : public training::Learner {
     put_banks(checkpoint.tensors, banks_);
     // No random state: order and augmentation are functions of seed and step.
     checkpoint.state = record();
+    checkpoint.state["stale_validations"] = stale_validations_;
+    training::put_average(checkpoint, ema_);
+    scaler_.put(checkpoint);
     return checkpoint;
   }
 
@@ -106,29 +120,39 @@ class RetrievalLearner : public training::Learner {
     restore_banks(checkpoint.tensors, where, banks_);
     best_score_ = io::json_double(checkpoint.state, "best_score", where);
     best_epoch_ = io::json_int(checkpoint.state, "best_epoch", where);
+    stale_validations_ = io::json_int(checkpoint.state, "stale_validations", where);
+    training::take_average(checkpoint, ema_, where);
+    scaler_.take(checkpoint, where);
     if (world_.is_root()) best_ = training::take_prefix(checkpoint.tensors, "best.");
   }
 
   training::MetricLog::Values validate(int64_t steps_done) override {
     const int64_t epoch = (steps_done + batches_.steps_per_epoch() - 1) / batches_.steps_per_epoch();  // counts from 1; the last may be cut short
+    if (ema_) nn::load_state(*averaged_, ema_->average(), "the moving average");
+    Encoder& judged = ema_ ? averaged_ : encoder_;
     double score = 0;
     if (validate_) {
       encoder_->eval();
-      at::Tensor of_root = at::full({1}, validate_(encoder_), at::kDouble);
+      at::Tensor of_root = at::full({1}, validate_(judged), at::kDouble);
       encoder_->train();
       world_.broadcast(of_root, 0, "the validation's score");
       score = of_root.item<double>();
     }
+    ++stale_validations_;
     if (!validate_ || best_epoch_ == 0 || score > best_score_) {  // without validation the last one is kept
       best_score_ = score;
       best_epoch_ = epoch;
-      if (world_.is_root()) best_ = training::copies_of(nn::state_of(*encoder_));
+      stale_validations_ = 0;
+      if (world_.is_root()) best_ = training::copies_of(nn::state_of(*judged));
     }
     training::MetricLog::Values values;
     if (validate_) values.emplace_back("val_score", score);
     values.emplace_back("bank_checksum", static_cast<double>(checksum(world_, banks_)));
     return values;
   }
+
+  bool enough() const override { return config_.patience > 0 && stale_validations_ >= config_.patience; }
+  training::MetricLog::Values figures() const override { return scaler_.figures(); }
 
   std::vector<std::filesystem::path> save(const std::filesystem::path& folder) override {
     save_encoder(folder / "encoder.safetensors", best_, config_.encoder);
@@ -139,10 +163,16 @@ class RetrievalLearner : public training::Learner {
 
   std::string advice() const override {
     return fmt::format("Lower train.optimizer.learning_rate (now {}){}, look for broken images with `syncdr-data verify`", config_.optimizer.learning_rate,
-                       config_.precision == "bf16" ? ", or use train.precision = \"fp32\"" : "");
+                       training::autocast_type(config_.precision) ? ", or use train.precision = \"fp32\"" : "");
   }
 
  private:
+  void place(Encoder& encoder) {
+    encoder->to(world_.device());
+    if (config_.precision == "fp64") to_double(*encoder);
+    nn::make_channels_last(*encoder);
+  }
+
   void make_banks() {
     const auto features = encoder_->parameters().front().options();
     for (const data::PairSet* set : sets_)
@@ -158,11 +188,15 @@ class RetrievalLearner : public training::Learner {
   Directions matching_;
   int64_t steps_;
   Encoder encoder_;
+  training::LossScaler scaler_;
+  std::optional<training::Ema> ema_;
+  Encoder averaged_{nullptr};  // what the moving average is judged in
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::unique_ptr<training::DataParallel> parallel_;
   std::vector<MemoryBank> banks_;  // of each domain
   double best_score_ = 0;
   int64_t best_epoch_ = 0;                             // 0: none yet
+  int64_t stale_validations_ = 0;                      // since the best one
   io::NamedTensors best_;                              // on rank 0
   std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use the batches
 };
@@ -191,9 +225,17 @@ TrainResult result_of(const boost::json::object& record, const std::string& wher
           .steps = io::json_int(record, "steps", where)};
 }
 
+void check(comm::World& world, const TrainConfig& config, const Validate& validate) {
+  if (config.ema >= 1) throw core::UsageError("train.ema = 1: the average would never leave the first weights. Use a value below 1, or 0 for none");
+  if (config.patience > 0 && !validate) throw core::UsageError("train.patience = {}: nothing is validated. Use 0", config.patience);
+  if (config.precision == "fp16" && world.device().is_cpu())
+    core::warn("train.precision = \"fp16\": on CPUs LibTorch's gradients of convolutions are a hundred times as slow in it as in fp32 or bf16");
+}
+
 }  // namespace
 
 TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate) {
+  check(task.world, config, validate);
   const data::PairSet a(task.dataset, task.domains.at(0), task.domains.at(1), run, "train", config.variants),
       b(task.dataset, task.domains.at(1), task.domains.at(0), run, "train", config.variants);
   GlobalBatches batches(a, b, config.batch, task.seed, task.world.rank(), task.world.size());
@@ -203,7 +245,7 @@ TrainResult train(const training::Task& task, const std::string& run, const Trai
   const training::RunResult now = training::run(task.world, learner, plan);
   return {.best_score = learner.best_score(),
           .best_epoch = learner.best_epoch(),
-          .steps = plan.steps,
+          .steps = now.total,
           .now = now,
           .parameters = learner.parameters(),
           .images_per_step = plan.images_per_step};
