@@ -2,6 +2,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/data/loader.h"
+#include "syncdr/nn/unit_rows.h"
 #include "syncdr/retrieval/features.h"
 #include "syncdr/training/part.h"
 
@@ -68,11 +69,10 @@ Neighbours search(const Labelled& queries, const Labelled& gallery, const Evalua
   return {found.scores.to(at::kCPU), found.indices.to(at::kCPU)};
 }
 
-DirectionScores measure(const Neighbours& found, const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config, uint64_t seed) {
+DirectionScores measure(const Neighbours& found, const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config) {
   DirectionScores result{.query_domain = queries.domain, .gallery_domain = gallery.domain};
   result.queries = queries.features.size(0);
   result.gallery = gallery.features.size(0);
-  for (const int64_t k : config.cutoffs) result.precision[k] = precision_at(found, queries.labels, gallery.labels, k, seed, config.resamples);
   if (config.mean_average_precision) result.mean_average_precision = mean_average_precision(queries.features, gallery.features, queries.labels, gallery.labels);
   result.nearest = found.indices.narrow(1, 0, std::min(shown_neighbours, found.indices.size(1))).clone();
   return result;
@@ -80,14 +80,17 @@ DirectionScores measure(const Neighbours& found, const Labelled& queries, const 
 
 Evaluation measure_all(const std::vector<Labelled>& domains, const EvaluateConfig& config, uint64_t seed) {
   Evaluation result;
-  std::vector<Retrieved> retrieved;
   for (const Labelled& queries : domains)
     for (const Labelled& gallery : domains) {
       if (&queries == &gallery) continue;
-      retrieved.push_back({search(queries, gallery, config), queries.labels, gallery.labels});
-      result.directions.push_back(measure(retrieved.back().neighbours, queries, gallery, config, seed));
+      const auto found = search(queries, gallery, config);
+      result.directions.push_back(measure(found, queries, gallery, config));
+      for (const int64_t k : config.cutoffs) result.hits[k].push_back(hits_at(found, queries.labels, gallery.labels, k));
     }
-  for (const int64_t k : config.cutoffs) result.mean[k] = mean_precision_at(retrieved, k, seed, config.resamples);
+  result.categories = fewest_categories(result.hits.begin()->second);  // they do not depend on k
+  auto [precision, mean] = figures_of(result.hits, result.unit(), seed, config.resamples);
+  for (size_t d = 0; d < precision.size(); ++d) result.directions[d].precision = std::move(precision[d]);
+  result.mean = std::move(mean);
   return result;
 }
 
@@ -112,7 +115,12 @@ Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const Evalu
     lists.push_back(data.dataset.real(domain, data.split));
     domains.push_back({.domain = domain, .labels = labels_of(lists.back(), domain, data.split)});
   }
-  for (size_t i = 0; i < domains.size(); ++i) domains[i].features = embed(world, encoder, lists[i], data.views, config.batch);
+  for (size_t i = 0; i < domains.size(); ++i) {
+    domains[i].features = embed(world, encoder, lists[i], data.views, config.batch);
+    if (data.centre.empty()) continue;
+    const auto others = embed(world, encoder, data.dataset.real(domains[i].domain, data.centre), data.views, config.batch);
+    if (world.is_root()) domains[i].features = nn::unit_rows(domains[i].features - others.mean(0, /*keepdim=*/true, at::kDouble).to(at::kFloat));
+  }
   Evaluation result;
   world.root_only("measuring retrieval", [&] {
     for (Labelled& domain : domains) domain.features = domain.features.to(world.device());

@@ -8,7 +8,7 @@
 #include "syncdr/comm/world.h"
 #include "syncdr/data/augment.h"
 #include "syncdr/data/dataset.h"
-#include "syncdr/evaluation/metrics.h"
+#include "syncdr/evaluation/bootstrap.h"
 
 namespace syncdr::retrieval {
 class Encoder;
@@ -46,8 +46,11 @@ struct DirectionScores {
 };
 
 struct Evaluation {
-  std::vector<DirectionScores> directions;  ///< all ordered pairs of domains: of a, b, c those from a (to b, to c), then from b, then from c
-  std::map<int64_t, Estimate> mean;         ///< of all directions' Prec@k, by k
+  std::vector<DirectionScores> directions;            ///< all ordered pairs of domains: of a, b, c those from a (to b, to c), then from b, then from c
+  std::map<int64_t, Estimate> mean;                   ///< of all directions' Prec@k, by k
+  HitsByCutoff hits;                                  ///< what these figures are of, for comparisons of arms
+  int64_t categories = 0;                             ///< that queries and gallery share, in the direction that has the fewest
+  Unit unit() const { return unit_for(categories); }  ///< what the intervals draw
 };
 
 /// The images that retrieval is measured on.
@@ -57,6 +60,7 @@ struct EvaluationData {
   std::string split;
   data::AugmentConfig views;  ///< whose evaluation view encoders see
   uint64_t seed = 0;          ///< of the intervals' resamples
+  std::string centre;         ///< a split whose mean feature is taken off each domain's features, which then get unit length again; empty: none
 };
 
 /// All ordered pairs of domains on a split. The figures are rank 0's; other ranks return an empty Evaluation. Throws UsageError without cutoffs, and on

@@ -11,6 +11,12 @@
 
 namespace syncdr::evaluation {
 
+/// An arm's figures less another arm's, on the same queries.
+struct Difference {
+  std::string to;  ///< the other arm's name
+  Figures figures;
+};
+
 /// What one arm reached: a row of the headline table.
 struct ArmResult {
   std::string name;               ///< "cds", "filter", "cut", "true"
@@ -19,8 +25,9 @@ struct ArmResult {
   Evaluation evaluation;
   double validation_score = 0;  ///< mean Prec@1 on validation images, a share
   int64_t best_epoch = 0;
-  std::filesystem::path log;  ///< its log.jsonl, for the curves; empty or missing: no curve
-  bool ceiling = false;       ///< trained with what no one has (true counterparts): shown, never marked as best
+  std::filesystem::path log;            ///< its log.jsonl, for the curves; empty or missing: no curve
+  bool ceiling = false;                 ///< trained with what no one has (true counterparts): shown, never marked as best
+  std::vector<Difference> differences;  ///< by compare_arms()
 };
 
 struct ReportInput {
@@ -31,6 +38,9 @@ struct ReportInput {
   std::vector<std::pair<std::string, std::filesystem::path>> curves;  ///< further logs: title, log.jsonl
   std::string configuration;                                          ///< the resolved configuration (TOML)
 };
+
+/// Compares each arm with the baseline and with the arm "untrained", where they are: resamples are drawn as those of the figures' intervals.
+void compare_arms(ReportInput& input, uint64_t seed, int64_t resamples);
 
 /// A self-contained HTML page: headline table with intervals, sheets of source and translation for each translated set and direction,
 /// training curves as inline SVG, retrieval rows (query, its nearest; right and wrong marked) of the main and the baseline arm, the
@@ -44,7 +54,8 @@ std::string table_text(const ReportInput& input);
 /// The figures for programs, shares in 0..1: {"protocol", "domains", "cds": ARM, "syncdr": ARM, "controls": {NAME: ARM}, "settings"}, where
 /// the baseline is called "cds" and the main arm "syncdr" (left out if there is no such arm) and ARM is {"prec@1": {"a_to_b", "b_to_a",
 /// "mean", "a_to_b_interval": [low, high], ...}, "prec@5", ..., "map" (if asked for), "queries", "gallery", "best_epoch", "validation",
-/// "title"}. Two domains are {"a", "b"}; more are a list, and "sketch-to-photo" stands in place of "a_to_b".
+/// "title"}, and after compare_arms() "vs_cds" (to the baseline) and "vs_untrained": {"unit": what intervals draw, "queries" or "categories",
+/// "prec@1": as above, ...}. Two domains are {"a", "b"}; more are a list, and "sketch-to-photo" stands in place of "a_to_b".
 boost::json::object metrics_json(const ReportInput& input, const std::string& baseline_name, const std::string& main_name);
 
 }  // namespace syncdr::evaluation
