@@ -20,12 +20,13 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr double epsilon = 1e-5, momentum = 0.1;
+constexpr double momentum = 0.1;
 
 // What the backward pass needs besides tensors; an autograd context holds it as a capsule.
 struct GlobalPlan : torch::CustomClassHolder {
   SumOverRanks sum_over_ranks;
   at::Tensor running_mean, running_var;  // [C]
+  double epsilon;
 };
 using Plan = c10::intrusive_ptr<GlobalPlan>;
 
@@ -71,7 +72,7 @@ void update_running(GlobalPlan& plan, const Statistics& all) {
 
 /// dx = w s (dy - sum(dy) / N - xhat sum(dy xhat) / N), where s = 1 / sqrt(variance + epsilon), xhat = (x - mean) s; sums over the global batch.
 at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& input, const at::Tensor& weight, const Statistics& all, const at::Tensor& sum_dy,
-                          const at::Tensor& sum_dy_xhat) {
+                          const at::Tensor& sum_dy_xhat, double epsilon) {
   const at::Tensor scale = (all.variance + epsilon).rsqrt();
   const auto type = weight.scalar_type();
   if (input.is_cuda()) {  // one fused kernel; it takes sum(dy (x - mean)) = sum(dy xhat) / s
@@ -94,7 +95,7 @@ struct GlobalBatchNorm : torch::autograd::Function<GlobalBatchNorm> {
     context->saved_data["plan"] = c10::IValue::make_capsule(plan);
     const auto type = plan->running_mean.scalar_type();
     // With fixed statistics the operator is one vectorised pass: x * scale + shift.
-    return at::batch_norm(input, weight, bias, all.mean.to(type), all.variance.to(type), /*training=*/false, 0.0, epsilon, true);
+    return at::batch_norm(input, weight, bias, all.mean.to(type), all.variance.to(type), /*training=*/false, 0.0, plan->epsilon, true);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -111,13 +112,13 @@ struct GlobalBatchNorm : torch::autograd::Function<GlobalBatchNorm> {
     at::Tensor weight_gradient = at::zeros_like(weight), bias_gradient = at::zeros_like(weight);
     if (input.numel() > 0) {
       // The gradients of weight and bias under fixed statistics are these two sums, in one pass.
-      std::tie(std::ignore, weight_gradient, bias_gradient) =
-          at::native_batch_norm_backward(dy, input, weight, all.mean.to(type), all.variance.to(type), {}, {}, /*train=*/false, epsilon, {false, true, true});
+      std::tie(std::ignore, weight_gradient, bias_gradient) = at::native_batch_norm_backward(dy, input, weight, all.mean.to(type), all.variance.to(type), {},
+                                                                                             {}, /*train=*/false, plan.epsilon, {false, true, true});
       sums[0].copy_(bias_gradient);
       sums[1].copy_(weight_gradient);
     }
     plan.sum_over_ranks(sums);
-    at::Tensor dx = input.numel() > 0 ? input_gradient(dy, input, weight, all, sums[0], sums[1]) : at::zeros_like(input);
+    at::Tensor dx = input.numel() > 0 ? input_gradient(dy, input, weight, all, sums[0], sums[1], plan.epsilon) : at::zeros_like(input);
     return {dx, weight_gradient, bias_gradient, {}};
   }
 };
@@ -131,7 +132,7 @@ BatchNormMode batch_norm_mode_from_name(const std::string& name) {
   throw core::UsageError("batch norm mode \"{}\": use global, local or frozen", name);
 }
 
-BatchNormImpl::BatchNormImpl(int64_t channels, bool affine) {
+BatchNormImpl::BatchNormImpl(int64_t channels, bool affine, double epsilon) : epsilon_(epsilon) {
   if (affine) {
     weight = register_parameter("weight", at::ones({channels}));
     bias = register_parameter("bias", at::zeros({channels}));
@@ -151,7 +152,7 @@ at::Tensor BatchNormImpl::forward(const at::Tensor& input) {
     throw core::UsageError("batch normalisation while training needs at least two values a channel, the batch has shape [{}]. Use a larger batch.",
                            fmt::join(input.sizes(), ", "));
   }
-  return at::batch_norm(input, weight, bias, running_mean, running_var, batch_statistics, momentum, epsilon, /*cudnn_enabled=*/true);
+  return at::batch_norm(input, weight, bias, running_mean, running_var, batch_statistics, momentum, epsilon_, /*cudnn_enabled=*/true);
 }
 
 at::Tensor BatchNormImpl::forward_global(const at::Tensor& input) {
@@ -159,6 +160,7 @@ at::Tensor BatchNormImpl::forward_global(const at::Tensor& input) {
   plan->sum_over_ranks = sum_over_ranks;
   plan->running_mean = running_mean;
   plan->running_var = running_var;
+  plan->epsilon = epsilon_;
   const bool affine = weight.defined();
   return GlobalBatchNorm::apply(input, affine ? weight : at::ones_like(running_mean), affine ? bias : at::zeros_like(running_mean), plan);
 }

@@ -28,7 +28,7 @@ at::Tensor features_of(Encoder& encoder, const at::Tensor& images, c10::Device d
   std::vector<at::Tensor> rows(static_cast<size_t>((images.size(0) + call - 1) / call));
   const auto encode = [&](int64_t index) {
     const auto part = images.narrow(0, index * call, std::min(call, images.size(0) - index * call));
-    rows[static_cast<size_t>(index)] = encoder->forward(normalise_images(filled_up(part, call), device)).narrow(0, 0, part.size(0));
+    rows[static_cast<size_t>(index)] = encoder->forward(normalise_images(filled_up(part, call), encoder->normalisation(), device)).narrow(0, 0, part.size(0));
   };
   const auto calls = static_cast<int64_t>(rows.size());
   if (device.is_cpu()) {

@@ -68,7 +68,8 @@ std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const
   data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), config.loader_threads);
   while (!views.done()) {
     const at::Tensor images = views.next();
-    own.push_back(pretrained ? features_of(encoder, images, world.device(), call) : encoder->forward(normalise_images(images, world.device())));
+    own.push_back(pretrained ? features_of(encoder, images, world.device(), call)
+                             : encoder->forward(normalise_images(images, encoder->normalisation(), world.device())));
     progress.advance(1);
   }
   encoder->set_batch_norm(training::sum_over_ranks(world));

@@ -67,7 +67,7 @@ class RetrievalLearner : public training::Learner {
     at::Tensor features;  // of this rank's images
     {
       const training::Autocast autocast(world_.device(), config_.precision == "bf16");
-      features = encoder_->forward(normalise_images(images, world_.device()));
+      features = encoder_->forward(normalise_images(images, encoder_->normalisation(), world_.device()));
     }
     const at::Tensor gathered = training::gather_with_own_gradient(world_, features, "features of the global batch");
     const bool with_matching = config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps_);

@@ -53,7 +53,7 @@ TEST_F(EvaluationOverRanks, FeaturesAreThoseOfOneRankInTheListsOrder) {
   if (!world().is_root()) return;
   encoder->eval();
   const at::NoGradGuard no_grad;
-  const auto alone = encoder->forward(retrieval::normalise_images(data::load_evaluation(list, 0, list.rows(), views()), at::kCPU));
+  const auto alone = encoder->forward(retrieval::normalise_images(data::load_evaluation(list, 0, list.rows(), views()), encoder->normalisation(), at::kCPU));
   ASSERT_EQ(features.sizes(), alone.sizes());
   EXPECT_TRUE(at::allclose(features, alone, 1e-5, 1e-6));
   EXPECT_FALSE(features.requires_grad());

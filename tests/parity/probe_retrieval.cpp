@@ -63,7 +63,7 @@ SYNCDR_PROBE(encoder,
   core::read_config_text(core::visit_of(config), toml, "--config");
   if (!model.empty()) config.weights = model.string();
   retrieval::Encoder encoder = retrieval::make_encoder(config, 1);
-  const at::Tensor images = retrieval::normalise_images(in.at("images"), at::kCPU);
+  const at::Tensor images = retrieval::normalise_images(in.at("images"), encoder->normalisation(), at::kCPU);
   io::NamedTensors out;
   {
     const at::NoGradGuard no_gradient;

@@ -13,11 +13,12 @@ namespace syncdr::nn {
 enum class BatchNormMode { global, local, frozen };
 BatchNormMode batch_norm_mode_from_name(const std::string& name);  ///< throws UsageError
 
-/// Batch normalisation over [B, C, H, W] or [B, C] (Ioffe and Szegedy, ICML 2015), with PyTorch's epsilon, 1e-5, momentum, 0.1, and names.
+/// Batch normalisation over [B, C, H, W] or [B, C] (Ioffe and Szegedy, ICML 2015), with PyTorch's names, momentum, 0.1, and, unless another is given,
+/// epsilon.
 /// Ranks may hold different numbers of samples; the statistics are of the global batch, and gradients flow through them.
 class BatchNormImpl : public torch::nn::Module {
  public:
-  explicit BatchNormImpl(int64_t channels, bool affine = true);
+  explicit BatchNormImpl(int64_t channels, bool affine = true, double epsilon = 1e-5);
   /// Throws UsageError if the statistics of one value a channel are asked for (local mode, or one rank).
   at::Tensor forward(const at::Tensor& input);
 
@@ -27,6 +28,7 @@ class BatchNormImpl : public torch::nn::Module {
   SumOverRanks sum_over_ranks;
 
  private:
+  double epsilon_;
   at::Tensor forward_global(const at::Tensor& input);
 };
 TORCH_MODULE(BatchNorm);

@@ -7,36 +7,38 @@
 #include <memory>
 #include <string>
 
+#include "syncdr/encoders/backbone.h"
 #include "syncdr/io/safetensors.h"
 #include "syncdr/nn/batch_norm.h"
 #include "syncdr/retrieval/encoder_config.h"
 
 namespace syncdr::retrieval {
 
-class ResNetImpl;
-
-/// A retrieval encoder: backbone, global average pool, Linear to `dim`, unit rows. Tensors are named "backbone.*" (what follows as in torchvision
-/// and timm), "head.*" and, with feature_norm, "feature_norm.*".
+/// A retrieval encoder: backbone with its pooling, Linear to `dim`, unit rows. Tensors are named "backbone.*" (what follows as in encoders/backbone.h),
+/// "head.*" and, with feature_norm, "feature_norm.*".
 class EncoderImpl : public torch::nn::Module {
  public:
-  /// Initial weights as the original's: He's normal distribution by fan-out for convolutions, PyTorch's uniform one for the head. Each tensor's
-  /// numbers are a function of seed and its name.
+  /// Initial weights: the backbone's by encoders::initialise, PyTorch's uniform distribution for the head. Each tensor's numbers are a function of seed
+  /// and its name.
   EncoderImpl(const EncoderConfig& config, uint64_t seed);
-  /// [B, 3, H, W] float, ImageNet-normalised -> [B, dim], unit rows, in the type of the parameters (float unless converted).
+  /// [B, 3, H, W] float, normalised by `normalisation` -> [B, dim], unit rows, in the type of the parameters (float unless converted).
   at::Tensor forward(const at::Tensor& images);
   /// How every batch normalisation takes its statistics in training, by config.batch_norm.
   void set_batch_norm(const nn::SumOverRanks& sum_over_ranks);
+  const encoders::Normalisation& normalisation() const { return normalisation_; }
+  encoders::Backbone& backbone() { return *backbone_; }
 
  private:
+  encoders::Normalisation normalisation_;
   nn::BatchNormMode mode_;
-  std::shared_ptr<ResNetImpl> backbone_;
+  std::shared_ptr<encoders::Backbone> backbone_;
   torch::nn::Linear head_{nullptr};
   nn::BatchNorm feature_norm_{nullptr};
 };
 TORCH_MODULE(Encoder);
 
-/// Builds it with initial weights drawn from seed, then loads config.weights if given: a backbone's file ("conv1.weight", ...; an ImageNet
-/// classifier's "fc.weight" and "fc.bias" are left out) or a whole encoder's. Throws DataError if a name or a shape does not fit.
+/// Builds it with initial weights drawn from seed, then loads config.weights if given: a backbone's file (encoders::load_backbone) or a whole
+/// encoder's. Throws DataError if a name or a shape does not fit.
 Encoder make_encoder(const EncoderConfig& config, uint64_t seed);
 
 /// A trained encoder with its configuration in the metadata "encoder", atomically.
@@ -44,7 +46,7 @@ void save_encoder(const std::filesystem::path& file, const io::NamedTensors& sta
 /// What save_encoder wrote, on the CPU in evaluation mode, and its configuration if asked for. Throws DataError.
 Encoder load_encoder(const std::filesystem::path& file, EncoderConfig* config = nullptr);
 
-/// [B, 3, H, W] uint8 -> float, (x / 255 - mean) / std with ImageNet's constants, on the given device; channels last stay last.
-at::Tensor normalise_images(const at::Tensor& images, c10::Device device);
+/// [B, 3, H, W] uint8 -> float, (x / 255 - mean) / deviation, on the given device; channels last stay last.
+at::Tensor normalise_images(const at::Tensor& images, const encoders::Normalisation& normalisation, c10::Device device);
 
 }  // namespace syncdr::retrieval

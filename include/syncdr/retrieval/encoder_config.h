@@ -3,6 +3,7 @@
 #include <string>
 
 #include "syncdr/core/config.h"
+#include "syncdr/encoders/table.h"
 
 namespace syncdr::retrieval {
 
@@ -14,9 +15,10 @@ struct EncoderConfig {
   bool feature_norm = false;
 
   void visit(core::Fields& field) {
-    field(name, "name", "architecture; small: for 64-pixel pictures", {"resnet50", "resnet18", "small"});
+    field(name, "name", "architecture; small: for 64-pixel pictures", encoders::backbone_names());
     field(dim, "dim", "features per image", core::between(2, 65536));
-    field(weights, "weights", "safetensors of a backbone with timm's or torchvision's names, or of a whole trained encoder; empty: random");
+    field(weights, "weights",
+          "safetensors of a backbone as timm, torchvision, open_clip or transformers name it, or of a whole trained encoder; empty: random");
     field(batch_norm, "batch_norm", "statistics of batch normalisation in training: of all ranks, of this rank, or the stored ones",
           {"global", "local", "frozen"});
     field(feature_norm, "feature_norm", "batch normalisation without affine before the features are scaled to unit length");

@@ -11,7 +11,9 @@ namespace {
 
 EncoderConfig small(int64_t dim = 32) { return {.name = "small", .dim = dim}; }
 
-at::Tensor pictures(int64_t count, int64_t side) { return normalise_images(at::randint(0, 256, {count, 3, side, side}, at::kByte), at::kCPU); }
+const encoders::Normalisation imagenet = encoders::find_backbone("resnet50")->normalisation;
+
+at::Tensor pictures(int64_t count, int64_t side) { return normalise_images(at::randint(0, 256, {count, 3, side, side}, at::kByte), imagenet, at::kCPU); }
 
 io::NamedTensors copies(const torch::nn::Module& module) {
   io::NamedTensors all;
@@ -157,7 +159,7 @@ TEST(Encoder, FeatureNormCentresAndScalesEachFeature) {
 
 TEST(NormaliseImages, UsesImageNetsConstantsAndKeepsChannelsLast) {
   const at::Tensor bytes = at::full({2, 3, 4, 4}, 255, at::kByte).contiguous(at::MemoryFormat::ChannelsLast);
-  const at::Tensor images = normalise_images(bytes, at::kCPU);
+  const at::Tensor images = normalise_images(bytes, imagenet, at::kCPU);
   EXPECT_NEAR(images[1][0][2][3].item<double>(), (1 - 0.485) / 0.229, 1e-5);
   EXPECT_NEAR(images[1][1][2][3].item<double>(), (1 - 0.456) / 0.224, 1e-5);
   EXPECT_NEAR(images[1][2][2][3].item<double>(), (1 - 0.406) / 0.225, 1e-5);

@@ -13,7 +13,7 @@ at::Tensor features(Encoder& encoder, const at::Tensor& images) { return feature
 /// The encoder called as if nothing were known of kernels.
 at::Tensor plainly(Encoder& encoder, const at::Tensor& images) {
   const at::NoGradGuard no_gradient;
-  return encoder->forward(normalise_images(images, at::kCPU));
+  return encoder->forward(normalise_images(images, encoder->normalisation(), at::kCPU));
 }
 
 Encoder encoder_of(const std::string& name) {

@@ -1,0 +1,12 @@
+#pragma once
+#include <functional>
+#include <string>
+
+#include "syncdr/io/safetensors.h"
+
+namespace syncdr::encoders {
+
+/// The tensors under the names that `name` gives theirs; an empty one drops the tensor. Throws DataError naming `where` if two come to the same name.
+io::NamedTensors renamed(const io::NamedTensors& file, const std::function<std::string(const std::string&)>& name, const std::string& where);
+
+}  // namespace syncdr::encoders
