@@ -1,5 +1,8 @@
 #include "arms.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include "syncdr/core/error.h"
 
 namespace syncdr::evaluation {
@@ -86,6 +89,17 @@ std::vector<Column> columns_of(const ReportInput& input) {
     for (const int64_t k : cutoffs) columns.push_back({i, k});
   for (const int64_t k : cutoffs) columns.push_back({std::nullopt, k});
   return columns;
+}
+
+std::vector<SetRetention> retention_of(const ReportInput& input) {
+  std::vector<SetRetention> all;
+  for (const auto& arm : input.arms)
+    for (const auto& entry : arm.retention)
+      if (std::none_of(all.begin(), all.end(), [&](const SetRetention& other) {
+            return std::tie(other.set, other.source, other.target) == std::tie(entry.set, entry.source, entry.target);
+          }))
+        all.push_back(entry);
+  return all;
 }
 
 std::vector<const ArmResult*> arms_compared_with(const ReportInput& input, const ArmResult& reference) {

@@ -35,6 +35,12 @@ std::vector<Column> columns_of(const ReportInput& input);
 std::vector<const ArmResult*> references_of(const ReportInput& input);
 std::vector<const ArmResult*> arms_compared_with(const ReportInput& input, const ArmResult& reference);
 
+/// Of all arms' sets, each set once.
+std::vector<SetRetention> retention_of(const ReportInput& input);
+inline constexpr const char* retention_note =
+    "Retention: how often a translation finds its own source first among all sources of the domain, and the source its translation, under the encoder as it "
+    "was before training. No labels are read.";
+
 /// The directions of the arms' evaluations, by the first arm's.
 const std::vector<DirectionScores>& directions_of(const ReportInput& input);
 /// "photo→sketch", with what joins their names.

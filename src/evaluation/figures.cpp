@@ -1,4 +1,5 @@
 #include <boost/json/array.hpp>
+#include <cmath>
 
 #include "arms.h"
 #include "syncdr/evaluation/report.h"
@@ -77,8 +78,15 @@ boost::json::object arm_json(const ArmResult& arm, const ArmResult* baseline) {
   object["queries"] = by_direction(directions, [&](size_t i) { return directions[i].queries; });
   object["gallery"] = by_direction(directions, [&](size_t i) { return directions[i].gallery; });
   for (const auto& [to, figures] : arm.differences) object[baseline && to == baseline->name ? "vs_cds" : "vs_" + to] = difference_json(arm, figures);
+  if (!arm.retention.empty()) object["retention"] = retention_json(arm.retention);
   object["best_epoch"] = arm.best_epoch;
-  object["validation"] = arm.validation_score;
+  object["validation"] = std::isnan(arm.validation_score) ? boost::json::value(nullptr) : arm.validation_score;
+  object["selected_by"] = arm.selected_by;
+  if (arm.other) {
+    boost::json::object other{{"by", arm.other->by}, {"epoch", arm.other->epoch}};
+    for (const auto& [k, mean] : arm.other->mean) other[fmt::format("prec@{}", k)] = mean.value;
+    object["other_choice"] = std::move(other);
+  }
   return object;
 }
 
@@ -97,6 +105,29 @@ template <class Cell> std::string table(const ReportInput& input, const std::str
 
 }  // namespace
 
+std::string retention_text(const std::vector<SetRetention>& retention) {
+  if (retention.empty()) return "";
+  std::vector<Row> rows{{"retention, %", "", "pairs", "source first", "its mean 1/rank", "translation first", "its mean 1/rank"}};
+  for (const auto& [set, source, target, figures] : retention)
+    rows.push_back({set, source + "→" + target, grouped(figures.pairs), percent(figures.source_at_1), percent(figures.source_reciprocal_rank),
+                    percent(figures.translation_at_1), percent(figures.translation_reciprocal_rank)});
+  return aligned(rows);
+}
+
+boost::json::array retention_json(const std::vector<SetRetention>& retention) {
+  boost::json::array list;
+  for (const auto& [set, source, target, figures] : retention)
+    list.push_back({{"set", set},
+                    {"source", source},
+                    {"target", target},
+                    {"pairs", figures.pairs},
+                    {"source_at_1", figures.source_at_1},
+                    {"source_reciprocal_rank", figures.source_reciprocal_rank},
+                    {"translation_at_1", figures.translation_at_1},
+                    {"translation_reciprocal_rank", figures.translation_reciprocal_rank}});
+  return list;
+}
+
 std::string table_text(const ReportInput& input) {
   std::vector<const ArmResult*> all;
   for (const auto& arm : input.arms) all.push_back(&arm);
@@ -108,7 +139,9 @@ std::string table_text(const ReportInput& input) {
   for (const auto* reference : references_of(input))
     text += "\n" + table(input, "less " + reference->title, arms_compared_with(input, *reference),
                          [&](const ArmResult& arm, const Column& column) { return difference_text(column.estimate(arm, *reference)); });
-  return references_of(input).empty() ? text : text + differences_text(input) + "\n";
+  if (!references_of(input).empty()) text += differences_text(input) + "\n";
+  const auto retention = retention_text(retention_of(input));
+  return retention.empty() ? text : text + "\n" + retention + retention_note + "\n";
 }
 
 boost::json::object metrics_json(const ReportInput& input, const std::string& baseline_name, const std::string& main_name) {

@@ -58,11 +58,21 @@ std::string row_head(const ReportInput& input, const ArmResult& arm, const std::
                      tag.empty() ? "" : "<span class=\"tag\">" + tag + "</span>");
 }
 
+// How its epoch was chosen, and what the other choice would have reached.
+std::string choice_text(const ReportInput& input, const ArmResult& arm) {
+  if (arm.ceiling) return "a ceiling, not a method";
+  const bool labels = arm.selected_by == "labels";
+  std::string text;
+  if (labels && arm.validation_score > 0) text = fmt::format("validation {} %", percent(arm.validation_score));
+  if (arm.best_epoch == 0) return text;
+  text = labels ? fmt::format("{} at epoch {}", text, arm.best_epoch) : fmt::format("epoch {}, chosen by {}", arm.best_epoch, arm.selected_by);
+  if (!arm.other) return text;
+  const int64_t k = cutoffs_of(input).front();
+  return fmt::format("{}; by {} epoch {}: mean {}", text, arm.other->by, arm.other->epoch, percent(arm.other->mean.at(k).value));
+}
+
 std::string table_row(const ReportInput& input, const ArmResult& arm) {
-  std::string html = row_head(input, arm,
-                              arm.ceiling          ? "a ceiling, not a method"
-                              : arm.best_epoch > 0 ? fmt::format("validation {} % at epoch {}", percent(arm.validation_score), arm.best_epoch)
-                                                   : "");
+  std::string html = row_head(input, arm, choice_text(input, arm));
   for (const Column& column : columns_with_mean_first(input)) {
     const auto& estimate = column.estimate(arm);
     html += fmt::format("<td class=\"{}{}\"><span>{}</span><small>{}</small></td>", opens_group(input, column) ? "first " : "",
@@ -129,6 +139,23 @@ std::string headline_section(const ReportInput& input) {
                             whisker_plot(description, cutoffs.front(), rows));
 }
 
+std::string retention_section(const ReportInput& input) {
+  const auto all = retention_of(input);
+  if (all.empty()) return "";
+  std::string html = "<section>\n<h2>Retention</h2>\n<figure class=\"results\">\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">%</th>";
+  for (const auto* head : {"pairs", "source first", "its mean 1/rank", "translation first", "its mean 1/rank"})
+    html += fmt::format("<th scope=\"col\">{}</th>", head);
+  html += "</tr></thead>\n<tbody>\n";
+  for (const auto& [set, source, target, figures] : all) {
+    html += fmt::format("<tr><th scope=\"row\">{}<span class=\"tag\">{} → {}</span></th><td>{}</td>", escape(set), escape(source), escape(target),
+                        grouped(figures.pairs));
+    for (const double share : {figures.source_at_1, figures.source_reciprocal_rank, figures.translation_at_1, figures.translation_reciprocal_rank})
+      html += "<td>" + percent(share) + "</td>";
+    html += "</tr>\n";
+  }
+  return html + fmt::format("</tbody></table></div>\n<figcaption>{}</figcaption>\n</figure>\n</section>\n", retention_note);
+}
+
 std::string configuration_section(const ReportInput& input) {
   return fmt::format(
       "<section>\n<h2>How to repeat this</h2>\n<p>Save the configuration below as <code>run.toml</code>, then:</p>\n"
@@ -152,7 +179,8 @@ void write_report(const std::filesystem::path& file, const data::Dataset& datase
   html += fmt::format("<p class=\"subtitle\">Retrieval across domains: {}, {} {} images</p>\n", escape(fmt::format("{}", fmt::join(input.domains, " ↔ "))),
                       fmt::join(queries_of(input), " and "), escape(input.split));
   html += finding(input) + "</header>\n<main>\n";
-  html += headline_section(input) + pairs_section(dataset, input) + retrieval_section(dataset, input) + curves_section(input) + configuration_section(input);
+  html += headline_section(input) + retention_section(input) + pairs_section(dataset, input) + retrieval_section(dataset, input) + curves_section(input) +
+          configuration_section(input);
   html +=
       "</main>\n<footer>Made by syncdr. Method: SynCDR, <a href=\"https://arxiv.org/abs/2401.00420\">arXiv "
       "2401.00420</a>.</footer>\n</body>\n</html>\n";

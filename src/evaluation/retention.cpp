@@ -6,6 +6,7 @@
 #include <ATen/ops/nonzero.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "pairs.h"
 #include "syncdr/core/error.h"
 #include "syncdr/evaluation/evaluate.h"
 #include "syncdr/evaluation/search.h"
@@ -13,27 +14,19 @@
 namespace syncdr::evaluation {
 namespace {
 
-constexpr int32_t quarantined = 2;
-
 // The table of pair_ranks().
 at::Tensor table_of(const data::ShardList& sources, const data::ShardList& translations) {
-  int64_t variants = 1;
-  const auto each_row = [&](const auto& use) {
-    for (int64_t at = 0; at < translations.rows(); ++at) {
-      const auto [shard, row] = translations.locate(at);
-      use(at, translations.shard(shard).source(row), translations.shard(shard).path());
-    }
-  };
-  each_row([&](int64_t, const data::SourceRow& from, auto&) { variants = std::max<int64_t>(variants, from.variant + 1); });
+  const auto pairs = pairs_of(sources, translations);
+  // A variant of which all are quarantined has its column too: others count on the number of variants.
+  const int64_t variants = sources.rows() > 0 ? (translations.rows() + sources.rows() - 1) / sources.rows() : 1;
   const auto table = at::full({sources.rows(), variants}, -1, at::kLong);
   auto slots = table.accessor<int64_t, 2>();
-  each_row([&](int64_t at, const data::SourceRow& from, const std::filesystem::path& file) {
-    const int64_t row = from.shard < sources.shards() ? sources.first_row(from.shard) + from.row : sources.rows();
-    if (row >= sources.rows() || from.variant < 0 || sources.key(row) != from.key)
-      throw core::DataError("{}: made from \"{}\", which the dataset does not have in that place: it was packed again. Translate it again", file.string(),
-                            from.key);
-    if (from.status != quarantined) slots[row][from.variant] = at;
-  });
+  for (const auto& [source, translation, variant] : pairs) {
+    if (variant >= variants)
+      throw core::DataError("\"{}\" has a variant {}, but there are {} translations of {} images: translate them again", sources.key(source), variant,
+                            translations.rows(), sources.rows());
+    slots[source][variant] = translation;
+  }
   return table;
 }
 

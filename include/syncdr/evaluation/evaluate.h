@@ -1,6 +1,5 @@
 #pragma once
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -66,7 +65,5 @@ struct EvaluationData {
 /// All ordered pairs of domains on a split. The figures are rank 0's; other ranks return an empty Evaluation. Throws UsageError without cutoffs, and on
 /// every rank an Error with the code bad_data if a split is empty, an image has no label, two domains share no category or a feature is not finite.
 Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const EvaluationData& data, const EvaluateConfig& config);
-/// The same of an encoder that retrieval::save_encoder wrote.
-Evaluation evaluate(comm::World& world, const std::filesystem::path& encoder, const EvaluationData& data, const EvaluateConfig& config);
 
 }  // namespace syncdr::evaluation

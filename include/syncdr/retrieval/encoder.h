@@ -20,6 +20,7 @@ class EncoderImpl : public torch::nn::Module {
  public:
   /// Initial weights: the backbone's by encoders::initialise, PyTorch's uniform distribution for the head. Each tensor's numbers are a function of seed
   /// and its name.
+  /// config.dim 0: no head, the pooled features.
   EncoderImpl(const EncoderConfig& config, uint64_t seed);
   /// [B, 3, H, W] float, normalised by `normalisation` -> [B, dim], unit rows, in the type of the parameters (float unless converted).
   at::Tensor forward(const at::Tensor& images);
@@ -40,6 +41,9 @@ TORCH_MODULE(Encoder);
 /// Builds it with initial weights drawn from seed, then loads config.weights if given: a backbone's file (encoders::load_backbone) or a whole
 /// encoder's. Throws DataError if a name or a shape does not fit.
 Encoder make_encoder(const EncoderConfig& config, uint64_t seed);
+
+/// What make_encoder makes, as it is before any training: without a head, whose weights would be random, unless config.weights holds a whole encoder.
+Encoder untrained_encoder(const EncoderConfig& config, uint64_t seed);
 
 /// A trained encoder with its configuration in the metadata "encoder", atomically.
 void save_encoder(const std::filesystem::path& file, const io::NamedTensors& state, const EncoderConfig& config);

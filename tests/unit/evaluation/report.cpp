@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/array.hpp>
+#include <limits>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -264,6 +265,33 @@ TEST_F(Report, ShowsDifferencesInATableOfTheirOwn) {
   const auto& gain = input.arms[2].differences.front().figures.mean.at(1);
   EXPECT_THAT(page, HasSubstr(fmt::format("<td class=\"first certain\"><span>{:+.1f}</span>", 100 * gain.value)));
   EXPECT_THAT(*page_, Not(HasSubstr("Differences</h3>"))) << "nothing was compared";
+}
+
+TEST_F(Report, ShowsRetentionOfEachSetOnce) {
+  ReportInput input = *input_;
+  for (auto* arm : {&input.arms[1], &input.arms[2]}) arm->retention.push_back({"cut<1>", "colour", "ink", {0.5, 0.625, 0.25, 0.375, 1234}});
+  const auto page = write(input), text = table_text(input);
+  EXPECT_EQ(unbalanced(without_images(page)), "");
+  EXPECT_EQ(count(page, "cut&lt;1&gt;"), 1);
+  EXPECT_THAT(page, HasSubstr("<td>1,234</td><td>50.0</td><td>62.5</td><td>25.0</td><td>37.5</td>"));
+  EXPECT_EQ(count(text, "colour→ink     1,234"), 1) << text;
+  EXPECT_DOUBLE_EQ(metrics_json(input, "cds", "cut").at("syncdr").at("retention").at(0).at("translation_at_1").as_double(), 0.25);
+  EXPECT_THAT(*page_, Not(HasSubstr("Retention</h2>"))) << "it was not measured";
+}
+
+TEST_F(Report, SaysWhatEpochsWereChosenByAndWhatTheOtherChoiceReaches) {
+  ReportInput input = *input_;
+  input.arms[1].other = {"mutual", 9, {{1, {0.25, 0.25, 0.25}}, {5, {0.5, 0.5, 0.5}}, {15, {0.75, 0.75, 0.75}}}};
+  input.arms[0].selected_by = "mutual";
+  input.arms[0].validation_score = std::numeric_limits<double>::quiet_NaN();
+  const auto page = write(input);
+  EXPECT_THAT(page, HasSubstr("validation 12.0 % at epoch 14; by mutual epoch 9: mean 25.0"));
+  EXPECT_THAT(page, HasSubstr("epoch 11, chosen by mutual<"));
+  const auto json = metrics_json(input, "cds", "cut");
+  EXPECT_DOUBLE_EQ(json.at("syncdr").at("other_choice").at("prec@5").as_double(), 0.5);
+  EXPECT_EQ(json.at("syncdr").at("selected_by").as_string(), "labels");
+  EXPECT_TRUE(json.at("cds").at("validation").is_null());
+  EXPECT_NO_THROW(io::parse_json(io::pretty_json(json), "metrics.json"));
 }
 
 TEST_F(Report, ManyCategoriesAreDrawnThemselves) {
