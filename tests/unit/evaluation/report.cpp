@@ -274,7 +274,7 @@ TEST_F(Report, ShowsRetentionOfEachSetOnce) {
   EXPECT_EQ(unbalanced(without_images(page)), "");
   EXPECT_EQ(count(page, "cut&lt;1&gt;"), 1);
   EXPECT_THAT(page, HasSubstr("<td>1,234</td><td>50.0</td><td>62.5</td><td>25.0</td><td>37.5</td>"));
-  EXPECT_EQ(count(text, "colour→ink     1,234"), 1) << text;
+  EXPECT_EQ(count(text, "colour→ink  1,234"), 1) << text;
   EXPECT_DOUBLE_EQ(metrics_json(input, "cds", "cut").at("syncdr").at("retention").at(0).at("translation_at_1").as_double(), 0.25);
   EXPECT_THAT(*page_, Not(HasSubstr("Retention</h2>"))) << "it was not measured";
 }
