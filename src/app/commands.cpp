@@ -137,6 +137,10 @@ int evaluate_command(const CommonOptions& options, const std::vector<std::string
   return with_job(options, [&](Job& job) { return evaluate_arms(job, arms.empty() ? job.settings.run.arms : arms, split, false); });
 }
 
+int retention_command(const CommonOptions& options, const std::vector<std::string>& arms) {
+  return with_job(options, [&](Job& job) { return measure_retention(job, arms.empty() ? job.settings.run.arms : arms); });
+}
+
 int keys_command() {
   Settings settings;
   fmt::print("{}", core::describe_config(core::visit_of(settings)));

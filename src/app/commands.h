@@ -21,6 +21,8 @@ int phase_command(const CommonOptions& options, const std::string& name, const s
 std::vector<std::string> fit_names();
 /// arms: empty for all of run.arms.
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split);
+/// How well the translated sets of these arms keep what their sources show. arms: as above.
+int retention_command(const CommonOptions& options, const std::vector<std::string>& arms);
 int keys_command();
 
 }  // namespace syncdr::app

@@ -120,6 +120,11 @@ int command_line(int argc, char** argv) {
   evaluate->add_option("--arm", arms, "an arm (may be repeated); without it: all of run.arms")->allow_extra_args(false);
   evaluate->add_option("--split", split, "which images: test or val")->check(CLI::IsMember({"test", "val"}));
 
+  auto* retention = add("retention", "whether translations find their sources, and sources their translations, before training; without labels",
+                        [&] { return retention_command(common, arms); });
+  add_common_options(*retention, common);
+  retention->add_option("--arm", arms, "an arm whose translations are there (may be repeated); without it: all of run.arms")->allow_extra_args(false);
+
   auto* doctor = add("doctor", "what this machine has for syncdr, and what to mend", [&] { return doctor::examine(folder, json); });
   doctor->add_option("--folder", folder, "where results will be written");
   doctor->add_option("--json", json, "also write the findings to a file");

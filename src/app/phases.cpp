@@ -1,12 +1,16 @@
 #include "phases.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "commands.h"
+#include "retention.h"
 #include "syncdr/core/log.h"
 #include "syncdr/evaluation/report.h"
+#include "syncdr/evaluation/validate.h"
 #include "syncdr/io/json.h"
+#include "syncdr/retrieval/encoder.h"
 #include "syncdr/translate/engine.h"
 
 namespace syncdr::app {
@@ -14,18 +18,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t score_cutoff = 1;  // the best epoch is the one with the highest mean validation Prec@1 (method)
-
-/// The translated set an arm trains on: "" for cds; a translator's is named after the run folder, so that runs do not mix; otherwise the arm itself.
+/// The translated set an arm trains on: "" for a plain one; a translator's is named after the run folder, so that runs do not mix; otherwise the arm itself.
 std::string set_of(const Settings& settings, const Arm& arm) {
-  if (arm.base == "cds") return "";
+  if (arm.plain) return "";
   if (!arm.translator) return arm.base;
   if (arm.base == settings.translate.translator && !settings.translate.run.empty()) return settings.translate.run;
   return fs::path(settings.run.out).filename().string() + "-" + arm.base;
 }
 
+/// The same as a list.
+std::vector<std::string> sets_of(const Settings& settings, const Arm& arm) {
+  const auto set = set_of(settings, arm);
+  return set.empty() ? std::vector<std::string>() : std::vector{set};
+}
+
 std::string title_of(const Settings& settings, const Arm& arm) {
-  if (arm.base == "cds") return "CDS (real images alone)";
+  if (arm.plain) return arm.plain->title + (!arm.plain->trained && settings.train.encoder.weights.empty() ? " (random weights)" : "");
   std::string title = "SynCDR, ";
   if (arm.translator) title += arm.translator->title;
   else title += arm.base == "true" ? "true counterparts (ceiling)" : arm.base;
@@ -153,25 +161,30 @@ void check_train(const Job& job, const std::string& /*arm*/) {
   retrieval::check_side(train.encoder, train.augment.crop);
 }
 
+/// On validation images, and pairs of these translated sets.
+retrieval::Validation validation(Job& job, retrieval::Encoder& encoder, const std::vector<std::string>& sets, const std::string& centre) {
+  auto data = evaluation_data(job, "val");
+  data.centre = centre;
+  return evaluation::validate(job.world, encoder, data, sets, job.settings.evaluate.batch);
+}
+
 /// Trains the retrieval model of one arm.
 boost::json::object run_train(Job& job, const std::string& name) {
   const Arm arm(name);
+  if (!arm.trained()) throw core::UsageError("there is nothing to train in the arm {}: `syncdr evaluate --arm {}` measures it", arm.name, arm.name);
   const auto& settings = job.settings;
   retrieval::TrainConfig config = settings.train;
   if (arm.variants > 0) config.variants = arm.variants;
-  const auto validate = [&](retrieval::Encoder& encoder) {
-    evaluation::EvaluateConfig score = settings.evaluate;
-    score.cutoffs = {score_cutoff};
-    score.resamples = 100;  // the interval is not looked at
-    score.mean_average_precision = false;
-    const auto result = evaluation::evaluate(job.world, encoder, evaluation_data(job, "val"), score);
-    return job.world.is_root() ? result.mean.at(score_cutoff).value : 0.0;
-  };
+  const auto validate = [&](retrieval::Encoder& encoder) { return validation(job, encoder, sets_of(settings, arm), ""); };
   core::info("train {}: {}", arm.name, title_of(settings, arm));
   if (const std::string remark = retrieval::check_side(config.encoder, config.augment.crop); !remark.empty()) core::info("{}", remark);
-  const auto result = retrieval::train(job.task(job.domains, job.train_folder(arm)), set_of(settings, arm), config, validate);
-  boost::json::object figures{
-      {"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
+  const auto result =
+      retrieval::train(job.task(job.domains, job.train_folder(arm)), set_of(settings, arm), config, validate, left_out_of(job, set_of(settings, arm)));
+  boost::json::object figures{{"best_score", result.best_score},
+                              {"best_epoch", result.best_epoch},
+                              {"selected_by", result.selected_by},
+                              {"steps_in_all", result.steps},
+                              {"ranks", job.world.size()}};
   if (result.now.steps > 0) {
     figures["steps"] = result.now.steps;
     figures["seconds"] = result.now.step_seconds;
@@ -183,20 +196,49 @@ boost::json::object run_train(Job& job, const std::string& name) {
   return figures;
 }
 
+evaluation::Evaluation evaluate_encoder(Job& job, retrieval::Encoder encoder, const evaluation::EvaluationData& data,
+                                        const evaluation::EvaluateConfig& config) {
+  encoder->to(job.world.device());
+  return evaluation::evaluate(job.world, encoder, data, config);
+}
+
+/// What the encoders reach that an arm's training has left.
+void evaluate_trained(Job& job, const fs::path& folder, const std::string& split, evaluation::ArmResult& result) {
+  const auto where = (folder / "done.json").string();
+  const auto file = io::read_json(where);
+  const auto& done = io::as_object(file, where);
+  result.validation_score = io::json_double(done, "best_score", where);
+  result.best_epoch = io::json_int(done, "best_epoch", where);
+  result.selected_by = io::json_string(done, "selected_by", where);
+  result.log = folder / "log.jsonl";
+  const auto data = evaluation_data(job, split);
+  result.evaluation = evaluate_encoder(job, retrieval::load_encoder(folder / "encoder.safetensors"), data, job.settings.evaluate);
+  if (!done.contains("other_by")) return;
+  result.other = {io::json_string(done, "other_by", where), io::json_int(done, "other_epoch", where), result.evaluation.mean};
+  if (result.other->epoch == result.best_epoch) return;
+  evaluation::EvaluateConfig config = job.settings.evaluate;
+  config.resamples = 0;
+  config.mean_average_precision = false;
+  const auto name = result.other->by == "labels" ? "encoder-labels.safetensors" : "encoder-unlabelled.safetensors";
+  result.other->mean = evaluate_encoder(job, retrieval::load_encoder(folder / name), data, config).mean;
+}
+
 /// Evaluates an arm's best encoder on a split. The result is rank 0's.
 evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& split) {
-  const auto folder = job.train_folder(arm);
-  const auto done = io::read_json(folder / "done.json");
-  const auto where = (folder / "done.json").string();
   evaluation::ArmResult result;
   result.name = arm.name;
   result.title = title_of(job.settings, arm);
-  if (const auto set = set_of(job.settings, arm); !set.empty()) result.sets = {set};
+  result.sets = sets_of(job.settings, arm);
   result.ceiling = arm.base == "true";
-  result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
-  result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
-  result.log = folder / "log.jsonl";
-  result.evaluation = evaluation::evaluate(job.world, folder / "encoder.safetensors", evaluation_data(job, split), job.settings.evaluate);
+  if (arm.trained()) {
+    evaluate_trained(job, job.train_folder(arm), split, result);
+    return result;
+  }
+  auto encoder = retrieval::untrained_encoder(job.settings.train.encoder, job.seed());
+  encoder->to(job.world.device());
+  auto data = evaluation_data(job, split);
+  result.validation_score = validation(job, encoder, {}, data.centre = arm.plain->centre).labels;
+  result.evaluation = evaluation::evaluate(job.world, encoder, data, job.settings.evaluate);
   return result;
 }
 
@@ -235,8 +277,10 @@ const std::vector<Phase>& phases() {
       {.name = "translate", .needs = "fit", .task = translate_task, .marks = translate_marks, .check = check_translate, .run = run_translate},
       {.name = "train",
        .needs = "translate",
-       .task = [](auto& settings,
-                  auto& arm) { return std::optional(PhaseTask{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}}); },
+       .task = [](auto& settings, auto& arm) -> std::optional<PhaseTask> {
+         if (!arm.trained()) return {};
+         return PhaseTask{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}};
+       },
        .marks = [](auto& job, auto& arm) { return marks_in({job.train_folder(Arm(arm))}, {"checkpoints", "done.json"}); },
        .check = check_train,
        .run = run_train},
@@ -309,12 +353,26 @@ void check_resume(const Job& job, const Phase& phase, const std::string& subject
   });
 }
 
+boost::json::object measure_retention(Job& job, const std::vector<std::string>& arms) {
+  std::vector<evaluation::SetRetention> all;
+  for (const auto& name : arms)
+    if (const auto set = set_of(job.settings, Arm(name)); !set.empty()) std::ranges::move(retention_of(job, set), std::back_inserter(all));
+  if (all.empty()) throw core::UsageError("none of the arms {} has translations", fmt::join(arms, ", "));
+  job.world.root_only("printing retention", [&] { fmt::print("{}", evaluation::retention_text(all)); });
+  return {{"retention", evaluation::retention_json(all)}};
+}
+
 boost::json::object evaluate_arms(Job& job, const std::vector<std::string>& arms, const std::string& split, bool with_report) {
   std::vector<evaluation::ArmResult> results;
-  for (const auto& arm : arms) results.push_back(evaluate_arm(job, Arm(arm), split));
+  for (const auto& arm : arms) {
+    results.push_back(evaluate_arm(job, Arm(arm), split));
+    if (!with_report) continue;
+    for (const auto& set : results.back().sets) std::ranges::move(retention_of(job, set), std::back_inserter(results.back().retention));
+  }
   boost::json::object metrics;
   job.world.root_only("writing the figures", [&] {
-    const auto input = report_input(job, std::move(results), split);
+    auto input = report_input(job, std::move(results), split);
+    evaluation::compare_arms(input, job.seed(), job.settings.evaluate.resamples);
     metrics = evaluation::metrics_json(input, input.baseline, input.main);
     if (with_report) {
       io::write_json(job.out / "metrics.json", metrics);

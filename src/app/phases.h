@@ -75,6 +75,8 @@ std::vector<PhaseTask> tasks_of(const Settings& settings);
 
 /// Holds the setting `resume` against what is there. Throws UsageError.
 void check_resume(const Job& job, const Phase& phase, const std::string& subject);
+/// Measures how well the translated sets of arms keep what their sources show; prints a table and returns its figures. Throws UsageError if no arm has one.
+boost::json::object measure_retention(Job& job, const std::vector<std::string>& arms);
 /// Evaluates the best encoders of arms on a split, prints their table and returns its figures (rank 0's); writes the report as well if asked to.
 boost::json::object evaluate_arms(Job& job, const std::vector<std::string>& arms, const std::string& split, bool with_report);
 

@@ -8,7 +8,16 @@
 
 namespace syncdr::app {
 
+const std::vector<PlainArm>& plain_arms() {
+  static const std::vector<PlainArm> table{{.name = "cds", .title = "CDS (real images alone)", .trained = true},
+                                           {.name = "untrained", .title = "Encoder untrained"},
+                                           {.name = "centred", .title = "Encoder untrained, domains centred", .centre = "train"}};
+  return table;
+}
+
 Arm::Arm(const std::string& text) : name(text), base(text.substr(0, text.find(':'))), translator(translate::find_translator(base)) {
+  const auto row = std::find_if(plain_arms().begin(), plain_arms().end(), [&](const PlainArm& other) { return other.name == base; });
+  plain = row == plain_arms().end() ? nullptr : &*row;
   if (base == text) return;
   const std::string count = text.substr(base.size() + 1);
   const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), variants);

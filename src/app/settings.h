@@ -42,23 +42,35 @@ struct RunSettings {
     field(out, "out", "run folder; empty: runs/NAME OF THE CONFIGURATION FILE");
     field(title, "title", "heading of the report");
     field(arms, "arms",
-          "rows of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds; NAME:K trains on K variants of "
+          "rows of the table: untrained (the encoder as it was downloaded, without a head), centred (the same, the mean feature of each domain's training "
+          "images taken off), cds (trained on real images alone), a translator, or the name of a translated set that the dataset holds; NAME:K trains on K "
+          "variants of "
           "each translation");
     field(main, "main", "the arm that is called syncdr in metrics.json; all but it and cds are controls");
   }
 };
 
-/// A row of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds. "NAME:K" trains on K variants of
-/// each translation at most.
+/// An arm that uses no translations.
+struct PlainArm {
+  std::string name, title;
+  bool trained = false;
+  std::string centre;  ///< the split whose mean feature is taken off each domain's; empty: none
+};
+const std::vector<PlainArm>& plain_arms();
+
+/// A row of the table: a plain arm, a translator, or the name of a translated set that the dataset holds. "NAME:K" trains on K variants of each
+/// translation at most.
 struct Arm {
   std::string name;                            ///< as written
   std::string base;                            ///< without ":K"
   int64_t variants = 0;                        ///< K; 0: all
   const translate::TranslatorRow* translator;  ///< null: base is none
+  const PlainArm* plain;                       ///< null: it is trained with translations
 
   /// Throws UsageError if what follows the colon is no number from 1 to 64.
   explicit Arm(const std::string& text);
 
+  bool trained() const { return !plain || plain->trained; }
   /// The name as that of a folder: "structure-1".
   std::string folder() const;
 };

@@ -34,8 +34,9 @@ int64_t variants_of(const ShardList& run) {
 }
 
 /// Which rows of a run stand for each row of its source. Each source row must have the same variants, once each; quarantined ones are then
-/// left out, and so are variants from number at_most on (0: none).
-PairSet::Side translations_of(const ShardList& source, const ShardList& run, const std::string& split, int64_t at_most, const std::string& what) {
+/// left out, and so are variants from number at_most on (0: none), and what `unwanted` [source rows, variants] says, if it is defined.
+PairSet::Side translations_of(const ShardList& source, const ShardList& run, const std::string& split, int64_t at_most, const at::Tensor& unwanted,
+                              const std::string& what) {
   if (const ShardReader& shard = run.shard(0); shard.header().split != split)  // a list's shards are of one split
     throw core::DataError("{}: holds translations of the split \"{}\", not of \"{}\"", shard.path().string(), shard.header().split, split);
   const int64_t variants = variants_of(run);
@@ -55,11 +56,14 @@ PairSet::Side translations_of(const ShardList& source, const ShardList& run, con
     if (slot != missing) throw core::DataError("{}: row {} is variant {} of \"{}\" once more", reader.path().string(), row, from.variant, from.key);
     slot = from.status == quarantined ? unusable : at;
   }
+  SYNCDR_ASSERT(!unwanted.defined() || unwanted.sizes() == at::IntArrayRef({source.rows(), variants}), "{}: {} source rows in {} variants", what, source.rows(),
+                variants);
+  const auto wanted = [&](int64_t slot) { return !unwanted.defined() || !unwanted.const_data_ptr<bool>()[slot]; };
   PairSet::Side side;
   for (int64_t row = 0; row < source.rows(); ++row) {
     for (int64_t variant = 0; variant < (at_most > 0 ? std::min(at_most, variants) : variants); ++variant) {
-      const int64_t at = table[static_cast<size_t>(row * variants + variant)];
-      if (at != unusable) side.add_row(at);
+      const int64_t slot = row * variants + variant, at = table[static_cast<size_t>(slot)];
+      if (at != unusable && wanted(slot)) side.add_row(at);
     }
     side.end_entry();
   }
@@ -80,7 +84,7 @@ std::span<const int64_t> PairSet::Side::rows(int64_t entry) const {
 }
 
 PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split,
-                 int64_t variants)
+                 int64_t variants, const LeftOut& left_out)
     : real_(dataset.real(domain, split)), has_run_(!run.empty()) {
   for (int64_t row = 0; row < real_.rows(); ++row) {
     own_.add_row(row);
@@ -88,10 +92,14 @@ PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::s
   }
   if (!has_run_) return;
   from_ = dataset.synthetic(domain, other, run);
-  counterparts_ = translations_of(real_, from_, split, variants, fmt::format("{} from {} to {}", run, domain, other));
+  const auto unwanted = [&](const std::string& source, const std::string& target) {
+    const auto found = left_out.find({source, target});
+    return found == left_out.end() ? at::Tensor() : found->second.contiguous();
+  };
+  counterparts_ = translations_of(real_, from_, split, variants, unwanted(domain, other), fmt::format("{} from {} to {}", run, domain, other));
   other_real_ = dataset.real(other, split);
   into_ = dataset.synthetic(other, domain, run);
-  const Side into = translations_of(other_real_, into_, split, variants, fmt::format("{} from {} to {}", run, other, domain));
+  const Side into = translations_of(other_real_, into_, split, variants, unwanted(other, domain), fmt::format("{} from {} to {}", run, other, domain));
   for (int64_t source = 0; source < other_real_.rows(); ++source) {
     const auto translations = into.rows(source);
     if (translations.empty()) continue;

@@ -1,5 +1,8 @@
 #include "arms.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include "syncdr/core/error.h"
 
 namespace syncdr::evaluation {
@@ -8,6 +11,13 @@ namespace {
 const ArmResult* arm_named(const ReportInput& input, const std::string& name) {
   for (const auto& arm : input.arms)
     if (arm.name == name) return &arm;
+  return nullptr;
+}
+
+// Null: it was not compared with the reference.
+const Difference* difference_to(const ArmResult& arm, const ArmResult& reference) {
+  for (const auto& difference : arm.differences)
+    if (difference.to == reference.name) return &difference;
   return nullptr;
 }
 
@@ -24,9 +34,9 @@ std::vector<int64_t> cutoffs_of(const ReportInput& input) {
   const auto cutoffs = keys_of(input.arms.front().evaluation.mean);
   SYNCDR_ASSERT(!cutoffs.empty(), "arm {} has no figures", input.arms.front().name);
   for (const auto& arm : input.arms) {
-    const auto& [directions, mean] = arm.evaluation;
+    const auto& directions = arm.evaluation.directions;
     SYNCDR_ASSERT(directions.size() == directions_of(input).size(), "arm {} has other directions than {}", arm.name, input.arms.front().name);
-    bool same = keys_of(mean) == cutoffs;
+    bool same = keys_of(arm.evaluation.mean) == cutoffs;
     for (const auto& direction : directions) same = same && keys_of(direction.precision) == cutoffs;
     SYNCDR_ASSERT(same, "arm {} has other cutoffs than {}", arm.name, input.arms.front().name);
   }
@@ -55,11 +65,66 @@ const Estimate& Column::estimate(const ArmResult& arm) const {
   return (direction ? arm.evaluation.directions.at(*direction).precision : arm.evaluation.mean).at(k);
 }
 
+const Estimate& Column::estimate(const ArmResult& arm, const ArmResult& less) const {
+  const auto* found = difference_to(arm, less);
+  SYNCDR_ASSERT(found, "arm {} was not compared with {}", arm.name, less.name);
+  return (direction ? found->figures.directions.at(*direction) : found->figures.mean).at(k);
+}
+
+std::string Column::title(const ReportInput& input, const std::string& joint) const {
+  return direction ? name_of(directions_of(input).at(*direction), joint) : "mean";
+}
+
 const ArmResult* Column::best(const ReportInput& input) const {
   const ArmResult* found = nullptr;
   for (const auto& arm : input.arms)
     if (!arm.ceiling && (!found || estimate(arm).value > estimate(*found).value)) found = &arm;
   return found;
+}
+
+std::vector<Column> columns_of(const ReportInput& input) {
+  std::vector<Column> columns;
+  const auto cutoffs = cutoffs_of(input);
+  for (size_t i = 0; i < directions_of(input).size(); ++i)
+    for (const int64_t k : cutoffs) columns.push_back({i, k});
+  for (const int64_t k : cutoffs) columns.push_back({std::nullopt, k});
+  return columns;
+}
+
+std::vector<SetRetention> retention_of(const ReportInput& input) {
+  std::vector<SetRetention> all;
+  for (const auto& arm : input.arms)
+    for (const auto& entry : arm.retention)
+      if (std::none_of(all.begin(), all.end(), [&](const SetRetention& other) {
+            return std::tie(other.set, other.source, other.target) == std::tie(entry.set, entry.source, entry.target);
+          }))
+        all.push_back(entry);
+  return all;
+}
+
+std::vector<const ArmResult*> arms_compared_with(const ReportInput& input, const ArmResult& reference) {
+  std::vector<const ArmResult*> arms;
+  for (const auto& arm : input.arms)
+    if (difference_to(arm, reference)) arms.push_back(&arm);
+  return arms;
+}
+
+std::vector<const ArmResult*> references_of(const ReportInput& input) {
+  std::vector<const ArmResult*> references;
+  for (const auto& arm : input.arms)
+    if (!arms_compared_with(input, arm).empty()) references.push_back(&arm);
+  return references;
+}
+
+void compare_arms(ReportInput& input, uint64_t seed, int64_t resamples) {
+  for (const auto* reference : {baseline_of(input), arm_named(input, "untrained")}) {
+    if (!reference) continue;
+    for (auto& arm : input.arms) {
+      if (&arm == reference || difference_to(arm, *reference)) continue;
+      const auto& evaluation = arm.evaluation;
+      arm.differences.push_back({reference->name, figures_of(difference(evaluation.hits, reference->evaluation.hits), evaluation.unit(), seed, resamples)});
+    }
+  }
 }
 
 const std::vector<DirectionScores>& directions_of(const ReportInput& input) { return input.arms.front().evaluation.directions; }
@@ -76,12 +141,28 @@ std::vector<std::string> queries_of(const ReportInput& input) {
 std::string both_or_all(const ReportInput& input) { return input.domains.size() == 2 ? "both" : "all"; }
 
 std::string protocol_text(const ReportInput& input) {
-  return fmt::format("Prec@k, SynCDR protocol, split {}, {} queries, 95 % bootstrap over categories", input.split, fmt::join(queries_of(input), " + "));
+  const auto& evaluation = input.arms.front().evaluation;
+  const auto protocol = fmt::format("Prec@k, SynCDR protocol, split {}, {} queries", input.split, fmt::join(queries_of(input), " + "));
+  if (evaluation.unit() == Unit::categories) return fmt::format("{}, 95 % bootstrap over {} categories", protocol, grouped(evaluation.categories));
+  return fmt::format("{}, 95 % bootstrap over queries: {} categor{} too few to draw from, so that intervals speak of other images of these alone", protocol,
+                     evaluation.categories, evaluation.categories == 1 ? "y is" : "ies are");
+}
+
+std::string differences_text(const ReportInput& input) {
+  return fmt::format(
+      "Differences in points, on the same queries, with 95 % intervals that draw {} for both arms at once: * leaves zero out. Two arms are told apart by "
+      "their difference, not by whether their own intervals meet. An interval says nothing of other seeds of the training.",
+      name_of(input.arms.front().evaluation.unit()));
 }
 
 std::string percent(double share) { return fmt::format("{:.1f}", 100 * share); }
 
 std::string interval_text(const Estimate& estimate) { return percent(estimate.low) + "–" + percent(estimate.high); }
+
+std::string difference_text(const Estimate& estimate) {
+  const bool certain = estimate.low > 0 || estimate.high < 0;
+  return fmt::format("{}{:+.1f} [{:.1f} to {:.1f}]", certain ? "*" : "", 100 * estimate.value, 100 * estimate.low, 100 * estimate.high);
+}
 
 std::string grouped(int64_t value) {
   return std::abs(value) < 1000 ? fmt::format("{}", value) : fmt::format("{},{:03}", grouped(value / 1000), std::abs(value % 1000));

@@ -20,9 +20,26 @@ struct Column {
   std::optional<size_t> direction;  ///< of Evaluation::directions; none: the mean of all
   int64_t k;
   const Estimate& estimate(const ArmResult& arm) const;
+  /// Its difference to another arm with which it was compared.
+  const Estimate& estimate(const ArmResult& arm, const ArmResult& less) const;
+  /// "photo→sketch" with what joins their names, or "mean".
+  std::string title(const ReportInput& input, const std::string& joint) const;
   /// The arm with the largest value, ceilings left out; null if all are ceilings.
   const ArmResult* best(const ReportInput& input) const;
 };
+
+/// All columns: those of each direction, then of the mean.
+std::vector<Column> columns_of(const ReportInput& input);
+
+/// The arms with which others were compared, and those others.
+std::vector<const ArmResult*> references_of(const ReportInput& input);
+std::vector<const ArmResult*> arms_compared_with(const ReportInput& input, const ArmResult& reference);
+
+/// Of all arms' sets, each set once.
+std::vector<SetRetention> retention_of(const ReportInput& input);
+inline constexpr const char* retention_note =
+    "Retention: how often a translation finds its own source first among all sources of the domain, and the source its translation, under the encoder as it "
+    "was before training. No labels are read.";
 
 /// The directions of the arms' evaluations, by the first arm's.
 const std::vector<DirectionScores>& directions_of(const ReportInput& input);
@@ -33,11 +50,15 @@ std::vector<std::string> queries_of(const ReportInput& input);
 /// "both" directions, or "all".
 std::string both_or_all(const ReportInput& input);
 
-/// "Prec@k, SynCDR protocol, split test, 2,280 + 2,280 queries, 95 % bootstrap over categories".
+/// "Prec@k, SynCDR protocol, split test, 2,280 + 2,280 queries, 95 % bootstrap over 1,140 categories".
 std::string protocol_text(const ReportInput& input);
+/// What differences are, and how to read them.
+std::string differences_text(const ReportInput& input);
 
 std::string percent(double share);                    ///< 0.1092 -> "10.9"
 std::string interval_text(const Estimate& estimate);  ///< "9.7–12.1"
-std::string grouped(int64_t value);                   ///< 12345 -> "12,345"
+/// "+1.2 [0.3 to 2.1]"; a "*" before it if the interval leaves zero out.
+std::string difference_text(const Estimate& estimate);
+std::string grouped(int64_t value);  ///< 12345 -> "12,345"
 
 }  // namespace syncdr::evaluation

@@ -1,4 +1,5 @@
 #include <boost/json/array.hpp>
+#include <cmath>
 
 #include "arms.h"
 #include "syncdr/evaluation/report.h"
@@ -35,67 +36,112 @@ std::string aligned(const std::vector<Row>& rows) {
 
 boost::json::array interval(const Estimate& estimate) { return {estimate.low, estimate.high}; }
 
-// By the name of each direction what figure(direction) gives.
-template <class Figure> boost::json::object by_direction(const Evaluation& evaluation, const Figure& figure) {
-  const auto& directions = evaluation.directions;
+// By the name of each direction what figure(its place in `directions`) gives.
+template <class Figure> boost::json::object by_direction(const std::vector<DirectionScores>& directions, const Figure& figure) {
   boost::json::object object;
-  for (size_t i = 0; i < directions.size(); ++i)
-    object[directions.size() > 2 ? name_of(directions[i], "-to-") : i == 0 ? "a_to_b" : "b_to_a"] = figure(directions[i]);
+  for (size_t i = 0; i < directions.size(); ++i) object[directions.size() > 2 ? name_of(directions[i], "-to-") : i == 0 ? "a_to_b" : "b_to_a"] = figure(i);
   return object;
 }
 
-boost::json::object precision_json(const Evaluation& evaluation, int64_t k) {
-  auto object = by_direction(evaluation, [&](const DirectionScores& direction) { return direction.precision.at(k).value; });
-  object["mean"] = evaluation.mean.at(k).value;
-  for (const auto& [name, bounds] : by_direction(evaluation, [&](const DirectionScores& direction) { return interval(direction.precision.at(k)); }))
-    object[std::string(name) + "_interval"] = bounds;
-  object["mean_interval"] = interval(evaluation.mean.at(k));
+// estimate(i): of a direction; mean: of all.
+template <class OfDirection>
+boost::json::object precision_json(const std::vector<DirectionScores>& directions, const OfDirection& estimate, const Estimate& mean) {
+  auto object = by_direction(directions, [&](size_t i) { return estimate(i).value; });
+  object["mean"] = mean.value;
+  for (const auto& [name, bounds] : by_direction(directions, [&](size_t i) { return interval(estimate(i)); })) object[std::string(name) + "_interval"] = bounds;
+  object["mean_interval"] = interval(mean);
   return object;
 }
 
-boost::json::object map_json(const Evaluation& evaluation) {
-  auto object = by_direction(evaluation, [](const DirectionScores& direction) { return direction.mean_average_precision; });
+boost::json::object map_json(const std::vector<DirectionScores>& directions) {
+  auto object = by_direction(directions, [&](size_t i) { return directions[i].mean_average_precision; });
   double sum = 0;
-  for (const auto& direction : evaluation.directions) sum += direction.mean_average_precision;
-  object["mean"] = sum / static_cast<double>(evaluation.directions.size());
+  for (const auto& direction : directions) sum += direction.mean_average_precision;
+  object["mean"] = sum / static_cast<double>(directions.size());
   return object;
 }
 
-boost::json::object arm_json(const ArmResult& arm) {
-  const Evaluation& evaluation = arm.evaluation;
-  boost::json::object object{{"title", arm.title}};
-  for (const auto& [k, estimate] : evaluation.mean) object[fmt::format("prec@{}", k)] = precision_json(evaluation, k);
-  if (evaluation.directions.front().mean_average_precision >= 0) object["map"] = map_json(evaluation);
-  object["queries"] = by_direction(evaluation, [](const DirectionScores& direction) { return direction.queries; });
-  object["gallery"] = by_direction(evaluation, [](const DirectionScores& direction) { return direction.gallery; });
-  object["best_epoch"] = arm.best_epoch;
-  object["validation"] = arm.validation_score;
+boost::json::object difference_json(const ArmResult& arm, const Figures& figures) {
+  boost::json::object object{{"unit", name_of(arm.evaluation.unit())}};
+  for (const auto& [k, mean] : figures.mean)
+    object[fmt::format("prec@{}", k)] =
+        precision_json(arm.evaluation.directions, [&](size_t i) -> const Estimate& { return figures.directions[i].at(k); }, mean);
   return object;
+}
+
+boost::json::object arm_json(const ArmResult& arm, const ArmResult* baseline) {
+  const auto& directions = arm.evaluation.directions;
+  boost::json::object object{{"title", arm.title}};
+  for (const auto& [k, mean] : arm.evaluation.mean)
+    object[fmt::format("prec@{}", k)] = precision_json(directions, [&](size_t i) -> const Estimate& { return directions[i].precision.at(k); }, mean);
+  if (directions.front().mean_average_precision >= 0) object["map"] = map_json(directions);
+  object["queries"] = by_direction(directions, [&](size_t i) { return directions[i].queries; });
+  object["gallery"] = by_direction(directions, [&](size_t i) { return directions[i].gallery; });
+  for (const auto& [to, figures] : arm.differences) object[baseline && to == baseline->name ? "vs_cds" : "vs_" + to] = difference_json(arm, figures);
+  if (!arm.retention.empty()) object["retention"] = retention_json(arm.retention);
+  object["best_epoch"] = arm.best_epoch;
+  object["validation"] = std::isnan(arm.validation_score) ? boost::json::value(nullptr) : arm.validation_score;
+  object["selected_by"] = arm.selected_by;
+  if (arm.other) {
+    boost::json::object other{{"by", arm.other->by}, {"epoch", arm.other->epoch}};
+    for (const auto& [k, mean] : arm.other->mean) other[fmt::format("prec@{}", k)] = mean.value;
+    object["other_choice"] = std::move(other);
+  }
+  return object;
+}
+
+// The heads of all columns, then a row for each of these arms: its title, and cell(arm, column).
+template <class Cell> std::string table(const ReportInput& input, const std::string& corner, const std::vector<const ArmResult*>& arms, const Cell& cell) {
+  std::vector<Row> rows{{corner}, {""}};
+  for (const auto* arm : arms) rows.push_back({arm->title});
+  for (const Column& column : columns_of(input)) {
+    const bool first = column.k == cutoffs_of(input).front();
+    rows[0].push_back(first ? column.title(input, "→") : "");
+    rows[1].push_back(fmt::format("Prec@{}", column.k));
+    for (size_t i = 0; i < arms.size(); ++i) rows[i + 2].push_back(cell(*arms[i], column));
+  }
+  return aligned(rows);
 }
 
 }  // namespace
 
+std::string retention_text(const std::vector<SetRetention>& retention) {
+  if (retention.empty()) return "";
+  std::vector<Row> rows{{"retention, %", "", "pairs", "source first", "its mean 1/rank", "translation first", "its mean 1/rank"}};
+  for (const auto& [set, source, target, figures] : retention)
+    rows.push_back({set, source + "→" + target, grouped(figures.pairs), percent(figures.source_at_1), percent(figures.source_reciprocal_rank),
+                    percent(figures.translation_at_1), percent(figures.translation_reciprocal_rank)});
+  return aligned(rows);
+}
+
+boost::json::array retention_json(const std::vector<SetRetention>& retention) {
+  boost::json::array list;
+  for (const auto& [set, source, target, figures] : retention)
+    list.push_back({{"set", set},
+                    {"source", source},
+                    {"target", target},
+                    {"pairs", figures.pairs},
+                    {"source_at_1", figures.source_at_1},
+                    {"source_reciprocal_rank", figures.source_reciprocal_rank},
+                    {"translation_at_1", figures.translation_at_1},
+                    {"translation_reciprocal_rank", figures.translation_reciprocal_rank}});
+  return list;
+}
+
 std::string table_text(const ReportInput& input) {
-  const auto cutoffs = cutoffs_of(input);
-  std::vector<std::pair<std::optional<size_t>, std::string>> groups;
-  for (const auto& direction : directions_of(input)) groups.emplace_back(groups.size(), name_of(direction, "→"));
-  groups.emplace_back(std::nullopt, "mean");
-  std::vector<Row> rows(input.arms.size() + 2);
-  rows[0].push_back("%");
-  rows[1].push_back("");
-  for (size_t i = 0; i < input.arms.size(); ++i) rows[i + 2].push_back(input.arms[i].title);
-  for (const auto& [direction, title] : groups)
-    for (const int64_t k : cutoffs) {
-      const Column column{direction, k};
-      const ArmResult* best = column.best(input);
-      rows[0].push_back(k == cutoffs.front() ? title : "");
-      rows[1].push_back(fmt::format("Prec@{}", k));
-      for (size_t i = 0; i < input.arms.size(); ++i) {
-        const auto& estimate = column.estimate(input.arms[i]);
-        rows[i + 2].push_back(fmt::format("{}{} [{}]", best == &input.arms[i] ? "*" : "", percent(estimate.value), interval_text(estimate)));
-      }
-    }
-  return aligned(rows) + protocol_text(input) + ". * best.\n";
+  std::vector<const ArmResult*> all;
+  for (const auto& arm : input.arms) all.push_back(&arm);
+  std::string text = table(input, "%", all, [&](const ArmResult& arm, const Column& column) {
+    const auto& estimate = column.estimate(arm);
+    return fmt::format("{}{} [{}]", column.best(input) == &arm ? "*" : "", percent(estimate.value), interval_text(estimate));
+  });
+  text += protocol_text(input) + ". * best.\n";
+  for (const auto* reference : references_of(input))
+    text += "\n" + table(input, "less " + reference->title, arms_compared_with(input, *reference),
+                         [&](const ArmResult& arm, const Column& column) { return difference_text(column.estimate(arm, *reference)); });
+  if (!references_of(input).empty()) text += differences_text(input) + "\n";
+  const auto retention = retention_text(retention_of(input));
+  return retention.empty() ? text : text + "\n" + retention + retention_note + "\n";
 }
 
 boost::json::object metrics_json(const ReportInput& input, const std::string& baseline_name, const std::string& main_name) {
@@ -105,9 +151,10 @@ boost::json::object metrics_json(const ReportInput& input, const std::string& ba
   if (input.domains.size() == 2) domains = {{"a", input.domains[0]}, {"b", input.domains[1]}};
   boost::json::object result{{"protocol", protocol_text(input)}, {"domains", std::move(domains)}}, controls;
   for (const auto& arm : input.arms) {
-    if (arm.name == baseline_name) result["cds"] = arm_json(arm);
-    else if (arm.name == main_name) result["syncdr"] = arm_json(arm);
-    else controls[arm.name] = arm_json(arm);
+    auto figures = arm_json(arm, baseline_of(input));
+    if (arm.name == baseline_name) result["cds"] = std::move(figures);
+    else if (arm.name == main_name) result["syncdr"] = std::move(figures);
+    else controls[arm.name] = std::move(figures);
   }
   result["controls"] = std::move(controls);
   result["settings"] = {{"split", input.split}, {"cutoffs", std::move(cutoffs)}, {"configuration", input.configuration}};

@@ -3,22 +3,15 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sort.h>
-#include <cmath>
 #include <map>
 
 #include "syncdr/core/error.h"
-#include "syncdr/core/philox.h"
 #include "syncdr/nn/one_thread.h"
 
 namespace syncdr::evaluation {
 namespace {
 
 using Counts = std::map<int64_t, int64_t>;
-
-/// Of one category's queries: correct neighbours, and neighbours that could have been correct.
-struct Hits {
-  int64_t correct = 0, possible = 0;
-};
 
 void check_labels(const at::Tensor& labels, int64_t rows, const char* what) {
   SYNCDR_ASSERT(labels.dim() == 1 && labels.scalar_type() == at::kLong && labels.size(0) == rows, "{} labels must be [{}] int64", what, rows);
@@ -37,69 +30,6 @@ Counts count_labels(const at::Tensor& labels) {
       "from.");
 }
 
-// Those of each category that a query and the gallery share; at least one.
-std::map<int64_t, Hits> hits_by_category(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k) {
-  const auto indices = neighbours.indices.to(at::kCPU);
-  check_labels(query_labels, indices.size(0), "query");
-  check_labels(gallery_labels, gallery_labels.numel(), "gallery");
-  SYNCDR_ASSERT(k >= 1 && indices.size(1) >= std::min(k, gallery_labels.size(0)), "{} neighbours do not tell Prec@{}", indices.size(1), k);
-  const Counts in_gallery = count_labels(gallery_labels);
-  std::map<int64_t, Hits> by_label;
-  const auto rows = indices.accessor<int64_t, 2>();
-  const auto queries = query_labels.accessor<int64_t, 1>(), gallery = gallery_labels.accessor<int64_t, 1>();
-  for (int64_t q = 0; q < queries.size(0); ++q) {
-    const auto found = in_gallery.find(queries[q]);
-    if (found == in_gallery.end()) continue;
-    const int64_t possible = std::min(k, found->second);
-    Hits& hits = by_label[queries[q]];
-    hits.possible += possible;
-    for (int64_t i = 0; i < possible; ++i) hits.correct += gallery[rows[q][i]] == queries[q];
-  }
-  if (by_label.empty()) no_common_category();
-  return by_label;
-}
-
-// Between the two nearest order statistics, linearly. sorted: ascending, not empty.
-double quantile(const std::vector<double>& sorted, double q) {
-  const double place = q * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<size_t>(place);
-  const auto above = std::min(below + 1, sorted.size() - 1);
-  return std::lerp(sorted[below], sorted[above], place - static_cast<double>(below));
-}
-
-// The mean over directions of the share correct, with its interval.
-Estimate bootstrap(const std::vector<std::map<int64_t, Hits>>& directions, uint64_t seed, int64_t resamples) {
-  std::map<int64_t, std::vector<Hits>> by_label;  // [category of any direction][direction]
-  for (size_t d = 0; d < directions.size(); ++d)
-    for (const auto& [label, hits] : directions[d]) by_label.try_emplace(label, directions.size()).first->second[d] = hits;
-  std::vector<std::vector<Hits>> table;
-  for (auto& [label, hits] : by_label) table.push_back(std::move(hits));
-  const size_t categories = table.size();
-  const auto mean_share = [&](const auto& pick) {
-    std::vector<Hits> sums(directions.size());
-    for (size_t i = 0; i < categories; ++i) {
-      const auto& category = table[pick(i)];
-      for (size_t d = 0; d < sums.size(); ++d) {
-        sums[d].correct += category[d].correct;
-        sums[d].possible += category[d].possible;
-      }
-    }
-    double total = 0;
-    int64_t counted = 0;
-    for (const Hits& sum : sums) {
-      if (sum.possible == 0) continue;
-      total += static_cast<double>(sum.correct) / static_cast<double>(sum.possible);
-      ++counted;
-    }
-    return total / static_cast<double>(counted);  // a category is of one direction at least
-  };
-  core::Random random(seed, core::Purpose::bootstrap);
-  std::vector<double> shares(static_cast<size_t>(resamples));
-  for (double& value : shares) value = mean_share([&](size_t) { return random.below(categories); });
-  std::sort(shares.begin(), shares.end());
-  return {mean_share([](size_t i) { return i; }), quantile(shares, 0.025), quantile(shares, 0.975)};
-}
-
 // Average precision of one query: the mean, over the gallery's images of its category, of the precision at each one's rank. ranked [N]
 // int64
 double average_precision(const at::TensorAccessor<int64_t, 1>& ranked, const at::TensorAccessor<int64_t, 1>& gallery, int64_t label) {
@@ -115,15 +45,25 @@ double average_precision(const at::TensorAccessor<int64_t, 1>& ranked, const at:
 
 }  // namespace
 
-Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k, uint64_t seed,
-                      int64_t resamples) {
-  return bootstrap({hits_by_category(neighbours, query_labels, gallery_labels, k)}, seed, resamples);
-}
-
-Estimate mean_precision_at(const std::vector<Retrieved>& directions, int64_t k, uint64_t seed, int64_t resamples) {
-  std::vector<std::map<int64_t, Hits>> hits;
-  for (const Retrieved& direction : directions) hits.push_back(hits_by_category(direction.neighbours, direction.query_labels, direction.gallery_labels, k));
-  return bootstrap(hits, seed, resamples);
+QueryHits hits_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k) {
+  const auto indices = neighbours.indices.to(at::kCPU);
+  check_labels(query_labels, indices.size(0), "query");
+  check_labels(gallery_labels, gallery_labels.numel(), "gallery");
+  SYNCDR_ASSERT(k >= 1 && indices.size(1) >= std::min(k, gallery_labels.size(0)), "{} neighbours do not tell Prec@{}", indices.size(1), k);
+  const Counts in_gallery = count_labels(gallery_labels);
+  const auto rows = indices.accessor<int64_t, 2>();
+  const auto queries = query_labels.accessor<int64_t, 1>(), gallery = gallery_labels.accessor<int64_t, 1>();
+  QueryHits result;
+  for (int64_t q = 0; q < queries.size(0); ++q) {
+    const auto found = in_gallery.find(queries[q]);
+    if (found == in_gallery.end()) continue;
+    Hits hits{0, static_cast<int32_t>(std::min(k, found->second))};
+    for (int32_t i = 0; i < hits.possible; ++i) hits.correct += gallery[rows[q][i]] == queries[q];
+    result.categories.push_back(static_cast<int32_t>(queries[q]));
+    result.hits.push_back(hits);
+  }
+  if (result.hits.empty()) no_common_category();
+  return result;
 }
 
 double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels) {

@@ -16,13 +16,18 @@ struct Log {
 
 // Rates say how fast the machine was, not how training went.
 bool is_rate(const std::string& name) { return name == "learning_rate" || name.ends_with("_per_second"); }
-bool is_validation(const std::string& name) { return name == "val_score"; }
+bool is_validation(const std::string& name) { return name.starts_with("val_"); }
+bool is_share(const std::string& name) { return name == "val_score" || name == "val_mutual"; }
 
 // The names of training logs in words; others stand as they are.
 std::string words_for(const ReportInput& input, const std::string& name) {
-  static const std::map<std::string, std::string> words{
-      {"loss_id", "instance discrimination"}, {"loss_cdm", "cross-domain matching"}, {"loss_ppp", "pseudo-positive pairs"}};
-  if (is_validation(name)) return fmt::format("validation: mean Prec@1 of {} directions, %", both_or_all(input));
+  static const std::map<std::string, std::string> words{{"val_mutual", "validation without labels: mutual neighbours, %"},
+                                                        {"val_uniformity", "validation without labels: uniformity, less is better"},
+                                                        {"val_alignment", "alignment of pairs, less is better"},
+                                                        {"loss_id", "instance discrimination"},
+                                                        {"loss_cdm", "cross-domain matching"},
+                                                        {"loss_ppp", "pseudo-positive pairs"}};
+  if (name == "val_score") return fmt::format("validation: mean Prec@1 of {} directions, %", both_or_all(input));
   const auto found = words.find(name);
   return found == words.end() ? name : found->second;
 }
@@ -41,7 +46,7 @@ std::optional<Log> read_log(const std::string& title, const std::filesystem::pat
 
 // One figure of all arms.
 std::string across_arms(const ReportInput& input, const std::vector<Log>& logs, const std::string& name) {
-  LinePlot plot{words_for(input, name), "training step", {}, is_validation(name)};
+  LinePlot plot{words_for(input, name), "training step", {}, is_share(name)};
   for (const auto& log : logs)
     for (const auto& figure : log.figures)
       if (figure.title == name) plot.series.push_back({log.title, figure.points});
@@ -64,12 +69,12 @@ std::string curves_section(const ReportInput& input) {
   std::vector<Log> arms;
   for (const auto& arm : input.arms)
     if (auto log = read_log(arm.title, arm.log)) arms.push_back(std::move(*log));
-  std::string terms, fits;
+  std::string terms, fits, validations;
   for (const auto& name : names_of(arms))
-    if (name != "loss" && !is_validation(name)) terms += across_arms(input, arms, name);
+    if (name != "loss") (is_validation(name) ? validations : terms) += across_arms(input, arms, name);
   for (const auto& [title, file] : input.curves)
     if (const auto log = read_log(title, file); log && !log->figures.empty()) fits += line_plot({title, "training step", log->figures});
-  std::string html = grid(across_arms(input, arms, "loss") + across_arms(input, arms, "val_score"));
+  std::string html = grid(across_arms(input, arms, "loss") + validations);
   if (!terms.empty()) html += "<h3>Terms of the loss, before their weights</h3>\n" + grid(terms);
   if (!fits.empty()) html += "<h3>Training of the translators</h3>\n" + grid(fits);
   if (html.empty()) return "";

@@ -24,36 +24,85 @@ std::string finding(const ReportInput& input) {
   };
   std::string html = fmt::format("<p class=\"finding\">{} reaches a mean Prec@{} of {}", escape(main->title), k, sentence(*main));
   if (baseline && baseline != main) html += fmt::format("; {}, {}", escape(baseline->title), sentence(*baseline));
-  return html + ".</p>\n";
+  html += ".";
+  if (const auto compared = arms_compared_with(input, *(baseline ? baseline : main)); std::find(compared.begin(), compared.end(), main) != compared.end()) {
+    const auto& points = Column{std::nullopt, k}.estimate(*main, *baseline);
+    html += fmt::format(" On the same queries that is {:+.1f} points <span class=\"whole\">(95 % interval {:.1f} to {:.1f})</span>.", 100 * points.value,
+                        100 * points.low, 100 * points.high);
+  }
+  return html + "</p>\n";
 }
 
-std::string table_head(const ReportInput& input, const std::vector<int64_t>& cutoffs) {
-  std::string groups = "<tr><td></td>", names = "<tr><th scope=\"col\"><span class=\"muted\">trained with</span></th>";
-  std::vector<std::string> titles{"Mean of " + both_or_all(input)};
-  for (const auto& direction : directions_of(input)) titles.push_back(arrow(direction));
-  for (const auto& title : titles) {
-    groups += fmt::format("<th scope=\"colgroup\" colspan=\"{}\">{}</th>", cutoffs.size(), title);
-    for (const int64_t k : cutoffs) names += fmt::format("<th scope=\"col\"{}>Prec@{}</th>", k == cutoffs.front() ? " class=\"first\"" : "", k);
+// The mean first: it is what the reader came for.
+std::vector<Column> columns_with_mean_first(const ReportInput& input) {
+  auto columns = columns_of(input);
+  std::stable_partition(columns.begin(), columns.end(), [](const Column& column) { return !column.direction; });
+  return columns;
+}
+
+bool opens_group(const ReportInput& input, const Column& column) { return column.k == cutoffs_of(input).front(); }
+
+std::string table_head(const ReportInput& input, const std::string& corner) {
+  std::string groups = "<tr><td></td>", names = fmt::format("<tr><th scope=\"col\"><span class=\"muted\">{}</span></th>", escape(corner));
+  for (const Column& column : columns_with_mean_first(input)) {
+    const bool first = opens_group(input, column);
+    const auto title = column.direction ? escape(column.title(input, " → ")) : "Mean of " + both_or_all(input);
+    if (first) groups += fmt::format("<th scope=\"colgroup\" colspan=\"{}\">{}</th>", cutoffs_of(input).size(), title);
+    names += fmt::format("<th scope=\"col\"{}>Prec@{}</th>", first ? " class=\"first\"" : "", column.k);
   }
   return "<thead>" + groups + "</tr>\n" + names + "</tr></thead>\n";
 }
 
-std::string table_row(const ReportInput& input, const ArmResult& arm, const std::vector<int64_t>& cutoffs) {
-  std::string tag = arm.ceiling          ? "a ceiling, not a method"
-                    : arm.best_epoch > 0 ? fmt::format("validation {} % at epoch {}", percent(arm.validation_score), arm.best_epoch)
-                                         : "";
-  if (!tag.empty()) tag = "<span class=\"tag\">" + tag + "</span>";
-  std::string html = fmt::format("<tr{}><th scope=\"row\">{}{}</th>", &arm == main_of(input) ? " class=\"main\"" : "", escape(arm.title), tag);
-  std::vector<std::optional<size_t>> columns{std::nullopt};
-  for (size_t i = 0; i < directions_of(input).size(); ++i) columns.emplace_back(i);
-  for (const auto& direction : columns)
-    for (const int64_t k : cutoffs) {
-      const Column column{direction, k};
-      const auto& estimate = column.estimate(arm);
-      html += fmt::format("<td class=\"{}{}\"><span>{}</span><small>{}</small></td>", k == cutoffs.front() ? "first " : "",
-                          column.best(input) == &arm ? "best" : "", percent(estimate.value), interval_text(estimate));
-    }
+std::string row_head(const ReportInput& input, const ArmResult& arm, const std::string& tag) {
+  return fmt::format("<tr{}><th scope=\"row\">{}{}</th>", &arm == main_of(input) ? " class=\"main\"" : "", escape(arm.title),
+                     tag.empty() ? "" : "<span class=\"tag\">" + tag + "</span>");
+}
+
+// How its epoch was chosen, and what the other choice would have reached.
+std::string choice_text(const ReportInput& input, const ArmResult& arm) {
+  if (arm.ceiling) return "a ceiling, not a method";
+  const bool labels = arm.selected_by == "labels";
+  std::string text;
+  if (labels && arm.validation_score > 0) text = fmt::format("validation {} %", percent(arm.validation_score));
+  if (arm.best_epoch == 0) return text;
+  text = labels ? fmt::format("{} at epoch {}", text, arm.best_epoch) : fmt::format("epoch {}, chosen by {}", arm.best_epoch, arm.selected_by);
+  if (!arm.other) return text;
+  const int64_t k = cutoffs_of(input).front();
+  return fmt::format("{}; by {} epoch {}: mean {}", text, arm.other->by, arm.other->epoch, percent(arm.other->mean.at(k).value));
+}
+
+std::string table_row(const ReportInput& input, const ArmResult& arm) {
+  std::string html = row_head(input, arm, choice_text(input, arm));
+  for (const Column& column : columns_with_mean_first(input)) {
+    const auto& estimate = column.estimate(arm);
+    html += fmt::format("<td class=\"{}{}\"><span>{}</span><small>{}</small></td>", opens_group(input, column) ? "first " : "",
+                        column.best(input) == &arm ? "best" : "", percent(estimate.value), interval_text(estimate));
+  }
   return html + "</tr>\n";
+}
+
+// What arms reach more than another arm; empty if none was compared with it.
+std::string differences_table(const ReportInput& input, const ArmResult& reference) {
+  std::string html = "<div class=\"scroll\"><table aria-describedby=\"differences\">\n" + table_head(input, "less " + reference.title) + "<tbody>\n";
+  for (const auto* arm : arms_compared_with(input, reference)) {
+    html += row_head(input, *arm, "");
+    for (const Column& column : columns_with_mean_first(input)) {
+      const auto& estimate = column.estimate(*arm, reference);
+      const bool certain = estimate.low > 0 || estimate.high < 0;
+      html += fmt::format("<td class=\"{}{}\"><span>{:+.1f}</span><small>{:.1f} to {:.1f}</small></td>", opens_group(input, column) ? "first " : "",
+                          certain ? "certain" : "", 100 * estimate.value, 100 * estimate.low, 100 * estimate.high);
+    }
+    html += "</tr>\n";
+  }
+  return html + "</tbody></table></div>\n";
+}
+
+std::string differences_section(const ReportInput& input) {
+  std::string tables;
+  for (const auto* reference : references_of(input)) tables += differences_table(input, *reference);
+  if (tables.empty()) return "";
+  return fmt::format("<h3>Differences</h3>\n<figure class=\"results\">\n{}<figcaption id=\"differences\">{}</figcaption>\n</figure>\n", tables,
+                     escape(differences_text(input)));
 }
 
 std::string mean_average_precision_text(const ReportInput& input) {
@@ -72,14 +121,14 @@ std::string mean_average_precision_text(const ReportInput& input) {
 std::string headline_section(const ReportInput& input) {
   const auto cutoffs = cutoffs_of(input);
   std::string html = "<section>\n<h2>Results</h2>\n<figure class=\"results\">\n<div class=\"scroll\"><table aria-describedby=\"protocol\">\n";
-  html += table_head(input, cutoffs) + "<tbody>\n";
-  for (const auto& arm : input.arms) html += table_row(input, arm, cutoffs);
+  html += table_head(input, "trained with") + "<tbody>\n";
+  for (const auto& arm : input.arms) html += table_row(input, arm);
   html += "</tbody></table></div>\n";
   html += fmt::format(
       "<figcaption id=\"protocol\">{}. In %; below each figure its interval; the best of each column is "
       "underlined.</figcaption>\n</figure>\n",
       escape(protocol_text(input)));
-  html += mean_average_precision_text(input);
+  html += differences_section(input) + mean_average_precision_text(input);
   std::vector<Whisker> rows;
   for (const auto& arm : input.arms) {
     const auto& mean = arm.evaluation.mean.at(cutoffs.front());
@@ -88,6 +137,23 @@ std::string headline_section(const ReportInput& input) {
   const auto description = fmt::format("Mean Prec@{} of {} directions of each method with its 95 % interval", cutoffs.front(), both_or_all(input));
   return html + fmt::format("<figure class=\"overview\"><figcaption>{}</figcaption>{}</figure>\n</section>\n", description,
                             whisker_plot(description, cutoffs.front(), rows));
+}
+
+std::string retention_section(const ReportInput& input) {
+  const auto all = retention_of(input);
+  if (all.empty()) return "";
+  std::string html = "<section>\n<h2>Retention</h2>\n<figure class=\"results\">\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">%</th>";
+  for (const auto* head : {"pairs", "source first", "its mean 1/rank", "translation first", "its mean 1/rank"})
+    html += fmt::format("<th scope=\"col\">{}</th>", head);
+  html += "</tr></thead>\n<tbody>\n";
+  for (const auto& [set, source, target, figures] : all) {
+    html += fmt::format("<tr><th scope=\"row\">{}<span class=\"tag\">{} → {}</span></th><td>{}</td>", escape(set), escape(source), escape(target),
+                        grouped(figures.pairs));
+    for (const double share : {figures.source_at_1, figures.source_reciprocal_rank, figures.translation_at_1, figures.translation_reciprocal_rank})
+      html += "<td>" + percent(share) + "</td>";
+    html += "</tr>\n";
+  }
+  return html + fmt::format("</tbody></table></div>\n<figcaption>{}</figcaption>\n</figure>\n</section>\n", retention_note);
 }
 
 std::string configuration_section(const ReportInput& input) {
@@ -113,7 +179,8 @@ void write_report(const std::filesystem::path& file, const data::Dataset& datase
   html += fmt::format("<p class=\"subtitle\">Retrieval across domains: {}, {} {} images</p>\n", escape(fmt::format("{}", fmt::join(input.domains, " ↔ "))),
                       fmt::join(queries_of(input), " and "), escape(input.split));
   html += finding(input) + "</header>\n<main>\n";
-  html += headline_section(input) + pairs_section(dataset, input) + retrieval_section(dataset, input) + curves_section(input) + configuration_section(input);
+  html += headline_section(input) + retention_section(input) + pairs_section(dataset, input) + retrieval_section(dataset, input) + curves_section(input) +
+          configuration_section(input);
   html +=
       "</main>\n<footer>Made by syncdr. Method: SynCDR, <a href=\"https://arxiv.org/abs/2401.00420\">arXiv "
       "2401.00420</a>.</footer>\n</body>\n</html>\n";

@@ -2,9 +2,12 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/aminmax.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
 #include <cmath>
 #include <limits>
 
@@ -28,22 +31,42 @@ int64_t even_length(int64_t count, int64_t longest) {
 // last tile of a side reaches back over what the one before it has offered.
 struct Tiles {
   const at::Tensor &queries, &gallery;
-  int64_t k, rows, columns;
+  int64_t rows, columns;
+
+  Tiles(const at::Tensor& queries_, const at::Tensor& gallery_, int64_t tile)
+      : queries(queries_), gallery(gallery_), rows(even_length(queries.size(0), rows_of_tile(queries.device()))), columns(even_length(gallery.size(0), tile)) {}
 
   int64_t count() const { return (queries.size(0) + rows - 1) / rows; }
+  // How many queries are tile number `index`'s own; the first of them is query index * rows.
+  int64_t own_rows(int64_t index) const { return std::min(rows, queries.size(0) - index * rows); }
 
-  // The nearest of the queries that are tile number `index`'s own. room [rows, columns]: used again and again, fresh pages cost more than the search.
-  std::tuple<at::Tensor, at::Tensor> search(int64_t index, const at::Tensor& room) const {
+  // Calls take(scores [own_rows, n], first column) for the whole gallery, piece by piece. room [rows, columns]: used again and again, fresh pages cost
+  // more than the search.
+  void each_piece(int64_t index, const at::Tensor& room, const auto& take) const {
     const int64_t row = std::min(index * rows, queries.size(0) - rows), seen_rows = index * rows - row;
-    retrieval::RunningBest best(rows - seen_rows, k, queries.options());
     for (int64_t first = 0; first < gallery.size(0); first += columns) {
       const int64_t column = std::min(first, gallery.size(0) - columns), seen = first - column;
       auto scores = room;
       at::mm_out(scores, queries.narrow(0, row, rows), gallery.narrow(0, column, columns).t());
-      best.offer(room.narrow(0, seen_rows, rows - seen_rows).narrow(1, seen, columns - seen), first);
+      take(room.narrow(0, seen_rows, rows - seen_rows).narrow(1, seen, columns - seen), first);
     }
-    const auto [found, rows_of_gallery] = best.in_order();
-    return {found, rows_of_gallery};
+  }
+
+  // work(index, room) of each tile of queries, in their order.
+  auto each(const auto& work) const {
+    std::vector<decltype(work(int64_t{}, at::Tensor()))> parts(static_cast<size_t>(count()));
+    const int64_t workers = queries.is_cpu() ? std::min<int64_t>(at::get_num_threads(), count()) : 1;
+    const auto in_turn = [&](int64_t worker) {
+      const auto room = at::empty({rows, columns}, queries.options());
+      for (int64_t index = worker; index < count(); index += workers) parts[static_cast<size_t>(index)] = work(index, room);
+    };
+    // In one thread each: with more, long products are cut into sums by the number of threads.
+    if (queries.is_cpu()) {
+      nn::each_in_one_thread(workers, in_turn);
+    } else {
+      in_turn(0);
+    }
+    return parts;
   }
 };
 
@@ -73,22 +96,45 @@ Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k
   const at::NoGradGuard no_grad;
   k = std::min(k, gallery.size(0));
   if (queries.size(0) == 0 || k == 0) return {queries.new_empty({queries.size(0), k}), at::empty({queries.size(0), k}, queries.options().dtype(at::kLong))};
-  const Tiles tiles{queries, gallery, k, even_length(queries.size(0), rows_of_tile(queries.device())), even_length(gallery.size(0), tile)};
-  std::vector<at::Tensor> scores(static_cast<size_t>(tiles.count())), indices(scores.size());
-  const int64_t workers = queries.is_cpu() ? std::min<int64_t>(at::get_num_threads(), tiles.count()) : 1;
-  const auto work = [&](int64_t worker) {
-    const auto room = at::empty({tiles.rows, tiles.columns}, queries.options());
-    for (auto index = static_cast<size_t>(worker); index < scores.size(); index += static_cast<size_t>(workers)) {
-      std::tie(scores[index], indices[index]) = tiles.search(static_cast<int64_t>(index), room);
-    }
-  };
-  // In one thread each: with more, long products are cut into sums by the number of threads.
-  if (queries.is_cpu()) {
-    nn::each_in_one_thread(workers, work);
-  } else {
-    work(0);
+  const Tiles tiles(queries, gallery, tile);
+  const auto parts = tiles.each([&](int64_t index, const at::Tensor& room) {
+    retrieval::RunningBest best(tiles.own_rows(index), k, queries.options());
+    tiles.each_piece(index, room, [&](const at::Tensor& scores, int64_t first) { best.offer(scores, first); });
+    return best.in_order();
+  });
+  std::vector<at::Tensor> scores, indices;
+  for (const auto& part : parts) {
+    scores.push_back(part.scores);
+    indices.push_back(part.columns);
   }
   return {at::cat(scores), at::cat(indices)};
+}
+
+at::Tensor rank_of(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& own, int64_t tile) {
+  check_features(queries, gallery);
+  SYNCDR_ASSERT(own.dim() == 1 && own.size(0) == queries.size(0) && own.scalar_type() == at::kLong, "each of {} queries has one row", queries.size(0));
+  if (own.numel() == 0) return own.to(at::kCPU);
+  const auto [low, high] = own.aminmax();
+  SYNCDR_ASSERT(low.item<int64_t>() >= 0 && high.item<int64_t>() < gallery.size(0), "a gallery of {} rows has no row {}", gallery.size(0),
+                high.item<int64_t>());
+  const at::NoGradGuard no_grad;
+  const Tiles tiles(queries, gallery, tile);
+  const auto wanted = own.to(queries.device());
+  return at::cat(tiles.each([&](int64_t index, const at::Tensor& room) {
+        const auto rows = wanted.narrow(0, index * tiles.rows, tiles.own_rows(index)).unsqueeze(1);
+        auto score = at::empty({rows.size(0), 1}, queries.options());
+        tiles.each_piece(index, room, [&](const at::Tensor& scores, int64_t first) {
+          const auto here = rows.ge(first).logical_and_(rows.lt(first + scores.size(1)));
+          score = at::where(here, scores.gather(1, (rows - first).clamp_(0, scores.size(1) - 1)), score);
+        });
+        auto before = at::zeros_like(rows);
+        tiles.each_piece(index, room, [&](const at::Tensor& scores, int64_t first) {
+          const auto earlier = at::arange(first, first + scores.size(1), rows.options()).lt(rows);
+          before += scores.gt(score).logical_or_(scores.eq(score).logical_and_(earlier)).sum(1, /*keepdim=*/true);
+        });
+        return at::Tensor(before.squeeze(1) + 1);
+      }))
+      .to(at::kCPU);
 }
 
 }  // namespace syncdr::evaluation

@@ -50,8 +50,8 @@ thead th[scope=colgroup] { border-bottom: 0; color: var(--text); text-align: lef
 tbody tr + tr > * { border-top: 1px solid var(--rule); }
 .first { padding-left: 1.1rem; }
 td small { display: block; color: var(--muted); font-size: .75rem; }
-td.best { font-weight: 700; }
-td.best small { font-weight: 400; }
+td.best, td.certain { font-weight: 700; }
+td.best small, td.certain small { font-weight: 400; }
 td.best > span { border-bottom: 2px solid var(--accent); }
 tr.main th[scope=row] { font-weight: 600; }
 .tag { display: block; color: var(--muted); font-size: .75rem; font-weight: 400; }

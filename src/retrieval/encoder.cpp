@@ -35,16 +35,30 @@ std::shared_ptr<encoders::Backbone> make_backbone(const EncoderConfig& config) {
   return row.make(row, config.size > 0 ? config.size : row.size);
 }
 
+/// Nothing if it is to be random.
+io::NamedTensors tensors_of(const EncoderConfig& config) { return config.weights.empty() ? io::NamedTensors() : io::read_safetensors(config.weights).tensors; }
+
+Encoder with_weights(const EncoderConfig& config, uint64_t seed, io::NamedTensors tensors) {
+  Encoder encoder(config, seed);
+  if (is_whole_encoder(tensors)) {
+    nn::load_state(*encoder, tensors, config.weights);
+  } else if (!config.weights.empty()) {
+    encoders::load_backbone(encoder->backbone(), std::move(tensors), config.weights);
+  }
+  return encoder;
+}
+
 }  // namespace
 
 EncoderImpl::EncoderImpl(const EncoderConfig& config, uint64_t seed)
     : normalisation_(row_of(config).normalisation), mode_(nn::batch_norm_mode_from_name(config.batch_norm)) {
   backbone_ = register_module("backbone", make_backbone(config));
-  head_ = register_module("head", torch::nn::Linear(backbone_->features(), config.dim));
+  if (config.dim > 0) head_ = register_module("head", torch::nn::Linear(backbone_->features(), config.dim));
   if (config.feature_norm) feature_norm_ = register_module("feature_norm", nn::BatchNorm(config.dim, /*affine=*/false));
   set_batch_norm({});
 
   encoders::initialise(*backbone_, "backbone.", seed);
+  if (!head_) return;
   const at::NoGradGuard no_gradient;
   const double bound = 1 / std::sqrt(static_cast<double>(backbone_->features()));
   for (const auto& item : head_->named_parameters()) {
@@ -57,8 +71,10 @@ at::Tensor EncoderImpl::forward(const at::Tensor& images) {
     throw core::UsageError("images of {} x {} pixels: the encoder was made for another size. Set train.augment.crop to what it was in its training",
                            images.size(2), images.size(3));
   }
-  const auto type = head_->weight.scalar_type();
-  at::Tensor features = head_->forward(backbone_->forward(images.to(type))).to(type);  // under autocast they arrive in bfloat16
+  const auto type = backbone_->parameters().front().scalar_type();
+  at::Tensor features = backbone_->forward(images.to(type));
+  if (head_) features = head_->forward(features);
+  features = features.to(type);  // under autocast they arrive in bfloat16
   if (feature_norm_) features = feature_norm_->forward(features);
   return nn::unit_rows(features);
 }
@@ -69,16 +85,14 @@ void EncoderImpl::set_batch_norm(const nn::SumOverRanks& sum_over_ranks) {
   if (feature_norm_ && mode_ == nn::BatchNormMode::frozen) nn::set_batch_norm_mode(*feature_norm_, nn::BatchNormMode::global, sum_over_ranks);
 }
 
-Encoder make_encoder(const EncoderConfig& config, uint64_t seed) {
-  Encoder encoder(config, seed);
-  if (config.weights.empty()) return encoder;
-  io::NamedTensors tensors = io::read_safetensors(config.weights).tensors;
-  if (is_whole_encoder(tensors)) {
-    nn::load_state(*encoder, tensors, config.weights);
-  } else {
-    encoders::load_backbone(encoder->backbone(), std::move(tensors), config.weights);
-  }
-  return encoder;
+Encoder make_encoder(const EncoderConfig& config, uint64_t seed) { return with_weights(config, seed, tensors_of(config)); }
+
+Encoder untrained_encoder(const EncoderConfig& config, uint64_t seed) {
+  io::NamedTensors tensors = tensors_of(config);
+  EncoderConfig without_head = config;
+  without_head.dim = 0;
+  without_head.feature_norm = false;
+  return with_weights(is_whole_encoder(tensors) ? config : without_head, seed, std::move(tensors));
 }
 
 std::string check_side(const EncoderConfig& config, int64_t side) {

@@ -3,6 +3,7 @@
 #include "bank_files.h"
 #include "fill_bank.h"
 #include "objective.h"
+#include "selection.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
@@ -29,6 +30,18 @@ int64_t steps_of(const TrainConfig& config, const GlobalBatches& batches) {
   return config.epochs * batches.steps_per_epoch();
 }
 
+/// Rank 0's values, on every rank.
+Validation of_root(comm::World& world, const Validation& found) {
+  at::Tensor values = at::tensor({found.labels, found.mutual, found.uniformity, found.alignment}, at::kDouble);
+  world.broadcast(values, 0, "what the validation found");
+  const auto value = values.accessor<double, 1>();
+  Validation all(value[0]);
+  all.mutual = value[1];
+  all.uniformity = value[2];
+  all.alignment = value[3];
+  return all;
+}
+
 /// The encoder with its banks and data.
 class RetrievalLearner : public training::Learner {
  public:
@@ -48,8 +61,7 @@ class RetrievalLearner : public training::Learner {
     optimizer_ = training::make_optimizer(encoder_->parameters(), config.optimizer);
   }
 
-  double best_score() const { return best_score_; }
-  int64_t best_epoch() const { return best_epoch_; }
+  const Selection& selection() const { return selection_; }
   int64_t parameters() const { return nn::parameter_count(*encoder_); }
 
   std::vector<std::string> loss_names() const override { return {"loss", "loss_id", "loss_cdm", "loss_ppp"}; }
@@ -101,10 +113,9 @@ class RetrievalLearner : public training::Learner {
     training::Checkpoint checkpoint{.step = steps_done};
     training::put_prefix(checkpoint.tensors, nn::state_of(*encoder_), "model.");
     training::put_prefix(checkpoint.tensors, training::optimizer_state(*optimizer_), "optimizer.");
-    training::put_prefix(checkpoint.tensors, best_, "best.");
     put_banks(checkpoint.tensors, banks_);
     // No random state: order and augmentation are functions of seed and step.
-    checkpoint.state = record();
+    selection_.put(checkpoint);
     checkpoint.state["stale_validations"] = stale_validations_;
     training::put_average(checkpoint, ema_);
     scaler_.put(checkpoint);
@@ -118,35 +129,31 @@ class RetrievalLearner : public training::Learner {
     training::load_optimizer_state(*optimizer_, training::take_prefix(checkpoint.tensors, "optimizer."), where);
     make_banks();
     restore_banks(checkpoint.tensors, where, banks_);
-    best_score_ = io::json_double(checkpoint.state, "best_score", where);
-    best_epoch_ = io::json_int(checkpoint.state, "best_epoch", where);
+    selection_.take(checkpoint, where);
     stale_validations_ = io::json_int(checkpoint.state, "stale_validations", where);
     training::take_average(checkpoint, ema_, where);
     scaler_.take(checkpoint, where);
-    if (world_.is_root()) best_ = training::take_prefix(checkpoint.tensors, "best.");
   }
 
   training::MetricLog::Values validate(int64_t steps_done) override {
     const int64_t epoch = (steps_done + batches_.steps_per_epoch() - 1) / batches_.steps_per_epoch();  // counts from 1; the last may be cut short
     if (ema_) nn::load_state(*averaged_, ema_->average(), "the moving average");
     Encoder& judged = ema_ ? averaged_ : encoder_;
-    double score = 0;
-    if (validate_) {
-      encoder_->eval();
-      at::Tensor of_root = at::full({1}, validate_(judged), at::kDouble);
-      encoder_->train();
-      world_.broadcast(of_root, 0, "the validation's score");
-      score = of_root.item<double>();
-    }
-    ++stale_validations_;
-    if (!validate_ || best_epoch_ == 0 || score > best_score_) {  // without validation the last one is kept
-      best_score_ = score;
-      best_epoch_ = epoch;
-      stale_validations_ = 0;
-      if (world_.is_root()) best_ = training::copies_of(nn::state_of(*judged));
-    }
+    const auto copy = [&] { return world_.is_root() ? training::copies_of(nn::state_of(*judged)) : io::NamedTensors(); };
     training::MetricLog::Values values;
-    if (validate_) values.emplace_back("val_score", score);
+    if (validate_) {
+      judged->eval();
+      const Validation found = of_root(world_, validate_(judged));
+      encoder_->train();
+      const bool first = selection_.epoch() == 0;
+      selection_.offer(epoch, found, copy);
+      if (first && selection_.by() != config_.select)
+        core::warn("validation images have no labels: the epoch is chosen by {} (train.select), not by {}", selection_.by(), config_.select);
+      values = Selection::figures(found);
+    } else {
+      selection_.keep(epoch, copy());
+    }
+    stale_validations_ = selection_.epoch() == epoch ? 0 : stale_validations_ + 1;
     values.emplace_back("bank_checksum", static_cast<double>(checksum(world_, banks_)));
     return values;
   }
@@ -155,11 +162,15 @@ class RetrievalLearner : public training::Learner {
   training::MetricLog::Values figures() const override { return scaler_.figures(); }
 
   std::vector<std::filesystem::path> save(const std::filesystem::path& folder) override {
-    save_encoder(folder / "encoder.safetensors", best_, config_.encoder);
-    return {"encoder.safetensors"};
+    std::vector<std::filesystem::path> names;
+    for (const auto& [name, weights] : selection_.files()) {
+      save_encoder(folder / name, weights, config_.encoder);
+      names.emplace_back(name);
+    }
+    return names;
   }
 
-  boost::json::object record() const override { return {{"best_score", best_score_}, {"best_epoch", best_epoch_}}; }
+  boost::json::object record() const override { return selection_.record(); }
 
   std::string advice() const override {
     return fmt::format("Lower train.optimizer.learning_rate (now {}){}, look for broken images with `syncdr-data verify`", config_.optimizer.learning_rate,
@@ -194,10 +205,8 @@ class RetrievalLearner : public training::Learner {
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::unique_ptr<training::DataParallel> parallel_;
   std::vector<MemoryBank> banks_;  // of each domain
-  double best_score_ = 0;
-  int64_t best_epoch_ = 0;                             // 0: none yet
+  Selection selection_{config_.select};
   int64_t stale_validations_ = 0;                      // since the best one
-  io::NamedTensors best_;                              // on rank 0
   std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use the batches
 };
 
@@ -222,6 +231,7 @@ training::RunPlan plan_of(const training::Task& task, const std::string& run, co
 TrainResult result_of(const boost::json::object& record, const std::string& where) {
   return {.best_score = io::json_double(record, "best_score", where),
           .best_epoch = io::json_int(record, "best_epoch", where),
+          .selected_by = io::json_string(record, "selected_by", where),
           .steps = io::json_int(record, "steps", where)};
 }
 
@@ -234,17 +244,18 @@ void check(comm::World& world, const TrainConfig& config, const Validate& valida
 
 }  // namespace
 
-TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate) {
+TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate, const data::LeftOut& left_out) {
   check(task.world, config, validate);
-  const data::PairSet a(task.dataset, task.domains.at(0), task.domains.at(1), run, "train", config.variants),
-      b(task.dataset, task.domains.at(1), task.domains.at(0), run, "train", config.variants);
+  const data::PairSet a(task.dataset, task.domains.at(0), task.domains.at(1), run, "train", config.variants, left_out),
+      b(task.dataset, task.domains.at(1), task.domains.at(0), run, "train", config.variants, left_out);
   GlobalBatches batches(a, b, config.batch, task.seed, task.world.rank(), task.world.size());
   const training::RunPlan plan = plan_of(task, run, config, batches);
   if (const auto record = training::finished_run(task.world, plan)) return result_of(*record, (task.out / "done.json").string());
   RetrievalLearner learner(task, {&a, &b}, std::move(batches), config, validate);
   const training::RunResult now = training::run(task.world, learner, plan);
-  return {.best_score = learner.best_score(),
-          .best_epoch = learner.best_epoch(),
+  return {.best_score = learner.selection().score(),
+          .best_epoch = learner.selection().epoch(),
+          .selected_by = learner.selection().by(),
           .steps = now.total,
           .now = now,
           .parameters = learner.parameters(),

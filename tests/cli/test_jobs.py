@@ -56,6 +56,10 @@ class Jobs(unittest.TestCase):
         self.assertEqual(jobs["train-cds"]["arguments"], [str(self.config), "--arm", "cds"])
         self.assertEqual(jobs["run"]["arguments"], [str(self.config)])
 
+    def test_arms_that_are_not_trained_have_no_jobs(self):
+        jobs = self.jobs(*sets(run__arms='["untrained", "cds", "centred"]', run__main="cds"))
+        self.assertEqual(list(jobs), ["train-cds", "run"])
+
     def test_arms_of_one_translator_share_its_translation(self):
         jobs = self.jobs(*sets(run__arms='["structure:1", "structure", "img2img"]', run__main="structure", translate__translator="structure"))
         self.assertEqual({name: job["needs"] for name, job in jobs.items()},

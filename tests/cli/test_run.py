@@ -24,7 +24,9 @@ class WholeJob(unittest.TestCase):
         return run("syncdr", command, self.config, "--set", f"data.root={self.folder / 'emoji'}", "--set", f"run.out={self.folder / name}", *arguments, ranks=ranks)
 
     def test_every_phase_leaves_its_result_and_a_second_call_skips_them(self):
-        expect(self.job("run", "full", "--json", self.folder / "full.json", ranks=2), 0, "CDS", "Prec@1")
+        arms = ["--set", 'run.arms=["untrained", "centred", "cds", "filter", "cut", "true"]']
+        expect(self.job("run", "full", *arms, "--json", self.folder / "full.json", ranks=2), 0, "CDS", "Prec@1", "Encoder untrained (random weights)",
+               "less CDS (real images alone)", "less Encoder untrained (random weights)", "full-filter")
         out = self.folder / "full"
         metrics = json.loads((out / "metrics.json").read_text())
         for row in (metrics["cds"], metrics["syncdr"], metrics["controls"]["filter"], metrics["controls"]["true"]):
@@ -33,6 +35,31 @@ class WholeJob(unittest.TestCase):
                 self.assertAlmostEqual(figures["mean"], (figures["a_to_b"] + figures["b_to_a"]) / 2)
                 low, high = figures["a_to_b_interval"]
                 self.assertTrue(0 <= low <= figures["a_to_b"] <= high <= 1)
+        arms_of = {"cds": metrics["cds"], "syncdr": metrics["syncdr"], **metrics["controls"]}
+        self.assertEqual(set(arms_of), {"cds", "syncdr", "filter", "true", "untrained", "centred"})
+        for name, row in arms_of.items():
+            for reference in ("cds", "untrained"):
+                self.assertEqual(f"vs_{reference}" in row, name != reference)
+                if name == reference:
+                    continue
+                difference = row[f"vs_{reference}"]
+                self.assertEqual(difference["unit"], "categories", "the set has 1,140")
+                for figure in ("mean", "a_to_b", "b_to_a"):
+                    value = difference["prec@5"][figure]
+                    self.assertAlmostEqual(value, row["prec@5"][figure] - arms_of[reference]["prec@5"][figure])
+                    low, high = difference["prec@5"][f"{figure}_interval"]
+                    self.assertTrue(low <= value <= high)
+        for name in ("untrained", "centred"):
+            self.assertEqual(arms_of[name]["best_epoch"], 0)
+            self.assertGreater(arms_of[name]["validation"], 0)
+            self.assertFalse((out / "train" / name).exists(), "there is nothing to train")
+        self.assertNotEqual(arms_of["untrained"]["prec@15"], arms_of["centred"]["prec@15"])
+        retention = {(entry["set"], entry["source"]): entry for name in ("filter", "syncdr", "true") for entry in arms_of[name]["retention"]}
+        self.assertEqual(set(retention), {(set_, source) for set_ in ("full-filter", "full-cut", "true") for source in ("colour", "ink")})
+        self.assertNotIn("retention", arms_of["cds"])
+        for entry in retention.values():
+            self.assertEqual(entry["pairs"], 570)
+            self.assertTrue(0 <= entry["source_at_1"] <= entry["source_reciprocal_rank"] <= 1)
         self.assertIn("size = 32", metrics["settings"]["configuration"])
         page = (out / "report.html").read_text()
         for outside in ("src=\"http", "src=\"/", "url(", "<script", "<link"):  # a link to follow is fine, a thing to load is not
@@ -41,9 +68,20 @@ class WholeJob(unittest.TestCase):
 
         sealed = {file: file.stat().st_mtime_ns for file in self.folder.rglob("*") if file.suffix in (".h5", ".safetensors")}
         before = (out / "metrics.json").read_text()
-        expect(self.job("run", "full", ranks=2), 0)
+        expect(self.job("run", "full", *arms, ranks=2), 0)
         self.assertEqual(before, (out / "metrics.json").read_text())
         self.assertEqual(sealed, {file: file.stat().st_mtime_ns for file in sealed})
+
+        # Each alone, as a user would look before training.
+        expect(self.job("retention", "full", "--arm", "filter", "--json", self.folder / "retention.json", ranks=1), 0, "full-filter")
+        alone = json.loads((self.folder / "retention.json").read_text())["retention"]
+        self.assertEqual(alone, arms_of["filter"]["retention"], "on one rank as on two")
+        expect(self.job("retention", "full", "--arm", "cds", ranks=1), 2, "none of the arms cds has translations")
+        drop = ["--set", "train.retention=drop", "--set", "train.epochs=1", "--arm", "true"]
+        expect(self.job("train", "dropped", *drop, "--set", "train.retention_threshold=0.2", ranks=1), 0, "of 1140 pairs of true are left out")
+        self.assertTrue((self.folder / "dropped" / "retention" / "true.safetensors").exists())
+        expect(self.job("evaluate", "nothing-trained", "--arm", "centred", ranks=1), 0, "domains centred")
+        expect(self.job("train", "nothing-trained", "--arm", "untrained", ranks=1), 2, "nothing to train in the arm untrained")
 
     def test_resume_refuses_what_it_was_told_not_to_do(self):
         translate = ["--set", "translate.translator=filter"]

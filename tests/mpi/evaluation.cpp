@@ -1,10 +1,17 @@
 // rooms: evaluation
+#include <ATen/ops/arange.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/mv.h>
+
+#include <cmath>
 #include <limits>
 
 #include "../unit/evaluation/flower_dataset.h"
 #include "mpi_test.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/evaluation/evaluate.h"
+#include "syncdr/evaluation/retention.h"
+#include "syncdr/evaluation/validate.h"
 #include "syncdr/retrieval/features.h"
 
 namespace syncdr {
@@ -180,6 +187,69 @@ TEST_F(EvaluationOverRanks, AnEncoderThatGivesNanIsBadDataOnEveryRank) {
   } catch (const core::Error& error) {
     EXPECT_EQ(error.code(), core::ExitCode::bad_data);
     EXPECT_NE(std::string(error.what()).find("NaN"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(EvaluationOverRanks, CentredFeaturesAreThoseLessTheirDomainsMeanOverTrainingImages) {
+  write("centred");
+  const data::Dataset dataset(root_);
+  auto encoder = small_encoder();
+  std::map<std::string, at::Tensor> centred;
+  for (const std::string domain : {"colour", "ink"}) {
+    const auto test = evaluation::embed(world(), encoder, dataset.real(domain, "test"), views(), 8);
+    const auto train = evaluation::embed(world(), encoder, dataset.real(domain, "train"), views(), 8);
+    if (!world().is_root()) continue;
+    const auto moved = test - train.mean(0);
+    centred[domain] = moved / moved.norm(2, 1, true);
+  }
+  evaluation::EvaluationData data{dataset, {"colour", "ink"}, "test", views(), 1, "train"};
+  const auto result = evaluation::evaluate(world(), encoder, data, {});
+  if (!world().is_root()) return;
+  const auto similarity = at::mm(centred["colour"], centred["ink"].t()), found = similarity.gather(1, result.directions[0].nearest);
+  EXPECT_TRUE(at::allclose(found, std::get<0>(similarity.topk(15, 1)), 1e-4, 1e-5));
+}
+
+TEST_F(EvaluationOverRanks, ValidationAgreesWithTheEvaluationAndNeedsNoLabels) {
+  for (const int32_t unlabelled : {-1, 3}) {
+    flowers_.missing_label_row = -1;
+    write("validation");
+    const data::Dataset dataset(root_);
+    auto encoder = small_encoder();
+    const evaluation::EvaluationData data{dataset, {"colour", "ink"}, "test", views(), 1};
+    const auto evaluated = evaluation::evaluate(world(), encoder, data, {});
+    flowers_.missing_label_row = unlabelled;
+    write("validation");
+    const data::Dataset other(root_);
+    const auto found = evaluation::validate(world(), encoder, {other, {"colour", "ink"}, "test", views(), 1}, {"cut"}, 8);
+    const auto without = evaluation::validate(world(), encoder, {other, {"colour", "ink"}, "test", views(), 1}, {}, 8);
+    if (!world().is_root()) {
+      EXPECT_TRUE(std::isnan(found.labels) && std::isnan(found.mutual));
+      continue;
+    }
+    if (unlabelled < 0) EXPECT_DOUBLE_EQ(found.labels, evaluated.mean.at(1).value);
+    else EXPECT_TRUE(std::isnan(found.labels)) << "one image has no label";
+    const auto a = evaluated.directions[0].nearest.select(1, 0), b = evaluated.directions[1].nearest.select(1, 0);
+    EXPECT_DOUBLE_EQ(found.mutual, b.index_select(0, a).eq(at::arange(24)).to(at::kDouble).mean().item<double>());
+    EXPECT_LT(found.uniformity, 0);
+    EXPECT_GT(found.alignment, 0);
+    EXPECT_LT(found.alignment, 4);
+    EXPECT_TRUE(std::isnan(without.alignment));
+  }
+}
+
+TEST_F(EvaluationOverRanks, RetentionIsThatOfOneRankAndLeavesQuarantinedTranslationsOut) {
+  write("retention");
+  const data::Dataset dataset(root_);
+  auto encoder = small_encoder();
+  const auto ranks = evaluation::measure_retention(world(), encoder, dataset, "colour", "ink", "cut", views(), 8);
+  const auto sources = evaluation::embed(world(), encoder, dataset.real("colour", "train"), views(), 64);
+  const auto made = evaluation::embed(world(), encoder, dataset.synthetic("colour", "ink", "cut"), views(), 64);
+  if (!world().is_root()) return;
+  EXPECT_EQ(ranks.pairs(), 35) << "every seventh of 40 is quarantined";
+  EXPECT_EQ(ranks.source[6][0].item<int64_t>(), 0);
+  for (const int64_t row : {0, 5, 39}) {
+    const auto scores = at::mv(sources, made[row]);
+    EXPECT_NEAR(ranks.source[row][0].item<double>(), 1 + scores.gt(scores[row]).sum().item<double>(), 1) << row;
   }
 }
 

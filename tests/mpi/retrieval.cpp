@@ -353,7 +353,7 @@ TEST_F(Training, ASignalToOneRankStopsAllWithTheirStateSaved) {
   const auto checkpoint = training::Checkpoints(folder_ / "run" / "checkpoints").latest();
   ASSERT_TRUE(checkpoint.has_value());
   EXPECT_EQ(checkpoint->step, 6);  // the signal came after the fifth step, ranks agree at the next line of the log
-  EXPECT_EQ(io::json_double(checkpoint->state, "best_score", "state"), 0.5);
+  EXPECT_EQ(io::json_double(io::json_object(checkpoint->state, "best_labels", "state"), "score", "state"), 0.5);
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -9,19 +12,23 @@
 
 namespace syncdr::data {
 
+/// Translations that are not used, beside quarantined ones: by source and target domain whether each is, [source rows, variants] bool on the CPU. A
+/// direction that has no entry is used whole.
+using LeftOut = std::map<std::pair<std::string, std::string>, at::Tensor>;
+
 /// One domain's training set: its real images, followed by the translations *into* it of the other domain's images.
 ///
 /// Entry i in [0, size()) is an instance of its own: i is its row in the domain's memory bank and its instance label. The published code
 /// numbered real and synthetic images separately, so that two images shared a row. Labels are never read. The counterpart of an entry is
 /// the other end of its translation: of a real image its translation into the other domain, of a translation the real image it was made
-/// from. Quarantined translations are left out, and their sources have no counterpart.
+/// from. Quarantined translations are left out, and those that the caller does not want; their sources have no counterpart.
 class PairSet {
  public:
   /// run: the translation run ("cut"); empty: real images alone, no counterparts (CDS). Throws DataError when a translation is missing,
   /// incomplete, of another split, or does not give every row of its source the same variants. variants: only the first so many of each
   /// translation; 0: all.
   PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split = "train",
-          int64_t variants = 0);
+          int64_t variants = 0, const LeftOut& left_out = {});
 
   int64_t size() const { return own_.size(); }
   int64_t real_count() const { return real_.rows(); }

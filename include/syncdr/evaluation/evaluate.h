@@ -1,6 +1,5 @@
 #pragma once
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -8,7 +7,7 @@
 #include "syncdr/comm/world.h"
 #include "syncdr/data/augment.h"
 #include "syncdr/data/dataset.h"
-#include "syncdr/evaluation/metrics.h"
+#include "syncdr/evaluation/bootstrap.h"
 
 namespace syncdr::retrieval {
 class Encoder;
@@ -46,8 +45,11 @@ struct DirectionScores {
 };
 
 struct Evaluation {
-  std::vector<DirectionScores> directions;  ///< all ordered pairs of domains: of a, b, c those from a (to b, to c), then from b, then from c
-  std::map<int64_t, Estimate> mean;         ///< of all directions' Prec@k, by k
+  std::vector<DirectionScores> directions;            ///< all ordered pairs of domains: of a, b, c those from a (to b, to c), then from b, then from c
+  std::map<int64_t, Estimate> mean;                   ///< of all directions' Prec@k, by k
+  HitsByCutoff hits;                                  ///< what these figures are of, for comparisons of arms
+  int64_t categories = 0;                             ///< that queries and gallery share, in the direction that has the fewest
+  Unit unit() const { return unit_for(categories); }  ///< what the intervals draw
 };
 
 /// The images that retrieval is measured on.
@@ -57,12 +59,11 @@ struct EvaluationData {
   std::string split;
   data::AugmentConfig views;  ///< whose evaluation view encoders see
   uint64_t seed = 0;          ///< of the intervals' resamples
+  std::string centre;         ///< a split whose mean feature is taken off each domain's features, which then get unit length again; empty: none
 };
 
 /// All ordered pairs of domains on a split. The figures are rank 0's; other ranks return an empty Evaluation. Throws UsageError without cutoffs, and on
 /// every rank an Error with the code bad_data if a split is empty, an image has no label, two domains share no category or a feature is not finite.
 Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const EvaluationData& data, const EvaluateConfig& config);
-/// The same of an encoder that retrieval::save_encoder wrote.
-Evaluation evaluate(comm::World& world, const std::filesystem::path& encoder, const EvaluationData& data, const EvaluateConfig& config);
 
 }  // namespace syncdr::evaluation

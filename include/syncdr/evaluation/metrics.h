@@ -8,27 +8,20 @@
 
 namespace syncdr::evaluation {
 
-/// A share with a bootstrap 95 % interval.
-struct Estimate {
-  double value = 0, low = 0, high = 0;
+/// Of a query, or of several: correct neighbours, and neighbours that could have been correct.
+struct Hits {
+  int32_t correct = 0, possible = 0;
 };
 
-/// Prec@k as the paper has it: correct among the first k' = min(k, gallery images of the query's category), summed over queries, divided by
-/// the sum of k'. Queries whose category the gallery lacks are left out. Labels [Q], [N] int64. neighbours: at least min(k, N) columns.
-/// Throws DataError if no query's category is in the gallery. The interval resamples *categories* (images of one category are not
-/// independent), `resamples` times, from core::Random(seed, Purpose::bootstrap).
-Estimate precision_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k, uint64_t seed,
-                      int64_t resamples = 1000);
-
-/// What one direction's queries found, with the labels of queries and gallery.
-struct Retrieved {
-  Neighbours neighbours;
-  at::Tensor query_labels, gallery_labels;
+/// What each query of a direction found among its first k' = min(k, gallery images of its category). Kept per query, so that arms can be compared on the
+/// same queries. Queries whose category the gallery lacks are left out.
+struct QueryHits {
+  std::vector<int32_t> categories;  ///< of the queries, in the order of their list
+  std::vector<Hits> hits;
 };
 
-/// The mean of all directions' Prec@k. Its interval draws categories once for all directions; with more than two domains a direction may lack some of them,
-/// and one that has none of a resample's is left out of its mean. Arguments as above.
-Estimate mean_precision_at(const std::vector<Retrieved>& directions, int64_t k, uint64_t seed, int64_t resamples = 1000);
+/// Labels [Q], [N] int64. neighbours: at least min(k, N) columns. Throws DataError if no query's category is in the gallery.
+QueryHits hits_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k);
 
 /// Mean average precision over the whole ranking (mAP@All), computed row tile by row tile. Equal scores: the smaller row first. Queries
 /// whose category the gallery lacks are left out; DataError if there are no others.

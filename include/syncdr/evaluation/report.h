@@ -1,15 +1,38 @@
 #pragma once
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "syncdr/data/dataset.h"
 #include "syncdr/evaluation/evaluate.h"
+#include "syncdr/evaluation/retention.h"
 
 namespace syncdr::evaluation {
+
+/// An arm's figures less another arm's, on the same queries.
+struct Difference {
+  std::string to;  ///< the other arm's name
+  Figures figures;
+};
+
+/// How well a translated set keeps what its sources show, one way.
+struct SetRetention {
+  std::string set, source, target;
+  RetentionFigures figures;
+};
+
+/// The epoch of a training that is best by something else than the kept one.
+struct OtherChoice {
+  std::string by;  ///< "labels", "mutual", "uniformity"
+  int64_t epoch = 0;
+  std::map<int64_t, Estimate> mean;  ///< what it reaches, without intervals
+};
 
 /// What one arm reached: a row of the headline table.
 struct ArmResult {
@@ -19,8 +42,12 @@ struct ArmResult {
   Evaluation evaluation;
   double validation_score = 0;  ///< mean Prec@1 on validation images, a share
   int64_t best_epoch = 0;
-  std::filesystem::path log;  ///< its log.jsonl, for the curves; empty or missing: no curve
-  bool ceiling = false;       ///< trained with what no one has (true counterparts): shown, never marked as best
+  std::filesystem::path log;            ///< its log.jsonl, for the curves; empty or missing: no curve
+  bool ceiling = false;                 ///< trained with what no one has (true counterparts): shown, never marked as best
+  std::string selected_by = "labels";   ///< what the kept epoch is best in; validation_score is of it
+  std::optional<OtherChoice> other;     ///< with labels where that is without, or without
+  std::vector<Difference> differences;  ///< by compare_arms()
+  std::vector<SetRetention> retention;  ///< of its sets, under the encoder as it was before training; empty: not measured
 };
 
 struct ReportInput {
@@ -32,11 +59,18 @@ struct ReportInput {
   std::string configuration;                                          ///< the resolved configuration (TOML)
 };
 
+/// Compares each arm with the baseline and with the arm "untrained", where they are: resamples are drawn as those of the figures' intervals.
+void compare_arms(ReportInput& input, uint64_t seed, int64_t resamples);
+
 /// A self-contained HTML page: headline table with intervals, sheets of source and translation for each translated set and direction,
 /// training curves as inline SVG, retrieval rows (query, its nearest; right and wrong marked) of the main and the baseline arm, the
 /// configuration. No script, no outside file; images are embedded. Written atomically. Throws DataError if a translation or an image that
 /// it shows is broken.
 void write_report(const std::filesystem::path& file, const data::Dataset& dataset, const ReportInput& input);
+
+/// A table of retention as text; empty without any.
+std::string retention_text(const std::vector<SetRetention>& retention);
+boost::json::array retention_json(const std::vector<SetRetention>& retention);
 
 /// The headline table as text, for the terminal.
 std::string table_text(const ReportInput& input);
@@ -44,7 +78,10 @@ std::string table_text(const ReportInput& input);
 /// The figures for programs, shares in 0..1: {"protocol", "domains", "cds": ARM, "syncdr": ARM, "controls": {NAME: ARM}, "settings"}, where
 /// the baseline is called "cds" and the main arm "syncdr" (left out if there is no such arm) and ARM is {"prec@1": {"a_to_b", "b_to_a",
 /// "mean", "a_to_b_interval": [low, high], ...}, "prec@5", ..., "map" (if asked for), "queries", "gallery", "best_epoch", "validation",
-/// "title"}. Two domains are {"a", "b"}; more are a list, and "sketch-to-photo" stands in place of "a_to_b".
+/// "title"}, and after compare_arms() "vs_cds" (to the baseline) and "vs_untrained": {"unit": what intervals draw, "queries" or "categories",
+/// "prec@1": as above, ...}, "selected_by" and where there is one "other_choice": {"by", "epoch", "prec@1", ...} (means over directions), and "retention", if
+/// it was measured: a list of {"set", "source", "target", "pairs", "source_at_1", ...}. Two domains are {"a", "b"}; more are a list, and "sketch-to-photo"
+/// stands in place of "a_to_b".
 boost::json::object metrics_json(const ReportInput& input, const std::string& baseline_name, const std::string& main_name);
 
 }  // namespace syncdr::evaluation

@@ -17,4 +17,8 @@ struct Neighbours {
 /// similarities might overflow.
 Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k, int64_t tile = 8192);
 
+/// Where each query's own row of the gallery stands in the order of top_k(), from 1: [Q] int64 on the CPU. own [Q] int64: rows of the gallery. The same
+/// tiles, twice (for the own row's score, and to count what comes before it). Throws as top_k.
+at::Tensor rank_of(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& own, int64_t tile = 8192);
+
 }  // namespace syncdr::evaluation

@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "syncdr/data/augment.h"
+#include "syncdr/data/pair_set.h"
 #include "syncdr/retrieval/encoder_config.h"
 #include "syncdr/retrieval/memory_bank.h"
+#include "syncdr/retrieval/validation.h"
 #include "syncdr/training/optimizer_config.h"
 #include "syncdr/training/run.h"
 
@@ -35,6 +37,9 @@ struct TrainConfig {
   double pair_temperature = 1;
   std::string pair_direction = "counterpart-to-image";
   double bank_momentum = 0.5;
+  std::string retention = "off";
+  double retention_threshold = 0.1;
+  std::string select = "labels";
   double ema = 0;
   int64_t patience = 0;
   std::string precision = "fp32";
@@ -66,6 +71,16 @@ struct TrainConfig {
     field(pair_direction, "pair_direction", "which of a pair must find the other among the batch's; both: the mean of the two losses",
           {"counterpart-to-image", "image-to-counterpart", "both"});
     field(bank_momentum, "bank_momentum", "share of the old row in a memory bank's update", core::between(0, 1));
+    field(retention, "retention",
+          "drop: pairs whose translation has not kept what its source shows, as the encoder sees it before training, are left out like quarantined ones",
+          {"off", "drop"});
+    field(retention_threshold, "retention_threshold",
+          "a pair is dropped if more than this share of the other images is nearer than its own, mean of translation to source and back; 0.5 is chance",
+          core::between(0, 1));
+    field(select, "select",
+          "what the kept epoch is best in: Prec@1 of labelled validation images, or without labels mutual neighbours across domains or uniformity of features; "
+          "where images have no labels, labels means mutual",
+          {"labels", "mutual", "uniformity"});
     field(ema, "ema", "decay of a moving average of the weights, which is then validated and saved in their place; 0: none", core::between(0, 1));
     field(patience, "patience", "validations in a row without a better score after which training ends; 0: never", core::at_least(0));
     field(precision, "precision",
@@ -79,20 +94,23 @@ struct TrainConfig {
 };
 
 struct TrainResult {
-  double best_score = 0;    ///< validation score of the kept epoch
+  double best_score = 0;    ///< validation score of the kept epoch, in `selected_by`
   int64_t best_epoch = 0;   ///< 1-based
+  std::string selected_by;  ///< config.select, or what stands in for labels
   int64_t steps = 0;        ///< fewer than planned if patience ended it
   training::RunResult now;  ///< of this call alone, as what follows; 0 if it found the training finished
   int64_t parameters = 0;   ///< numbers whose gradient is averaged over ranks
   int64_t images_per_step = 0;
 };
 
-/// Higher is better: mean Prec@1 of both directions on validation images. Called by all ranks; the value of rank 0 counts.
-using Validate = std::function<double(Encoder& encoder)>;
+/// Called by all ranks, with the encoder in evaluation mode; the values of rank 0 count.
+using Validate = std::function<Validation(Encoder& encoder)>;
 
 /// Trains on the two domains' training images and, with a run's name, their translations (empty: CDS, the baseline without pairs), by training::run, on
-/// any number of ranks. Leaves encoder.safetensors of the best epoch (metadata: EncoderConfig as TOML). The log has loss, its terms loss_id, loss_cdm and
-/// loss_ppp before their weights, and val_score; done.json has best_score and best_epoch. Throws as training::run.
-TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate);
+/// any number of ranks, without what left_out says. Leaves encoder.safetensors of the best epoch (metadata: EncoderConfig as TOML). The log has loss, its terms
+/// loss_id, loss_cdm and loss_ppp before their weights, and what validation found (val_score: by labels); done.json has best_score, best_epoch and selected_by.
+/// The epoch that would be kept with labels instead of without, or the other way round, is kept beside it where it is another (selection.h). Throws as
+/// training::run.
+TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate, const data::LeftOut& left_out = {});
 
 }  // namespace syncdr::retrieval

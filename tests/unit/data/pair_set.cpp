@@ -1,5 +1,6 @@
 #include "syncdr/data/pair_set.h"
 
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <set>
@@ -192,6 +193,23 @@ TEST_F(PairSetTest, AQuarantinedVariantIsNeverDrawn) {
   const PairSet set(dataset(), "a", "b", "cut");
   ASSERT_EQ(set.size(), 10);
   for (uint64_t key = 0; key < 50; ++key) EXPECT_EQ(own(set, 7, key), std::pair(200, 1));
+}
+
+TEST_F(PairSetTest, WhatTheCallerDoesNotWantIsLeftOutLikeWhatIsQuarantined) {
+  write_run(dataset(), "a", "b", "cut", translations_of(dataset(), "a", 1));
+  write_run(dataset(), "b", "a", "cut", translations_of(dataset(), "b", 2));
+  const auto bits = [](std::vector<int64_t> rows, std::vector<int64_t> shape) {
+    auto all = at::zeros(shape, at::kBool);
+    for (const int64_t row : rows) all.view(-1)[row] = true;
+    return all;
+  };
+  // Of a's six the fifth; of b's four the first altogether, and the second variant of the second.
+  const PairSet set(dataset(), "a", "b", "cut", "train", 0, {{{"a", "b"}, bits({4}, {6, 1})}, {{"b", "a"}, bits({0, 1, 3}, {4, 2})}});
+  ASSERT_EQ(set.size(), 6 + 3);
+  for (int64_t entry = 0; entry < set.size(); ++entry) EXPECT_EQ(set.has_counterpart(entry), entry != 4);
+  EXPECT_EQ(set.key(6), key_of("b", 1));
+  for (uint64_t key = 0; key < 50; ++key) EXPECT_EQ(own(set, 6, key), std::pair(200, 1));
+  EXPECT_EQ(PairSet(dataset(), "a", "b", "cut", "train", 0, {{{"b", "c"}, bits({0}, {4, 2})}}).size(), 6 + 4) << "another direction's";
 }
 
 }  // namespace

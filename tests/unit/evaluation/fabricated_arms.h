@@ -23,16 +23,17 @@ inline evaluation::Evaluation fabricated_evaluation(const FlowerDataset& flowers
   std::map<std::string, at::Tensor> of_domain;
   for (const std::string& domain : flowers.domains) of_domain[domain] = features();
   evaluation::Evaluation result;
-  std::vector<evaluation::Retrieved> retrieved;
   for (const std::string& query : flowers.domains)
     for (const std::string& gallery : flowers.domains) {
       if (query == gallery) continue;
-      retrieved.push_back({evaluation::top_k(of_domain[query], of_domain[gallery], 15), labels, labels});
-      const auto& found = retrieved.back().neighbours;
+      const auto found = evaluation::top_k(of_domain[query], of_domain[gallery], 15);
       result.directions.push_back({.query_domain = query, .gallery_domain = gallery, .nearest = found.indices, .queries = rows, .gallery = rows});
-      for (const int64_t k : {1, 5, 15}) result.directions.back().precision[k] = evaluation::precision_at(found, labels, labels, k, seed, 300);
+      for (const int64_t k : {1, 5, 15}) result.hits[k].push_back(evaluation::hits_at(found, labels, labels, k));
     }
-  for (const int64_t k : {1, 5, 15}) result.mean[k] = evaluation::mean_precision_at(retrieved, k, seed, 300);
+  result.categories = flowers.categories;
+  const auto figures = evaluation::figures_of(result.hits, result.unit(), seed, 300);
+  for (size_t i = 0; i < result.directions.size(); ++i) result.directions[i].precision = figures.directions[i];
+  result.mean = figures.mean;
   return result;
 }
 

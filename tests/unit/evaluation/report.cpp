@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/array.hpp>
+#include <limits>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -130,7 +131,7 @@ TEST_F(Report, DrawsACurveForEachArmAndNamesTheProtocol) {
   EXPECT_THAT(training, HasSubstr("<figcaption>validation: mean Prec@1 of both directions, %</figcaption>"));
   EXPECT_THAT(training, HasSubstr("<figcaption>CUT, colour to ink</figcaption>"));
   EXPECT_THAT(training, Not(HasSubstr("images_per_second")));
-  EXPECT_THAT(*page_, HasSubstr("Prec@k, SynCDR protocol, split test, 24 + 24 queries, 95 % bootstrap over categories"));
+  EXPECT_THAT(*page_, HasSubstr("Prec@k, SynCDR protocol, split test, 24 + 24 queries, 95 % bootstrap over queries: 12 categories are too few"));
 }
 
 TEST_F(Report, IsTheSameEachTime) { EXPECT_EQ(write(*input_), *page_); }
@@ -213,6 +214,90 @@ TEST_F(Report, OfThreeDomainsShowsAllSixDirections) {
   EXPECT_EQ(count(page, "alt=\"its translation\""), 2 * 6 * 30);
   EXPECT_EQ(count(page, "<h3>ink → chalk</h3>"), 1);
   EXPECT_THAT(page, testing::AllOf(HasSubstr("Mean of all"), HasSubstr("colour ↔ ink ↔ chalk, 24 and 24 and 24 test images")));
+}
+
+/// The fabricated arms with an untrained one, compared.
+ReportInput compared(const ReportInput& fabricated, const test::FlowerDataset& flowers) {
+  ReportInput input = fabricated;
+  input.arms.insert(input.arms.begin(), {"untrained", "the encoder as it was downloaded", {}, test::fabricated_evaluation(flowers, 1.5, 4)});
+  input.baseline = "cds";
+  compare_arms(input, 1, 300);
+  return input;
+}
+
+TEST_F(Report, ComparesEachArmWithTheBaselineAndTheUntrainedEncoder) {
+  const auto json = metrics_json(compared(*input_, *flowers_), "cds", "cut");
+  const auto& arm = json.at("syncdr").as_object();
+  for (const std::string reference : {"cds", "untrained"}) {
+    const auto& other = reference == "cds" ? json.at("cds").as_object() : json.at("controls").at("untrained").as_object();
+    const auto& difference = arm.at("vs_" + reference);
+    EXPECT_EQ(difference.at("unit").as_string(), "queries");
+    for (const std::string k : {"prec@1", "prec@5", "prec@15"})
+      for (const std::string figure : {"mean", "a_to_b", "b_to_a"}) {
+        const double value = difference.at(k).at(figure).as_double();
+        EXPECT_NEAR(value, arm.at(k).at(figure).as_double() - other.at(k).at(figure).as_double(), 1e-12);
+        EXPECT_LE(difference.at(k).at(figure + "_interval").at(0).as_double(), value);
+        EXPECT_GE(difference.at(k).at(figure + "_interval").at(1).as_double(), value);
+      }
+  }
+  EXPECT_FALSE(json.at("cds").as_object().contains("vs_cds"));
+  EXPECT_TRUE(json.at("cds").as_object().contains("vs_untrained"));
+  EXPECT_FALSE(json.at("controls").at("untrained").as_object().contains("vs_untrained"));
+}
+
+TEST_F(Report, TableTextHasDifferencesBelow) {
+  const auto input = compared(*input_, *flowers_);
+  const auto text = table_text(input);
+  EXPECT_THAT(text, HasSubstr("\nless CDS, real images alone "));
+  EXPECT_THAT(text, HasSubstr("\nless the encoder as it was downloaded "));
+  const auto& gain = input.arms[2].differences.front().figures.mean.at(1);
+  EXPECT_GT(gain.low, 0) << "a much better encoder";
+  EXPECT_THAT(text, HasSubstr(fmt::format("*{:+.1f} [{:.1f} to {:.1f}]", 100 * gain.value, 100 * gain.low, 100 * gain.high)));
+  EXPECT_THAT(text, HasSubstr("draw queries for both arms at once"));
+}
+
+TEST_F(Report, ShowsDifferencesInATableOfTheirOwn) {
+  const auto input = compared(*input_, *flowers_);
+  const auto page = write(input);
+  EXPECT_EQ(unbalanced(without_images(page)), "");
+  EXPECT_THAT(page, HasSubstr("<span class=\"muted\">less CDS, real images alone</span>"));
+  EXPECT_THAT(page, HasSubstr("On the same queries that is +"));
+  const auto& gain = input.arms[2].differences.front().figures.mean.at(1);
+  EXPECT_THAT(page, HasSubstr(fmt::format("<td class=\"first certain\"><span>{:+.1f}</span>", 100 * gain.value)));
+  EXPECT_THAT(*page_, Not(HasSubstr("Differences</h3>"))) << "nothing was compared";
+}
+
+TEST_F(Report, ShowsRetentionOfEachSetOnce) {
+  ReportInput input = *input_;
+  for (auto* arm : {&input.arms[1], &input.arms[2]}) arm->retention.push_back({"cut<1>", "colour", "ink", {0.5, 0.625, 0.25, 0.375, 1234}});
+  const auto page = write(input), text = table_text(input);
+  EXPECT_EQ(unbalanced(without_images(page)), "");
+  EXPECT_EQ(count(page, "cut&lt;1&gt;"), 1);
+  EXPECT_THAT(page, HasSubstr("<td>1,234</td><td>50.0</td><td>62.5</td><td>25.0</td><td>37.5</td>"));
+  EXPECT_EQ(count(text, "colour→ink  1,234"), 1) << text;
+  EXPECT_DOUBLE_EQ(metrics_json(input, "cds", "cut").at("syncdr").at("retention").at(0).at("translation_at_1").as_double(), 0.25);
+  EXPECT_THAT(*page_, Not(HasSubstr("Retention</h2>"))) << "it was not measured";
+}
+
+TEST_F(Report, SaysWhatEpochsWereChosenByAndWhatTheOtherChoiceReaches) {
+  ReportInput input = *input_;
+  input.arms[1].other = {"mutual", 9, {{1, {0.25, 0.25, 0.25}}, {5, {0.5, 0.5, 0.5}}, {15, {0.75, 0.75, 0.75}}}};
+  input.arms[0].selected_by = "mutual";
+  input.arms[0].validation_score = std::numeric_limits<double>::quiet_NaN();
+  const auto page = write(input);
+  EXPECT_THAT(page, HasSubstr("validation 12.0 % at epoch 14; by mutual epoch 9: mean 25.0"));
+  EXPECT_THAT(page, HasSubstr("epoch 11, chosen by mutual<"));
+  const auto json = metrics_json(input, "cds", "cut");
+  EXPECT_DOUBLE_EQ(json.at("syncdr").at("other_choice").at("prec@5").as_double(), 0.5);
+  EXPECT_EQ(json.at("syncdr").at("selected_by").as_string(), "labels");
+  EXPECT_TRUE(json.at("cds").at("validation").is_null());
+  EXPECT_NO_THROW(io::parse_json(io::pretty_json(json), "metrics.json"));
+}
+
+TEST_F(Report, ManyCategoriesAreDrawnThemselves) {
+  ReportInput input = *input_;
+  for (auto& arm : input.arms) arm.evaluation.categories = 1140;
+  EXPECT_THAT(table_text(input), HasSubstr("95 % bootstrap over 1,140 categories"));
 }
 
 TEST(Html, EscapesMarkupAndDropsControlCharacters) { EXPECT_EQ(escape("<a href=\"x\">'&\x01\x7f\n"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;\x7f\n"); }

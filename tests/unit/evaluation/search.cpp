@@ -1,6 +1,7 @@
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
@@ -44,9 +45,27 @@ TEST_P(TopK, EqualsBruteForceWithTiesAcrossTiles) {
 // 211 = 7 * 30 + 1: the last tile has one column; 8192: one tile holds all.
 INSTANTIATE_TEST_SUITE_P(Tiles, TopK, testing::Values(1, 7, 30, 64, 211, 8192));
 
+TEST_P(TopK, RankOfTheOwnRowEqualsItsPlaceInTheFullOrder) {
+  at::manual_seed(7);
+  const auto queries = whole_numbers(300, 3), gallery = whole_numbers(211, 3), own = at::randint(0, 211, {300}, at::kLong);
+  const auto order = brute_force(queries, gallery, 211).indices;
+  const auto place = order.eq(own.unsqueeze(1)).to(at::kLong).argmax(1) + 1;
+  EXPECT_TRUE(at::equal(rank_of(queries, gallery, own, GetParam()), place));
+}
+
 TEST(TopKOrder, AllEqualScoresGiveTheFirstRows) {
   const auto found = top_k(at::ones({3, 4}), at::ones({100, 4}), 9, 13);
   EXPECT_TRUE(at::equal(found.indices, at::arange(9).expand({3, 9})));
+}
+
+TEST(RankOf, AmongEqualRowsIsTheirPlaceInTheGallery) {
+  const auto own = at::arange(100);
+  EXPECT_TRUE(at::equal(rank_of(at::ones({100, 4}), at::ones({100, 4}), own, 13), own + 1));
+}
+
+TEST(RankOf, ARowThatTheGalleryLacksIsABug) {
+  EXPECT_THROW(rank_of(at::ones({1, 2}), at::ones({3, 2}), at::full({1}, 3, at::kLong)), core::BugError);
+  EXPECT_EQ(rank_of(at::ones({0, 2}), at::ones({3, 2}), at::empty({0}, at::kLong)).numel(), 0);
 }
 
 TEST(TopKOrder, NegativeZeroEqualsZero) {

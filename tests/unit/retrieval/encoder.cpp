@@ -199,5 +199,33 @@ TEST(NormaliseImages, UsesTheBackbonesConstantsAndKeepsChannelsLast) {
   EXPECT_TRUE(images.is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 
+TEST(UntrainedEncoder, GivesTheBackbonesPooledFeaturesAtUnitLength) {
+  const at::NoGradGuard no_gradient;
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "backbone.safetensors";
+  Encoder source = make_encoder(small(), 3);
+  io::write_safetensors(file, classifier_file(source));
+  Encoder untrained = untrained_encoder({.name = "small", .weights = file.string(), .feature_norm = true}, 9),
+          whole = make_encoder({.name = "small", .weights = file.string()}, 9);
+  untrained->eval();
+  whole->eval();
+  const at::Tensor images = pictures(4, 32), features = untrained->forward(images), pooled = whole->backbone().forward(images);
+  EXPECT_EQ(features.sizes(), at::IntArrayRef({4, 256}));
+  EXPECT_TRUE(features.allclose(pooled / pooled.norm(2, 1, true)));
+}
+
+TEST(UntrainedEncoder, KeepsTheHeadOfAWholeEncoder) {
+  const at::NoGradGuard no_gradient;
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "whole.safetensors";
+  Encoder source = make_encoder(small(), 3);
+  save_encoder(file, nn::state_of(*source), small());
+  Encoder untrained = untrained_encoder({.name = "small", .dim = 32, .weights = file.string()}, 9);
+  source->eval();
+  untrained->eval();
+  const at::Tensor images = pictures(4, 32);
+  EXPECT_TRUE(untrained->forward(images).equal(source->forward(images)));
+}
+
 }  // namespace
 }  // namespace syncdr::retrieval

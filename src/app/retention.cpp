@@ -1,0 +1,95 @@
+#include "retention.h"
+
+#include <boost/json/serialize.hpp>
+
+#include "syncdr/core/log.h"
+#include "syncdr/io/hash.h"
+#include "syncdr/io/identity.h"
+#include "syncdr/io/safetensors.h"
+#include "syncdr/retrieval/encoder.h"
+
+namespace syncdr::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// All that the ranks are a function of, as text.
+std::string identity_of(const Job& job, const std::string& set) {
+  retrieval::EncoderConfig encoder = job.settings.train.encoder;
+  data::AugmentConfig views = job.settings.train.augment;
+  io::Identity identity = io::identity_of(core::visit_of(encoder), "encoder");
+  identity.merge(io::identity_of(core::visit_of(views), "augment"));
+  identity["seed"] = std::to_string(job.settings.seed);
+  if (!encoder.weights.empty()) identity["weights"] = io::hash_file(encoder.weights);
+  identity["dataset"] = io::hash_file(job.dataset.root() / "dataset.json");
+  for (const auto& [source, target] : job.directions())
+    identity[source + " to " + target] = io::hash_file(job.dataset.synthetic_folder(source, target, set) / "translation.json");
+  return boost::json::serialize(io::to_json(identity));
+}
+
+bool is_there(const fs::path& file, const std::string& identity) {
+  if (!fs::exists(file)) return false;
+  const auto metadata = io::read_safetensors(file).metadata;
+  const auto kept = metadata.find("identity");
+  return kept != metadata.end() && kept->second == identity;
+}
+
+}  // namespace
+
+std::map<std::string, evaluation::PairRanks> pair_ranks_of(Job& job, const std::string& set) {
+  const auto file = job.out / "retention" / (set + ".safetensors");
+  const auto identity = identity_of(job, set);
+  bool missing = false;
+  job.world.root_only("looking for retention", [&] { missing = !is_there(file, identity); });
+  if (job.world.any(missing, "agreeing on retention")) {
+    core::info("retention: {}", set);
+    auto encoder = retrieval::untrained_encoder(job.settings.train.encoder, job.seed());
+    encoder->to(job.world.device());
+    io::NamedTensors tensors;
+    for (const auto& direction : job.directions()) {
+      const auto ranks = evaluation::measure_retention(job.world, encoder, job.dataset, direction.source, direction.target, set, job.settings.train.augment,
+                                                       job.settings.evaluate.batch);
+      tensors[direction.name() + ".source"] = ranks.source;
+      tensors[direction.name() + ".translation"] = ranks.translation;
+    }
+    job.world.root_only("writing retention", [&] {
+      fs::create_directories(file.parent_path());
+      io::write_safetensors(file, tensors, {{"identity", identity}});
+    });
+  }
+  const auto tensors = io::read_safetensors(file).tensors;
+  std::map<std::string, evaluation::PairRanks> ranks;
+  for (const auto& direction : job.directions())
+    ranks[direction.name()] = {tensors.at(direction.name() + ".source"), tensors.at(direction.name() + ".translation")};
+  return ranks;
+}
+
+data::LeftOut left_out_of(Job& job, const std::string& set) {
+  const auto& config = job.settings.train;
+  data::LeftOut left_out;
+  if (config.retention == "off" || set.empty()) return left_out;
+  int64_t pairs = 0, dropped = 0;
+  const auto all = pair_ranks_of(job, set);
+  for (const auto& direction : job.directions()) {
+    const auto& ranks = all.at(direction.name());
+    const auto poor = ranks.source.gt(0).logical_and(ranks.share_before().gt(config.retention_threshold));
+    pairs += ranks.pairs();
+    dropped += poor.sum().item<int64_t>();
+    left_out[{direction.source, direction.target}] = poor;
+  }
+  core::info("retention: {} of {} pairs of {} are left out: more than {} of the other images are nearer than their own", dropped, pairs, set,
+             config.retention_threshold);
+  if (dropped == pairs)
+    throw core::DataError("train.retention_threshold = {} leaves none of the {} pairs of {}. Raise it, or set train.retention = \"off\"",
+                          config.retention_threshold, pairs, set);
+  return left_out;
+}
+
+std::vector<evaluation::SetRetention> retention_of(Job& job, const std::string& set) {
+  const auto ranks = pair_ranks_of(job, set);
+  std::vector<evaluation::SetRetention> all;
+  for (const auto& direction : job.directions()) all.push_back({set, direction.source, direction.target, evaluation::figures_of(ranks.at(direction.name()))});
+  return all;
+}
+
+}  // namespace syncdr::app

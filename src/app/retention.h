@@ -1,0 +1,20 @@
+#pragma once
+#include <map>
+#include <string>
+
+#include "phases.h"
+#include "syncdr/evaluation/report.h"
+
+namespace syncdr::app {
+
+/// Ranks of a translated set's pairs by direction (Direction::name()), under the encoder as it is before training: measured once, then kept in
+/// OUT/retention/SET.safetensors and made anew where images, translations or encoder are others. All ranks call it; each gets the result.
+std::map<std::string, evaluation::PairRanks> pair_ranks_of(Job& job, const std::string& set);
+
+/// What train.retention leaves out of a training with the set; nothing if it is off. Throws DataError if no pair is left.
+data::LeftOut left_out_of(Job& job, const std::string& set);
+
+/// The figures of it.
+std::vector<evaluation::SetRetention> retention_of(Job& job, const std::string& set);
+
+}  // namespace syncdr::app

@@ -1,0 +1,73 @@
+#include "selection.h"
+
+#include <cmath>
+
+#include "syncdr/io/json.h"
+
+namespace syncdr::retrieval {
+
+Selection::Selection(const std::string& by) : by_labels_(by == "labels"), labels_{.by = "labels"}, unlabelled_{.by = by_labels_ ? "mutual" : by} {}
+
+bool Selection::offer(Choice& choice, double score, int64_t epoch) const {
+  if (std::isnan(score) || (choice.epoch > 0 && score <= choice.score)) return false;
+  choice.score = score;
+  choice.epoch = epoch;
+  return true;
+}
+
+bool Selection::offer(int64_t epoch, const Validation& found, const std::function<io::NamedTensors()>& copy) {
+  const bool by_labels = offer(labels_, found.labels, epoch);
+  const bool without = offer(unlabelled_, unlabelled_.by == "uniformity" ? -found.uniformity : found.mutual, epoch);
+  if (!by_labels && !without) return false;
+  const auto weights = copy();  // tensors are shared where both prefer this epoch
+  if (by_labels) labels_.weights = weights;
+  if (without) unlabelled_.weights = weights;
+  return chosen().epoch == epoch;
+}
+
+void Selection::keep(int64_t epoch, io::NamedTensors weights) { labels_ = {labels_.by, 0, epoch, std::move(weights)}; }
+
+std::vector<std::pair<std::string, io::NamedTensors>> Selection::files() const {
+  std::vector<std::pair<std::string, io::NamedTensors>> files{{"encoder.safetensors", chosen().weights}};
+  if (other().epoch > 0 && other().epoch != chosen().epoch)
+    files.emplace_back(&other() == &labels_ ? "encoder-labels.safetensors" : "encoder-unlabelled.safetensors", other().weights);
+  return files;
+}
+
+training::MetricLog::Values Selection::figures(const Validation& found) {
+  training::MetricLog::Values values;
+  for (const auto& [name, value] :
+       {std::pair{"val_score", found.labels}, {"val_mutual", found.mutual}, {"val_uniformity", found.uniformity}, {"val_alignment", found.alignment}})
+    if (!std::isnan(value)) values.emplace_back(name, value);
+  return values;
+}
+
+boost::json::object Selection::record() const {
+  boost::json::object record{{"best_score", chosen().score}, {"best_epoch", chosen().epoch}, {"selected_by", chosen().by}};
+  if (other().epoch > 0) {
+    record["other_score"] = other().score;
+    record["other_epoch"] = other().epoch;
+    record["other_by"] = other().by;
+  }
+  return record;
+}
+
+void Selection::put(training::Checkpoint& checkpoint) const {
+  for (const Choice* choice : {&labels_, &unlabelled_}) {
+    checkpoint.state["best_" + choice->by] = {{"score", choice->score}, {"epoch", choice->epoch}};
+    // One copy where both are of one epoch.
+    if (choice == &labels_ || unlabelled_.epoch != labels_.epoch) training::put_prefix(checkpoint.tensors, choice->weights, "best_" + choice->by + ".");
+  }
+}
+
+void Selection::take(const training::Checkpoint& checkpoint, const std::string& where) {
+  for (Choice* choice : {&labels_, &unlabelled_}) {
+    const auto& kept = io::json_object(checkpoint.state, ("best_" + choice->by).c_str(), where);
+    choice->score = io::json_double(kept, "score", where);
+    choice->epoch = io::json_int(kept, "epoch", where);
+    choice->weights = training::take_prefix(checkpoint.tensors, "best_" + choice->by + ".");
+  }
+  if (unlabelled_.epoch == labels_.epoch) unlabelled_.weights = labels_.weights;
+}
+
+}  // namespace syncdr::retrieval
