@@ -141,19 +141,20 @@ class RetrievalLearner : public training::Learner {
     Encoder& judged = ema_ ? averaged_ : encoder_;
     const auto copy = [&] { return world_.is_root() ? training::copies_of(nn::state_of(*judged)) : io::NamedTensors(); };
     training::MetricLog::Values values;
+    bool better = true;
     if (validate_) {
       judged->eval();
       const Validation found = of_root(world_, validate_(judged));
       encoder_->train();
       const bool first = selection_.epoch() == 0;
-      selection_.offer(epoch, found, copy);
+      better = selection_.offer(epoch, found, copy);
       if (first && selection_.by() != config_.select)
         core::warn("validation images have no labels: the epoch is chosen by {} (train.select), not by {}", selection_.by(), config_.select);
       values = Selection::figures(found);
     } else {
       selection_.keep(epoch, copy());
     }
-    stale_validations_ = selection_.epoch() == epoch ? 0 : stale_validations_ + 1;
+    stale_validations_ = better ? 0 : stale_validations_ + 1;
     values.emplace_back("bank_checksum", static_cast<double>(checksum(world_, banks_)));
     return values;
   }
