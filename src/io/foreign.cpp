@@ -29,8 +29,8 @@ std::string foreign_content(std::string_view start, uint64_t size) {
   if (is_markup(start)) return "is a page of HTML or XML, as servers send in place of a file (a wrong address, a missing log-in). Download the file again.";
   if (start.starts_with("GGUF")) return "is a GGUF file, which is not read. Download the weights as safetensors.";
   if (is_pickle(start))
-    return "is a pickle, as torch.save writes it (.bin, .pt, .ckpt). Loading one can run any code, so none is read. Download the weights as safetensors, "
-           "or convert them in Python: safetensors.torch.save_file(torch.load(FILE, weights_only=True), NEW_FILE).";
+    return "is a pickle, as torch.save writes it (.bin, .pt, .ckpt). Loading one can run any code, so none is read here. Download the weights as "
+           "safetensors, or turn them into that without running the code: syncdr-data convert FILE -o NEW.safetensors.";
   return "";
 }
 
