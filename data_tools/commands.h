@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,5 +53,14 @@ struct ExportOptions {
 };
 /// Lays pictures on one sheet, each followed by its translation where asked.
 void export_sheet(const ExportOptions& options);
+
+struct ConvertOptions {
+  std::filesystem::path in, out;
+  std::optional<std::string> key;
+  std::string strip;
+  bool allow_beside = false;
+};
+/// Weights of PyTorch's pickle formats become safetensors; no pickle is run.
+void convert(const ConvertOptions& options);
 
 }  // namespace syncdr::data_tools

@@ -71,8 +71,20 @@ void add_export(CLI::App& program, ExportOptions& options) {
   command->callback([&options] { export_sheet(options); });
 }
 
+void add_convert(CLI::App& program, ConvertOptions& options) {
+  auto* command = program.add_subcommand("convert", "turn PyTorch's weights (.pth, .pt, .bin, .ckpt) into safetensors, without running the pickle in them");
+  command->add_option("in", options.in, "file of torch.save, a pytorch_model.bin.index.json, or a .safetensors file")->required();
+  command->add_option("-o,--out", options.out, "safetensors file to write")->required();
+  command->add_option("--key", options.key,
+                      "where the tensors lie, e.g. state_dict or model.encoder; \".\": the whole file (default: the only dictionary of tensors)");
+  command->add_option("--strip", options.strip, "take this off the names that begin with it, e.g. module.");
+  command->add_flag("--allow-beside", options.allow_beside,
+                    "leave out objects that are neither tensors nor plain values (they are named, not made) instead of refusing");
+  command->callback([&options] { convert(options); });
+}
+
 int command_line(int argc, char** argv) {
-  CLI::App program("syncdr-data: prepares, inspects and checks the datasets of syncdr", "syncdr-data");
+  CLI::App program("syncdr-data: prepares, inspects and checks the datasets of syncdr, and converts weights", "syncdr-data");
   program.require_subcommand(1);
   program.option_defaults()->always_capture_default();
   PackOptions pack_options;
@@ -80,11 +92,13 @@ int command_line(int argc, char** argv) {
   VerifyOptions verify_options;
   EmojiOptions emoji_options;
   ExportOptions export_options;
+  ConvertOptions convert_options;
   add_pack(program, pack_options);
   add_inspect(program, inspect_options);
   add_verify(program, verify_options);
   add_emoji(program, emoji_options);
   add_export(program, export_options);
+  add_convert(program, convert_options);
   try {
     program.parse(argc, argv);  // runs the chosen command's callback
   } catch (const CLI::ParseError& error) {
