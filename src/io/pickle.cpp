@@ -166,13 +166,23 @@ class Machine {
     push_global(module.text, name.text);
   }
 
-  /// What a call would make, described. What is called may itself be the result of a call: the first global stands for both.
+  /// The global that a call goes to: what is called may be the result of a call, or a class that torch.save wrote with its source as a persistent id.
+  const Value& global_of(const Value& called) const {
+    if (called.is(Kind::global)) return called;
+    if (called.is(Kind::object)) return *called.items[0];
+    for (const Value* part : called.is(Kind::persistent) ? called.items[0]->items : std::vector<const Value*>{}) {
+      if (part->is(Kind::global)) return *part;
+    }
+    in_.fail("it calls {}", describe(called));
+  }
+
+  /// What a call would make, described.
   void push_object(bool with_keywords) {
     const Value* keywords = with_keywords ? &pop() : nullptr;
     const Value &arguments = pop(), &called = pop();
-    if (!called.is(Kind::global) && !called.is(Kind::object)) in_.fail("it calls {}", describe(called));
+    const Value& global = global_of(called);
     if (!arguments.is(Kind::tuple)) in_.fail("it calls something with {} in place of a tuple", describe(arguments));
-    push_items(Kind::object, {called.is(Kind::object) ? called.items[0] : &called, &arguments});
+    push_items(Kind::object, {&global, &arguments});
     top().state = keywords;
   }
 

@@ -207,6 +207,11 @@ void TorchFile::open_archive() {
     root = name.substr(0, name.size() - inner.size());
   }
   if (root.empty()) throw core::DataError("{}: is a zip archive, but none of torch.save: it holds no NAME/data.pkl", where);
+  for (const auto& [name, entry] : entries) {
+    if (entry.compressed)
+      throw core::DataError("{}: \"{}\" is compressed, which torch.save does not do. Unpack the archive and pack it again without compression: zip -0 -r.",
+                            where, name);
+  }
   const auto read = [&](const ZipEntry& entry, uint64_t most) {
     std::vector<uint8_t> bytes(std::min(entry.size, most));
     file_.read_at(entry.offset, bytes);

@@ -78,10 +78,9 @@ class Reader {
     uint64_t size = directory.field(at + 24, 4), packed = directory.field(at + 20, 4), header = directory.field(at + 42, 4);
     read_wide_fields(directory, at + 46 + name_size, extra_size, {&size, &packed, &header});
     if ((directory.field(at + 8, 2) & 1) != 0) fail("\"{}\" is encrypted", name);
-    if (directory.field(at + 10, 2) != 0 || packed != size)
-      fail("\"{}\" is compressed, which torch.save does not do. Unpack the archive and pack it again without compression: zip -0 -r.", name);
-    const ZipEntry entry{data_offset(header, name), size, static_cast<uint32_t>(directory.field(at + 16, 4))};
-    if (entry.offset > file_.size() || size > file_.size() - entry.offset) fail("\"{}\" passes its end. It was cut short: get it again.", name);
+    const bool compressed = directory.field(at + 10, 2) != 0 || packed != size;
+    const ZipEntry entry{data_offset(header, name), packed, static_cast<uint32_t>(directory.field(at + 16, 4)), compressed};
+    if (entry.offset > file_.size() || packed > file_.size() - entry.offset) fail("\"{}\" passes its end. It was cut short: get it again.", name);
     if (!entries_.emplace(name, entry).second) fail("\"{}\" occurs twice", name);
     return at + 46 + name_size + extra_size + comment_size;
   }

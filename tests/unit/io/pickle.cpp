@@ -86,6 +86,9 @@ TEST_F(PickleFile, AllWaysToNameAGlobalAndToCallIt) {
                    "cargparse\nNamespace\n)R)R."s)
                   .root->made_by("argparse.Namespace"));  // what a call gave is called
   EXPECT_TRUE(read("\x80\x02K\1Q."s).root->is(Kind::persistent));
+  EXPECT_TRUE(read("\x80\x02U\6module"
+                   "cargparse\nNamespace\n\x86Q)\x81."s)
+                  .root->made_by("argparse.Namespace"));
 }
 
 TEST_F(PickleFile, TheMemoGivesTheSameValueAgain) {
@@ -132,6 +135,7 @@ TEST_F(PickleFile, ABrokenStackOrMemoIsNamed) {
   refused("\x80\x02](K\1K\2u."s, "adds items to a list");
   refused("\x80\x02}(K\1u."s, "a key is without a value");
   refused("\x80\x02K\1)R."s, "calls an int");
+  refused("\x80\x02K\1Q)R."s, "calls a persistent object");
   refused(
       "\x80\x02"
       "ccollections\nCounter\nK\1R."s,

@@ -194,6 +194,7 @@ TEST_F(TorchFileTest, ADamagedStorageIsRefused) {
 TEST_F(TorchFileTest, OtherArchivesAreNamed) {
   const std::string pickle = dictionary("w", tensor(storage(4), 0, {4}, {1}));
   refused(with("N", {{"x/constants.pkl", ""}}), "is a TorchScript archive");
+  refused(with("N", {{"x/code/a.py", "a", 8}}), "is a TorchScript archive");  // its code is compressed
   refused(with("N", {{"x/byteorder", "big"}}), "big-endian");
   refused(with("N", {{"y/data.pkl", ""}}), "holds two objects");
   refused(with("N", {{"x/data/0", ""}}), "\"x/data/0\" occurs twice");
