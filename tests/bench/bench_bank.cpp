@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 
 #include "objective.h"
@@ -13,6 +14,8 @@
 namespace {
 
 using namespace syncdr;
+
+const retrieval::Directions both = {{0, 1}, {1, 0}};
 
 struct Arguments {
   int64_t rows = 396'000, dim = 64, batch = 256, steps = 5;
@@ -69,11 +72,25 @@ at::Tensor plain_loss(const retrieval::TrainConfig& config, const retrieval::Glo
   return loss;
 }
 
+double middle(std::vector<double>& values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// Says how far the losses in tiles are from those that have just been backpropagated.
+void compare(const Arguments& arguments, const retrieval::GlobalBatch& batch, const at::Tensor& features, const std::vector<retrieval::MemoryBank>& banks) {
+  const at::NoGradGuard no_gradient;
+  const at::Tensor plain = plain_loss(arguments.train, batch, features, banks);
+  const retrieval::LossShare share = retrieval::loss_share(arguments.train, batch, features.detach(), banks, both);
+  const double largest = features.grad().abs().max().item<double>(), error = (share.gradient - features.grad()).abs().max().item<double>();
+  std::printf("of the same step: loss %.8g plain, %.8g in tiles; gradients differ by %.1e of %.1e\n", plain.item<double>(), share.values[0].item<double>(),
+              error, largest);
+}
+
 void run(const char* title, const Arguments& arguments, comm::World& world, std::vector<retrieval::MemoryBank>& banks, bool plain) {
-  const retrieval::Directions both = {{0, 1}, {1, 0}};
   std::ofstream("/proc/self/clear_refs") << 5;  // VmHWM begins anew
   const int64_t before = memory("VmRSS");
-  std::vector<double> seconds;
+  std::vector<double> seconds, busy;  // by the clock, and of all threads on cores
   double loss = 0, slope = 0;
   for (int64_t step = -1; step < arguments.steps; ++step) {  // the first warms up
     const retrieval::GlobalBatch batch = make_batch(arguments, step + 1, world);
@@ -81,6 +98,7 @@ void run(const char* title, const Arguments& arguments, comm::World& world, std:
     const at::Tensor features = random_rows(own.size(), arguments.dim, 1000 + static_cast<uint64_t>(100 * step + world.rank())).requires_grad_(true);
     world.barrier("the next step");
     const auto start = std::chrono::steady_clock::now();
+    const std::clock_t ticks = std::clock();
     const at::Tensor gathered = world.all_gather_rows(features.detach(), "features");
     if (plain) {
       const at::Tensor value = plain_loss(arguments.train, batch, features, banks);
@@ -93,17 +111,21 @@ void run(const char* title, const Arguments& arguments, comm::World& world, std:
       world.all_reduce_sum(values, "losses");
       loss = values[0].item<double>();
     }
+    if (plain && step < 0) compare(arguments, batch, features, banks);
     for (size_t k = 0; k < 2; ++k) banks[k].update(batch.domains[k].ids, gathered.index_select(0, batch.domains[k].features));
-    if (step >= 0) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    if (step >= 0) {
+      seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      busy.push_back(static_cast<double>(std::clock() - ticks) / CLOCKS_PER_SEC);
+    }
     slope = features.grad().norm().item<double>();
   }
-  std::sort(seconds.begin(), seconds.end());
+  const double median = middle(seconds), cores = middle(busy);
   const double mib = 1024.0 * 1024.0;
   const int64_t peak = world.all_reduce_max(memory("VmHWM"), "peak"), held = world.all_reduce_max(before, "memory before");
   if (!world.is_root()) return;
-  std::printf("%-6s step %.3f s (least %.3f), peak %.0f MiB, %.0f MiB above the %.0f before; loss %.7g, |gradient of rank 0| %.7g\n", title,
-              seconds[seconds.size() / 2], seconds.front(), static_cast<double>(peak) / mib, static_cast<double>(peak - held) / mib,
-              static_cast<double>(held) / mib, loss, slope);
+  std::printf("%s: step %.3f s (least %.3f; %.3f s of cores on rank 0), peak %.0f MiB, %.0f above the %.0f before; loss %.7g, |gradient of rank 0| %.7g\n",
+              title, median, seconds.front(), cores, static_cast<double>(peak) / mib, static_cast<double>(peak - held) / mib, static_cast<double>(held) / mib,
+              loss, slope);
   std::fflush(stdout);
 }
 

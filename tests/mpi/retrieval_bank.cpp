@@ -62,7 +62,7 @@ TEST(ShardedBank, ChoosesAmongEquallyNearRowsAsAReplicatedOne) {
   const at::Tensor features = whole_numbers(40, 3, 3), rows = whole_numbers(2500, 3, 4);
   for (const int64_t top : {1, 2, 37, 700, 2499}) {
     SCOPED_TRACE(top);
-    compare(features, rows, at::kFloat, top, 5.0, 1e-5);
+    compare(features, rows, at::kFloat, top, 5.0, 1e-4);  // gradients nearly cancel here; one other row in 2,499 makes more than that
     compare(features.to(at::kDouble), rows, at::kDouble, top, 5.0, 1e-10);
   }
 }

@@ -14,6 +14,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/atomic_file.h"
+#include "syncdr/io/safetensors.h"
 
 namespace {
 
@@ -145,6 +146,27 @@ TEST(Checkpoints, ReplacesACheckpointOfTheSameStep) {
   checkpoints.save(make_checkpoint(5));
   EXPECT_TRUE(is_exactly(checkpoints.latest(), 5));
   EXPECT_THAT(names_in(folder.path()), testing::ElementsAre("step-5"));
+}
+
+TEST(Checkpoints, PartsThatRanksLeaveOnTheDeskBelongToIt) {
+  const TemporaryFolder folder;
+  for (const bool removed : {false, true}) {
+    Checkpoints checkpoints(folder.path());
+    checkpoints.save(make_checkpoint(1));
+    for (const char* name : {"bank.0.0-4.safetensors", "bank.0.4-8.safetensors"}) {
+      io::write_safetensors(checkpoints.desk_of(2) / name, {{"rows", at::ones({4, 2})}});
+    }
+    checkpoints.save(make_checkpoint(2));
+    EXPECT_TRUE(is_exactly(checkpoints.latest(), 2));
+    EXPECT_THAT(names_in(folder.path() / "step-2"), testing::IsSupersetOf({"bank.0.0-4.safetensors", "bank.0.4-8.safetensors"}));
+    const fs::path part = folder.path() / "step-2" / "bank.0.4-8.safetensors";
+    if (removed) {
+      fs::remove(part);
+    } else {
+      flip_bit(part, static_cast<int64_t>(fs::file_size(part)) - 3);
+    }
+    EXPECT_TRUE(is_exactly(checkpoints.latest(), 1)) << (removed ? "removed" : "changed");
+  }
 }
 
 TEST(Checkpoints, KilledAtAnyCallThePreviousOneOrTheNewOneIsWhole) {
