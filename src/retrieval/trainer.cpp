@@ -1,5 +1,7 @@
 #include "syncdr/retrieval/trainer.h"
 
+#include <ATen/ops/cat.h>
+
 #include "bank_files.h"
 #include "fill_bank.h"
 #include "objective.h"
@@ -86,15 +88,16 @@ class RetrievalLearner : public training::Learner {
     const GlobalBatch batch = batches_.at(index);
     training::set_learning_rate(*optimizer_, learning_rate(index));
     parallel_->before_forward();
-    at::Tensor features;  // of this rank's images
-    {
-      const training::Autocast autocast(world_.device(), training::autocast_type(config_.precision));
-      features = encoder_->forward(normalise_images(images, encoder_->normalisation(), world_.device()));
-    }
+    const int64_t chunks = chunks_of(images);
+    const at::Tensor features = chunks == 1 ? encode(images) : encode_without_gradient(images, chunks);  // of this rank's images
     const at::Tensor gathered = world_.all_gather_rows(features.detach(), "features of the global batch");
     const bool with_matching = config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps_);
     const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching ? matching_ : Directions{});
-    parallel_->backward(scaler_.scale((features * loss.gradient).sum()));
+    parallel_->backward_in_parts(chunks, [&](int64_t chunk) {
+      const training::Part part = training::part_of(images.size(0), static_cast<int>(chunk), static_cast<int>(chunks));
+      const at::Tensor of_part = chunks == 1 ? features : encode(images.slice(0, part.first, part.last));
+      return scaler_.scale((of_part * loss.gradient.slice(0, part.first, part.last)).sum());
+    });
     if (scaler_.unscale(parallel_->parameters())) {
       training::clip_gradient(parallel_->parameters(), config_.optimizer.clip);
       optimizer_->step();
@@ -179,6 +182,33 @@ class RetrievalLearner : public training::Learner {
   }
 
  private:
+  /// [n, dim] of images [n, 3, S, S] uint8.
+  at::Tensor encode(const at::Tensor& images) {
+    const training::Autocast autocast(world_.device(), training::autocast_type(config_.precision));
+    return encoder_->forward(normalise_images(images, encoder_->normalisation(), world_.device()));
+  }
+
+  /// Into how many parts a rank deals its images: the same number on all ranks, since batch normalisation over ranks meets in each.
+  int64_t chunks_of(const at::Tensor& images) {
+    if (config_.chunk == 0) return 1;
+    return std::max<int64_t>(1, world_.all_reduce_max((images.size(0) + config_.chunk - 1) / config_.chunk, "agreeing on chunks"));
+  }
+
+  /// The same features as those of the chunks that are encoded with gradients later (Gao et al., "Scaling deep contrastive learning batch size under memory
+  /// limited setup", RepL4NLP 2021). Running averages stay as they are: those later ones move them.
+  at::Tensor encode_without_gradient(const at::Tensor& images, int64_t chunks) {
+    const at::NoGradGuard no_gradient;
+    const std::vector<at::Tensor> buffers = encoder_->buffers();
+    std::vector<at::Tensor> before, features;
+    for (const at::Tensor& buffer : buffers) before.push_back(buffer.clone());
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const training::Part part = training::part_of(images.size(0), static_cast<int>(chunk), static_cast<int>(chunks));
+      features.push_back(encode(images.slice(0, part.first, part.last)));
+    }
+    for (size_t k = 0; k < buffers.size(); ++k) buffers[k].copy_(before[k]);
+    return at::cat(features);
+  }
+
   void place(Encoder& encoder) {
     encoder->to(world_.device());
     if (config_.precision == "fp64") to_double(*encoder);

@@ -282,6 +282,50 @@ TEST_F(Training, WithoutAnythingToValidatePatienceIsRefused) {
   EXPECT_THAT(error_of(core::ExitCode::usage, [&] { run(config, {}, "run"); }), testing::HasSubstr("train.ema = 1"));
 }
 
+/// Without statistics of a batch a chunk's features are those of the whole.
+TrainConfig frozen_statistics() {
+  TrainConfig config = config_of_test();
+  config.epochs = 1;
+  config.encoder.batch_norm = "frozen";
+  config.encoder.feature_norm = false;
+  return config;
+}
+
+TEST_F(Training, InChunksItIsTheSameTraining) {
+  TrainConfig config = frozen_statistics();
+  run(config, {}, "whole");
+  if (world().size() == 1) copy(folder_ / "whole" / "log.jsonl", beside_program("log-frozen.jsonl"));
+  config.chunk = 9;  // 28 images and as many counterparts: chunks of unequal size
+  run(config, {}, "chunks");
+  if (!world().is_root()) return;
+  for (const char* figure : figures) {
+    expect_same(curve("chunks", figure), curve("whole", figure), 1e-9, figure);
+    expect_same(curve("chunks", figure), training::read_metric(beside_program("log-frozen.jsonl"), figure), 1e-9, figure);
+  }
+  const auto whole = training::Checkpoints(folder_ / "whole" / "checkpoints").latest(),
+             chunks = training::Checkpoints(folder_ / "chunks" / "checkpoints").latest();
+  ASSERT_TRUE(whole && chunks);
+  for (const auto& [name, tensor] : whole->tensors) {
+    const at::Tensor wanted = tensor.to(at::kDouble), difference = (chunks->tensors.at(name).to(at::kDouble) - wanted).abs().max();
+    EXPECT_LE(difference.item<double>(), 1e-9 * std::max(1.0, wanted.abs().max().item<double>())) << name;
+  }
+}
+
+TEST_F(Training, AChunkMovesRunningAveragesOnce) {
+  TrainConfig config = config_of_test();
+  config.epochs = 1;
+  const auto batches_seen = [&](int64_t chunk, const std::string& out) {
+    config.chunk = chunk;
+    run(config, {}, out);
+    world().barrier("a run's checkpoint");
+    const auto checkpoint = training::Checkpoints(folder_ / out / "checkpoints").latest();
+    return checkpoint->tensors.at("model.backbone.bn1.num_batches_tracked").item<int64_t>();
+  };
+  const int64_t whole = batches_seen(0, "whole");
+  EXPECT_EQ(batches_seen(1000, "as one"), whole);
+  EXPECT_EQ(batches_seen(40 / world().size() + 1, "in two"), whole + 5) << "a step has 56 images or a few less, an epoch five steps";
+}
+
 TEST_F(Training, AClippedGradientIsThatOfOneRankToo) {
   TrainConfig config = config_of_test();
   config.epochs = 1;

@@ -25,6 +25,7 @@ struct TrainConfig {
   int64_t images = 0;
   int64_t variants = 0;
   int64_t batch = 32;
+  int64_t chunk = 0;
   double temperature = 0.1;
   double instance_temperature = 0;
   double matching_temperature = 0;
@@ -58,6 +59,10 @@ struct TrainConfig {
           core::at_least(0));
     field(variants, "variants", "train on the first so many variants of each translation, one drawn at each access; 0: all", core::between(0, 64));
     field(batch, "batch", "images of the shorter domain in a global batch; the longer one's is scaled by the ratio of lengths", core::at_least(2));
+    field(chunk, "chunk",
+          "images that a rank encodes at once with gradients, each twice, while losses stay those of the whole batch: for batches that do not fit. Batch "
+          "normalisation then sees a chunk (global: of all ranks) and moves its averages once a chunk; 0: all",
+          core::at_least(0));
     field(temperature, "temperature", "softmax temperature of both memory losses", core::above(0));
     field(instance_temperature, "instance_temperature", "that of instance discrimination; 0: train.temperature", core::at_least(0));
     field(matching_temperature, "matching_temperature", "that of cross-domain matching; 0: train.temperature", core::at_least(0));
