@@ -215,11 +215,11 @@ void evaluate_trained(Job& job, const fs::path& folder, const std::string& split
   result.evaluation = evaluate_encoder(job, retrieval::load_encoder(folder / "encoder.safetensors"), data, job.settings.evaluate);
   if (!done.contains("other_by")) return;
   result.other = {io::json_string(done, "other_by", where), io::json_int(done, "other_epoch", where), result.evaluation.mean};
-  if (result.other->epoch == result.best_epoch) return;
+  if (!done.contains("other_file")) return;
   evaluation::EvaluateConfig config = job.settings.evaluate;
   config.resamples = 0;
   config.mean_average_precision = false;
-  const auto name = result.other->by == "labels" ? "encoder-labels.safetensors" : "encoder-unlabelled.safetensors";
+  const auto name = io::json_string(done, "other_file", where);
   result.other->mean = evaluate_encoder(job, retrieval::load_encoder(folder / name), data, config).mean;
 }
 

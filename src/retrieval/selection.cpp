@@ -19,18 +19,18 @@ bool Selection::offer(int64_t epoch, const Validation& found, const std::functio
   const bool by_labels = offer(labels_, found.labels, epoch);
   const bool without = offer(unlabelled_, unlabelled_.by == "uniformity" ? -found.uniformity : found.mutual, epoch);
   if (!by_labels && !without) return false;
-  const auto weights = copy();  // tensors are shared where both prefer this epoch
+  together_ = by_labels && without;
+  const auto weights = copy();  // tensors are shared where both prefer them
   if (by_labels) labels_.weights = weights;
   if (without) unlabelled_.weights = weights;
-  return chosen().epoch == epoch;
+  return &chosen() == &labels_ ? by_labels : without;
 }
 
 void Selection::keep(int64_t epoch, io::NamedTensors weights) { labels_ = {labels_.by, 0, epoch, std::move(weights)}; }
 
 std::vector<std::pair<std::string, io::NamedTensors>> Selection::files() const {
   std::vector<std::pair<std::string, io::NamedTensors>> files{{"encoder.safetensors", chosen().weights}};
-  if (other().epoch > 0 && other().epoch != chosen().epoch)
-    files.emplace_back(&other() == &labels_ ? "encoder-labels.safetensors" : "encoder-unlabelled.safetensors", other().weights);
+  if (differ()) files.emplace_back(other_file(), other().weights);
   return files;
 }
 
@@ -48,6 +48,7 @@ boost::json::object Selection::record() const {
     record["other_score"] = other().score;
     record["other_epoch"] = other().epoch;
     record["other_by"] = other().by;
+    if (differ()) record["other_file"] = other_file();
   }
   return record;
 }
@@ -55,9 +56,9 @@ boost::json::object Selection::record() const {
 void Selection::put(training::Checkpoint& checkpoint) const {
   for (const Choice* choice : {&labels_, &unlabelled_}) {
     checkpoint.state["best_" + choice->by] = {{"score", choice->score}, {"epoch", choice->epoch}};
-    // One copy where both are of one epoch.
-    if (choice == &labels_ || unlabelled_.epoch != labels_.epoch) training::put_prefix(checkpoint.tensors, choice->weights, "best_" + choice->by + ".");
+    if (choice == &labels_ || !together_) training::put_prefix(checkpoint.tensors, choice->weights, "best_" + choice->by + ".");
   }
+  checkpoint.state["best_together"] = together_ ? 1 : 0;
 }
 
 void Selection::take(const training::Checkpoint& checkpoint, const std::string& where) {
@@ -67,7 +68,8 @@ void Selection::take(const training::Checkpoint& checkpoint, const std::string& 
     choice->epoch = io::json_int(kept, "epoch", where);
     choice->weights = training::take_prefix(checkpoint.tensors, "best_" + choice->by + ".");
   }
-  if (unlabelled_.epoch == labels_.epoch) unlabelled_.weights = labels_.weights;
+  together_ = io::json_int(checkpoint.state, "best_together", where) != 0;
+  if (together_) unlabelled_.weights = labels_.weights;
 }
 
 }  // namespace syncdr::retrieval

@@ -26,13 +26,14 @@ class Selection {
   double score() const { return chosen().score; }
   int64_t epoch() const { return chosen().epoch; }  ///< 0: there was no offer yet
   const std::string& by() const { return chosen().by; }
-  /// encoder.safetensors, and the other choice where it is of another epoch, as encoder-unlabelled.safetensors or encoder-labels.safetensors: names and
-  /// weights. On rank 0.
+  /// encoder.safetensors, and the other choice where it was made in another validation, as encoder-unlabelled.safetensors or encoder-labels.safetensors:
+  /// names and weights. On rank 0.
   std::vector<std::pair<std::string, io::NamedTensors>> files() const;
 
   /// For the log: val_score and whatever else is known.
   static training::MetricLog::Values figures(const Validation& found);
-  /// {"best_score", "best_epoch", "selected_by"}, and where there is another choice {"other_score", "other_epoch", "other_by"}.
+  /// {"best_score", "best_epoch", "selected_by"}, and where there is another choice {"other_score", "other_epoch", "other_by"}, with "other_file" where it
+  /// has one of its own.
   boost::json::object record() const;
   void put(training::Checkpoint& checkpoint) const;
   /// Throws DataError naming `where`.
@@ -47,10 +48,13 @@ class Selection {
   };
   bool offer(Choice& choice, double score, int64_t epoch) const;
   const Choice& chosen() const { return by_labels_ && labels_.epoch > 0 ? labels_ : unlabelled_.epoch > 0 ? unlabelled_ : labels_; }
+  std::string other_file() const { return std::string(&other() == &labels_ ? "encoder-labels" : "encoder-unlabelled") + ".safetensors"; }
+  bool differ() const { return other().epoch > 0 && !together_; }
   const Choice& other() const { return &chosen() == &labels_ ? unlabelled_ : labels_; }
 
   bool by_labels_;
   Choice labels_, unlabelled_;
+  bool together_ = false;  // both were made in one validation; an epoch may have several
 };
 
 }  // namespace syncdr::retrieval

@@ -42,8 +42,17 @@ TEST(Selection, KeepsTheBestByLabelsAndBesideItTheBestWithout) {
   EXPECT_EQ(epoch_of(files[0].second), 3);
   EXPECT_EQ(files[1].first, "encoder-unlabelled.safetensors");
   EXPECT_EQ(epoch_of(files[1].second), 4);
-  EXPECT_EQ(boost::json::serialize(selection.record()),
-            R"({"best_score":5E-1,"best_epoch":3,"selected_by":"labels","other_score":6E-1,"other_epoch":4,"other_by":"mutual"})");
+  EXPECT_EQ(
+      boost::json::serialize(selection.record()),
+      R"({"best_score":5E-1,"best_epoch":3,"selected_by":"labels","other_score":6E-1,"other_epoch":4,"other_by":"mutual","other_file":"encoder-unlabelled.safetensors"})");
+}
+
+TEST(Selection, ToldApartAreValidationsNotEpochs) {
+  Selection selection("labels");
+  EXPECT_TRUE(offer(selection, 1, found(0.3, 0.2)));
+  EXPECT_FALSE(offer(selection, 1, found(0.2, 0.4))) << "better without labels alone";
+  ASSERT_EQ(selection.files().size(), 2u);
+  EXPECT_FALSE(selection.files()[0].second.at("epoch").is_same(selection.files()[1].second.at("epoch")));
 }
 
 TEST(Selection, ChoosesWithoutLabelsWhereItIsTold) {
