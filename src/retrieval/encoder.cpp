@@ -48,9 +48,13 @@ EncoderImpl::EncoderImpl(const EncoderConfig& config, uint64_t seed)
   }
 }
 
-at::Tensor EncoderImpl::forward(const at::Tensor& images) {
+at::Tensor EncoderImpl::forward(const at::Tensor& images) { return project(pool(images)); }
+
+at::Tensor EncoderImpl::pool(const at::Tensor& images) { return backbone_->forward(images.to(head_->weight.scalar_type())); }
+
+at::Tensor EncoderImpl::project(const at::Tensor& pooled) {
   const auto type = head_->weight.scalar_type();
-  at::Tensor features = head_->forward(backbone_->forward(images.to(type))).to(type);  // under autocast they arrive in bfloat16
+  at::Tensor features = head_->forward(pooled).to(type);  // under autocast they arrive in bfloat16
   if (feature_norm_) features = feature_norm_->forward(features);
   return nn::unit_rows(features);
 }
