@@ -76,12 +76,16 @@ std::string reachable_address() {
 }
 
 int share_of_cores(int sharers) {
-  if (const char* set = std::getenv("OMP_NUM_THREADS"))
-    if (const int threads = std::atoi(set); threads > 0) return threads;
   cpu_set_t mask;
   CPU_ZERO(&mask);
   const int cores = sched_getaffinity(getpid(), sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
   return std::max(1, cores / std::max(1, sharers));
+}
+
+int compute_threads(int sharers) {
+  if (const char* set = std::getenv("OMP_NUM_THREADS"))
+    if (const int threads = std::atoi(set); threads > 0) return threads;
+  return share_of_cores(sharers);
 }
 
 void end_daemon_later(int code) {

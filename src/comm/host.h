@@ -9,8 +9,10 @@ namespace syncdr::comm {
 /// where the name leads back to the loopback (as on Debian). Throws IoError if there is none.
 std::string reachable_address();
 
-/// Compute threads for one of `sharers` ranks on the cores in this process's affinity mask: OMP_NUM_THREADS if set, else an equal share, at least 1.
+/// For one of `sharers` ranks on the cores in this process's affinity mask: an equal share, at least 1.
 int share_of_cores(int sharers);
+/// OMP_NUM_THREADS if set, else that share.
+int compute_threads(int sharers);
 
 /// For a rank that ends its job. On a host whose link is cut mpirun's daemon would wait for mpirun for ever (what it has to say is under way, and TCP tries
 /// for 15 minutes): a small process sees to it that the daemon is gone some seconds later. Where mpirun can be reached it goes by itself, sooner (4.1.4:

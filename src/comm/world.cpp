@@ -183,7 +183,7 @@ World::World(const CommConfig& config) : state_(std::make_unique<State>()) {
   state.thread = std::make_unique<MpiThread>(deadline, [&state](const std::string& message) { state.end_job(core::ExitCode::try_again, message); });
   const auto& layout = state.layout();
   core::set_log_rank(layout.rank, layout.size);
-  at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : share_of_cores(layout.ranks_on_my_cores));
+  at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : compute_threads(layout.ranks_on_my_cores));
   state.device = choose_device(*state.thread, config.device);
 
   // From here on ranks may fail alone, and their peers would wait for them.
@@ -232,6 +232,7 @@ int World::rank() const { return state_->layout().rank; }
 int World::size() const { return state_->layout().size; }
 int World::local_rank() const { return state_->layout().local_rank; }
 int World::local_size() const { return state_->layout().local_size; }
+int64_t World::threads(int64_t asked) const { return asked > 0 ? asked : share_of_cores(state_->layout().ranks_on_my_cores); }
 const std::vector<std::string>& World::hosts() const { return state_->layout().hosts; }
 c10::Device World::device() const { return state_->device; }
 std::string World::backend() const { return state_->nccl ? "nccl" : "mpi"; }

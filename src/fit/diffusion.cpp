@@ -143,6 +143,7 @@ class DiffusionFit : public training::Learner {
     const at::Tensor target = training_target(*networks_.scheduler, views.latents, noise, times);
     const at::Tensor share = weighted_error(output, target, time_weights_.index_select(0, times)) / static_cast<double>(config_.batch);
     parallel_.backward(share);
+    training::clip_gradient(parallel_.parameters(), config_.optimizer.clip);
     optimizer_->step();
     if (ema_) ema_->update(*parts_);
     return share.detach().reshape({1});

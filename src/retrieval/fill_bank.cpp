@@ -57,12 +57,12 @@ void put(const Deal& deal, int64_t first, int64_t last, int ranks, const at::Ten
 /// [n, 3, S, S] uint8, channels last.
 at::Tensor evaluation_views(const Deal& deal, const std::vector<int64_t>& entries, const data::AugmentConfig& views, uint64_t seed) {
   at::Tensor pixels = at::empty({static_cast<int64_t>(entries.size()), views.crop, views.crop, 3}, at::kByte);
-  for (size_t k = 0; k < entries.size(); ++k) {
-    const auto [domain, entry] = deal.place(entries[k]);
+  data::each_image(pixels.size(0), [&](int64_t k) {
+    const auto [domain, entry] = deal.place(entries[static_cast<size_t>(k)]);
     const data::PairSet& set = *deal.sets[domain];
     const core::Random variant(seed, core::Purpose::augmentation, io::hash64(set.key(entry)));
-    data::evaluation_view(set.image(entry, variant, views.resize), views, pixels[static_cast<int64_t>(k)].data_ptr<uint8_t>());
-  }
+    data::evaluation_view(set.image(entry, variant, views.resize), views, pixels[k].data_ptr<uint8_t>());
+  });
   return pixels.permute({0, 3, 1, 2});
 }
 
@@ -82,7 +82,7 @@ void fill_banks(comm::World& world, Encoder& encoder, std::span<const data::Pair
   const int64_t piece = std::max<int64_t>(1, 32768 / deal.batch_size);  // batches whose features travel together
   std::vector<at::Tensor> own;
   core::Progress progress("memory banks", deal.batches(), "batches");
-  data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), config.loader_threads);
+  data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), world.threads(config.loader_threads));
   for (int64_t batch = 1; !views.done(); ++batch) {
     const at::Tensor images = views.next();
     own.push_back(pretrained ? features_of(encoder, images, world.device(), call)

@@ -2,12 +2,16 @@
 
 #include "bank_files.h"
 #include "fill_bank.h"
+#include "kept_features.h"
 #include "objective.h"
+#include "trained_layers.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/autocast.h"
 #include "syncdr/training/data_parallel.h"
+#include "syncdr/training/ema.h"
+#include "syncdr/training/loss_scaler.h"
 #include "syncdr/training/optimizer.h"
 
 namespace syncdr::retrieval {
@@ -27,19 +31,34 @@ int64_t steps_of(const TrainConfig& config, const GlobalBatches& batches) {
   return config.epochs * batches.steps_per_epoch();
 }
 
+/// The shards that sets read, each once.
+std::vector<const data::ShardReader*> shards_of(std::span<const data::PairSet* const> sets) {
+  std::map<std::string, const data::ShardReader*> by_path;
+  for (const data::PairSet* set : sets)
+    for (const data::ShardReader* shard : set->shards()) by_path.emplace(shard->path().string(), shard);
+  std::vector<const data::ShardReader*> all;
+  for (const auto& [path, shard] : by_path) all.push_back(shard);
+  return all;
+}
+
 /// The encoder with its banks and data.
 class RetrievalLearner : public training::Learner {
  public:
   RetrievalLearner(const training::Task& task, std::array<const data::PairSet*, 2> sets, GlobalBatches batches, const TrainConfig& config,
                    const Validate& validate)
-      : world_(task.world), sets_(sets), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
+      : world_(task.world), dataset_(task.dataset), sets_(sets), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
         matching_(matching_directions(config, {task.domain_a, task.domain_b})), steps_(steps_of(config, batches_)),
-        encoder_(make_encoder(config.encoder, seed_)) {
-    encoder_->to(world_.device());
-    if (config.precision == "fp64") to_double(*encoder_);
-    nn::make_channels_last(*encoder_);
+        encoder_(make_encoder(config.encoder, seed_)), scaler_(config.precision == "fp16") {
+    place(encoder_);
     encoder_->set_batch_norm(training::sum_over_ranks(world_));
-    optimizer_ = training::make_optimizer(encoder_->parameters(), config.optimizer);
+    if (config.ema > 0) {
+      ema_.emplace(*encoder_, config.ema);
+      averaged_ = Encoder(config.encoder, seed_);
+      place(averaged_);
+      averaged_->eval();
+    }
+    groups_ = trained_groups(*encoder_, config.encoder);
+    optimizer_ = training::make_optimizer(groups_, config.optimizer);
   }
 
   double best_score() const { return best_score_; }
@@ -50,33 +69,35 @@ class RetrievalLearner : public training::Learner {
 
   void begin(int64_t first, int64_t last) override {
     parallel_ = std::make_unique<training::DataParallel>(world_, *encoder_);
+    if (keeps_features(config_)) kept_.emplace(world_, encoder_, dataset_, shards_of(sets_), config_, seed_, config_.kept_folder);
     if (banks_.empty()) {
       make_banks();
-      fill_banks(world_, encoder_, sets_, config_, seed_, banks_);
+      fill_banks(world_, encoder_, sets_, config_, seed_, kept_ ? &*kept_ : nullptr, banks_);
+      if (ema_) ema_.emplace(*encoder_, config_.ema);  // filling them may have moved the statistics of batch normalisation
     }
     const auto load = [this, pin = world_.device().is_cuda()](int64_t index) {
-      const at::Tensor images = batches_.load(index, config_.augment);
-      return pin ? images.pin_memory() : images;
+      const at::Tensor inputs = kept_ ? batches_.load_kept(index, *kept_) : batches_.load(index, config_.augment);
+      return pin ? inputs.pin_memory() : inputs;
     };
-    ahead_.emplace(load, first, last, config_.loader_threads);
-    encoder_->train();
+    ahead_.emplace(load, first, last, world_.threads(config_.loader_threads));
+    train_mode(*encoder_);
   }
 
   at::Tensor step(int64_t index) override {
-    const at::Tensor images = ahead_->next();
+    const at::Tensor inputs = ahead_->next();
     const GlobalBatch batch = batches_.at(index);
-    training::set_learning_rate(*optimizer_, learning_rate(index));
+    training::set_learning_rate(*optimizer_, learning_rate(index), groups_);
     parallel_->before_forward();
-    at::Tensor features;  // of this rank's images
-    {
-      const training::Autocast autocast(world_.device(), config_.precision == "bf16");
-      features = encoder_->forward(normalise_images(images, encoder_->normalisation(), world_.device()));
-    }
+    const at::Tensor features = encode(inputs);  // of this rank's images
     const at::Tensor gathered = world_.all_gather_rows(features.detach(), "features of the global batch");
     const bool with_matching = config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps_);
     const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching ? matching_ : Directions{});
-    parallel_->backward((features * loss.gradient).sum());
-    optimizer_->step();
+    parallel_->backward(scaler_.scale((features * loss.gradient).sum()));
+    if (scaler_.unscale(parallel_->parameters())) {
+      training::clip_gradient(parallel_->parameters(), config_.optimizer.clip);
+      optimizer_->step();
+      if (ema_) ema_->update(*encoder_);
+    }
     for (size_t k = 0; k < banks_.size(); ++k) {
       const DomainBatch& domain = batch.domains[k];
       banks_[k].update(domain.ids, gathered.index_select(0, domain.features.to(gathered.device())));
@@ -94,6 +115,9 @@ class RetrievalLearner : public training::Learner {
     put_banks(checkpoint.tensors, banks_);
     // No random state: order and augmentation are functions of seed and step.
     checkpoint.state = record();
+    checkpoint.state["stale_validations"] = stale_validations_;
+    training::put_average(checkpoint, ema_);
+    scaler_.put(checkpoint);
     return checkpoint;
   }
 
@@ -106,29 +130,39 @@ class RetrievalLearner : public training::Learner {
     restore_banks(checkpoint.tensors, where, banks_);
     best_score_ = io::json_double(checkpoint.state, "best_score", where);
     best_epoch_ = io::json_int(checkpoint.state, "best_epoch", where);
+    stale_validations_ = io::json_int(checkpoint.state, "stale_validations", where);
+    training::take_average(checkpoint, ema_, where);
+    scaler_.take(checkpoint, where);
     if (world_.is_root()) best_ = training::take_prefix(checkpoint.tensors, "best.");
   }
 
   training::MetricLog::Values validate(int64_t steps_done) override {
     const int64_t epoch = (steps_done + batches_.steps_per_epoch() - 1) / batches_.steps_per_epoch();  // counts from 1; the last may be cut short
+    if (ema_) nn::load_state(*averaged_, ema_->average(), "the moving average");
+    Encoder& judged = ema_ ? averaged_ : encoder_;
     double score = 0;
     if (validate_) {
       encoder_->eval();
-      at::Tensor of_root = at::full({1}, validate_(encoder_), at::kDouble);
-      encoder_->train();
+      at::Tensor of_root = at::full({1}, validate_(judged), at::kDouble);
+      train_mode(*encoder_);
       world_.broadcast(of_root, 0, "the validation's score");
       score = of_root.item<double>();
     }
+    ++stale_validations_;
     if (!validate_ || best_epoch_ == 0 || score > best_score_) {  // without validation the last one is kept
       best_score_ = score;
       best_epoch_ = epoch;
-      if (world_.is_root()) best_ = training::copies_of(nn::state_of(*encoder_));
+      stale_validations_ = 0;
+      if (world_.is_root()) best_ = training::copies_of(nn::state_of(*judged));
     }
     training::MetricLog::Values values;
     if (validate_) values.emplace_back("val_score", score);
     values.emplace_back("bank_checksum", static_cast<double>(checksum(world_, banks_)));
     return values;
   }
+
+  bool enough() const override { return config_.patience > 0 && stale_validations_ >= config_.patience; }
+  training::MetricLog::Values figures() const override { return scaler_.figures(); }
 
   std::vector<std::filesystem::path> save(const std::filesystem::path& folder) override {
     save_encoder(folder / "encoder.safetensors", best_, config_.encoder);
@@ -139,10 +173,23 @@ class RetrievalLearner : public training::Learner {
 
   std::string advice() const override {
     return fmt::format("Lower train.optimizer.learning_rate (now {}){}, look for broken images with `syncdr-data verify`", config_.optimizer.learning_rate,
-                       config_.precision == "bf16" ? ", or use train.precision = \"fp32\"" : "");
+                       training::autocast_type(config_.precision) ? ", or use train.precision = \"fp32\"" : "");
   }
 
  private:
+  /// images [n, 3, S, S] uint8, or kept features [n, F] -> [n, D]
+  at::Tensor encode(const at::Tensor& inputs) {
+    const training::Autocast autocast(world_.device(), training::autocast_type(config_.precision));
+    if (kept_) return encoder_->project(inputs.to(encoder_->parameters().front().options().requires_grad(false)));
+    return encoder_->forward(normalise_images(inputs, encoder_->normalisation(), world_.device()));
+  }
+
+  void place(Encoder& encoder) {
+    encoder->to(world_.device());
+    if (config_.precision == "fp64") to_double(*encoder);
+    nn::make_channels_last(*encoder);
+  }
+
   void make_banks() {
     const auto features = encoder_->parameters().front().options();
     for (const data::PairSet* set : sets_)
@@ -150,6 +197,7 @@ class RetrievalLearner : public training::Learner {
   }
 
   comm::World& world_;
+  const data::Dataset& dataset_;
   const std::array<const data::PairSet*, 2> sets_;
   const TrainConfig& config_;
   uint64_t seed_;
@@ -158,13 +206,19 @@ class RetrievalLearner : public training::Learner {
   Directions matching_;
   int64_t steps_;
   Encoder encoder_;
+  training::LossScaler scaler_;
+  std::optional<training::Ema> ema_;
+  Encoder averaged_{nullptr};  // what the moving average is judged in
+  std::vector<training::ParameterGroup> groups_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::unique_ptr<training::DataParallel> parallel_;
   std::vector<MemoryBank> banks_;  // of each domain
   double best_score_ = 0;
   int64_t best_epoch_ = 0;                             // 0: none yet
+  int64_t stale_validations_ = 0;                      // since the best one
   io::NamedTensors best_;                              // on rank 0
-  std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use the batches
+  std::optional<KeptFeatures> kept_;                   // of a frozen backbone
+  std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use what stands above
 };
 
 training::RunPlan plan_of(const training::Task& task, const std::string& run, const TrainConfig& config, const GlobalBatches& batches) {
@@ -179,7 +233,7 @@ training::RunPlan plan_of(const training::Task& task, const std::string& run, co
       .checkpoint_every = config.checkpoint_every > 0 ? config.checkpoint_every : batches.steps_per_epoch(),
       .validate_every = config.validate_every > 0 ? config.validate_every : batches.steps_per_epoch(),
       .out = task.out};
-  plan.identity.erase("train.bank.placement");  // no part of the result
+  for (const char* harmless : {"train.bank.placement", "train.kept_folder"}) plan.identity.erase(harmless);  // no part of the result
   plan.identity.emplace("translations", run.empty() ? "none" : run);
   if (plan.bound_by.empty() && config.matching_start > 0) plan.bound_by = fmt::format("train.matching_start = {}", config.matching_start);
   return plan;
@@ -191,11 +245,24 @@ TrainResult result_of(const boost::json::object& record, const std::string& wher
           .steps = io::json_int(record, "steps", where)};
 }
 
+void check(comm::World& world, const TrainConfig& config, const Validate& validate) {
+  if (config.ema >= 1) throw core::UsageError("train.ema = 1: the average would never leave the first weights. Use a value below 1, or 0 for none");
+  if (config.patience > 0 && !validate) throw core::UsageError("train.patience = {}: nothing is validated. Use 0", config.patience);
+  if (config.precision == "fp16" && world.device().is_cpu())
+    core::warn("train.precision = \"fp16\": on CPUs LibTorch's gradients of convolutions are a hundred times as slow in it as in fp32 or bf16");
+}
+
 }  // namespace
 
 TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate) {
+<<<<<<< HEAD
   const data::PairSet a(task.dataset, task.domains.at(0), task.domains.at(1), run, "train", config.variants),
       b(task.dataset, task.domains.at(1), task.domains.at(0), run, "train", config.variants);
+=======
+  check(task.world, config, validate);
+  const data::PairSet a(task.dataset, task.domain_a, task.domain_b, run, "train", config.variants),
+      b(task.dataset, task.domain_b, task.domain_a, run, "train", config.variants);
+>>>>>>> loop
   GlobalBatches batches(a, b, config.batch, task.seed, task.world.rank(), task.world.size());
   const training::RunPlan plan = plan_of(task, run, config, batches);
   if (const auto record = training::finished_run(task.world, plan)) return result_of(*record, (task.out / "done.json").string());
@@ -203,7 +270,7 @@ TrainResult train(const training::Task& task, const std::string& run, const Trai
   const training::RunResult now = training::run(task.world, learner, plan);
   return {.best_score = learner.best_score(),
           .best_epoch = learner.best_epoch(),
-          .steps = plan.steps,
+          .steps = now.total,
           .now = now,
           .parameters = learner.parameters(),
           .images_per_step = plan.images_per_step};

@@ -49,12 +49,19 @@ DataParallel::DataParallel(comm::World& world, torch::nn::Module& module)
 void DataParallel::before_forward() { reducer_.before_forward(); }
 
 void DataParallel::backward(const at::Tensor& share_of_loss) {
-  SYNCDR_ASSERT(share_of_loss.numel() == 1, "a loss has one value, this one {}", share_of_loss.numel());
+  backward_in_parts(1, [&](int64_t) { return share_of_loss; });
+}
+
+void DataParallel::backward_in_parts(int64_t parts, const std::function<at::Tensor(int64_t part)>& share_of) {
   // Without a gradient the backward pass sets one instead of adding to it: no pass over memory to clear the old.
   for (at::Tensor& parameter : parameters_) parameter.mutable_grad() = at::Tensor();
-  reducer_.before_backward();
-  // The reducer averages over ranks, shares are to be summed.
-  (world_.size() == 1 ? share_of_loss : share_of_loss * world_.size()).backward();
+  for (int64_t part = 0; part < parts; ++part) {
+    const at::Tensor share = share_of(part);
+    SYNCDR_ASSERT(share.numel() == 1, "a loss has one value, this one {}", share.numel());
+    if (part + 1 == parts) reducer_.before_backward();  // until then it leaves gradients where they are, to be added to
+    // The reducer averages over ranks, shares are to be summed.
+    (world_.size() == 1 ? share : share * world_.size()).backward();
+  }
 }
 
 at::Tensor gather_with_own_gradient(comm::World& world, const at::Tensor& rows, const char* what) {

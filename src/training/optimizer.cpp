@@ -1,5 +1,9 @@
 #include "syncdr/training/optimizer.h"
 
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
@@ -99,32 +103,67 @@ std::unique_ptr<optim::OptimizerParamState> read_state(const optim::Optimizer& o
   return state;
 }
 
-}  // namespace
-
-std::unique_ptr<optim::Optimizer> make_optimizer(std::vector<at::Tensor> parameters, const OptimizerConfig& config) {
+std::unique_ptr<optim::Optimizer> make_engine(std::vector<optim::OptimizerParamGroup> parts, const OptimizerConfig& config) {
   if (config.name == "sgd") {
-    return std::make_unique<optim::SGD>(std::move(parameters),
-                                        optim::SGDOptions(config.learning_rate).momentum(config.momentum).weight_decay(config.weight_decay));
+    return std::make_unique<optim::SGD>(std::move(parts), optim::SGDOptions(config.learning_rate).momentum(config.momentum).weight_decay(config.weight_decay));
   }
   const auto adam = [&](auto options) { return options.betas(betas_of(config)).weight_decay(config.weight_decay); };
-  if (config.name == "adam") return std::make_unique<optim::Adam>(std::move(parameters), adam(optim::AdamOptions(config.learning_rate)));
-  if (config.name == "adamw") return std::make_unique<optim::AdamW>(std::move(parameters), adam(optim::AdamWOptions(config.learning_rate)));
+  if (config.name == "adam") return std::make_unique<optim::Adam>(std::move(parts), adam(optim::AdamOptions(config.learning_rate)));
+  if (config.name == "adamw") return std::make_unique<optim::AdamW>(std::move(parts), adam(optim::AdamWOptions(config.learning_rate)));
   throw core::UsageError("optimizer.name = \"{}\": use sgd, adam or adamw", config.name);
+}
+
+void check_warmup(const OptimizerConfig& config) {
+  if (config.schedule != "one_cycle" || config.warmup_steps == 0) return;
+  throw core::UsageError("optimizer.warmup_steps = {}: one_cycle rises by itself, in the share of the steps that optimizer.warmup says. Use 0",
+                         config.warmup_steps);
+}
+
+}  // namespace
+
+std::unique_ptr<optim::Optimizer> make_optimizer(const std::vector<ParameterGroup>& groups, const OptimizerConfig& config) {
+  check_warmup(config);
+  std::vector<optim::OptimizerParamGroup> parts;
+  for (const ParameterGroup& group : groups) parts.emplace_back(group.parameters);
+  std::unique_ptr<optim::Optimizer> optimizer = make_engine(std::move(parts), config);
+  set_learning_rate(*optimizer, config.learning_rate, groups);
+  return optimizer;
+}
+
+std::unique_ptr<optim::Optimizer> make_optimizer(std::vector<at::Tensor> parameters, const OptimizerConfig& config) {
+  return make_optimizer(std::vector<ParameterGroup>{{.parameters = std::move(parameters)}}, config);
 }
 
 double learning_rate_at(const OptimizerConfig& config, int64_t step, int64_t steps) {
   SYNCDR_ASSERT(step >= 0 && step < steps, "step {} of {}", step, steps);
+  check_warmup(config);
   const double rate = config.learning_rate;
+  if (step < config.warmup_steps) return rate * static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps + 1);
+  step -= config.warmup_steps, steps -= config.warmup_steps;
   const auto now = static_cast<double>(step), all = static_cast<double>(steps);
   if (config.schedule == "constant") return rate;
-  if (config.schedule == "cosine") return cosine_between(rate, 0, now / all);
+  if (config.schedule == "cosine") return cosine_between(rate, rate * config.floor, now / all);
   if (config.schedule == "one_cycle") return one_cycle(rate, config.warmup, now, all);
   if (config.schedule == "linear") return linear(rate, step, steps);
   throw core::UsageError("optimizer.schedule = \"{}\": use constant, cosine, one_cycle or linear", config.schedule);
 }
 
-void set_learning_rate(optim::Optimizer& optimizer, double rate) {
-  for (auto& group : optimizer.param_groups()) group.options().set_lr(rate);
+void set_learning_rate(optim::Optimizer& optimizer, double rate, const std::vector<ParameterGroup>& groups) {
+  auto& parts = optimizer.param_groups();
+  SYNCDR_ASSERT(groups.empty() || groups.size() == parts.size(), "rates of {} groups for an optimizer of {}", groups.size(), parts.size());
+  for (size_t k = 0; k < parts.size(); ++k) parts[k].options().set_lr(groups.empty() ? rate : rate * groups[k].rate);
+}
+
+void clip_gradient(const std::vector<at::Tensor>& parameters, double largest_norm) {
+  if (largest_norm <= 0) return;
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& parameter : parameters) {
+    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+  }
+  if (gradients.empty()) return;
+  const at::Tensor norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients)));
+  at::_foreach_mul_(gradients, (largest_norm / (norm + 1e-6)).clamp_max(1));
 }
 
 io::NamedTensors optimizer_state(const optim::Optimizer& optimizer) {

@@ -44,7 +44,7 @@ class Run {
     const int64_t first = done_;
     train();
     finish();
-    return {.steps = done_ - first, .step_seconds = step_seconds_, .validation_seconds = validation_seconds_};
+    return {.steps = done_ - first, .total = done_, .step_seconds = step_seconds_, .validation_seconds = validation_seconds_};
   }
 
  private:
@@ -63,6 +63,7 @@ class Run {
                              folder.string(), plan_.steps, plan_.out.string());
     learner_.restore(*found, folder.string());
     done_ = step;
+    enough_ = learner_.enough();  // it was stopped or lost between its last checkpoint and done.json
     core::info("{}: goes on after step {} of {}", plan_.title, step, plan_.steps);
   }
 
@@ -81,13 +82,14 @@ class Run {
   }
 
   void after_step() {
-    const bool validates = is_due(plan_.validate_every), saves = is_last() || is_due(plan_.checkpoint_every);
-    const bool logs = saves || validates || is_due(plan_.log_every);
-    const bool stop = (++unasked_ >= ask_every_ || logs) && stop_is_agreed() && !is_last();
-    if (logs || stop) log_losses();  // before saving: it refuses losses that are no longer finite
+    const bool validates = is_due(plan_.validate_every), logs = is_last() || validates || is_due(plan_.checkpoint_every) || is_due(plan_.log_every);
+    const bool asked = (++unasked_ >= ask_every_ || logs) && stop_is_agreed();
+    if (logs || asked) log_losses();  // before saving: it refuses losses that are no longer finite
     if (validates) validate();
+    enough_ = validates && learner_.enough();
+    const bool stop = asked && !is_last();
     if (is_due(plan_.sample_every)) save_samples();
-    if (saves || stop) save_checkpoint();
+    if (is_last() || is_due(plan_.checkpoint_every) || stop) save_checkpoint();
     if (!stop) return;
     checkpoints_.finish();
     throw core::StopRequested("{}: stopped on request after step {} of {}, which is saved; the same command goes on", plan_.title, done_, plan_.steps);
@@ -110,6 +112,7 @@ class Run {
     MetricLog::Values values;
     for (size_t i = 0; i < names_.size(); ++i) values.emplace_back(names_[i], losses[i]);
     values.emplace_back("learning_rate", learner_.learning_rate(done_ - 1));
+    for (const auto& figure : learner_.figures()) values.push_back(figure);
     values.emplace_back("images_per_second", static_cast<double>(plan_.images_per_step * loss_steps_) / seconds);
     if (log_) log_->append(done_, values);
     const auto microseconds = static_cast<int64_t>(1e6 * seconds) / loss_steps_ + 1;
@@ -155,6 +158,7 @@ class Run {
 
   /// What is due only because this is the end comes after the last checkpoint: a longer run that goes on from it never had it.
   void finish() {
+    if (enough_) core::info("{}: ends after step {} of {}, since validations no longer improve", plan_.title, done_, plan_.steps);
     if (plan_.validate_every > 0 && !is_due(plan_.validate_every)) validate();
     if (!is_due(plan_.sample_every)) save_samples();
     checkpoints_.finish();
@@ -165,7 +169,8 @@ class Run {
       for (const fs::path& file : learner_.save(result)) files[file.generic_string()] = io::hash_file(result / file);
       writer.seal_files("result", plan_.out);
       json::object record = learner_.record();
-      record["steps"] = plan_.steps;
+      record["steps"] = done_;
+      if (enough_) record["stopped_early"] = true;
       record["files"] = files;
       record["settings"] = io::to_json(identity_of(plan_));
       io::write_json(writer.desk() / "done.json", record);
@@ -174,7 +179,7 @@ class Run {
   }
 
   bool is_due(int64_t every) const { return every > 0 && done_ % every == 0; }
-  bool is_last() const { return done_ == plan_.steps; }
+  bool is_last() const { return done_ == plan_.steps || enough_; }
 
   comm::World& world_;
   Learner& learner_;
@@ -184,6 +189,7 @@ class Run {
   std::optional<MetricLog> log_;
 
   int64_t done_ = 0;      // steps finished
+  bool enough_ = false;   // the learner's word for the end
   at::Tensor loss_sums_;  // [n], this rank's shares since the last line of the log
   int64_t loss_steps_ = 0;
   RunClock::time_point loss_start_;
@@ -204,7 +210,7 @@ std::string finished_text(const RunPlan& plan) {
   if (steps > plan.steps)
     throw core::UsageError("{}: was trained for {} steps, {} are asked for now. Ask for as many, choose another folder, or remove {}", where, steps, plan.steps,
                            plan.out.string());
-  if (steps < plan.steps) return "";
+  if (steps < plan.steps && !object.contains("stopped_early")) return "";
   const json::object& files = io::json_object(object, "files", where);
   for (const auto& item : files) {
     const fs::path file = io::path_inside(plan.out, item.key(), where);

@@ -1,9 +1,11 @@
 // after: mpi.retrieval.1
+// rooms: retrieval
 // With one rank it leaves the losses and the checkpoint that the cases with more ranks compare with.
 #include <signal.h>
 
 #include "retrieval_case.h"
 #include "syncdr/core/stop.h"
+#include "syncdr/io/atomic_file.h"
 
 namespace syncdr::retrieval {
 namespace {
@@ -192,6 +194,105 @@ TEST_F(Training, InBfloat16StaysNearFullPrecision) {
   // Later losses follow from weights that have gone other ways. That all are finite the training checks itself.
   EXPECT_NEAR(loss.front().second, reference.front().second, 0.05 * reference.front().second);
   EXPECT_GT(std::abs(loss.front().second - reference.front().second), 1e-5) << "this is no bfloat16";
+}
+
+TEST_F(Training, InFloat16LossesAreScaledAndStayNearFullPrecision) {
+  TrainConfig config = config_of_test();
+  config.precision = "fp16";
+  config.images = 112;  // two steps: on CPUs it is slow
+  EXPECT_EQ(run(config, {}, "run").steps, 2);
+  if (!world().is_root()) return;
+  const Curve loss = curve("run", "loss"), reference = training::read_metric(beside_program("log.jsonl"), "loss");
+  ASSERT_EQ(loss.size(), 2u);
+  EXPECT_NEAR(loss.front().second, reference.front().second, 0.01 * reference.front().second);
+  EXPECT_GT(std::abs(loss.front().second - reference.front().second), 1e-7) << "this is no float16";
+  EXPECT_EQ(curve("run", "loss_scale").back().second * std::exp2(curve("run", "skipped_steps").back().second), 65536);
+  const auto checkpoint = training::Checkpoints(folder_ / "run" / "checkpoints").latest();
+  ASSERT_TRUE(checkpoint.has_value());
+  EXPECT_EQ(io::json_double(io::json_object(checkpoint->state, "loss_scaler", "state"), "scale", "state"), curve("run", "loss_scale").back().second);
+}
+
+TEST_F(Training, TheMovingAverageIsValidatedAndSavedInPlaceOfTheWeights) {
+  TrainConfig config = config_of_test();
+  config.epochs = 2;
+  config.ema = 0.99;
+  std::vector<std::string> judged;
+  const Validate validate = [&](Encoder& encoder) {
+    EXPECT_FALSE(encoder->is_training());
+    judged.push_back(nn::state_hash(*encoder));
+    return static_cast<double>(judged.size());
+  };
+  run(config, validate, "whole");
+  ASSERT_EQ(judged.size(), 2u);
+  Scores failing{.values = {1, 2}, .fail_in_epoch = 2};
+  EXPECT_THROW(run(config, std::ref(failing), "broken"), core::PeerError);
+  world().barrier("all have failed");
+  run(config, validate, "broken");
+  if (world().size() == 1) {
+    EXPECT_EQ(judged.back(), judged.at(1)) << "it goes on exactly";
+  }
+  if (!world().is_root()) return;
+  const auto checkpoint = training::Checkpoints(folder_ / "whole" / "checkpoints").latest();
+  ASSERT_TRUE(checkpoint.has_value());
+  const auto average = training::take_prefix(checkpoint->tensors, "ema."), weights = training::take_prefix(checkpoint->tensors, "model.");
+  EXPECT_EQ(io::json_int(checkpoint->state, "ema_updates", "state"), 10);
+  const Encoder saved = load_encoder(folder_ / "whole" / "encoder.safetensors");
+  for (const auto& [name, tensor] : nn::state_of(*saved)) EXPECT_TRUE(tensor.allclose(average.at(name).to(tensor.scalar_type()))) << name;
+  const at::Tensor head = nn::state_of(*saved).at("head.weight");
+  EXPECT_GT((head - weights.at("head.weight")).abs().max().item<double>(), 1e-6);
+}
+
+TEST_F(Training, PatienceEndsTheRunAlsoOneThatWasLostBefore) {
+  TrainConfig config = config_of_test();
+  config.patience = 2;
+  const auto expect_ended = [&](const TrainResult& result, const std::string& out) {
+    EXPECT_EQ(result.steps, 15);
+    EXPECT_EQ(result.best_epoch, 1);
+    if (!world().is_root()) return;
+    const auto record = io::parse_json(io::read_file(folder_ / out / "done.json"), "done.json").as_object();
+    EXPECT_TRUE(record.at("stopped_early").as_bool());
+    EXPECT_EQ(record.at("steps").as_int64(), 15);
+  };
+  Scores scores{.values = {0.5, 0.25, 0.5, 0.9}};  // equal is no better
+  expect_ended(run(config, std::ref(scores), "whole"), "whole");
+  TrainConfig longer = config;
+  longer.epochs = 6;
+  expect_ended(run(longer, std::ref(scores), "whole"), "whole");
+  EXPECT_EQ(scores.calls, 3u) << "it was ended for more steps, too";
+
+  Scores failing{.values = {0.5, 0.25}, .fail_in_epoch = 3};
+  EXPECT_THROW(run(config, std::ref(failing), "broken"), core::PeerError);
+  world().barrier("all have failed");
+  expect_ended(run(config, Scores{.values = {0.5}}, "broken"), "broken");
+  world().root_only("losing the end", [&] { fs::remove(folder_ / "broken" / "done.json"); });
+  Scores none;
+  expect_ended(run(config, std::ref(none), "broken"), "broken");
+  EXPECT_EQ(none.calls, 0u) << "the last checkpoint had ended";
+  if (world().size() == 1) {
+    EXPECT_EQ(weights("broken"), weights("whole"));
+  }
+}
+
+TEST_F(Training, WithoutAnythingToValidatePatienceIsRefused) {
+  TrainConfig config = config_of_test();
+  config.patience = 1;
+  EXPECT_THAT(error_of(core::ExitCode::usage, [&] { run(config, {}, "run"); }), testing::HasSubstr("train.patience = 1"));
+  config.patience = 0;
+  config.ema = 1;
+  EXPECT_THAT(error_of(core::ExitCode::usage, [&] { run(config, {}, "run"); }), testing::HasSubstr("train.ema = 1"));
+}
+
+TEST_F(Training, AClippedGradientIsThatOfOneRankToo) {
+  TrainConfig config = config_of_test();
+  config.epochs = 1;
+  config.optimizer.clip = 0.5;
+  config.optimizer.warmup_steps = 3;
+  run(config, {}, "run");
+  if (world().size() == 1) copy(folder_ / "run" / "log.jsonl", beside_program("log-clipped.jsonl"));
+  if (!world().is_root()) return;
+  const Curve whole = training::read_metric(beside_program("log.jsonl"), "loss"), loss = curve("run", "loss");
+  expect_same(loss, training::read_metric(beside_program("log-clipped.jsonl"), "loss"), rounding, "loss");
+  EXPECT_NE(loss.back().second, whole.at(loss.size() - 1).second);
 }
 
 /// Thirty steps; a run that fails in the third epoch leaves a checkpoint after ten.

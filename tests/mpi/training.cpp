@@ -1,3 +1,4 @@
+// rooms: training
 #include <gtest/gtest.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
@@ -114,6 +115,35 @@ void expect_equal_training(const Global& global, const Loss& whole_loss, const L
 }
 
 }  // namespace
+
+// Statistics of normalisation would be those of a part: frozen.
+TEST(Training, GradientsInPartsAreThoseOfAWholeStep) {
+  torch::manual_seed(9);
+  Net whole, parts;
+  for (Net* net : {&whole, &parts}) {
+    (*net)->to(at::kDouble);
+    nn::set_batch_norm_mode(**net, nn::BatchNormMode::frozen, {});
+  }
+  DataParallel parallel_whole(world(), *whole), parallel_parts(world(), *parts);
+  nn::load_state(*parts, nn::state_of(*whole), "whole");
+  const at::Tensor images = at::randn({7, 3, 6, 6}, at::kDouble) + world().rank();
+  const auto share = [](Net& net, const at::Tensor& some) { return net(some).sin().sum(); };
+  for (int step = 0; step < 3; ++step) {  // after the first one the reducer has rebuilt its buckets
+    parallel_whole.before_forward();
+    parallel_whole.backward(share(whole, images));
+    parallel_parts.before_forward();
+    const int64_t count = 2 + world().rank();  // ranks may differ
+    parallel_parts.backward_in_parts(count, [&](int64_t k) {
+      const Part part = training::part_of(7, static_cast<int>(k), static_cast<int>(count));
+      return share(parts, images.narrow(0, part.first, part.size()));
+    });
+    for (size_t k = 0; k < parallel_whole.parameters().size(); ++k) {
+      const at::Tensor expected = parallel_whole.parameters()[k].grad();
+      EXPECT_LT((parallel_parts.parameters()[k].grad() - expected).abs().max().item<double>(), 1e-9) << k << " in step " << step;
+      EXPECT_GT(expected.abs().max().item<double>(), 1e-6) << k;
+    }
+  }
+}
 
 TEST(Training, MeanLossOverRanksEqualsOneRank) {
   for (const Global& global : globals) {

@@ -20,21 +20,25 @@ def probe(what, tensors, config):
         return load_file(out)
 
 
-def rates_of(schedule, steps, rate, warmup):
+def rates_of(schedule, steps, rate, warmup=0.3, floor=0.0, warmup_steps=0):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+    rising = warmup_steps and torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup_steps + 1), total_iters=warmup_steps)
+    all_steps, steps = steps, steps - warmup_steps
     if schedule == "constant":
         scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
     elif schedule == "cosine":
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps, eta_min=floor * rate)
     elif schedule == "one_cycle":
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps, pct_start=warmup, cycle_momentum=False)
     else:  # the rule of CUT: constant for the first half, then down; its epochs count from 1
         constant, falling = steps // 2, steps - steps // 2
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - max(0, step + 1 - constant) / float(falling + 1))
+    if rising:
+        scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [rising, scheduler], milestones=[warmup_steps])
     rates = []
-    for step in range(steps):
+    for step in range(all_steps):
         rates.append(optimizer.param_groups[0]["lr"])
-        if step + 1 < steps:
+        if step + 1 < all_steps:
             scheduler.step()
     return torch.tensor(rates, dtype=torch.float64)
 
@@ -49,6 +53,16 @@ def check_schedules():
                 theirs = rates_of(schedule, steps, 0.003, warmup)
                 # CosineAnnealingLR multiplies its rates up step by step: rounding grows with the steps.
                 torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-13, msg=lambda text: f"{schedule}, {steps} steps, warmup {warmup}: {text}")
+
+
+def check_warmup_and_floor():
+    for schedule in ("constant", "cosine", "linear"):
+        for steps, warmup_steps in ((10, 1), (57, 5), (1000, 999), (1000, 100)):
+            for floor in (0.0, 0.1) if schedule == "cosine" else (0.0,):
+                config = f'schedule = "{schedule}"\nlearning_rate = 0.003\nwarmup_steps = {warmup_steps}\nfloor = {floor}'
+                ours = probe("learning_rates", {"steps": torch.tensor(steps)}, config)["rate"]
+                theirs = rates_of(schedule, steps, 0.003, floor=floor, warmup_steps=warmup_steps)
+                torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-13, msg=lambda text: f"{schedule}, {steps} steps, {warmup_steps} rising: {text}")
 
 
 def make_optimizer(name, weight):
@@ -68,12 +82,15 @@ def check_steps():
             theirs = weight.clone().requires_grad_()
             optimizer = make_optimizer(name, theirs)
             scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=steps, cycle_momentum=False)
+            clip = 0 if name == "adam" else 5.5  # some of the gradients, all about 5.9 long, are shorter
             for step in range(steps):
                 theirs.grad = gradients[step].clone()
+                if clip:
+                    torch.nn.utils.clip_grad_norm_([theirs], clip)
                 optimizer.step()
                 if step + 1 < steps:
                     scheduler.step()
-            config = f'name = "{name}"\nlearning_rate = 0.01\nbetas = [0.5, 0.99]\nweight_decay = 0.05\nschedule = "one_cycle"'
+            config = f'name = "{name}"\nlearning_rate = 0.01\nbetas = [0.5, 0.99]\nweight_decay = 0.05\nschedule = "one_cycle"\nclip = {clip}'
             ours = probe("optimize", {"weight": weight, "gradients": gradients}, config)
             torch.testing.assert_close(ours["weight"], theirs.detach(), rtol=tolerance, atol=tolerance, msg=lambda text: f"{name}: {text}")
             state = optimizer.state_dict()["state"][0]
@@ -83,6 +100,36 @@ def check_steps():
                 torch.testing.assert_close(ours[key].double(), value.double(), rtol=tolerance, atol=tolerance, msg=lambda text: f"{name} {key}: {text}")
 
 
+def check_loss_scaling():
+    """4,300 steps: the scale doubles after 2,000 good ones, and halves where a gradient is not finite."""
+    generator = torch.Generator().manual_seed(5)
+    steps = 4300
+    weight, gradients = torch.randn(6, generator=generator), torch.randn(steps, 6, generator=generator)
+    gradients[0, 1] = gradients[7, 2] = gradients[2100, 0] = torch.inf
+    gradients[8, 3] = gradients[2101, 5] = torch.nan
+    for clip in (0, 2.0):
+        theirs = weight.clone().requires_grad_()
+        optimizer, scaler, scales = torch.optim.SGD([theirs], lr=1e-3, momentum=0.9), torch.amp.GradScaler("cpu"), []
+        for step in range(steps):
+            optimizer.zero_grad()
+            scaler.scale((theirs * gradients[step]).sum()).backward()
+            scaler.unscale_(optimizer)
+            if clip:
+                torch.nn.utils.clip_grad_norm_([theirs], clip)
+            scaler.step(optimizer)
+            scaler.update()
+            scales.append(scaler.get_scale())
+        config = f'name = "sgd"\nlearning_rate = 1e-3\nweight_decay = 0\nclip = {clip}'
+        ours = probe("scaled_steps", {"weight": weight, "gradients": gradients}, config)
+        scales = torch.tensor(scales, dtype=torch.float64)
+        assert len(scales.unique()) > 4, "the scale is to move both ways"
+        torch.testing.assert_close(ours["scale"], scales, rtol=0, atol=0)
+        torch.testing.assert_close(ours["weight"], theirs.detach(), rtol=1e-5, atol=1e-6)
+        assert ours["skipped"].item() == 5
+
+
 check_schedules()
+check_warmup_and_floor()
 check_steps()
-print("schedules and optimizers agree")
+check_loss_scaling()
+print("schedules, optimizers and loss scaling agree")

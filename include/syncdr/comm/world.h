@@ -52,6 +52,8 @@ class World {
   const std::vector<std::string>& hosts() const;  ///< of each rank
   const std::string& host() const { return hosts()[static_cast<size_t>(rank())]; }
   c10::Device device() const;
+  /// As many threads as asked for, or where that is 0 as many as this rank's share of the cores that it may use. OMP_NUM_THREADS is for computing alone.
+  int64_t threads(int64_t asked) const;
   /// "nccl" or "mpi".
   std::string backend() const;
 

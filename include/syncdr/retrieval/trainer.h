@@ -35,11 +35,15 @@ struct TrainConfig {
   double pair_temperature = 1;
   std::string pair_direction = "counterpart-to-image";
   double bank_momentum = 0.5;
+  int64_t kept_views = 8;
+  std::string kept_folder;
+  double ema = 0;
+  int64_t patience = 0;
   std::string precision = "fp32";
   int64_t log_every = 10;
   int64_t validate_every = 0;
   int64_t checkpoint_every = 0;
-  int64_t loader_threads = 1;
+  int64_t loader_threads = 0;
 
   void visit(core::Fields& field) {
     field.group(encoder, "encoder", "the network");
@@ -64,19 +68,26 @@ struct TrainConfig {
     field(pair_direction, "pair_direction", "which of a pair must find the other among the batch's; both: the mean of the two losses",
           {"counterpart-to-image", "image-to-counterpart", "both"});
     field(bank_momentum, "bank_momentum", "share of the old row in a memory bank's update", core::between(0, 1));
-    field(precision, "precision", "arithmetic: bf16 is autocast of the encoder; fp64, slow, makes runs on different numbers of ranks comparable",
-          {"fp32", "bf16", "fp64"});
+    field(kept_views, "kept_views",
+          "encoder.train = \"head\": augmented views of each image whose features are computed once, by the backbone that stays, and kept; 0: at each step anew",
+          core::between(0, 1000));
+    field(kept_folder, "kept_folder", "where they are kept; empty: features in the run's folder");
+    field(ema, "ema", "decay of a moving average of the weights, which is then validated and saved in their place; 0: none", core::between(0, 1));
+    field(patience, "patience", "validations in a row without a better score after which training ends; 0: never", core::at_least(0));
+    field(precision, "precision",
+          "arithmetic: bf16 and fp16 are autocast of the encoder, fp16 with loss scaling; fp64, slow, makes runs on different numbers of ranks comparable",
+          {"fp32", "bf16", "fp16", "fp64"});
     field(log_every, "log_every", "steps between log lines", core::at_least(1));
     field(validate_every, "validate_every", "steps between validations; 0: those of an epoch", core::at_least(0));
     field(checkpoint_every, "checkpoint_every", "steps between checkpoints; 0: those of an epoch", core::at_least(0));
-    field(loader_threads, "loader_threads", "threads of a rank that decode and augment", core::between(0, 64));
+    field(loader_threads, "loader_threads", "threads of a rank that decode and augment; 0: its share of the cores", core::between(0, 1024));
   }
 };
 
 struct TrainResult {
-  double best_score = 0;   ///< validation score of the kept epoch
-  int64_t best_epoch = 0;  ///< 1-based
-  int64_t steps = 0;
+  double best_score = 0;    ///< validation score of the kept epoch
+  int64_t best_epoch = 0;   ///< 1-based
+  int64_t steps = 0;        ///< fewer than planned if patience ended it
   training::RunResult now;  ///< of this call alone, as what follows; 0 if it found the training finished
   int64_t parameters = 0;   ///< numbers whose gradient is averaged over ranks
   int64_t images_per_step = 0;

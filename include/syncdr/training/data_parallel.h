@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <vector>
 
 #include "syncdr/comm/gradient_reducer.h"
@@ -30,6 +31,9 @@ class DataParallel {
   void before_forward();
   /// Replaces the gradients: no call to zero_grad is needed.
   void backward(const at::Tensor& share_of_loss);
+  /// The same in parts, each of which is computed when the one before has been backpropagated and its activations are gone: share_of(k) is part k's share of
+  /// the loss, and all of them add up to this rank's. Ranks are summed with the last one, so they may have different numbers of parts.
+  void backward_in_parts(int64_t parts, const std::function<at::Tensor(int64_t part)>& share_of);
 
  private:
   comm::World& world_;

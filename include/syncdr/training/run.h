@@ -41,6 +41,11 @@ class Learner {
 
   /// Figures of the model as it is, for the log, the same on all ranks. All ranks call it; what it keeps belongs to the checkpoint.
   virtual MetricLog::Values validate(int64_t /*steps_done*/) { return {}; }
+  /// Whether the run is to end here, before its steps are over: asked after a validation and after restore(). The same on all ranks; what it depends on belongs
+  /// to the checkpoint.
+  virtual bool enough() const { return false; }
+  /// Further figures for a line of the log beside the losses, the same on all ranks.
+  virtual MetricLog::Values figures() const { return {}; }
   /// A PNG that shows a person what has been learned so far. On rank 0.
   virtual void save_samples(const std::filesystem::path& /*png*/) {}
   /// What was trained, into the run's folder. Returns the files, relative to it; their hashes tell later whether it is still there. On rank 0.
@@ -97,6 +102,7 @@ template <class Config> RunPlan plan_of(const Task& task, const std::string& tit
 
 struct RunResult {
   int64_t steps = 0;  ///< of this call
+  int64_t total = 0;  ///< since the training began: fewer than planned if the learner had enough
   double step_seconds = 0, validation_seconds = 0;
 };
 
@@ -107,8 +113,8 @@ std::optional<boost::json::object> finished_run(comm::World& world, const RunPla
 /// Trains to the end, resuming from the newest checkpoint in plan.out/checkpoints: of a run that was interrupted, or of one that was finished with fewer
 /// steps. Leaves log.jsonl, samples/step-N.png, checkpoints/, what the learner saves, and done.json last. All ranks call it.
 ///
-/// A line of log.jsonl: step (steps finished), the losses (means over the steps since the line before), learning_rate, images_per_second; or step and what
-/// validate() gives.
+/// A line of log.jsonl: step (steps finished), the losses (means over the steps since the line before), learning_rate, what figures() gives,
+/// images_per_second; or step and what validate() gives. done.json has "stopped_early" where the learner had enough; such a run is finished for more steps too.
 ///
 /// Throws UsageError if the folder is another run's; IoError if ranks see different checkpoints; DataError when a loss is no longer finite;
 /// StopRequested, on all ranks, after a stop signal to any, within two seconds or a step: a checkpoint is saved.

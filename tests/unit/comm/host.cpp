@@ -32,14 +32,12 @@ int cores() {
 }
 
 TEST(ShareOfCores, IsEqualAndAtLeastOne) {
-  const Environment unset("OMP_NUM_THREADS", nullptr);
   EXPECT_EQ(share_of_cores(1), cores());
   EXPECT_EQ(share_of_cores(2), std::max(1, cores() / 2));
   EXPECT_EQ(share_of_cores(100000), 1);
 }
 
 TEST(ShareOfCores, FollowsTheAffinityMask) {
-  const Environment unset("OMP_NUM_THREADS", nullptr);
   cpu_set_t before, one;
   sched_getaffinity(getpid(), sizeof(before), &before);
   CPU_ZERO(&one);
@@ -50,11 +48,13 @@ TEST(ShareOfCores, FollowsTheAffinityMask) {
   sched_setaffinity(getpid(), sizeof(before), &before);
 }
 
-TEST(ShareOfCores, YieldsToOmpNumThreadsIfThatIsANumber) {
+TEST(ComputeThreads, AreOmpNumThreadsIfThatIsANumberElseTheShareOfCores) {
   const Environment set("OMP_NUM_THREADS", "5");
-  EXPECT_EQ(share_of_cores(3), 5);
-  const Environment broken("OMP_NUM_THREADS", "many");
+  EXPECT_EQ(compute_threads(3), 5);
   EXPECT_EQ(share_of_cores(100000), 1);
+  const Environment broken("OMP_NUM_THREADS", "many");
+  EXPECT_EQ(compute_threads(100000), 1);
+  EXPECT_EQ(compute_threads(1), share_of_cores(1));
 }
 
 TEST(ReachableAddress, IsTheOneChosenOrNoLoopback) {

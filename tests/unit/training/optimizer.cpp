@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "syncdr/core/error.h"
 
 using namespace syncdr;
@@ -138,6 +140,53 @@ TEST(Optimizer, LearningRateIsThatOfTheNextStep) {
   EXPECT_TRUE(parameters[0].allclose(before - 0.25 * parameters[0].grad()));
 }
 
+TEST(Optimizer, GroupsFollowTheScheduleAtTheirOwnRateAndAreNamedInOrder) {
+  std::vector<at::Tensor> parameters = make_parameters();
+  const std::vector<training::ParameterGroup> groups{{{parameters[0]}, 0.1}, {{parameters[1]}, 2}};
+  const auto optimizer = training::make_optimizer(groups, {.name = "sgd", .learning_rate = 1, .momentum = 0.9, .weight_decay = 0});
+  for (const double rate : {1.0, 0.5}) {  // the first is that of the configuration
+    if (rate != 1) training::set_learning_rate(*optimizer, rate, groups);
+    std::vector<at::Tensor> before;
+    for (const at::Tensor& parameter : parameters) before.push_back(parameter.detach().clone());
+    step_once(*optimizer, parameters);
+    const io::NamedTensors state = training::optimizer_state(*optimizer);
+    EXPECT_TRUE(parameters[0].allclose(before[0] - rate * 0.1 * state.at("0.momentum_buffer"))) << rate;
+    EXPECT_TRUE(parameters[1].allclose(before[1] - rate * 2 * state.at("1.momentum_buffer"))) << rate;
+  }
+}
+
+TEST(Optimizer, StateOfGroupsIsThatOfOneListInTheSameOrder) {
+  std::vector<at::Tensor> parameters = make_parameters(), others = make_parameters();
+  const auto grouped = training::make_optimizer(std::vector<training::ParameterGroup>{{{parameters[0]}, 1}, {{parameters[1]}, 1}}, {.name = "adamw"});
+  const auto listed = training::make_optimizer(others, {.name = "adamw"});
+  step_once(*grouped, parameters);
+  step_once(*listed, others);
+  const io::NamedTensors saved = copies(training::optimizer_state(*listed));
+  training::load_optimizer_state(*grouped, saved, "saved");
+  for (const auto& [name, tensor] : training::optimizer_state(*grouped)) EXPECT_TRUE(tensor.equal(saved.at(name))) << name;
+}
+
+TEST(ClipGradient, ShortensTheWholeGradientToTheNormAndLeavesAShorterOne) {
+  std::vector<at::Tensor> parameters = make_parameters();
+  parameters.push_back(at::ones({2}).requires_grad_());  // without a gradient
+  const auto gradients = [&](double length) {
+    parameters[0].mutable_grad() = at::full({3, 4}, length * 0.6 / std::sqrt(12.0));
+    parameters[1].mutable_grad() = at::full({4}, length * 0.8 / 2);
+  };
+  const auto norm = [&] { return std::hypot(parameters[0].grad().norm().item<double>(), parameters[1].grad().norm().item<double>()); };
+  gradients(10);
+  training::clip_gradient(parameters, 2);
+  EXPECT_NEAR(norm(), 2, 1e-5);
+  EXPECT_NEAR(parameters[0].grad().norm().item<double>(), 1.2, 1e-5) << "its direction stays";
+  gradients(1.5);
+  training::clip_gradient(parameters, 2);
+  EXPECT_NEAR(norm(), 1.5, 1e-6);
+  gradients(10);
+  training::clip_gradient(parameters, 0);
+  EXPECT_NEAR(norm(), 10, 1e-5);
+  EXPECT_FALSE(parameters[2].grad().defined());
+}
+
 // Values of PyTorch 2.11's OneCycleLR(max_lr=3e-3, total_steps=10) and CosineAnnealingLR(T_max=10).
 TEST(Schedule, OneCycleHasPyTorchsValues) {
   const OptimizerConfig config{.schedule = "one_cycle"};
@@ -171,6 +220,27 @@ TEST(Schedule, CosineFallsFromTheLargestRate) {
   EXPECT_DOUBLE_EQ(training::learning_rate_at(config, 0, 10), 2);
   EXPECT_DOUBLE_EQ(training::learning_rate_at(config, 5, 10), 1);
   EXPECT_DOUBLE_EQ(training::learning_rate_at({.learning_rate = 2}, 9, 10), 2) << "the default is constant";
+}
+
+TEST(Schedule, WarmUpRisesFromZeroInAStraightLineBeforeTheSchedule) {
+  const OptimizerConfig config{.learning_rate = 2, .schedule = "cosine", .warmup_steps = 4};
+  for (int64_t step = 0; step < 4; ++step) EXPECT_DOUBLE_EQ(training::learning_rate_at(config, step, 14), 2 * static_cast<double>(step + 1) / 5);
+  EXPECT_DOUBLE_EQ(training::learning_rate_at(config, 4, 14), 2);
+  EXPECT_DOUBLE_EQ(training::learning_rate_at(config, 9, 14), 1) << "the middle of the ten steps after it";
+  EXPECT_DOUBLE_EQ(training::learning_rate_at({.learning_rate = 5, .warmup_steps = 9}, 3, 5), 2) << "a run may end within it";
+  EXPECT_DOUBLE_EQ(training::learning_rate_at({.learning_rate = 5, .warmup_steps = 9}, 9, 12), 5);
+}
+
+TEST(Schedule, CosineFallsToItsFloor) {
+  const OptimizerConfig config{.learning_rate = 2, .schedule = "cosine", .floor = 0.25};
+  EXPECT_DOUBLE_EQ(training::learning_rate_at(config, 0, 10), 2);
+  EXPECT_DOUBLE_EQ(training::learning_rate_at(config, 5, 10), 1.25);
+  EXPECT_NEAR(training::learning_rate_at(config, 999'999, 1'000'000), 0.5, 1e-9);
+}
+
+TEST(Schedule, OneCycleRisesByItself) {
+  EXPECT_THROW(training::learning_rate_at({.schedule = "one_cycle", .warmup_steps = 1}, 0, 10), core::UsageError);
+  EXPECT_THROW(training::make_optimizer(make_parameters(), {.schedule = "one_cycle", .warmup_steps = 1}), core::UsageError);
 }
 
 TEST(Schedule, UnknownNameAndStepOutOfRangeAreErrors) {
