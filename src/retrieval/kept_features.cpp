@@ -7,6 +7,7 @@
 #include "syncdr/data/crew.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/io/atomic_file.h"
+#include "syncdr/io/claims.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/io/hdf5.h"
 #include "syncdr/io/identity.h"
@@ -19,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t block_rows = 512;  // the unit of work and of recovery
+constexpr int64_t block_rows = 256;  // the unit of work and of recovery
 constexpr int64_t chunk_rows = 32;   // whose pixels, of all views, are in memory at a time
 
 int64_t times_computed = 0;  // in this process, on every rank alike: a counter of claims serves once
@@ -98,7 +99,7 @@ void compute(comm::World& world, Encoder& encoder, const Task& task, const Train
         const int64_t first = task.first + chunk * chunk_rows;
         return views_of(*task.shard, task.name, first, std::min(first + chunk_rows, task.last), config, seed);
       },
-      0, chunks, config.loader_threads, /*depth=*/2);
+      0, chunks, world.threads(config.loader_threads), /*depth=*/2);
   std::vector<at::Tensor> pooled;
   while (!views.done()) pooled.push_back(pooled_of(encoder, views.next(), world.device(), call).to(at::kCPU, at::kFloat));
   write_block(task, at::cat(pooled), config.kept_views);
@@ -118,13 +119,11 @@ KeptFeatures::KeptFeatures(comm::World& world, Encoder& encoder, const data::Dat
   const auto count = static_cast<int64_t>(tasks.size());
   core::Progress progress("features of the frozen backbone", count, "blocks");
   const std::string counter = fmt::format("kept features, time {}", ++times_computed);
-  world.together("computing the features of the frozen backbone", [&] {
-    for (int64_t index = 0; (index = world.add(counter, 1, "claiming a block of features") - 1) < count && !core::stop_requested();) {
-      const Task& task = tasks[static_cast<size_t>(index)];
-      if (!fs::exists(task.file)) compute(world, encoder, task, config, seed);
-      progress.advance(1);
-    }
-  });
+  for (int64_t index = 0; (index = world.add(counter, 1, "claiming a block of features") - 1) < count && !core::stop_requested();) {
+    const Task& task = tasks[static_cast<size_t>(index)];
+    if (!fs::exists(task.file)) compute(world, encoder, task, config, seed);
+    progress.advance(1);
+  }
   if (world.any(core::stop_requested(), "agreeing whether to stop"))
     throw core::StopRequested("{}: stopped on request while features were computed; what is complete is kept, and the same command goes on", place.string());
   for (const Task& task : tasks) blocks_[task.shard].push_back(open(task.file, task.last - task.first));

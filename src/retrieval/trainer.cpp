@@ -44,10 +44,10 @@ std::vector<const data::ShardReader*> shards_of(std::span<const data::PairSet* c
 /// The encoder with its banks and data.
 class RetrievalLearner : public training::Learner {
  public:
-  RetrievalLearner(const training::Task& task, std::array<const data::PairSet*, 2> sets, GlobalBatches batches, const TrainConfig& config,
+  RetrievalLearner(const training::Task& task, std::vector<const data::PairSet*> sets, GlobalBatches batches, const TrainConfig& config,
                    const Validate& validate)
-      : world_(task.world), dataset_(task.dataset), sets_(sets), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
-        matching_(matching_directions(config, {task.domain_a, task.domain_b})), steps_(steps_of(config, batches_)),
+      : world_(task.world), dataset_(task.dataset), sets_(std::move(sets)), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
+        matching_(matching_directions(config, task.domains)), steps_(steps_of(config, batches_)),
         encoder_(make_encoder(config.encoder, seed_)), scaler_(config.precision == "fp16") {
     place(encoder_);
     encoder_->set_batch_norm(training::sum_over_ranks(world_));
@@ -198,7 +198,7 @@ class RetrievalLearner : public training::Learner {
 
   comm::World& world_;
   const data::Dataset& dataset_;
-  const std::array<const data::PairSet*, 2> sets_;
+  const std::vector<const data::PairSet*> sets_;  // of each domain
   const TrainConfig& config_;
   uint64_t seed_;
   const Validate& validate_;
@@ -221,7 +221,18 @@ class RetrievalLearner : public training::Learner {
   std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use what stands above
 };
 
-training::RunPlan plan_of(const training::Task& task, const std::string& run, const TrainConfig& config, const GlobalBatches& batches) {
+/// What an arm's pairs come from, for the identity of its training: "quickstart-filter" or, of several, "... in shares 2 : 1".
+std::string described(const std::vector<data::TranslatedSet>& sets) {
+  std::vector<std::string> names, shares;
+  for (const data::TranslatedSet& set : sets) {
+    names.push_back(set.variants > 0 ? fmt::format("{} (variants: {})", set.run, set.variants) : set.run);
+    shares.push_back(fmt::format("{}", set.share));
+  }
+  if (sets.empty()) return "none";
+  return fmt::format("{}{}", fmt::join(names, " + "), sets.size() > 1 ? fmt::format(" in shares {}", fmt::join(shares, " : ")) : "");
+}
+
+training::RunPlan plan_of(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const GlobalBatches& batches) {
   TrainConfig copy = config;
   training::RunPlan plan{
       .title = "training",
@@ -234,7 +245,8 @@ training::RunPlan plan_of(const training::Task& task, const std::string& run, co
       .validate_every = config.validate_every > 0 ? config.validate_every : batches.steps_per_epoch(),
       .out = task.out};
   for (const char* harmless : {"train.bank.placement", "train.kept_folder"}) plan.identity.erase(harmless);  // no part of the result
-  plan.identity.emplace("translations", run.empty() ? "none" : run);
+  for (const char* of_sets : {"train.variants", "train.shares"}) plan.identity.erase(of_sets);
+  plan.identity.emplace("translations", described(sets));
   if (plan.bound_by.empty() && config.matching_start > 0) plan.bound_by = fmt::format("train.matching_start = {}", config.matching_start);
   return plan;
 }
@@ -246,6 +258,8 @@ TrainResult result_of(const boost::json::object& record, const std::string& wher
 }
 
 void check(comm::World& world, const TrainConfig& config, const Validate& validate) {
+  if (config.encoder.train == "head" && config.encoder.weights.empty())
+    throw core::UsageError("train.encoder.train = \"head\" without train.encoder.weights would train a head on random features. Name a file of weights");
   if (config.ema >= 1) throw core::UsageError("train.ema = 1: the average would never leave the first weights. Use a value below 1, or 0 for none");
   if (config.patience > 0 && !validate) throw core::UsageError("train.patience = {}: nothing is validated. Use 0", config.patience);
   if (config.precision == "fp16" && world.device().is_cpu())
@@ -254,19 +268,20 @@ void check(comm::World& world, const TrainConfig& config, const Validate& valida
 
 }  // namespace
 
-TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate) {
-<<<<<<< HEAD
-  const data::PairSet a(task.dataset, task.domains.at(0), task.domains.at(1), run, "train", config.variants),
-      b(task.dataset, task.domains.at(1), task.domains.at(0), run, "train", config.variants);
-=======
+TrainResult train(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const Validate& validate) {
   check(task.world, config, validate);
-  const data::PairSet a(task.dataset, task.domain_a, task.domain_b, run, "train", config.variants),
-      b(task.dataset, task.domain_b, task.domain_a, run, "train", config.variants);
->>>>>>> loop
-  GlobalBatches batches(a, b, config.batch, task.seed, task.world.rank(), task.world.size());
-  const training::RunPlan plan = plan_of(task, run, config, batches);
+  std::vector<data::PairSet> domains;
+  for (const auto& domain : task.domains) {
+    std::vector<std::string> others = task.domains;
+    std::erase(others, domain);
+    domains.emplace_back(task.dataset, domain, others, sets);
+  }
+  std::vector<const data::PairSet*> of_domains;
+  for (const data::PairSet& domain : domains) of_domains.push_back(&domain);
+  GlobalBatches batches(of_domains, config.batch, task.seed, task.world.rank(), task.world.size());
+  const training::RunPlan plan = plan_of(task, sets, config, batches);
   if (const auto record = training::finished_run(task.world, plan)) return result_of(*record, (task.out / "done.json").string());
-  RetrievalLearner learner(task, {&a, &b}, std::move(batches), config, validate);
+  RetrievalLearner learner(task, of_domains, std::move(batches), config, validate);
   const training::RunResult now = training::run(task.world, learner, plan);
   return {.best_score = learner.best_score(),
           .best_epoch = learner.best_epoch(),
