@@ -2,6 +2,8 @@
 
 #include <ATen/ops/cat.h>
 
+#include <boost/json/serialize.hpp>
+
 #include "syncdr/core/progress.h"
 #include "syncdr/core/stop.h"
 #include "syncdr/data/crew.h"

@@ -4,7 +4,6 @@
 #include "fill_bank.h"
 #include "kept_features.h"
 #include "objective.h"
-#include "trained_layers.h"
 #include "syncdr/core/log.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
@@ -13,6 +12,7 @@
 #include "syncdr/training/ema.h"
 #include "syncdr/training/loss_scaler.h"
 #include "syncdr/training/optimizer.h"
+#include "trained_layers.h"
 
 namespace syncdr::retrieval {
 namespace {
@@ -46,8 +46,8 @@ class RetrievalLearner : public training::Learner {
  public:
   RetrievalLearner(const training::Task& task, std::vector<const data::PairSet*> sets, GlobalBatches batches, const TrainConfig& config,
                    const Validate& validate)
-      : world_(task.world), dataset_(task.dataset), sets_(std::move(sets)), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
-        matching_(matching_directions(config, task.domains)), steps_(steps_of(config, batches_)),
+      : world_(task.world), dataset_(task.dataset), sets_(std::move(sets)), config_(config), seed_(task.seed), validate_(validate),
+        batches_(std::move(batches)), matching_(matching_directions(config, task.domains)), steps_(steps_of(config, batches_)),
         encoder_(make_encoder(config.encoder, seed_)), scaler_(config.precision == "fp16") {
     place(encoder_);
     encoder_->set_batch_norm(training::sum_over_ranks(world_));
