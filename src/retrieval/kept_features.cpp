@@ -128,7 +128,7 @@ KeptFeatures::KeptFeatures(comm::World& world, Encoder& encoder, const data::Dat
   }
   if (world.any(core::stop_requested(), "agreeing whether to stop"))
     throw core::StopRequested("{}: stopped on request while features were computed; what is complete is kept, and the same command goes on", place.string());
-  for (const Task& task : tasks) blocks_[task.shard].push_back(open(task.file, task.last - task.first));
+  for (const Task& task : tasks) blocks_[task.shard->path()].push_back(open(task.file, task.last - task.first));
 }
 
 KeptFeatures::Block KeptFeatures::open(const fs::path& file, int64_t rows) const {
@@ -143,7 +143,7 @@ KeptFeatures::Block KeptFeatures::open(const fs::path& file, int64_t rows) const
 }
 
 void KeptFeatures::read(const data::Place& place, int64_t view, std::span<float> into) const {
-  const auto& blocks = blocks_.at(place.shard);
+  const auto& blocks = blocks_.at(place.shard->path());
   const Block& block = blocks[static_cast<size_t>(place.row / block_rows)];
   const int64_t row = place.row % block_rows, each = (views_ + 1) * width_;
   std::vector<float> all(static_cast<size_t>(each));

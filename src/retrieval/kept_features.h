@@ -39,7 +39,7 @@ class KeptFeatures {
   Block open(const std::filesystem::path& file, int64_t rows) const;
 
   int64_t views_, width_;
-  std::map<const data::ShardReader*, std::vector<Block>> blocks_;
+  std::map<std::filesystem::path, std::vector<Block>> blocks_;  // of each shard
 };
 
 }  // namespace syncdr::retrieval

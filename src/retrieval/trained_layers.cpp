@@ -26,7 +26,7 @@ std::set<std::string> parts_of(const std::string& text) {
 size_t layer_of(const std::string& parameter, const Layers& layers) {
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     for (const std::string& prefix : layers[layer])
-      if (parameter == prefix || parameter.starts_with(prefix + ".")) return layer;
+      if (parameter.starts_with(prefix)) return layer;
   }
   SYNCDR_ASSERT(false, "\"{}\" is in none of the backbone's layers", parameter);
 }
@@ -36,7 +36,7 @@ std::vector<bool> trained_layers(const Layers& layers, const EncoderConfig& conf
   std::vector<bool> trained(layers.size(), config.train == "all");
   if (config.train == "all" || config.train == "head") return trained;
   std::vector<std::string> names;
-  for (const auto& prefixes : layers) names.push_back(prefixes.front());
+  for (const auto& prefixes : layers) names.push_back(prefixes.front().substr(0, prefixes.front().find_last_not_of('.') + 1));
   for (const std::string& part : parts_of(config.train)) {
     if (part == "head") continue;
     const auto found = std::find(names.begin(), names.end(), part);
