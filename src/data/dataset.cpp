@@ -75,9 +75,9 @@ int32_t ShardList::label(int64_t row) const {
   return shard(shard_index).label(shard_row);
 }
 
-Image ShardList::image(int64_t row, int64_t at_least) const {
+Place ShardList::place(int64_t row) const {
   const auto [shard_index, shard_row] = locate(row);
-  return shard(shard_index).image(shard_row, at_least);
+  return {&shard(shard_index), shard_row};
 }
 
 Dataset::Dataset(std::filesystem::path root) : root_(std::move(root)) {

@@ -53,22 +53,25 @@ std::vector<int64_t> BatchOrder::entries(int64_t epoch, int64_t batch_index, int
   return chosen;
 }
 
+Draw draw(const PairSet& set, int64_t entry, bool counterpart, uint64_t seed, int64_t epoch) {
+  // Of two domains four images share a key: the real one and its translation, each as entry and as counterpart.
+  const uint64_t role = ((set.is_real(entry) == counterpart ? 1 : 0) + (counterpart ? 2 : 0)) ^ set.salt();
+  const auto random = [=, key = io::hash64(set.key(entry))](uint32_t stream) {
+    return core::Random(seed, core::Purpose::augmentation, key ^ role, static_cast<uint32_t>(epoch), stream);
+  };
+  return {counterpart ? set.counterpart_place(entry, random(0)) : set.place(entry, random(0)), random};
+}
+
+int64_t pixels_for(const AugmentConfig& config) { return static_cast<int64_t>(std::ceil(static_cast<double>(config.resize) * (1 + config.scale))); }
+
 PairBatch load_pairs(const PairSet& set, const std::vector<int64_t>& entries, const AugmentConfig& config, uint64_t seed, int64_t epoch) {
   const auto count = static_cast<int64_t>(entries.size());
-  // Enlarged views need more of the image's pixels than the plain ones.
-  const auto at_least = static_cast<int64_t>(std::ceil(static_cast<double>(config.resize) * (1 + config.scale)));
   const auto load = [&](int64_t entry, bool counterpart, uint8_t* out) {
-    // Four images share a key: the real one and its translation, each as entry and as counterpart.
-    const uint64_t role = (set.is_real(entry) == counterpart ? 1 : 0) + (counterpart ? 2 : 0);
-    const auto stream = [&](uint32_t step) {
-      return core::Random(seed, core::Purpose::augmentation, io::hash64(set.key(entry)) ^ role, static_cast<uint32_t>(epoch), step);
-    };
-    const auto variant = stream(0);
-    const Image image = counterpart ? set.counterpart(entry, variant, at_least) : set.image(entry, variant, at_least);
-    augment(image, config, stream(1), out);
+    const Draw drawn = draw(set, entry, counterpart, seed, epoch);
+    augment(drawn.place.image(pixels_for(config)), config, drawn.random(1), out);
   };
   PairBatch batch{.images = image_batch(count, config.crop, false), .has_counterpart = at::zeros({count}, at::kBool), .ids = at::tensor(entries, at::kLong)};
-  if (set.has_run()) batch.counterparts = image_batch(count, config.crop, true);
+  if (set.has_translations()) batch.counterparts = image_batch(count, config.crop, true);
   each_image(count, [&](int64_t i) {
     const int64_t entry = entries[static_cast<size_t>(i)];
     load(entry, false, pixels_of(batch.images, i));

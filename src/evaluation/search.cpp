@@ -121,19 +121,19 @@ at::Tensor rank_of(const at::Tensor& queries, const at::Tensor& gallery, const a
   const Tiles tiles(queries, gallery, tile);
   const auto wanted = own.to(queries.device());
   return at::cat(tiles.each([&](int64_t index, const at::Tensor& room) {
-        const auto rows = wanted.narrow(0, index * tiles.rows, tiles.own_rows(index)).unsqueeze(1);
-        auto score = at::empty({rows.size(0), 1}, queries.options());
-        tiles.each_piece(index, room, [&](const at::Tensor& scores, int64_t first) {
-          const auto here = rows.ge(first).logical_and_(rows.lt(first + scores.size(1)));
-          score = at::where(here, scores.gather(1, (rows - first).clamp_(0, scores.size(1) - 1)), score);
-        });
-        auto before = at::zeros_like(rows);
-        tiles.each_piece(index, room, [&](const at::Tensor& scores, int64_t first) {
-          const auto earlier = at::arange(first, first + scores.size(1), rows.options()).lt(rows);
-          before += scores.gt(score).logical_or_(scores.eq(score).logical_and_(earlier)).sum(1, /*keepdim=*/true);
-        });
-        return at::Tensor(before.squeeze(1) + 1);
-      }))
+           const auto rows = wanted.narrow(0, index * tiles.rows, tiles.own_rows(index)).unsqueeze(1);
+           auto score = at::empty({rows.size(0), 1}, queries.options());
+           tiles.each_piece(index, room, [&](const at::Tensor& scores, int64_t first) {
+             const auto here = rows.ge(first).logical_and_(rows.lt(first + scores.size(1)));
+             score = at::where(here, scores.gather(1, (rows - first).clamp_(0, scores.size(1) - 1)), score);
+           });
+           auto before = at::zeros_like(rows);
+           tiles.each_piece(index, room, [&](const at::Tensor& scores, int64_t first) {
+             const auto earlier = at::arange(first, first + scores.size(1), rows.options()).lt(rows);
+             before += scores.gt(score).logical_or_(scores.eq(score).logical_and_(earlier)).sum(1, /*keepdim=*/true);
+           });
+           return at::Tensor(before.squeeze(1) + 1);
+         }))
       .to(at::kCPU);
 }
 

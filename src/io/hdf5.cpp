@@ -82,6 +82,7 @@ template <class Value> NumberType number_type() {
   if constexpr (std::is_same_v<Value, uint64_t>) return {H5T_STD_U64LE, "uint64_t"};
   if constexpr (std::is_same_v<Value, int32_t>) return {H5T_STD_I32LE, "int32_t"};
   if constexpr (std::is_same_v<Value, int64_t>) return {H5T_STD_I64LE, "int64_t"};
+  if constexpr (std::is_same_v<Value, float>) return {H5T_IEEE_F32LE, "float"};
 }
 
 bool is_fixed_string(hid_t type) { return type >= 0 && H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0; }
@@ -189,6 +190,7 @@ template void Hdf5Writer::write(const std::string&, const std::vector<uint32_t>&
 template void Hdf5Writer::write(const std::string&, const std::vector<uint64_t>&);
 template void Hdf5Writer::write(const std::string&, const std::vector<int32_t>&);
 template void Hdf5Writer::write(const std::string&, const std::vector<int64_t>&);
+template void Hdf5Writer::write(const std::string&, const std::vector<float>&);
 
 template <> void Hdf5Writer::write(const std::string& name, const std::vector<std::string>& values) {
   size_t longest = 1;

@@ -66,15 +66,19 @@ EncoderImpl::EncoderImpl(const EncoderConfig& config, uint64_t seed)
   }
 }
 
-at::Tensor EncoderImpl::forward(const at::Tensor& images) {
+at::Tensor EncoderImpl::forward(const at::Tensor& images) { return project(pool(images)); }
+
+at::Tensor EncoderImpl::pool(const at::Tensor& images) {
   if (!backbone_->takes(images.size(2)) || !backbone_->takes(images.size(3))) {
     throw core::UsageError("images of {} x {} pixels: the encoder was made for another size. Set train.augment.crop to what it was in its training",
                            images.size(2), images.size(3));
   }
-  const auto type = backbone_->parameters().front().scalar_type();
-  at::Tensor features = backbone_->forward(images.to(type));
-  if (head_) features = head_->forward(features);
-  features = features.to(type);  // under autocast they arrive in bfloat16
+  return backbone_->forward(images.to(backbone_->parameters().front().scalar_type()));
+}
+
+at::Tensor EncoderImpl::project(const at::Tensor& pooled) {
+  at::Tensor features = head_ ? head_->forward(pooled) : pooled;
+  features = features.to(backbone_->parameters().front().scalar_type());  // under autocast they arrive in bfloat16
   if (feature_norm_) features = feature_norm_->forward(features);
   return nn::unit_rows(features);
 }

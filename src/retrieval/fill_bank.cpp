@@ -66,10 +66,22 @@ at::Tensor evaluation_views(const Deal& deal, const std::vector<int64_t>& entrie
   return pixels.permute({0, 3, 1, 2});
 }
 
+/// What a frozen backbone makes of them: [n, F] float.
+at::Tensor kept_views(const Deal& deal, const std::vector<int64_t>& entries, const KeptFeatures& kept, uint64_t seed) {
+  at::Tensor rows = at::empty({std::ssize(entries), kept.width()}, at::kFloat);
+  data::each_image(rows.size(0), [&](int64_t k) {
+    const auto [domain, entry] = deal.place(entries[static_cast<size_t>(k)]);
+    const data::PairSet& set = *deal.sets[domain];
+    const data::Place place = set.place(entry, core::Random(seed, core::Purpose::augmentation, io::hash64(set.key(entry))));
+    kept.read(place, kept.views(), {rows.data_ptr<float>() + k * kept.width(), static_cast<size_t>(kept.width())});
+  });
+  return rows;
+}
+
 }  // namespace
 
 void fill_banks(comm::World& world, Encoder& encoder, std::span<const data::PairSet* const> sets, const TrainConfig& config, uint64_t seed,
-                std::vector<MemoryBank>& banks) {
+                const KeptFeatures* kept, std::vector<MemoryBank>& banks) {
   const at::NoGradGuard no_gradient;
   const bool pretrained = !config.encoder.weights.empty();
   encoder->train(!pretrained);
@@ -78,15 +90,21 @@ void fill_banks(comm::World& world, Encoder& encoder, std::span<const data::Pair
   const int64_t call = images_a_call(world.device(), 128);
   const int64_t threads = world.all_reduce_max(world.device().is_cpu() ? at::get_num_threads() : 1, "agreeing on the memory banks' batches");
   const Deal deal{sets, pretrained ? call * threads * world.size() : 128};
-  const auto load = [&](int64_t batch) { return evaluation_views(deal, deal.entries(batch, world.rank(), world.size()), config.augment, seed); };
+  const auto load = [&](int64_t batch) {
+    const auto entries = deal.entries(batch, world.rank(), world.size());
+    return kept ? kept_views(deal, entries, *kept, seed) : evaluation_views(deal, entries, config.augment, seed);
+  };
+  const auto encode = [&](const at::Tensor& inputs) {
+    if (kept) return encoder->project(inputs.to(encoder->parameters().front().options().requires_grad(false)));
+    if (pretrained) return features_of(encoder, inputs, world.device(), call);
+    return encoder->forward(normalise_images(inputs, encoder->normalisation(), world.device()));
+  };
   const int64_t piece = std::max<int64_t>(1, 32768 / deal.batch_size);  // batches whose features travel together
   std::vector<at::Tensor> own;
   core::Progress progress("memory banks", deal.batches(), "batches");
   data::Prefetcher<at::Tensor> views(load, 0, deal.batches(), world.threads(config.loader_threads));
   for (int64_t batch = 1; !views.done(); ++batch) {
-    const at::Tensor images = views.next();
-    own.push_back(pretrained ? features_of(encoder, images, world.device(), call)
-                             : encoder->forward(normalise_images(images, encoder->normalisation(), world.device())));
+    own.push_back(encode(views.next()));
     progress.advance(1);
     if (batch % piece != 0 && !views.done()) continue;
     put(deal, (batch - 1) / piece * piece, batch, world.size(), world.all_gather_rows(at::cat(own), "first rows of the memory banks"), banks);

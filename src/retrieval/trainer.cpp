@@ -4,6 +4,7 @@
 
 #include "bank_files.h"
 #include "fill_bank.h"
+#include "kept_features.h"
 #include "objective.h"
 #include "selection.h"
 #include "syncdr/core/log.h"
@@ -14,6 +15,7 @@
 #include "syncdr/training/ema.h"
 #include "syncdr/training/loss_scaler.h"
 #include "syncdr/training/optimizer.h"
+#include "trained_layers.h"
 
 namespace syncdr::retrieval {
 namespace {
@@ -44,13 +46,23 @@ Validation of_root(comm::World& world, const Validation& found) {
   return all;
 }
 
+/// The shards that sets read, each once.
+std::vector<const data::ShardReader*> shards_of(std::span<const data::PairSet* const> sets) {
+  std::map<std::string, const data::ShardReader*> by_path;
+  for (const data::PairSet* set : sets)
+    for (const data::ShardReader* shard : set->shards()) by_path.emplace(shard->path().string(), shard);
+  std::vector<const data::ShardReader*> all;
+  for (const auto& [path, shard] : by_path) all.push_back(shard);
+  return all;
+}
+
 /// The encoder with its banks and data.
 class RetrievalLearner : public training::Learner {
  public:
-  RetrievalLearner(const training::Task& task, std::array<const data::PairSet*, 2> sets, GlobalBatches batches, const TrainConfig& config,
+  RetrievalLearner(const training::Task& task, std::vector<const data::PairSet*> sets, GlobalBatches batches, const TrainConfig& config,
                    const Validate& validate)
-      : world_(task.world), sets_(sets), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
-        matching_(matching_directions(config, {task.domain_a, task.domain_b})), steps_(steps_of(config, batches_)),
+      : world_(task.world), dataset_(task.dataset), sets_(std::move(sets)), config_(config), seed_(task.seed), validate_(validate),
+        batches_(std::move(batches)), matching_(matching_directions(config, task.domains)), steps_(steps_of(config, batches_)),
         encoder_(make_encoder(config.encoder, seed_)), scaler_(config.precision == "fp16") {
     place(encoder_);
     encoder_->set_batch_norm(training::sum_over_ranks(world_));
@@ -60,7 +72,8 @@ class RetrievalLearner : public training::Learner {
       place(averaged_);
       averaged_->eval();
     }
-    optimizer_ = training::make_optimizer(encoder_->parameters(), config.optimizer);
+    groups_ = trained_groups(*encoder_, config.encoder);
+    optimizer_ = training::make_optimizer(groups_, config.optimizer);
   }
 
   const Selection& selection() const { return selection_; }
@@ -70,32 +83,33 @@ class RetrievalLearner : public training::Learner {
 
   void begin(int64_t first, int64_t last) override {
     parallel_ = std::make_unique<training::DataParallel>(world_, *encoder_);
+    if (keeps_features(config_)) kept_.emplace(world_, encoder_, dataset_, shards_of(sets_), config_, seed_, config_.kept_folder);
     if (banks_.empty()) {
       make_banks();
-      fill_banks(world_, encoder_, sets_, config_, seed_, banks_);
+      fill_banks(world_, encoder_, sets_, config_, seed_, kept_ ? &*kept_ : nullptr, banks_);
       if (ema_) ema_.emplace(*encoder_, config_.ema);  // filling them may have moved the statistics of batch normalisation
     }
     const auto load = [this, pin = world_.device().is_cuda()](int64_t index) {
-      const at::Tensor images = batches_.load(index, config_.augment);
-      return pin ? images.pin_memory() : images;
+      const at::Tensor inputs = kept_ ? batches_.load_kept(index, *kept_) : batches_.load(index, config_.augment);
+      return pin ? inputs.pin_memory() : inputs;
     };
     ahead_.emplace(load, first, last, world_.threads(config_.loader_threads));
-    encoder_->train();
+    train_mode(*encoder_);
   }
 
   at::Tensor step(int64_t index) override {
-    const at::Tensor images = ahead_->next();
+    const at::Tensor inputs = ahead_->next();
     const GlobalBatch batch = batches_.at(index);
-    training::set_learning_rate(*optimizer_, learning_rate(index));
+    training::set_learning_rate(*optimizer_, learning_rate(index), groups_);
     parallel_->before_forward();
-    const int64_t chunks = chunks_of(images);
-    const at::Tensor features = chunks == 1 ? encode(images) : encode_without_gradient(images, chunks);  // of this rank's images
+    const int64_t chunks = chunks_of(inputs);
+    const at::Tensor features = chunks == 1 ? encode(inputs) : encode_without_gradient(inputs, chunks);  // of this rank's images
     const at::Tensor gathered = world_.all_gather_rows(features.detach(), "features of the global batch");
     const bool with_matching = config_.matching_weight > 0 && static_cast<double>(index) >= config_.matching_start * static_cast<double>(steps_);
     const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching ? matching_ : Directions{});
     parallel_->backward_in_parts(chunks, [&](int64_t chunk) {
-      const training::Part part = training::part_of(images.size(0), static_cast<int>(chunk), static_cast<int>(chunks));
-      const at::Tensor of_part = chunks == 1 ? features : encode(images.slice(0, part.first, part.last));
+      const training::Part part = training::part_of(inputs.size(0), static_cast<int>(chunk), static_cast<int>(chunks));
+      const at::Tensor of_part = chunks == 1 ? features : encode(inputs.slice(0, part.first, part.last));
       return scaler_.scale((of_part * loss.gradient.slice(0, part.first, part.last)).sum());
     });
     if (scaler_.unscale(parallel_->parameters())) {
@@ -148,7 +162,7 @@ class RetrievalLearner : public training::Learner {
     if (validate_) {
       judged->eval();
       const Validation found = of_root(world_, validate_(judged));
-      encoder_->train();
+      train_mode(*encoder_);
       const bool first = selection_.epoch() == 0;
       better = selection_.offer(epoch, found, copy);
       if (first && selection_.by() != config_.select)
@@ -182,10 +196,11 @@ class RetrievalLearner : public training::Learner {
   }
 
  private:
-  /// [n, dim] of images [n, 3, S, S] uint8.
-  at::Tensor encode(const at::Tensor& images) {
+  /// images [n, 3, S, S] uint8, or kept features [n, F] -> [n, D]
+  at::Tensor encode(const at::Tensor& inputs) {
     const training::Autocast autocast(world_.device(), training::autocast_type(config_.precision));
-    return encoder_->forward(normalise_images(images, encoder_->normalisation(), world_.device()));
+    if (kept_) return encoder_->project(inputs.to(encoder_->parameters().front().options().requires_grad(false)));
+    return encoder_->forward(normalise_images(inputs, encoder_->normalisation(), world_.device()));
   }
 
   /// Into how many parts a rank deals its images: the same number on all ranks, since batch normalisation over ranks meets in each.
@@ -222,7 +237,8 @@ class RetrievalLearner : public training::Learner {
   }
 
   comm::World& world_;
-  const std::array<const data::PairSet*, 2> sets_;
+  const data::Dataset& dataset_;
+  const std::vector<const data::PairSet*> sets_;  // of each domain
   const TrainConfig& config_;
   uint64_t seed_;
   const Validate& validate_;
@@ -233,15 +249,28 @@ class RetrievalLearner : public training::Learner {
   training::LossScaler scaler_;
   std::optional<training::Ema> ema_;
   Encoder averaged_{nullptr};  // what the moving average is judged in
+  std::vector<training::ParameterGroup> groups_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::unique_ptr<training::DataParallel> parallel_;
   std::vector<MemoryBank> banks_;  // of each domain
   Selection selection_{config_.select};
   int64_t stale_validations_ = 0;                      // since the best one
-  std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use the batches
+  std::optional<KeptFeatures> kept_;                   // of a frozen backbone
+  std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use what stands above
 };
 
-training::RunPlan plan_of(const training::Task& task, const std::string& run, const TrainConfig& config, const GlobalBatches& batches) {
+/// What an arm's pairs come from, for the identity of its training: "quickstart-filter" or, of several, "... in shares 2 : 1".
+std::string described(const std::vector<data::TranslatedSet>& sets) {
+  std::vector<std::string> names, shares;
+  for (const data::TranslatedSet& set : sets) {
+    names.push_back(set.variants > 0 ? fmt::format("{} (variants: {})", set.run, set.variants) : set.run);
+    shares.push_back(fmt::format("{}", set.share));
+  }
+  if (sets.empty()) return "none";
+  return fmt::format("{}{}", fmt::join(names, " + "), sets.size() > 1 ? fmt::format(" in shares {}", fmt::join(shares, " : ")) : "");
+}
+
+training::RunPlan plan_of(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const GlobalBatches& batches) {
   TrainConfig copy = config;
   training::RunPlan plan{
       .title = "training",
@@ -253,8 +282,9 @@ training::RunPlan plan_of(const training::Task& task, const std::string& run, co
       .checkpoint_every = config.checkpoint_every > 0 ? config.checkpoint_every : batches.steps_per_epoch(),
       .validate_every = config.validate_every > 0 ? config.validate_every : batches.steps_per_epoch(),
       .out = task.out};
-  plan.identity.erase("train.bank.placement");  // no part of the result
-  plan.identity.emplace("translations", run.empty() ? "none" : run);
+  for (const char* harmless : {"train.bank.placement", "train.kept_folder"}) plan.identity.erase(harmless);  // no part of the result
+  for (const char* of_sets : {"train.variants", "train.shares"}) plan.identity.erase(of_sets);
+  plan.identity.emplace("translations", described(sets));
   if (plan.bound_by.empty() && config.matching_start > 0) plan.bound_by = fmt::format("train.matching_start = {}", config.matching_start);
   return plan;
 }
@@ -267,6 +297,8 @@ TrainResult result_of(const boost::json::object& record, const std::string& wher
 }
 
 void check(comm::World& world, const TrainConfig& config, const Validate& validate) {
+  if (config.encoder.train == "head" && config.encoder.weights.empty())
+    throw core::UsageError("train.encoder.train = \"head\" without train.encoder.weights would train a head on random features. Name a file of weights");
   if (config.ema >= 1) throw core::UsageError("train.ema = 1: the average would never leave the first weights. Use a value below 1, or 0 for none");
   if (config.patience > 0 && !validate) throw core::UsageError("train.patience = {}: nothing is validated. Use 0", config.patience);
   if (config.precision == "fp16" && world.device().is_cpu())
@@ -275,14 +307,20 @@ void check(comm::World& world, const TrainConfig& config, const Validate& valida
 
 }  // namespace
 
-TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate, const data::LeftOut& left_out) {
+TrainResult train(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const Validate& validate) {
   check(task.world, config, validate);
-  const data::PairSet a(task.dataset, task.domains.at(0), task.domains.at(1), run, "train", config.variants, left_out),
-      b(task.dataset, task.domains.at(1), task.domains.at(0), run, "train", config.variants, left_out);
-  GlobalBatches batches(a, b, config.batch, task.seed, task.world.rank(), task.world.size());
-  const training::RunPlan plan = plan_of(task, run, config, batches);
+  std::vector<data::PairSet> domains;
+  for (const auto& domain : task.domains) {
+    std::vector<std::string> others = task.domains;
+    std::erase(others, domain);
+    domains.emplace_back(task.dataset, domain, others, sets);
+  }
+  std::vector<const data::PairSet*> of_domains;
+  for (const data::PairSet& domain : domains) of_domains.push_back(&domain);
+  GlobalBatches batches(of_domains, config.batch, task.seed, task.world.rank(), task.world.size());
+  const training::RunPlan plan = plan_of(task, sets, config, batches);
   if (const auto record = training::finished_run(task.world, plan)) return result_of(*record, (task.out / "done.json").string());
-  RetrievalLearner learner(task, {&a, &b}, std::move(batches), config, validate);
+  RetrievalLearner learner(task, of_domains, std::move(batches), config, validate);
   const training::RunResult now = training::run(task.world, learner, plan);
   return {.best_score = learner.selection().score(),
           .best_epoch = learner.selection().epoch(),

@@ -40,6 +40,13 @@ void check_name(const std::string& name, const char* what, const std::string& wh
 /// Checks that an entry's file has the stated size and, if asked, hash. Throws DataError.
 void check_entry(const std::filesystem::path& folder, const ManifestEntry& entry, bool hash);
 
+/// Where an image lies.
+struct Place {
+  const ShardReader* shard;
+  int64_t row;
+  Image image(int64_t at_least = 0) const { return shard->image(row, at_least); }
+};
+
 /// Rows of consecutive shards of one split seen as one list. Shards may be empty.
 class ShardList {
  public:
@@ -53,7 +60,9 @@ class ShardList {
   std::pair<int64_t, int64_t> locate(int64_t row) const;
   const std::string& key(int64_t row) const;
   int32_t label(int64_t row) const;
-  Image image(int64_t row, int64_t at_least = 0) const;
+  Image image(int64_t row, int64_t at_least = 0) const { return place(row).image(at_least); }
+  /// Valid as long as the list, which may move.
+  Place place(int64_t row) const;
 
  private:
   std::vector<ShardReader> readers_;

@@ -84,7 +84,7 @@ template <class Batch> class Prefetcher {
 /// This rank's slice of one domain's part of a global batch.
 struct PairBatch {
   at::Tensor images;           ///< [b, 3, S, S] uint8, channels last in memory
-  at::Tensor counterparts;     ///< the same of the counterparts; rows without one are zero; undefined without a translation
+  at::Tensor counterparts;     ///< the same of the counterparts; rows without one are zero; undefined without translations
   at::Tensor has_counterpart;  ///< [b] bool
   at::Tensor ids;              ///< [b] int64: entries, hence rows of the memory bank
 };
@@ -110,8 +110,18 @@ class BatchOrder {
   uint64_t seed_, stream_;
 };
 
+/// What an entry of a pair set, or its counterpart, draws in an epoch: which of its images, and then what `stream` gives, by its number.
+struct Draw {
+  Place place;
+  std::function<core::Random(uint32_t stream)> random;  ///< stream 0 chose the image, 1 is the augmentation's
+};
+Draw draw(const PairSet& set, int64_t entry, bool counterpart, uint64_t seed, int64_t epoch);
+
+/// The sides that an image is decoded with at least, for training views: enlarged views need more of its pixels than the plain ones.
+int64_t pixels_for(const AugmentConfig& config);
+
 /// Loads and augments entries of a pair set. Each image's augmentation is drawn from (seed, key, epoch), whatever batch or rank it falls
-/// to; an image, its counterpart, and the same two in the other domain's set get draws of their own. May be called from several threads.
+/// to; an image, its counterpart, and the same two in another domain's set get draws of their own. May be called from several threads.
 PairBatch load_pairs(const PairSet& set, const std::vector<int64_t>& entries, const AugmentConfig& config, uint64_t seed, int64_t epoch);
 
 /// Rows [first, last) of a list in evaluation view: [n, 3, S, S] uint8, channels last. May be called from several threads.

@@ -27,7 +27,7 @@ class Hdf5Writer {
   explicit Hdf5Writer(const std::filesystem::path& path);
   ~Hdf5Writer();
 
-  /// Value: uint8_t, uint32_t, uint64_t, int32_t, int64_t, or std::string: fixed-length UTF-8, null-padded to the longest.
+  /// Value: uint8_t, uint32_t, uint64_t, int32_t, int64_t, float (only written), or std::string: fixed-length UTF-8, null-padded to the longest.
   /// Names are absolute paths ("/image/offset"); missing groups are created. Throws IoError on any refusal (a full disk among them), DataError if a
   /// string holds a zero byte.
   template <class Value> void write(const std::string& name, const std::vector<Value>& values);

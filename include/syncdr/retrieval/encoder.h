@@ -25,6 +25,9 @@ class EncoderImpl : public torch::nn::Module {
   /// [B, 3, H, W] float, normalised by `normalisation` -> [B, dim], unit rows, in the type of the parameters (float unless converted). Throws UsageError if the
   /// backbone does not take images of this side.
   at::Tensor forward(const at::Tensor& images);
+  /// The two halves of forward: [B, 3, H, W] -> the backbone's features [B, F] -> [B, dim], unit rows.
+  at::Tensor pool(const at::Tensor& images);
+  at::Tensor project(const at::Tensor& pooled);
   /// How every batch normalisation takes its statistics in training, by config.batch_norm.
   void set_batch_norm(const nn::SumOverRanks& sum_over_ranks);
   const encoders::Normalisation& normalisation() const { return normalisation_; }

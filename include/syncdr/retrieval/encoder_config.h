@@ -14,6 +14,8 @@ struct EncoderConfig {
   std::string weights;
   std::string batch_norm = "global";
   bool feature_norm = false;
+  std::string train = "all";
+  double layer_decay = 1;
 
   void visit(core::Fields& field) {
     field(name, "name", "architecture; small: for 64-pixel pictures", encoders::backbone_names());
@@ -24,6 +26,8 @@ struct EncoderConfig {
     field(batch_norm, "batch_norm", "statistics of batch normalisation in training: of all ranks, of this rank, or the stored ones",
           {"global", "local", "frozen"});
     field(feature_norm, "feature_norm", "batch normalisation without affine before the features are scaled to unit length");
+    field(train, "train", "what is trained: all; head, the backbone stays as its weights are; or the head and layers by name, as in \"layer3+layer4\"");
+    field(layer_decay, "layer_decay", "rate of each layer relative to the next one, from the head on towards the input", core::between(0, 1));
   }
 };
 

@@ -15,5 +15,7 @@ int64_t images_a_call(c10::Device device, int64_t on_gpu);
 /// 2,048 numbers in two threads). None of these limits is crossed: each call has `call` images, the last is filled up with zeros, and on
 /// a CPU it stays in one thread, several calls at a time. So a feature's bits depend neither on n nor on the number of threads.
 at::Tensor features_of(Encoder& encoder, const at::Tensor& images, c10::Device device, int64_t call);
+/// The same of the backbone's features [n, F], without the head.
+at::Tensor pooled_of(Encoder& encoder, const at::Tensor& images, c10::Device device, int64_t call);
 
 }  // namespace syncdr::retrieval

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "syncdr/data/augment.h"
-#include "syncdr/data/pair_set.h"
+#include "syncdr/data/translations.h"
 #include "syncdr/retrieval/encoder_config.h"
 #include "syncdr/retrieval/memory_bank.h"
 #include "syncdr/retrieval/validation.h"
@@ -15,7 +15,8 @@ namespace syncdr::retrieval {
 
 class Encoder;
 
-/// Training of the retrieval model; the defaults are the paper's. L = instance + matching L_CDM + pairs (L_PPP,A + L_PPP,B).
+/// Training of the retrieval model; the defaults are the paper's. L = instance L_ID + matching L_CDM + pairs L_PPP (src/retrieval/README.md has each of n
+/// domains).
 struct TrainConfig {
   EncoderConfig encoder;
   training::OptimizerConfig optimizer;
@@ -24,6 +25,7 @@ struct TrainConfig {
   int64_t epochs = 15;
   int64_t images = 0;
   int64_t variants = 0;
+  std::vector<std::string> shares;
   int64_t batch = 32;
   int64_t chunk = 0;
   double temperature = 0.1;
@@ -41,6 +43,8 @@ struct TrainConfig {
   std::string retention = "off";
   double retention_threshold = 0.1;
   std::string select = "labels";
+  int64_t kept_views = 8;
+  std::string kept_folder;
   double ema = 0;
   int64_t patience = 0;
   std::string precision = "fp32";
@@ -58,7 +62,10 @@ struct TrainConfig {
     field(images, "images", "images to encode instead of epochs: arms with pairs encode two an entry, so all arms then cost the same; 0: epochs",
           core::at_least(0));
     field(variants, "variants", "train on the first so many variants of each translation, one drawn at each access; 0: all", core::between(0, 64));
-    field(batch, "batch", "images of the shorter domain in a global batch; the longer one's is scaled by the ratio of lengths", core::at_least(2));
+    field(
+        shares, "shares",
+        "an arm of several translated sets, as cut+filter, draws from each by its share: NAME=SHARE, as in [\"cut=1\", \"filter=2\"]; those not named have 1");
+    field(batch, "batch", "images of the shortest domain in a global batch; each other domain's are scaled by the ratio of lengths", core::at_least(2));
     field(chunk, "chunk",
           "images that a rank encodes at once with gradients, each twice, while losses stay those of the whole batch: for batches that do not fit. Batch "
           "normalisation then sees a chunk (global: of all ranks) and moves its averages once a chunk; 0: all",
@@ -86,6 +93,11 @@ struct TrainConfig {
           "what the kept epoch is best in: Prec@1 of labelled validation images, or without labels mutual neighbours across domains or uniformity of features; "
           "where images have no labels, labels means mutual",
           {"labels", "mutual", "uniformity"});
+    field(
+        kept_views, "kept_views",
+        "encoder.train = \"head\": augmented views of each image whose features are computed once, by the backbone that stays, and kept; 0: at each step anew",
+        core::between(0, 1000));
+    field(kept_folder, "kept_folder", "where they are kept; empty: features in the run's folder");
     field(ema, "ema", "decay of a moving average of the weights, which is then validated and saved in their place; 0: none", core::between(0, 1));
     field(patience, "patience", "validations in a row without a better score after which training ends; 0: never", core::at_least(0));
     field(precision, "precision",
@@ -97,6 +109,9 @@ struct TrainConfig {
     field(loader_threads, "loader_threads", "threads of a rank that decode and augment; 0: its share of the cores", core::between(0, 1024));
   }
 };
+
+/// Whether a training works on kept features.
+inline bool keeps_features(const TrainConfig& config) { return config.encoder.train == "head" && config.kept_views > 0; }
 
 struct TrainResult {
   double best_score = 0;    ///< validation score of the kept epoch, in `selected_by`
@@ -111,11 +126,11 @@ struct TrainResult {
 /// Called by all ranks, with the encoder in evaluation mode; the values of rank 0 count.
 using Validate = std::function<Validation(Encoder& encoder)>;
 
-/// Trains on the two domains' training images and, with a run's name, their translations (empty: CDS, the baseline without pairs), by training::run, on
-/// any number of ranks, without what left_out says. Leaves encoder.safetensors of the best epoch (metadata: EncoderConfig as TOML). The log has loss, its terms
-/// loss_id, loss_cdm and loss_ppp before their weights, and what validation found (val_score: by labels); done.json has best_score, best_epoch and selected_by.
-/// The epoch that would be kept with labels instead of without, or the other way round, is kept beside it where it is another (selection.h). Throws as
-/// training::run.
-TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate, const data::LeftOut& left_out = {});
+/// Trains on the domains' training images and their translations by `sets` (none: CDS, the baseline without pairs), by training::run, on any number of
+/// ranks. Each set brings its own share and variants: config's are for those who name sets. Leaves encoder.safetensors of the best epoch (metadata:
+/// EncoderConfig as TOML). The log has loss, its terms loss_id, loss_cdm and loss_ppp before their weights, and what validation found (val_score: by labels);
+/// done.json has best_score, best_epoch and selected_by. The epoch that would be kept with labels instead of without, or the other way round, is kept beside it
+/// where it is another (selection.h). Throws as training::run.
+TrainResult train(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const Validate& validate);
 
 }  // namespace syncdr::retrieval
