@@ -202,9 +202,11 @@ void check_train(const Job& job, const std::string& /*arm*/) {
 }
 
 /// On validation images, and pairs of these translated sets.
-retrieval::Validation validation(Job& job, retrieval::Encoder& encoder, const std::vector<std::string>& sets, const std::string& centre) {
+retrieval::Validation validation(Job& job, retrieval::Encoder& encoder, const std::vector<std::string>& sets, const std::string& centre,
+                                 retrieval::PooledFeatures* pooled = nullptr) {
   auto data = evaluation_data(job, "val");
   data.centre = centre;
+  data.pooled = pooled;
   return evaluation::validate(job.world, encoder, data, sets, job.settings.evaluate.batch);
 }
 
@@ -213,7 +215,10 @@ boost::json::object run_train(Job& job, const std::string& name) {
   const Arm arm(name);
   if (!arm.trained()) throw core::UsageError("there is nothing to train in the arm {}: `syncdr evaluate --arm {}` measures it", arm.name, arm.name);
   const auto& settings = job.settings;
-  const auto validate = [&](retrieval::Encoder& encoder) { return validation(job, encoder, names_of(settings, arm), ""); };
+  retrieval::PooledFeatures pooled;
+  const auto validate = [&](retrieval::Encoder& encoder) {
+    return validation(job, encoder, names_of(settings, arm), "", retrieval::keeps_features(settings.train) ? &pooled : nullptr);
+  };
   core::info("train {}: {}", arm.name, title_of(settings, arm));
   retrieval::TrainConfig config = settings.train;
   if (const std::string remark = retrieval::check_side(config.encoder, config.augment.crop); !remark.empty()) core::info("{}", remark);

@@ -44,8 +44,8 @@ double alignment_of_sets(comm::World& world, retrieval::Encoder& encoder, const 
         if (source == target) continue;
         const auto made = data.dataset.synthetic(source, target, set), sources = data.dataset.real(source, made.shard(0).header().split);
         const auto rows = spread_pairs(sources, made);
-        from.push_back(embed_rows(world, encoder, sources, rows[0], data.views, batch));
-        into.push_back(embed_rows(world, encoder, made, rows[1], data.views, batch));
+        from.push_back(embed_rows(world, encoder, sources, rows[0], data.views, batch, data.pooled));
+        into.push_back(embed_rows(world, encoder, made, rows[1], data.views, batch, data.pooled));
       }
   return from.empty() || !world.is_root() ? retrieval::Validation::unknown : alignment(at::cat(from), at::cat(into));
 }

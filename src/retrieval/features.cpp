@@ -9,22 +9,25 @@
 namespace syncdr::retrieval {
 namespace {
 
-// images [n, 3, S, S], n <= call -> [call, 3, S, S], channels last.
-at::Tensor filled_up(const at::Tensor& images, int64_t call) {
-  if (images.size(0) == call) return images.contiguous(at::MemoryFormat::ChannelsLast);
-  const auto full = at::zeros({call, images.size(1), images.size(2), images.size(3)}, images.options()).contiguous(at::MemoryFormat::ChannelsLast);
-  full.narrow(0, 0, images.size(0)).copy_(images);
+// [n, ...], n <= call -> [call, ...]; images channels last.
+at::Tensor filled_up(const at::Tensor& inputs, int64_t call) {
+  const auto format = inputs.suggest_memory_format();
+  if (inputs.size(0) == call) return inputs.contiguous(format);
+  std::vector<int64_t> shape = inputs.sizes().vec();
+  shape[0] = call;
+  const auto full = at::zeros(shape, inputs.options()).contiguous(format);
+  full.narrow(0, 0, inputs.size(0)).copy_(inputs);
   return full;
 }
 
-/// encode [call, 3, S, S] normalised -> [call, ...]
-template <class Encode> at::Tensor in_calls(Encoder& encoder, const at::Tensor& images, c10::Device device, int64_t call, const Encode& encode) {
-  SYNCDR_ASSERT(!encoder->is_training() && images.size(0) > 0 && call > 0, "{} images in calls of {}", images.size(0), call);
+/// encode [call, ...] -> [call, D], for all inputs.
+template <class Encode> at::Tensor in_calls(Encoder& encoder, const at::Tensor& inputs, c10::Device device, int64_t call, const Encode& encode) {
+  SYNCDR_ASSERT(!encoder->is_training() && inputs.size(0) > 0 && call > 0, "{} inputs in calls of {}", inputs.size(0), call);
   const at::NoGradGuard no_gradient;
-  std::vector<at::Tensor> rows(static_cast<size_t>((images.size(0) + call - 1) / call));
+  std::vector<at::Tensor> rows(static_cast<size_t>((inputs.size(0) + call - 1) / call));
   const auto one = [&](int64_t index) {
-    const auto part = images.narrow(0, index * call, std::min(call, images.size(0) - index * call));
-    rows[static_cast<size_t>(index)] = encode(normalise_images(filled_up(part, call), encoder->normalisation(), device)).narrow(0, 0, part.size(0));
+    const auto part = inputs.narrow(0, index * call, std::min(call, inputs.size(0) - index * call));
+    rows[static_cast<size_t>(index)] = encode(filled_up(part, call)).narrow(0, 0, part.size(0));
   };
   const auto calls = static_cast<int64_t>(rows.size());
   if (device.is_cpu()) {
@@ -41,11 +44,16 @@ template <class Encode> at::Tensor in_calls(Encoder& encoder, const at::Tensor& 
 int64_t images_a_call(c10::Device device, int64_t on_gpu) { return device.is_cpu() ? 32 : on_gpu; }
 
 at::Tensor features_of(Encoder& encoder, const at::Tensor& images, c10::Device device, int64_t call) {
-  return in_calls(encoder, images, device, call, [&](const at::Tensor& normalised) { return encoder->forward(normalised); });
+  return projected_of(encoder, pooled_of(encoder, images, device, call), device, call);
 }
 
 at::Tensor pooled_of(Encoder& encoder, const at::Tensor& images, c10::Device device, int64_t call) {
-  return in_calls(encoder, images, device, call, [&](const at::Tensor& normalised) { return encoder->pool(normalised); });
+  return in_calls(encoder, images, device, call,
+                  [&](const at::Tensor& part) { return encoder->pool(normalise_images(part, encoder->normalisation(), device)); });
+}
+
+at::Tensor projected_of(Encoder& encoder, const at::Tensor& pooled, c10::Device device, int64_t call) {
+  return in_calls(encoder, pooled, device, call, [&](const at::Tensor& part) { return encoder->project(part.to(device)); });
 }
 
 }  // namespace syncdr::retrieval

@@ -8,10 +8,8 @@
 #include "syncdr/data/augment.h"
 #include "syncdr/data/dataset.h"
 #include "syncdr/evaluation/bootstrap.h"
+#include "syncdr/retrieval/features.h"
 
-namespace syncdr::retrieval {
-class Encoder;
-}
 
 namespace syncdr::evaluation {
 
@@ -33,7 +31,8 @@ struct EvaluateConfig {
 /// mode for it and left in the mode it was in; no gradient is kept. batch: images a GPU embeds in one call. Ranks share whole calls, in contiguous
 /// parts, so that on CPUs of one kind the bits depend on the encoder and the list alone (retrieval/features.h): not on the number of ranks or
 /// threads, and not on where a call ends. Throws DataError on a broken image.
-at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch);
+at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch,
+                 retrieval::PooledFeatures* pooled = nullptr);
 
 /// One direction: queries of one domain against the gallery of another.
 struct DirectionScores {
@@ -60,6 +59,7 @@ struct EvaluationData {
   data::AugmentConfig views;  ///< whose evaluation view encoders see
   uint64_t seed = 0;          ///< of the intervals' resamples
   std::string centre;         ///< a split whose mean feature is taken off each domain's features, which then get unit length again; empty: none
+  retrieval::PooledFeatures* pooled = nullptr;  ///< keeps what a backbone that stays has made of the images, for the next time; null: nothing is kept
 };
 
 /// All ordered pairs of domains on a split. The figures are rank 0's; other ranks return an empty Evaluation. Throws UsageError without cutoffs, and on

@@ -1,6 +1,9 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <map>
+#include <string>
+
 #include "syncdr/retrieval/encoder.h"
 
 namespace syncdr::retrieval {
@@ -15,7 +18,11 @@ int64_t images_a_call(c10::Device device, int64_t on_gpu);
 /// 2,048 numbers in two threads). None of these limits is crossed: each call has `call` images, the last is filled up with zeros, and on
 /// a CPU it stays in one thread, several calls at a time. So a feature's bits depend neither on n nor on the number of threads.
 at::Tensor features_of(Encoder& encoder, const at::Tensor& images, c10::Device device, int64_t call);
-/// The same of the backbone's features [n, F], without the head.
+/// Its two halves, with the same bits: the backbone's features [n, F], and the head on them.
 at::Tensor pooled_of(Encoder& encoder, const at::Tensor& images, c10::Device device, int64_t call);
+at::Tensor projected_of(Encoder& encoder, const at::Tensor& pooled, c10::Device device, int64_t call);
+
+/// What a backbone that stays as it is makes of lists of images: this rank's part of each, by the list's name, from the first time on that it is asked for.
+using PooledFeatures = std::map<std::string, at::Tensor>;
 
 }  // namespace syncdr::retrieval
