@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "checks.h"
 #include "commands.h"
 #include "retention.h"
 #include "syncdr/core/log.h"
@@ -196,11 +197,6 @@ evaluation::EvaluationData evaluation_data(const Job& job, const std::string& sp
   return {job.dataset, job.domains, split, job.settings.train.augment, job.seed()};
 }
 
-void check_train(const Job& job, const std::string& /*arm*/) {
-  const auto& train = job.settings.train;
-  retrieval::check_side(train.encoder, train.augment.crop);
-}
-
 /// On validation images, and pairs of these translated sets.
 retrieval::Validation validation(Job& job, retrieval::Encoder& encoder, const std::vector<std::string>& sets, const std::string& centre,
                                  retrieval::PooledFeatures* pooled = nullptr) {
@@ -331,6 +327,7 @@ const std::vector<Phase>& phases() {
              return std::vector{PhaseTask{.needs = arm.trained() ? std::vector{task_name("train", arm.name)} : std::vector<std::string>()}};
            },
        .marks = [](auto& job, auto&) { return marks_in({job.out}, {"config.toml"}); },
+       .check = [](auto& job, auto&) { check_evaluation(job, "test"); },
        .run = [](auto& job, auto&) { return evaluate_arms(job, job.settings.run.arms, "test", true); }},
   };
   return table;

@@ -1,0 +1,79 @@
+#include "checks.h"
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "syncdr/core/log.h"
+#include "syncdr/retrieval/encoder.h"
+
+namespace syncdr::app {
+namespace {
+
+/// Images of a domain's split, of which there must be some.
+data::ShardList images_of(const Job& job, const std::string& domain, const std::string& split) {
+  data::ShardList list = job.dataset.real(domain, split);
+  if (list.rows() == 0)
+    throw core::DataError("{}: the domain {} has no images in its split \"{}\". Pack the dataset with such images", job.dataset.root().string(), domain, split);
+  return list;
+}
+
+void check_encoder(const Job& job) {
+  const auto& train = job.settings.train;
+  retrieval::check_side(train.encoder, train.augment.crop);
+  if (!train.encoder.weights.empty()) job.world.root_only("reading the encoder's weights", [&] { retrieval::make_encoder(train.encoder, job.seed()); });
+}
+
+void check_batches(const Job& job, const Arm& arm, const std::vector<int64_t>& images) {
+  const auto& train = job.settings.train;
+  const int64_t all = std::accumulate(images.begin(), images.end(), int64_t{0});
+  for (size_t k = 0; k < images.size(); ++k) {
+    const int64_t entries = arm.parts.empty() ? images[k] : all;  // with translations each domain's set holds every image once
+    if (entries < train.batch)
+      throw core::UsageError("train.batch = {}: the arm {} has {} training images{} in {}. Use a smaller train.batch or more images", train.batch, arm.name,
+                             entries, arm.parts.empty() ? "" : " and translations", job.domains[k]);
+    if (train.matching_weight > 0 && entries < train.matching_top)
+      core::info("train.matching_top = {}: the memory bank of {} has {} rows in the arm {}; all are looked at", train.matching_top, job.domains[k], entries,
+                 arm.name);
+  }
+  if (train.batch < job.world.size())
+    throw core::UsageError("train.batch = {} for {} ranks: each needs an image of a step. Use a larger batch or fewer ranks", train.batch, job.world.size());
+}
+
+}  // namespace
+
+void check_train(const Job& job, const std::string& name) {
+  const Arm arm(name);
+  check_encoder(job);
+  std::vector<int64_t> images;
+  for (const auto& domain : job.domains) {
+    images.push_back(images_of(job, domain, "train").rows());
+    images_of(job, domain, "val");
+  }
+  check_batches(job, arm, images);
+  for (const ArmPart& part : arm.parts) {
+    if (part.translator) continue;
+    for (const auto& [source, target] : job.directions()) job.dataset.synthetic(source, target, part.base);
+  }
+}
+
+void check_evaluation(const Job& job, const std::string& split) {
+  std::vector<std::set<int32_t>> labels;
+  for (const auto& domain : job.domains) {
+    const data::ShardList list = images_of(job, domain, split);
+    std::set<int32_t>& found = labels.emplace_back();
+    for (int64_t row = 0; row < list.rows(); ++row) {
+      if (list.label(row) < 0)
+        throw core::DataError("{}, split \"{}\": row {} (\"{}\") has no label. Evaluation needs the category of every image: pack the split with labels",
+                              domain, split, row, list.key(row));
+      found.insert(list.label(row));
+    }
+  }
+  for (size_t a = 0; a < labels.size(); ++a)
+    for (size_t b = a + 1; b < labels.size(); ++b)
+      if (std::none_of(labels[a].begin(), labels[a].end(), [&](int32_t label) { return labels[b].contains(label); }))
+        throw core::DataError("{} and {} share no category in split \"{}\": nothing could be found. Check the lists they were packed from", job.domains[a],
+                              job.domains[b], split);
+}
+
+}  // namespace syncdr::app
