@@ -85,6 +85,7 @@ TEST(Vit, TakesImagesOfItsSizeAlone) {
   const auto vit = network(tiny);
   EXPECT_TRUE(vit->takes(side));
   EXPECT_FALSE(vit->takes(2 * side));
+  EXPECT_THAT([&] { vit->forward(at::zeros({1, 3, 2 * side, 2 * side})); }, testing::ThrowsMessage<core::UsageError>(HasSubstr("made for [B, 3, 8, 8]")));
 }
 
 TEST(VitNames, SeparateProjectionsBecomeOne) {
@@ -101,6 +102,14 @@ TEST(VitNames, SeparateProjectionsBecomeOne) {
   }
   load_backbone(*vit, theirs, "a.safetensors");
   expect_loaded(*vit, file);
+}
+
+TEST(VitNames, ProjectionsOfOtherShapesThanEachOtherAreRefused) {
+  const auto vit = network(tiny);
+  io::NamedTensors file = file_of(*vit);
+  file["blocks.0.attn.q_proj.weight"] = file["blocks.0.attn.k_proj.weight"] = at::ones({32, 32});
+  file["blocks.0.attn.v_proj.weight"] = at::ones({32, 16});
+  EXPECT_THAT(refusal(*vit, file), HasSubstr("\"blocks.0.attn.q_proj.weight\" and those of keys and values have other shapes"));
 }
 
 TEST(VitNames, OpenClipsProjectionIsTransposedAndHasNoBias) {
