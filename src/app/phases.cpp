@@ -142,6 +142,11 @@ evaluation::EvaluationData evaluation_data(const Job& job, const std::string& sp
   return {job.dataset, job.domain_a, job.domain_b, split, job.settings.train.augment, job.seed()};
 }
 
+void check_train(const Job& job, const std::string& /*arm*/) {
+  const auto& train = job.settings.train;
+  retrieval::check_side(train.encoder, train.augment.crop);
+}
+
 /// Trains the retrieval model of one arm.
 boost::json::object run_train(Job& job, const std::string& name) {
   const Arm arm(name);
@@ -157,6 +162,7 @@ boost::json::object run_train(Job& job, const std::string& name) {
     return job.world.is_root() ? result.mean_precision(score_cutoff) : 0.0;
   };
   core::info("train {}: {}", arm.name, title_of(settings, arm));
+  if (const std::string remark = retrieval::check_side(config.encoder, config.augment.crop); !remark.empty()) core::info("{}", remark);
   const auto result = retrieval::train(job.task(job.directions()[0], job.train_folder(arm)), set_of(settings, arm), config, validate);
   boost::json::object figures{
       {"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
@@ -227,6 +233,7 @@ const std::vector<Phase>& phases() {
        .task = [](auto& settings,
                   auto& arm) { return std::optional(PhaseTask{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}}); },
        .marks = [](auto& job, auto& arm) { return marks_in({job.train_folder(Arm(arm))}, {"checkpoints", "done.json"}); },
+       .check = check_train,
        .run = run_train},
       {.name = "run",
        .needs = "train",

@@ -7,6 +7,7 @@
 
 #include "layouts.h"
 #include "makers.h"
+#include "syncdr/core/error.h"
 #include "syncdr/encoders/backbone.h"
 #include "syncdr/nn/batch_norm.h"
 
@@ -102,6 +103,7 @@ std::string from_timm(const std::string& name) {
 class ClipResNet : public Backbone {
  public:
   explicit ClipResNet(int64_t size) : size_(size) {
+    if (grid() == 0) throw core::UsageError("CLIP's residual network halves an image's side five times: {} pixels are too few, 32 are enough", size);
     constexpr int64_t width = 64;
     add_stem(0, 3, width / 2, 2);
     add_stem(1, width / 2, width / 2, 1);
@@ -136,7 +138,15 @@ class ClipResNet : public Backbone {
   /// The stem's stride and four poolings.
   bool takes(int64_t side) const override { return (side + 1) / 32 == grid(); }
 
-  io::NamedTensors own_names(io::NamedTensors file, const std::string& where) const override { return renamed(file, from_timm, where); }
+  io::NamedTensors own_names(io::NamedTensors file, const std::string& where) const override {
+    io::NamedTensors tensors = renamed(file, from_timm, where);
+    const auto found = tensors.find("attnpool.positional_embedding");
+    if (found != tensors.end() && found->second.dim() == 2 && found->second.size(0) > 1) {
+      const at::Tensor all = found->second;
+      found->second = at::cat({all.slice(0, 0, 1).to(at::kFloat), resampled_positions(all.slice(0, 1), grid(), where)});
+    }
+    return tensors;
+  }
 
  private:
   void add_stem(size_t k, int64_t in, int64_t out, int64_t stride) {

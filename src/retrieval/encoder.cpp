@@ -30,12 +30,16 @@ const encoders::BackboneRow& row_of(const EncoderConfig& config) {
   throw core::UsageError("encoder.name \"{}\" is unknown; there are {}", config.name, fmt::join(encoders::backbone_names(), ", "));
 }
 
+std::shared_ptr<encoders::Backbone> make_backbone(const EncoderConfig& config) {
+  const encoders::BackboneRow& row = row_of(config);
+  return row.make(row, config.size > 0 ? config.size : row.size);
+}
+
 }  // namespace
 
 EncoderImpl::EncoderImpl(const EncoderConfig& config, uint64_t seed)
     : normalisation_(row_of(config).normalisation), mode_(nn::batch_norm_mode_from_name(config.batch_norm)) {
-  const encoders::BackboneRow& row = row_of(config);
-  backbone_ = register_module("backbone", row.make(row, row.size));
+  backbone_ = register_module("backbone", make_backbone(config));
   head_ = register_module("head", torch::nn::Linear(backbone_->features(), config.dim));
   if (config.feature_norm) feature_norm_ = register_module("feature_norm", nn::BatchNorm(config.dim, /*affine=*/false));
   set_batch_norm({});
@@ -49,6 +53,10 @@ EncoderImpl::EncoderImpl(const EncoderConfig& config, uint64_t seed)
 }
 
 at::Tensor EncoderImpl::forward(const at::Tensor& images) {
+  if (!backbone_->takes(images.size(2)) || !backbone_->takes(images.size(3))) {
+    throw core::UsageError("images of {} x {} pixels: the encoder was made for another size. Set train.augment.crop to what it was in its training",
+                           images.size(2), images.size(3));
+  }
   const auto type = head_->weight.scalar_type();
   at::Tensor features = head_->forward(backbone_->forward(images.to(type))).to(type);  // under autocast they arrive in bfloat16
   if (feature_norm_) features = feature_norm_->forward(features);
@@ -71,6 +79,18 @@ Encoder make_encoder(const EncoderConfig& config, uint64_t seed) {
     encoders::load_backbone(encoder->backbone(), std::move(tensors), config.weights);
   }
   return encoder;
+}
+
+std::string check_side(const EncoderConfig& config, int64_t side) {
+  const int64_t trained = row_of(config).size, size = config.size > 0 ? config.size : trained;
+  if (!make_backbone(config)->takes(side)) {
+    throw core::UsageError(
+        "train.augment.crop = {0}: {1} takes images of {2} pixels. Set train.augment.crop = {2}, or train.encoder.size = {0}: position "
+        "embeddings are then resampled",
+        side, config.name, size);
+  }
+  if (config.weights.empty() || side == trained) return "";
+  return fmt::format("train.augment.crop = {}: the weights of {} were trained with images of {} pixels", side, config.name, trained);
 }
 
 void save_encoder(const std::filesystem::path& file, const io::NamedTensors& state, const EncoderConfig& config) {

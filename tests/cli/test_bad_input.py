@@ -47,6 +47,12 @@ class BadInput(unittest.TestCase):
     def test_a_missing_generator_says_how_to_train_it(self):
         expect(self.command("translate", "--set", "translate.cut.weights=none.safetensors"), 65, "none.safetensors", "syncdr fit cut")
 
+    def test_images_of_a_side_that_the_encoder_cannot_take_are_refused_before_anything_is_made(self):
+        wrong = ["--set", "train.encoder.name=resnet50_clip", "--set", f"run.out={self.folder / 'wrong-side'}"]
+        for name in ("train", "run"):
+            expect(self.command(name, *wrong), 2, "train.augment.crop = ", "resnet50_clip takes images of 224 pixels", "train.encoder.size")
+        self.assertFalse((self.folder / "wrong-side").exists())
+
     def test_a_truncated_shard_is_found_before_training(self):
         copy = self.folder / "truncated"
         shutil.copytree(self.folder / "data", copy)

@@ -21,7 +21,8 @@ class EncoderImpl : public torch::nn::Module {
   /// Initial weights: the backbone's by encoders::initialise, PyTorch's uniform distribution for the head. Each tensor's numbers are a function of seed
   /// and its name.
   EncoderImpl(const EncoderConfig& config, uint64_t seed);
-  /// [B, 3, H, W] float, normalised by `normalisation` -> [B, dim], unit rows, in the type of the parameters (float unless converted).
+  /// [B, 3, H, W] float, normalised by `normalisation` -> [B, dim], unit rows, in the type of the parameters (float unless converted). Throws UsageError if the
+  /// backbone does not take images of this side.
   at::Tensor forward(const at::Tensor& images);
   /// How every batch normalisation takes its statistics in training, by config.batch_norm.
   void set_batch_norm(const nn::SumOverRanks& sum_over_ranks);
@@ -40,6 +41,10 @@ TORCH_MODULE(Encoder);
 /// Builds it with initial weights drawn from seed, then loads config.weights if given: a backbone's file (encoders::load_backbone) or a whole
 /// encoder's. Throws DataError if a name or a shape does not fit.
 Encoder make_encoder(const EncoderConfig& config, uint64_t seed);
+
+/// Whether images of this side suit the encoder: throws UsageError if they cannot pass it. Returns a remark where its weights were trained with images of
+/// another side, else nothing.
+std::string check_side(const EncoderConfig& config, int64_t side);
 
 /// A trained encoder with its configuration in the metadata "encoder", atomically.
 void save_encoder(const std::filesystem::path& file, const io::NamedTensors& state, const EncoderConfig& config);

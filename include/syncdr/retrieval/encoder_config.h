@@ -9,6 +9,7 @@ namespace syncdr::retrieval {
 
 struct EncoderConfig {
   std::string name = "resnet50";
+  int64_t size = 0;
   int64_t dim = 512;
   std::string weights;
   std::string batch_norm = "global";
@@ -16,6 +17,7 @@ struct EncoderConfig {
 
   void visit(core::Fields& field) {
     field(name, "name", "architecture; small: for 64-pixel pictures", encoders::backbone_names());
+    field(size, "size", "side of the images that it sees, for networks with position embeddings; 0: the side that it was trained with", core::between(0, 4096));
     field(dim, "dim", "features per image", core::between(2, 65536));
     field(weights, "weights",
           "safetensors of a backbone as timm, torchvision, open_clip or transformers name it, or of a whole trained encoder; empty: random");

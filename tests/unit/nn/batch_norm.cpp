@@ -134,6 +134,25 @@ TEST(BatchNorm, GlobalTakesHalfPrecisionInputWithFloatParameters) {
   EXPECT_TRUE(result.parameter_gradients[0].allclose(expected.parameter_gradients[0], 0.01, 0.05));
 }
 
+TEST(BatchNorm, TakesItsEpsilonInEveryMode) {
+  torch::manual_seed(5);
+  nn::BatchNorm local(3, /*affine=*/true, /*epsilon=*/0.5), global(3, true, 0.5);
+  for (nn::BatchNorm& norm : {std::ref(local), std::ref(global)}) {
+    norm->to(at::kDouble);
+    norm->num_batches_tracked = norm->num_batches_tracked.to(at::kLong);
+  }
+  nn::set_batch_norm_mode(*global, nn::BatchNormMode::global, twice);
+  const at::Tensor input = at::randn({8, 3}, at::kDouble), dy = at::randn({8, 3}, at::kDouble);
+  const Result expected = run(local, input, dy), result = run(global, input, dy);
+  const at::Tensor centred = input - input.mean(0);
+  EXPECT_TRUE(expected.output.allclose(centred / (centred.square().mean(0) + 0.5).sqrt(), 1e-12, 1e-12));
+  EXPECT_TRUE(result.output.allclose(expected.output, 1e-12, 1e-12));
+  EXPECT_TRUE(result.input_gradient.allclose(expected.input_gradient, 1e-11, 1e-11));
+  EXPECT_TRUE(result.parameter_gradients[0].allclose(expected.parameter_gradients[0], 1e-11, 1e-11));
+  local->eval();
+  EXPECT_TRUE(local->forward(input).allclose((input - local->running_mean) / (local->running_var + 0.5).sqrt(), 1e-12, 1e-12));
+}
+
 TEST(BatchNorm, GlobalWithOneRankIsTheBuiltInOperator) {
   nn::BatchNorm norm(4);
   nn::set_batch_norm_mode(*norm, nn::BatchNormMode::global, {});

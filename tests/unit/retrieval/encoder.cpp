@@ -134,6 +134,39 @@ TEST(Encoder, OtherWeightsAreRefusedByName) {
   EXPECT_ERROR(load_encoder(config.weights), core::DataError, "no trained encoder");
 }
 
+TEST(Encoder, ABackbonesFileMayHaveItsPrefixAndNoHead) {
+  const TemporaryFolder folder;
+  EncoderConfig config = small();
+  io::NamedTensors file = copies(*make_encoder(config, 5));
+  std::erase_if(file, [](const auto& entry) { return !entry.first.starts_with("backbone."); });
+  io::write_safetensors(folder / "backbone.safetensors", file);
+  config.weights = folder / "backbone.safetensors";
+  const io::NamedTensors loaded = copies(*make_encoder(config, 6));
+  EXPECT_TRUE(loaded.at("backbone.conv1.weight").equal(file.at("backbone.conv1.weight")));
+  EXPECT_TRUE(loaded.at("head.weight").equal(copies(*make_encoder(small(), 6)).at("head.weight")));
+}
+
+TEST(Encoder, SaysWhereTheSideOfImagesDoesNotSuitItsBackbone) {
+  EncoderConfig config{.name = "resnet50_clip", .dim = 8};
+  EXPECT_EQ(check_side(config, 224), "");
+  EXPECT_ERROR(check_side(config, 96), core::UsageError, "train.augment.crop = 96: resnet50_clip takes images of 224 pixels");
+  config.size = 96;
+  EXPECT_EQ(check_side(config, 96), "");
+  config.weights = "not/looked/at.safetensors";
+  EXPECT_EQ(check_side(config, 96), "train.augment.crop = 96: the weights of resnet50_clip were trained with images of 224 pixels");
+  config.weights.clear();
+  const at::NoGradGuard no_gradient;
+  Encoder encoder = make_encoder(config, 1);
+  encoder->eval();
+  EXPECT_EQ(encoder->forward(pictures(1, 96)).size(1), 8);
+  EXPECT_ERROR(encoder->forward(pictures(1, 64)), core::UsageError, "64 x 64 pixels");
+}
+
+TEST(Encoder, ItsNormalisationComesWithItsName) {
+  EXPECT_EQ(make_encoder({.name = "tf_efficientnet_lite0", .dim = 8}, 1)->normalisation().mean[0], 127.0 / 255);
+  EXPECT_EQ(make_encoder(small(), 1)->normalisation().mean[0], 0.485);
+}
+
 TEST(Encoder, FrozenBatchNormKeepsTheBackbonesStatisticsButNotTheNewFeatureNorms) {
   EncoderConfig config = small();
   config.batch_norm = "frozen";
@@ -157,7 +190,7 @@ TEST(Encoder, FeatureNormCentresAndScalesEachFeature) {
   EXPECT_LT(features.mean(0).abs().max().item<double>(), 0.05);
 }
 
-TEST(NormaliseImages, UsesImageNetsConstantsAndKeepsChannelsLast) {
+TEST(NormaliseImages, UsesTheBackbonesConstantsAndKeepsChannelsLast) {
   const at::Tensor bytes = at::full({2, 3, 4, 4}, 255, at::kByte).contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor images = normalise_images(bytes, imagenet, at::kCPU);
   EXPECT_NEAR(images[1][0][2][3].item<double>(), (1 - 0.485) / 0.229, 1e-5);

@@ -16,8 +16,8 @@ at::Tensor plainly(Encoder& encoder, const at::Tensor& images) {
   return encoder->forward(normalise_images(images, encoder->normalisation(), at::kCPU));
 }
 
-Encoder encoder_of(const std::string& name) {
-  Encoder encoder = make_encoder({.name = name}, 2);
+Encoder encoder_of(const std::string& name, int64_t size = 0) {
+  Encoder encoder = make_encoder({.name = name, .size = size}, 2);
   encoder->eval();
   return encoder;
 }
@@ -51,17 +51,19 @@ TEST(Features, AreThoseOfOneBatch) {
   EXPECT_FALSE(ours.requires_grad());
 }
 
-// Its head has 2,048 inputs, which LibTorch sums in as many parts as there are threads.
-TEST(Features, OfAResNet50DoNotDependOnThreads) {
+// A head of 2,048 inputs, which LibTorch sums in as many parts as there are threads; attention; depthwise convolutions.
+TEST(Features, OfPretrainedNetworksDoNotDependOnThreads) {
   torch::manual_seed(3);
-  Encoder encoder = encoder_of("resnet50");
-  const at::Tensor images = pictures(3, 32);
   const int before = at::get_num_threads();
-  at::set_num_threads(1);
-  const at::Tensor expected = features(encoder, images);
-  for (const int threads : {2, 3}) {
-    at::set_num_threads(threads);
-    EXPECT_TRUE(at::equal(features(encoder, images.flip(0)).flip(0), expected)) << threads;
+  for (const char* name : {"resnet50", "resnet50_clip", "tf_efficientnet_lite0"}) {
+    Encoder encoder = encoder_of(name, 32);
+    const at::Tensor images = pictures(3, 32);
+    at::set_num_threads(1);
+    const at::Tensor expected = features(encoder, images);
+    for (const int threads : {2, 3}) {
+      at::set_num_threads(threads);
+      EXPECT_TRUE(at::equal(features(encoder, images.flip(0)).flip(0), expected)) << name << ", " << threads << " threads";
+    }
   }
   at::set_num_threads(before);
 }
