@@ -215,8 +215,8 @@ at::Tensor Vit::pool(const at::Tensor& tokens) const {
 }
 
 at::Tensor Vit::forward(const at::Tensor& images) {
-  SYNCDR_ASSERT(images.dim() == 4 && images.size(1) == 3 && images.size(2) == size_ && images.size(3) == size_,
-                "images [{}] for a transformer of {} x {} pixels", fmt::join(images.sizes(), ", "), size_, size_);
+  if (images.dim() != 4 || images.size(1) != 3 || images.size(2) != size_ || images.size(3) != size_)
+    throw core::UsageError("images [{}] for {}, which was made for [B, 3, {}, {}]", fmt::join(images.sizes(), ", "), name_, size_, size_);
   Rotation turn;
   if (options_.positions == VitOptions::rotary) turn = rotation(side_, options_.tokens_before_patches(), options_.width / options_.heads, images);
   at::Tensor x = embed(images);

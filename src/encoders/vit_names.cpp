@@ -1,4 +1,3 @@
-#include <ATen/ops/_upsample_bicubic2d_aa.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -175,35 +174,27 @@ void split_pool(io::NamedTensors& tensors, int64_t width) {
   }
 }
 
-/// A square's side; 0: it is none.
-int64_t side_of_square(int64_t area) {
-  const auto side = std::llround(std::sqrt(static_cast<double>(std::max<int64_t>(area, 0))));
-  return side * side == area ? side : 0;
-}
-
-/// Position embeddings of patches [1, n n, D] -> [1, side side, D], as timm resamples them: bicubic, antialiased.
-at::Tensor resample(const at::Tensor& patches, int64_t side) {
-  const int64_t before = side_of_square(patches.size(1));
-  if (before == side) return patches;
-  const at::Tensor grid = patches.to(at::kFloat).unflatten(1, {before, before}).permute({0, 3, 1, 2});
-  return at::_upsample_bicubic2d_aa(grid, {side, side}, /*align_corners=*/false).permute({0, 2, 3, 1}).flatten(1, 2);
+bool is_square(int64_t area) {
+  const auto side = std::llround(std::sqrt(static_cast<double>(area)));
+  return side * side == area;
 }
 
 void fit_positions(io::NamedTensors& tensors, bool of_class_token, int64_t side, const std::string& where) {
   const auto found = tensors.find("pos_embed");
   if (found == tensors.end() || found->second.dim() != 3 || !found->second.is_floating_point()) return;
-  const at::Tensor positions = found->second;
-  const int64_t rows = positions.size(1), others = side_of_square(rows) > 0 ? 0 : 1;
-  if (side_of_square(rows - others) == 0) throw core::DataError("{}: its position embeddings, {} in number, are not those of a square image", where, rows);
-  found->second = resample(positions.slice(1, others), side);
-  if (others == 0) return;
-  const at::Tensor of_class = positions.slice(1, 0, 1);
-  const auto token = tensors.find("cls_token");
-  if (of_class_token) {
-    found->second = at::cat({of_class, found->second}, 1);
-  } else if (token != tensors.end() && token->second.sizes() == of_class.sizes()) {
-    token->second = token->second + of_class;  // DINOv2 with registers, but for timm's file: it holds the sum
+  const at::Tensor rows = found->second[0];
+  const int64_t others = is_square(rows.size(0)) ? 0 : 1;
+  at::Tensor positions = resampled_positions(rows.slice(0, others), side, where);
+  if (others > 0) {
+    const at::Tensor of_class = rows.slice(0, 0, 1);
+    const auto token = tensors.find("cls_token");
+    if (of_class_token) {
+      positions = at::cat({of_class, positions});
+    } else if (token != tensors.end() && token->second.sizes() == of_class.unsqueeze(0).sizes()) {
+      token->second = token->second + of_class;  // DINOv2 with registers, but for timm's file: it holds the sum
+    }
   }
+  found->second = positions.unsqueeze(0);
 }
 
 /// Where a file's names tell that it is another network's, says which. What else does not fit is left to load_backbone.

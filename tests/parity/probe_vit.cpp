@@ -23,7 +23,8 @@ struct VitConfig {
 }  // namespace
 
 SYNCDR_PROBE(vit,
-             "--model: a file of weights. images [B, 3, size, size] normalised -> features [B, D]; mean, deviation [3], trained_size, epsilon [] of the row\n"
+             "--model: a file of weights. images [B, 3, size, size] normalised -> features [B, D]; mean, deviation [3], trained_size, trained_depth, epsilon "
+             "[] of the row\n"
              "TOML: name of the row; size: 0, as it was trained; depth: 0, all blocks; precision: float, double, autocast (to bfloat16)") {
   VitConfig config;
   core::read_config_text(core::visit_of(config), toml, "--config");
@@ -31,6 +32,7 @@ SYNCDR_PROBE(vit,
   if (row == nullptr) throw core::UsageError("no row \"{}\"", config.name);
   const int64_t size = config.size > 0 ? config.size : row->size;
   encoders::VitOptions options = std::dynamic_pointer_cast<encoders::Vit>(row->make(*row, row->size))->options();
+  const int64_t trained_depth = options.depth;
   if (config.depth > 0) options.depth = config.depth;
   encoders::Vit vit(row->name, options, size);
   encoders::load_backbone(vit, io::read_safetensors(model).tensors, model.string());
@@ -49,5 +51,6 @@ SYNCDR_PROBE(vit,
           {"mean", numbers(row->normalisation.mean)},
           {"deviation", numbers(row->normalisation.deviation)},
           {"trained_size", at::scalar_tensor(row->size)},
+          {"trained_depth", at::scalar_tensor(trained_depth)},
           {"epsilon", at::scalar_tensor(options.epsilon, at::kDouble)}};
 }

@@ -1,10 +1,11 @@
-"""Vision transformers beside timm, open_clip, torchvision and both generations of transformers: each row of ours, real widths, two blocks, random weights."""
+"""Vision transformers beside timm, open_clip, torchvision and both generations of transformers: real widths, one or two blocks, random weights."""
 import os
 import pathlib
 import re
 import subprocess
 import tempfile
 import unittest
+import unittest.mock
 
 import open_clip
 import timm
@@ -55,7 +56,7 @@ class Vit(unittest.TestCase):
     def timm_model(self, row, **options):
         """The model, made as the row says, and timm's configuration of its weights."""
         architecture, _, tag = row.partition(".")
-        options["depth"] = BLOCKS
+        options = {"depth": BLOCKS, **options}
         for suffix, option in {"_fc_norm": {"global_pool": "avg"}, "_tanh": {"act_layer": "gelu_tanh"}, "_unprojected": {}}.items():
             if architecture.endswith(suffix):
                 architecture = architecture.removesuffix(suffix)
@@ -67,6 +68,11 @@ class Vit(unittest.TestCase):
         originals_vit.randomise(model)
         return model, configuration
 
+    def timms_depth(self, row):
+        with unittest.mock.patch("timm.models.vision_transformer._create_vision_transformer") as vit, unittest.mock.patch("timm.models.eva._create_eva") as eva:
+            timm.create_model(re.sub("_fc_norm|_tanh|_unprojected", "", row.partition(".")[0]))
+            return (vit.call_args or eva.call_args).kwargs["depth"]
+
     @torch.no_grad()
     def test_each_row_is_timms_model_of_its_name(self):
         self.assertGreater(len(rows()), 30)
@@ -74,11 +80,12 @@ class Vit(unittest.TestCase):
             if row.startswith("vit_b_"):
                 continue  # torchvision's
             with self.subTest(row):
-                model, configuration = self.timm_model(row)
+                model, configuration = self.timm_model(row, depth=1)
                 size = configuration.input_size[1]
                 images = torch.randn(1, 3, size, size)
-                ours = self.ours(row, model.state_dict(), images)
+                ours = self.ours(row, model.state_dict(), images, depth=1)
                 self.same(row, ours["features"], model(images))
+                self.assertEqual(ours["trained_depth"].item(), self.timms_depth(row))
                 self.assertEqual(ours["trained_size"].item(), size)
                 self.assertEqual((tuple(ours["mean"].tolist()), tuple(ours["deviation"].tolist())), (configuration.mean, configuration.std))
                 self.assertEqual({ours["epsilon"].item()}, {part.eps for part in model.modules() if isinstance(part, torch.nn.LayerNorm)})

@@ -48,19 +48,6 @@ void expect_loaded(const Vit& vit, const io::NamedTensors& file) {
   for (const auto& [name, tensor] : nn::state_of(vit)) EXPECT_TRUE(tensor.equal(file.at(name))) << name;
 }
 
-TEST(Vit, LayersOfEachRowHoldEachParameterOnce) {
-  for (const BackboneRow& row : backbones()) {
-    const auto backbone = row.make(row, row.size);
-    for (const auto& item : backbone->named_parameters()) {
-      int holders = 0;
-      for (const auto& layer : backbone->layers()) {
-        holders += std::any_of(layer.begin(), layer.end(), [&](const std::string& prefix) { return item.key().starts_with(prefix); }) ? 1 : 0;
-      }
-      EXPECT_EQ(holders, 1) << row.name << ' ' << item.key();
-    }
-  }
-}
-
 TEST(Vit, GradientsReachEachParameter) {
   for (const VitOptions& options : {tiny, with_fc_norm(tiny), clip(tiny, VitOptions::quick_gelu, 6), dinov2(tiny), dinov2(tiny, 4),
                                     dinov3(tiny, VitOptions::no_keys), siglip(tiny, VitOptions::tanh_gelu)}) {
@@ -85,6 +72,7 @@ TEST(Vit, TakesImagesOfItsSizeAlone) {
   const auto vit = network(tiny);
   EXPECT_TRUE(vit->takes(side));
   EXPECT_FALSE(vit->takes(2 * side));
+  EXPECT_THAT([&] { vit->forward(at::zeros({1, 3, 2 * side, 2 * side})); }, testing::ThrowsMessage<core::UsageError>(HasSubstr("made for [B, 3, 8, 8]")));
 }
 
 TEST(VitNames, SeparateProjectionsBecomeOne) {
@@ -101,6 +89,14 @@ TEST(VitNames, SeparateProjectionsBecomeOne) {
   }
   load_backbone(*vit, theirs, "a.safetensors");
   expect_loaded(*vit, file);
+}
+
+TEST(VitNames, ProjectionsOfOtherShapesThanEachOtherAreRefused) {
+  const auto vit = network(tiny);
+  io::NamedTensors file = file_of(*vit);
+  file["blocks.0.attn.q_proj.weight"] = file["blocks.0.attn.k_proj.weight"] = at::ones({32, 32});
+  file["blocks.0.attn.v_proj.weight"] = at::ones({32, 16});
+  EXPECT_THAT(refusal(*vit, file), HasSubstr("\"blocks.0.attn.q_proj.weight\" and those of keys and values have other shapes"));
 }
 
 TEST(VitNames, OpenClipsProjectionIsTransposedAndHasNoBias) {
@@ -186,7 +182,7 @@ TEST(VitNames, PositionsOfNoSquareAreRefused) {
   const auto vit = network(tiny);
   io::NamedTensors file = file_of(*vit);
   file["pos_embed"] = at::ones({1, 13, 32});
-  EXPECT_THAT(refusal(*vit, file), HasSubstr("13 in number"));
+  EXPECT_THAT(refusal(*vit, file), HasSubstr("are not those of a square image"));
 }
 
 TEST(VitNames, RegistersTakeTheClassTokensPositionIntoTheToken) {
