@@ -103,12 +103,12 @@ int command_line(int argc, char** argv) {
       "Each job is a line of fields with a tab between: its name; PHASE; the names of the jobs that it needs, with commas, or -; the most\n"
       "ranks that it can use, or -; the run folder; then ARGUMENTS. `syncdr PHASE ARGUMENTS` does it. A job comes behind those that it needs.");
 
-  auto* fit = add("fit", "train a translator on the two domains", [&] { return phase_command(common, "fit", model); });
-  fit->add_option("model", model, "cut (a model per direction) or diffusion (one for both)")->required()->check(CLI::IsMember(fit_names()));
+  auto* fit = add("fit", "train a translator on the domains", [&] { return phase_command(common, "fit", model); });
+  fit->add_option("model", model, "cut (a model per direction) or diffusion (one for all)")->required()->check(CLI::IsMember(fit_names()));
   add_common_options(*fit, common);
 
   auto* translate =
-      add("translate", "translate the training images of both domains with translate.translator", [&] { return phase_command(common, "translate", ""); });
+      add("translate", "translate the training images of all domains with translate.translator", [&] { return phase_command(common, "translate", ""); });
   add_common_options(*translate, common);
 
   auto* train = add("train", "train the retrieval model of one arm", [&] { return phase_command(common, "train", arm); });

@@ -1,7 +1,6 @@
 #include "phases.h"
 
 #include <algorithm>
-#include <map>
 
 #include "commands.h"
 #include "syncdr/core/log.h"
@@ -16,22 +15,39 @@ namespace fs = std::filesystem;
 
 constexpr int64_t score_cutoff = 1;  // the best epoch is the one with the highest mean validation Prec@1 (method)
 
-/// The translated set an arm trains on: "" for cds; a translator's is named after the run folder, so that runs do not mix; otherwise the arm itself.
-std::string set_of(const Settings& settings, const Arm& arm) {
-  if (arm.base == "cds") return "";
-  if (!arm.translator) return arm.base;
-  if (arm.base == settings.translate.translator && !settings.translate.run.empty()) return settings.translate.run;
-  return fs::path(settings.run.out).filename().string() + "-" + arm.base;
+/// The translated set of a part of an arm: a translator's is named after the run folder, so that runs do not mix.
+std::string set_of(const Settings& settings, const ArmPart& part) {
+  if (!part.translator) return part.base;
+  if (part.base == settings.translate.translator && !settings.translate.run.empty()) return settings.translate.run;
+  return fs::path(settings.run.out).filename().string() + "-" + part.base;
+}
+
+/// The translated sets that an arm trains on; none: cds.
+std::vector<data::TranslatedSet> sets_of(const Settings& settings, const Arm& arm) {
+  const auto shares = shares_of(settings);
+  std::vector<data::TranslatedSet> sets;
+  for (const ArmPart& part : arm.parts) {
+    const auto share = shares.find(part.base);
+    sets.push_back({.run = set_of(settings, part),
+                    .share = share == shares.end() ? 1 : share->second,
+                    .variants = part.variants > 0 ? part.variants : settings.train.variants});
+  }
+  return sets;
+}
+
+/// "structure diffusion, 3 variants"
+std::string title_of(const Settings& settings, const ArmPart& part) {
+  const std::string title(part.translator ? part.translator->title : part.base == "true" ? "true counterparts (ceiling)" : part.base);
+  if (part.variants == 0 && !(part.translator && part.translator->random)) return title;
+  const int64_t variants = part.variants > 0 ? part.variants : settings.translate.variants;
+  return fmt::format("{}, {} variant{}", title, variants, variants == 1 ? "" : "s");
 }
 
 std::string title_of(const Settings& settings, const Arm& arm) {
-  if (arm.base == "cds") return "CDS (real images alone)";
-  std::string title = "SynCDR, ";
-  if (arm.translator) title += arm.translator->title;
-  else title += arm.base == "true" ? "true counterparts (ceiling)" : arm.base;
-  if (arm.variants == 0 && !(arm.translator && arm.translator->random)) return title;
-  const int64_t variants = arm.variants > 0 ? arm.variants : settings.translate.variants;
-  return fmt::format("{}, {} variant{}", title, variants, variants == 1 ? "" : "s");
+  if (arm.parts.empty()) return "CDS (real images alone)";
+  std::vector<std::string> titles;
+  for (const ArmPart& part : arm.parts) titles.push_back(title_of(settings, part));
+  return fmt::format("SynCDR, {}", fmt::join(titles, " and "));
 }
 
 std::vector<fs::path> marks_in(const std::vector<fs::path>& folders, const std::vector<std::string>& names) {
@@ -85,51 +101,73 @@ const std::vector<Fit>& fits() {
 /// Null: the translator needs none.
 const Fit* fit_for(const translate::TranslatorRow& translator) { return translator.model.empty() ? nullptr : &named(fits(), translator.model); }
 
-std::optional<PhaseTask> fit_task(const Settings& settings, const Arm& arm) {
-  const Fit* fit = arm.translator ? fit_for(*arm.translator) : nullptr;
+/// What has to be fitted before a part of an arm can be translated; null: nothing, or it is given.
+const Fit* missing_fit(const Settings& settings, const ArmPart& part) {
+  const Fit* fit = part.translator ? fit_for(*part.translator) : nullptr;
   translate::TranslateConfig config = settings.translate;
-  if (!fit || !fit->given(config).empty()) return {};
-  return PhaseTask{.subject = fit->name, .most_ranks = fit->most_ranks(settings.fit), .first = {fit->name}};
+  return fit && fit->given(config).empty() ? fit : nullptr;
+}
+
+std::string task_name(const std::string& phase, const std::string& subject) { return subject.empty() ? phase : phase + "-" + Arm(subject).folder(); }
+
+std::vector<PhaseTask> fit_tasks(const Settings& settings, const Arm& arm) {
+  std::vector<PhaseTask> tasks;
+  for (const ArmPart& part : arm.parts)
+    if (const Fit* fit = missing_fit(settings, part))
+      tasks.push_back({.subject = fit->name, .most_ranks = fit->most_ranks(settings.fit), .first = {fit->name}});
+  return tasks;
 }
 
 /// How a translator is applied. One setting of variants serves all translators of a job: those beside translate.translator that draw nothing have one.
-translate::TranslateConfig translation(const Settings& settings, const Arm& arm) {
+translate::TranslateConfig translation(const Settings& settings, const ArmPart& part) {
   translate::TranslateConfig config = settings.translate;
-  config.translator = arm.base;
-  config.run = set_of(settings, arm);
-  if (!arm.translator->random && arm.base != settings.translate.translator) config.variants = 1;
+  config.translator = part.base;
+  config.run = set_of(settings, part);
+  if (!part.translator->random && part.base != settings.translate.translator) config.variants = 1;
   return config;
 }
 
-std::optional<PhaseTask> translate_task(const Settings& settings, const Arm& arm) {
-  if (!arm.translator) return {};
-  const translate::TranslateConfig config = translation(settings, arm);
-  translate::check_prompts_set(config);
-  PhaseTask task{.subject = arm.base};
-  if (arm.base == settings.translate.translator) return task;
-  task.last = {"--set", "translate.translator=" + config.translator, "--set", "translate.run=" + config.run};
-  if (config.variants != settings.translate.variants) task.last.insert(task.last.end(), {"--set", fmt::format("translate.variants={}", config.variants)});
-  return task;
+std::vector<PhaseTask> translate_tasks(const Settings& settings, const Arm& arm) {
+  std::vector<PhaseTask> tasks;
+  for (const ArmPart& part : arm.parts) {
+    if (!part.translator) continue;
+    const translate::TranslateConfig config = translation(settings, part);
+    translate::check_prompts_set(config);
+    PhaseTask& task = tasks.emplace_back(PhaseTask{.subject = part.base});
+    if (const Fit* fit = missing_fit(settings, part)) task.needs = {task_name("fit", fit->name)};
+    if (part.base == settings.translate.translator) continue;
+    task.last = {"--set", "translate.translator=" + config.translator, "--set", "translate.run=" + config.run};
+    if (config.variants != settings.translate.variants) task.last.insert(task.last.end(), {"--set", fmt::format("translate.variants={}", config.variants)});
+  }
+  return tasks;
+}
+
+std::vector<PhaseTask> train_tasks(const Settings& settings, const Arm& arm) {
+  PhaseTask task{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}};
+  for (const ArmPart& part : arm.parts)
+    if (part.translator) task.needs.push_back(task_name("translate", part.base));
+  return {task};
 }
 
 std::vector<fs::path> translate_marks(const Job& job, const std::string& translator) {
   std::vector<fs::path> folders;
-  for (const auto& [source, target] : job.directions()) folders.push_back(job.dataset.synthetic_folder(source, target, set_of(job.settings, Arm(translator))));
+  for (const auto& [source, target] : job.directions())
+    folders.push_back(job.dataset.synthetic_folder(source, target, set_of(job.settings, ArmPart(translator))));
   return marks_in(folders, {"run.json"});
 }
 
 void check_translate(const Job& job, const std::string& translator) {
   for (const auto& [source, target] : job.directions())
-    translate::check_texts({job.dataset, source, target, "train"}, translation(job.settings, Arm(translator)));
+    translate::check_texts({job.dataset, source, target, "train"}, translation(job.settings, ArmPart(translator)));
 }
 
-/// Translates both domains' training images.
+/// Translates all domains' training images, each into every other's look.
 boost::json::object run_translate(Job& job, const std::string& translator) {
-  const Arm arm(translator);
-  const Fit* fit = fit_for(*arm.translator);
+  const ArmPart part(translator);
+  const Fit* fit = fit_for(*part.translator);
   boost::json::object figures;
   for (const auto& direction : job.directions()) {
-    translate::TranslateConfig config = translation(job.settings, arm);
+    translate::TranslateConfig config = translation(job.settings, part);
     if (fit && fit->given(config).empty()) fit->given(config) = fit->model(job, direction);
     const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
     const auto result = translate::translate_split(job.world, {job.dataset, direction.source, direction.target, "train"}, config, job.seed(), *made);
@@ -152,8 +190,6 @@ evaluation::EvaluationData evaluation_data(const Job& job, const std::string& sp
 boost::json::object run_train(Job& job, const std::string& name) {
   const Arm arm(name);
   const auto& settings = job.settings;
-  retrieval::TrainConfig config = settings.train;
-  if (arm.variants > 0) config.variants = arm.variants;
   const auto validate = [&](retrieval::Encoder& encoder) {
     evaluation::EvaluateConfig score = settings.evaluate;
     score.cutoffs = {score_cutoff};
@@ -163,7 +199,7 @@ boost::json::object run_train(Job& job, const std::string& name) {
     return job.world.is_root() ? result.mean.at(score_cutoff).value : 0.0;
   };
   core::info("train {}: {}", arm.name, title_of(settings, arm));
-  const auto result = retrieval::train(job.task(job.domains, job.train_folder(arm)), set_of(settings, arm), config, validate);
+  const auto result = retrieval::train(job.task(job.domains, job.train_folder(arm)), sets_of(settings, arm), settings.train, validate);
   boost::json::object figures{
       {"best_score", result.best_score}, {"best_epoch", result.best_epoch}, {"steps_in_all", result.steps}, {"ranks", job.world.size()}};
   if (result.now.steps > 0) {
@@ -172,7 +208,7 @@ boost::json::object run_train(Job& job, const std::string& name) {
     figures["validation_seconds"] = result.now.validation_seconds;
     figures["images_per_step"] = result.images_per_step;
     figures["parameters"] = result.parameters;
-    figures["feature_dim"] = config.encoder.dim;
+    figures["feature_dim"] = settings.train.encoder.dim;
   }
   return figures;
 }
@@ -185,8 +221,8 @@ evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& 
   evaluation::ArmResult result;
   result.name = arm.name;
   result.title = title_of(job.settings, arm);
-  if (const auto set = set_of(job.settings, arm); !set.empty()) result.sets = {set};
-  result.ceiling = arm.base == "true";
+  for (const ArmPart& part : arm.parts) result.sets.push_back(set_of(job.settings, part));
+  result.ceiling = arm.has("true");
   result.validation_score = io::json_double(io::as_object(done, where), "best_score", where);
   result.best_epoch = io::json_int(io::as_object(done, where), "best_epoch", where);
   result.log = folder / "log.jsonl";
@@ -218,24 +254,20 @@ evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm
 const std::vector<Phase>& phases() {
   static const std::vector<Phase> table{
       {.name = "fit",
-       .needs = "",
-       .task = fit_task,
+       .tasks = fit_tasks,
        .marks = [](auto& job, auto& model) { return marks_in(named(fits(), model).folders(job), {"checkpoints", "done.json"}); },
        .run =
            [](auto& job, auto& model) {
              named(fits(), model).run(job);
              return boost::json::object();
            }},
-      {.name = "translate", .needs = "fit", .task = translate_task, .marks = translate_marks, .check = check_translate, .run = run_translate},
+      {.name = "translate", .tasks = translate_tasks, .marks = translate_marks, .check = check_translate, .run = run_translate},
       {.name = "train",
-       .needs = "translate",
-       .task = [](auto& settings,
-                  auto& arm) { return std::optional(PhaseTask{.subject = arm.name, .most_ranks = settings.train.batch, .last = {"--arm", arm.name}}); },
+       .tasks = train_tasks,
        .marks = [](auto& job, auto& arm) { return marks_in({job.train_folder(Arm(arm))}, {"checkpoints", "done.json"}); },
        .run = run_train},
       {.name = "run",
-       .needs = "train",
-       .task = [](auto&, auto&) { return std::optional(PhaseTask{}); },
+       .tasks = [](auto&, auto& arm) { return std::vector{PhaseTask{.needs = {task_name("train", arm.name)}}}; },
        .marks = [](auto& job, auto&) { return marks_in({job.out}, {"config.toml"}); },
        .run = [](auto& job, auto&) { return evaluate_arms(job, job.settings.run.arms, "test", true); }},
   };
@@ -252,20 +284,18 @@ std::vector<PhaseTask> tasks_of(const Settings& settings) {
   std::vector<PhaseTask> tasks;
   for (const auto& text : settings.run.arms) {
     const Arm arm(text);
-    std::map<std::string, std::string> mine;  // phase -> this arm's task
-    for (const Phase& phase : phases()) {
-      auto task = phase.task(settings, arm);
-      if (!task) continue;
-      auto found = std::find_if(tasks.begin(), tasks.end(), [&](const PhaseTask& other) { return other.phase == &phase && other.subject == task->subject; });
-      if (found == tasks.end()) {
-        task->phase = &phase;
-        task->name = task->subject.empty() ? phase.name : phase.name + "-" + Arm(task->subject).folder();
-        found = tasks.insert(tasks.end(), std::move(*task));
+    for (const Phase& phase : phases())
+      for (PhaseTask& task : phase.tasks(settings, arm)) {
+        const auto found = std::find_if(tasks.begin(), tasks.end(), [&](auto& other) { return other.phase == &phase && other.subject == task.subject; });
+        if (found != tasks.end()) {
+          for (const auto& need : task.needs)
+            if (std::find(found->needs.begin(), found->needs.end(), need) == found->needs.end()) found->needs.push_back(need);
+          continue;
+        }
+        task.phase = &phase;
+        task.name = task_name(phase.name, task.subject);
+        tasks.push_back(std::move(task));
       }
-      mine[phase.name] = found->name;
-      const auto need = mine.find(phase.needs);
-      if (need != mine.end() && std::find(found->needs.begin(), found->needs.end(), need->second) == found->needs.end()) found->needs.push_back(need->second);
-    }
   }
   // What is for all arms comes last.
   std::stable_partition(tasks.begin(), tasks.end(), [](const PhaseTask& task) { return !task.subject.empty(); });

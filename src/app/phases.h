@@ -1,8 +1,8 @@
 #pragma once
 #include <algorithm>
 #include <boost/json/object.hpp>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "settings.h"
 #include "syncdr/comm/world.h"
@@ -42,18 +42,17 @@ struct PhaseTask {
   int64_t most_ranks = 0;          ///< that it can use; 0: any number
   std::vector<std::string> first;  ///< arguments of its command before those that give the configuration
   std::vector<std::string> last;   ///< arguments behind them
+  std::vector<std::string> needs;  ///< names of the tasks whose results it works on
   // The following are tasks_of's to fill in.
   const Phase* phase = nullptr;
-  std::string name;                ///< "train-structure-1"
-  std::vector<std::string> needs;  ///< names of the tasks whose results it works on
+  std::string name;  ///< "train-structure-1"
 };
 
 /// A row of the table of phases.
 struct Phase {
-  std::string name;   ///< the command that does it: `run` finds what is before it done, evaluates and reports
-  std::string needs;  ///< the phase whose result an arm needs before; empty: none
-  /// What an arm needs of it; nullopt: nothing, or it is given.
-  std::optional<PhaseTask> (*task)(const Settings& settings, const Arm& arm);
+  std::string name;  ///< the command that does it: `run` finds what is before it done, evaluates and reports
+  /// What an arm needs of it.
+  std::vector<PhaseTask> (*tasks)(const Settings& settings, const Arm& arm);
   /// Files or folders, any of which says that an earlier call has begun.
   std::vector<std::filesystem::path> (*marks)(const Job& job, const std::string& subject);
   /// Called by all ranks before any phase of the job begins. Throws what would stop this one, if that shows already; null: nothing can.

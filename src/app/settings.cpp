@@ -2,13 +2,15 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <set>
 
 #include "syncdr/core/error.h"
 
 namespace syncdr::app {
 
-Arm::Arm(const std::string& text) : name(text), base(text.substr(0, text.find(':'))), translator(translate::find_translator(base)) {
+ArmPart::ArmPart(const std::string& text) : base(text.substr(0, text.find(':'))), translator(translate::find_translator(base)) {
+  if (base.empty()) throw core::UsageError("run.arms: an arm, or a part of one beside a +, has no name");
   if (base == text) return;
   const std::string count = text.substr(base.size() + 1);
   const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), variants);
@@ -16,10 +18,44 @@ Arm::Arm(const std::string& text) : name(text), base(text.substr(0, text.find(':
     throw core::UsageError("run.arms: \"{}\" is no arm: behind the colon stands how many variants of a translation to train on, 1 to 64", text);
 }
 
+Arm::Arm(const std::string& text) : name(text) {
+  if (text == "cds") return;
+  for (size_t first = 0, last = 0; last != std::string::npos; first = last + 1) {
+    last = text.find('+', first);
+    ArmPart part(text.substr(first, last - first));
+    if (part.base == "cds" || has(part.base))
+      throw core::UsageError("run.arms: \"{}\" is no arm: {}", text,
+                             part.base == "cds" ? "cds trains on real images alone, so nothing can be added to it" : '"' + part.base + "\" is in it twice");
+    parts.push_back(std::move(part));
+  }
+}
+
+bool Arm::has(const std::string& base) const {
+  return std::any_of(parts.begin(), parts.end(), [&](const ArmPart& part) { return part.base == base; });
+}
+
 std::string Arm::folder() const {
   std::string folder = name;
   std::replace(folder.begin(), folder.end(), ':', '-');
   return folder;
+}
+
+std::map<std::string, double> shares_of(const Settings& settings) {
+  std::map<std::string, double> shares;
+  for (const auto& text : settings.train.shares) {
+    const size_t equals = std::min(text.find('='), text.size());
+    const std::string name = text.substr(0, equals);
+    double share = 0;
+    const char *first = text.data() + std::min(equals + 1, text.size()), *last = text.data() + text.size();
+    const auto [end, error] = std::from_chars(first, last, share);
+    if (error != std::errc() || end != last || !std::isfinite(share) || share <= 0)
+      throw core::UsageError("train.shares: \"{}\" is no share: write NAME=SHARE with a number above 0, as in \"filter=2\"", text);
+    const auto& arms = settings.run.arms;
+    if (std::none_of(arms.begin(), arms.end(), [&](const std::string& arm) { return Arm(arm).has(name); }))
+      throw core::UsageError("train.shares: \"{}\" is no part of an arm in run.arms ({})", name, fmt::join(arms, ", "));
+    if (!shares.emplace(name, share).second) throw core::UsageError("train.shares names \"{}\" twice", name);
+  }
+  return shares;
 }
 
 Settings read_settings(const std::filesystem::path& file, const std::vector<std::string>& sets) {
@@ -40,6 +76,7 @@ Settings read_settings(const std::filesystem::path& file, const std::vector<std:
   }
   if (std::find(arms.begin(), arms.end(), settings.run.main) == arms.end() && settings.run.main != "cut")
     throw core::UsageError("{}: run.main = \"{}\" is not one of run.arms ({}).", file.string(), settings.run.main, fmt::join(arms, ", "));
+  shares_of(settings);  // refuses what is no share
   return settings;
 }
 

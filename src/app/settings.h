@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ struct FitSettings {
 
   void visit(core::Fields& field) {
     field.group(cut, "cut", "contrastive unpaired translation");
-    field.group(diffusion, "diffusion", "one latent diffusion model for both domains");
+    field.group(diffusion, "diffusion", "one latent diffusion model for all domains");
   }
 };
 
@@ -43,23 +44,31 @@ struct RunSettings {
     field(title, "title", "heading of the report");
     field(arms, "arms",
           "rows of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds; NAME:K trains on K variants of "
-          "each translation");
+          "each translation, NAME+NAME on the translations of several, of which one is drawn at each access (train.shares)");
     field(main, "main", "the arm that is called syncdr in metrics.json; all but it and cds are controls");
   }
 };
 
-/// A row of the table: cds (real images alone), a translator, or the name of a translated set that the dataset holds. "NAME:K" trains on K variants of
-/// each translation at most.
-struct Arm {
-  std::string name;                            ///< as written
+/// A translated set that an arm trains on: a translator, or the name of a set that the dataset holds. "NAME:K" trains on K variants of each translation at
+/// most.
+struct ArmPart {
   std::string base;                            ///< without ":K"
   int64_t variants = 0;                        ///< K; 0: all
   const translate::TranslatorRow* translator;  ///< null: base is none
 
-  /// Throws UsageError if what follows the colon is no number from 1 to 64.
-  explicit Arm(const std::string& text);
+  /// Throws UsageError if there is no name, or what follows the colon is no number from 1 to 64.
+  explicit ArmPart(const std::string& text);
+};
 
-  /// The name as that of a folder: "structure-1".
+/// A row of the table: cds (real images alone), or the sets that it trains on, with "+" between them.
+struct Arm {
+  std::string name;            ///< as written
+  std::vector<ArmPart> parts;  ///< each of another name; none: cds
+
+  /// Throws UsageError.
+  explicit Arm(const std::string& text);
+  bool has(const std::string& base) const;
+  /// The name as that of a folder: "structure-1+cut".
   std::string folder() const;
 };
 
@@ -91,6 +100,9 @@ struct Settings {
     field.group(comm, "comm", "ranks and devices");
   }
 };
+
+/// train.shares by name. Throws UsageError if one is no share, or its name is no part of an arm.
+std::map<std::string, double> shares_of(const Settings& settings);
 
 /// Reads a configuration file and --set values, and fills in what follows from others (run.out). Throws UsageError.
 Settings read_settings(const std::filesystem::path& file, const std::vector<std::string>& sets);

@@ -58,8 +58,8 @@ PairBatch load_pairs(const PairSet& set, const std::vector<int64_t>& entries, co
   // Enlarged views need more of the image's pixels than the plain ones.
   const auto at_least = static_cast<int64_t>(std::ceil(static_cast<double>(config.resize) * (1 + config.scale)));
   const auto load = [&](int64_t entry, bool counterpart, uint8_t* out) {
-    // Four images share a key: the real one and its translation, each as entry and as counterpart.
-    const uint64_t role = (set.is_real(entry) == counterpart ? 1 : 0) + (counterpart ? 2 : 0);
+    // Of two domains four images share a key: the real one and its translation, each as entry and as counterpart.
+    const uint64_t role = ((set.is_real(entry) == counterpart ? 1 : 0) + (counterpart ? 2 : 0)) ^ set.salt();
     const auto stream = [&](uint32_t step) {
       return core::Random(seed, core::Purpose::augmentation, io::hash64(set.key(entry)) ^ role, static_cast<uint32_t>(epoch), step);
     };
@@ -68,7 +68,7 @@ PairBatch load_pairs(const PairSet& set, const std::vector<int64_t>& entries, co
     augment(image, config, stream(1), out);
   };
   PairBatch batch{.images = image_batch(count, config.crop, false), .has_counterpart = at::zeros({count}, at::kBool), .ids = at::tensor(entries, at::kLong)};
-  if (set.has_run()) batch.counterparts = image_batch(count, config.crop, true);
+  if (set.has_translations()) batch.counterparts = image_batch(count, config.crop, true);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t entry = entries[static_cast<size_t>(i)];
     load(entry, false, pixels_of(batch.images, i));

@@ -3,115 +3,60 @@
 #include <algorithm>
 
 #include "syncdr/core/error.h"
+#include "syncdr/io/hash.h"
 
 namespace syncdr::data {
-namespace {
 
-constexpr int32_t quarantined = 2;
-
-/// The row of a split that a translation was made from. Throws DataError if there is no such row or it is another image. Readers have refused negative
-/// numbers. where, row: the translation's, for errors.
-int64_t find_source(const ShardList& list, const SourceRow& source, const ShardReader& where, int64_t row) {
-  if (source.shard >= list.shards() || source.row >= list.shard(source.shard).rows()) {
-    throw core::DataError("{}: row {} (\"{}\") was made from row {} of shard {}, which its source does not have", where.path().string(), row, source.key,
-                          source.row, source.shard);
-  }
-  const int64_t found = list.first_row(source.shard) + source.row;
-  if (list.key(found) != source.key) {
-    throw core::DataError("{}: row {} was made from \"{}\", but the source has \"{}\" there: the dataset was packed again. Translate it again",
-                          where.path().string(), row, source.key, list.key(found));
-  }
-  return found;
-}
-
-int64_t variants_of(const ShardList& run) {
-  int64_t variants = 1;
-  for (int64_t at = 0; at < run.rows(); ++at) {
-    const auto [shard, row] = run.locate(at);
-    variants = std::max<int64_t>(variants, run.shard(shard).source(row).variant + 1);
-  }
-  return variants;
-}
-
-/// Which rows of a run stand for each row of its source. Each source row must have the same variants, once each; quarantined ones are then
-/// left out, and so are variants from number at_most on (0: none).
-PairSet::Side translations_of(const ShardList& source, const ShardList& run, const std::string& split, int64_t at_most, const std::string& what) {
-  if (const ShardReader& shard = run.shard(0); shard.header().split != split)  // a list's shards are of one split
-    throw core::DataError("{}: holds translations of the split \"{}\", not of \"{}\"", shard.path().string(), shard.header().split, split);
-  const int64_t variants = variants_of(run);
-  if (run.rows() != source.rows() * variants) {
-    throw core::DataError("{}: {} translations of {} images in {} variants: some are missing. Translate them again", what, run.rows(), source.rows(), variants);
-  }
-  constexpr int64_t missing = -1, unusable = -2;
-  std::vector<int64_t> table(static_cast<size_t>(run.rows()), missing);  // [source rows, variants]
-  for (int64_t at = 0; at < run.rows(); ++at) {
-    const auto [shard, row] = run.locate(at);
-    const ShardReader& reader = run.shard(shard);
-    const SourceRow& from = reader.source(row);
-    const int64_t found = find_source(source, from, reader, row);
-    if (from.variant < 0) throw core::DataError("{}: row {} (\"{}\") is variant {}", reader.path().string(), row, from.key, from.variant);
-    int64_t& slot = table[static_cast<size_t>(found * variants + from.variant)];
-    // As many rows as slots, each slot filled at most once: none is then left empty.
-    if (slot != missing) throw core::DataError("{}: row {} is variant {} of \"{}\" once more", reader.path().string(), row, from.variant, from.key);
-    slot = from.status == quarantined ? unusable : at;
-  }
-  PairSet::Side side;
-  for (int64_t row = 0; row < source.rows(); ++row) {
-    for (int64_t variant = 0; variant < (at_most > 0 ? std::min(at_most, variants) : variants); ++variant) {
-      const int64_t at = table[static_cast<size_t>(row * variants + variant)];
-      if (at != unusable) side.add_row(at);
-    }
-    side.end_entry();
-  }
-  return side;
-}
-
-}  // namespace
-
-int64_t PairSet::Side::draw(int64_t entry, core::Random& random) const {
-  const auto all = rows(entry);
-  SYNCDR_ASSERT(!all.empty(), "entry {} has no image", entry);
-  return all[all.size() == 1 ? 0 : random.below(all.size())];
-}
-
-std::span<const int64_t> PairSet::Side::rows(int64_t entry) const {
-  const int64_t begin = entry == 0 ? 0 : ends_.at(static_cast<size_t>(entry - 1)), end = ends_.at(static_cast<size_t>(entry));
-  return {rows_.data() + begin, static_cast<size_t>(end - begin)};
-}
-
-PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::string& other, const std::string& run, const std::string& split,
-                 int64_t variants)
-    : real_(dataset.real(domain, split)), has_run_(!run.empty()) {
-  for (int64_t row = 0; row < real_.rows(); ++row) {
-    own_.add_row(row);
-    own_.end_entry();
-  }
-  if (!has_run_) return;
-  from_ = dataset.synthetic(domain, other, run);
-  counterparts_ = translations_of(real_, from_, split, variants, fmt::format("{} from {} to {}", run, domain, other));
-  other_real_ = dataset.real(other, split);
-  into_ = dataset.synthetic(other, domain, run);
-  const Side into = translations_of(other_real_, into_, split, variants, fmt::format("{} from {} to {}", run, other, domain));
-  for (int64_t source = 0; source < other_real_.rows(); ++source) {
-    const auto translations = into.rows(source);
-    if (translations.empty()) continue;
-    for (const int64_t row : translations) own_.add_row(row);
-    own_.end_entry();
-    counterparts_.add_row(source);
-    counterparts_.end_entry();
+PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::vector<std::string>& others, const std::vector<TranslatedSet>& sets,
+                 const std::string& split)
+    : real_(dataset.real(domain, split)), size_(real_.rows()) {
+  if (sets.empty()) return;
+  if (others.size() > 1) salt_ = io::hash64(domain) << 2;  // the lowest bits are load_pairs' own
+  for (const std::string& name : others) {
+    ShardList real = dataset.real(name, split);
+    Translations from(dataset, real_, domain, name, sets, split), into(dataset, real, name, domain, sets, split);
+    std::vector<int64_t> sources;
+    for (int64_t row = 0; row < real.rows(); ++row)
+      if (into.has(row)) sources.push_back(row);
+    size_ += std::ssize(sources);
+    others_.push_back({std::move(real), std::move(from), std::move(into), std::move(sources)});
   }
 }
 
-const std::string& PairSet::key(int64_t entry) const { return is_real(entry) ? real_.key(entry) : other_real_.key(counterparts_.rows(entry).front()); }
+std::pair<const PairSet::Other*, int64_t> PairSet::source_of(int64_t entry) const {
+  SYNCDR_ASSERT(entry >= real_count() && entry < size(), "entry {} is none of the translations {} to {}", entry, real_count(), size());
+  auto place = static_cast<size_t>(entry - real_count());
+  auto other = others_.begin();
+  for (; place >= other->sources.size(); ++other) place -= other->sources.size();
+  return {&*other, other->sources[place]};
+}
+
+const std::string& PairSet::key(int64_t entry) const {
+  if (is_real(entry)) return real_.key(entry);
+  const auto [other, source] = source_of(entry);
+  return other->real.key(source);
+}
+
+bool PairSet::has_counterpart(int64_t entry) const {
+  return !is_real(entry) || std::any_of(others_.begin(), others_.end(), [&](const Other& other) { return other.from.has(entry); });
+}
 
 Image PairSet::image(int64_t entry, core::Random random, int64_t at_least) const {
-  const int64_t row = own_.draw(entry, random);
-  return (is_real(entry) ? real_ : into_).image(row, at_least);
+  if (is_real(entry)) return real_.image(entry, at_least);
+  const auto [other, source] = source_of(entry);
+  return other->into.draw(source, random, at_least);
 }
 
 Image PairSet::counterpart(int64_t entry, core::Random random, int64_t at_least) const {
-  const int64_t row = counterparts_.draw(entry, random);
-  return (is_real(entry) ? from_ : other_real_).image(row, at_least);
+  if (!is_real(entry)) {
+    const auto [other, source] = source_of(entry);
+    return other->real.image(source, at_least);
+  }
+  std::vector<const Translations*> having;
+  for (const Other& other : others_)
+    if (other.from.has(entry)) having.push_back(&other.from);
+  SYNCDR_ASSERT(!having.empty(), "entry {} has no counterpart", entry);
+  return having[having.size() == 1 ? 0 : random.below(having.size())]->draw(entry, random, at_least);
 }
 
 }  // namespace syncdr::data

@@ -88,13 +88,19 @@ struct Moments {
   }
 };
 
-/// An autoencoder in training: network, optimizer and images of both domains, on every rank alike.
+std::vector<data::ShardList> training_lists(const training::Task& task) {
+  std::vector<data::ShardList> lists;
+  for (const auto& domain : task.domains) lists.push_back(task.dataset.real(domain, "train"));
+  return lists;
+}
+
+/// An autoencoder in training: network, optimizer and images of all domains, on every rank alike.
 class AutoencoderFit : public training::Learner {
  public:
   AutoencoderFit(const training::Task& task, const AutoencoderFitConfig& config)
       : config_(config), seed_(task.seed), device_(task.world.device()), part_(training::part_of(config.batch, task.world.rank(), task.world.size())),
-        source_(task.dataset.real(task.domains.at(0), "train")), target_(task.dataset.real(task.domains.at(1), "train")),
-        batches_(task.dataset, task.domains.at(0), task.domains.at(1),
+        lists_(training_lists(task)),
+        batches_(task.dataset, task.domains,
                  {.batch = config.batch, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.autoencoder.batch"}, seed_,
                  part_),
         autoencoder_(new_autoencoder(config, seed_, device_)), parallel_(task.world, *autoencoder_),
@@ -112,8 +118,8 @@ class AutoencoderFit : public training::Learner {
 
   at::Tensor step(int64_t step) override {
     const UnpairedBatch batch = ahead_->next();
-    const at::Tensor images = nn::from_bytes(at::cat({batch.source, batch.target}), device_);
-    const double share = static_cast<double>(images.size(0)) / static_cast<double>(2 * config_.batch);
+    const at::Tensor images = nn::from_bytes(at::cat(batch), device_);
+    const double share = static_cast<double>(images.size(0)) / static_cast<double>(std::ssize(lists_) * config_.batch);
     training::set_learning_rate(*optimizer_, learning_rate(step));
 
     parallel_.before_forward();
@@ -145,7 +151,9 @@ class AutoencoderFit : public training::Learner {
     const torch::NoGradGuard no_grad;
     diffusion::Autoencoder autoencoder = kept(1);
     const data::AugmentConfig view = whole_view(config_);
-    const at::Tensor images = at::cat({sample_images(source_, view), sample_images(target_, view)});
+    std::vector<at::Tensor> samples;
+    for (const data::ShardList& list : lists_) samples.push_back(sample_images(list, view));
+    const at::Tensor images = at::cat(samples);
     const at::Tensor decoded = autoencoder->decode(autoencoder->encode(nn::from_bytes(images, device_)).mode());
     write_sample_sheet(png, images, nn::to_bytes(decoded));
   }
@@ -184,7 +192,7 @@ class AutoencoderFit : public training::Learner {
     const auto values = static_cast<size_t>(noise[0].numel());
     float* into = noise.data_ptr<float>();
     const uint64_t mine = io::hash64("autoencoder");  // the denoiser of the same seed draws other numbers
-    for (int64_t domain = 0; domain < 2; ++domain) {
+    for (int64_t domain = 0; domain < std::ssize(lists_); ++domain) {
       for (int64_t position = part_.first; position < part_.last; ++position, into += values) {
         const auto image = static_cast<uint64_t>(domain * config_.batch + position);
         core::Random(seed_, core::Purpose::training_noise, mine ^ image, 0, static_cast<uint32_t>(step)).fill_normal({into, values});
@@ -207,11 +215,11 @@ class AutoencoderFit : public training::Learner {
     const torch::NoGradGuard no_grad;
     const data::AugmentConfig view = whole_view(config_);
     Moments moments;
-    for (const data::ShardList* list : {&source_, &target_}) {
-      const int64_t count = std::min(config_.scale_images, list->rows());
+    for (const data::ShardList& list : lists_) {
+      const int64_t count = std::min(config_.scale_images, list.rows());
       for (int64_t i = 0; i < count; ++i) {
-        const int64_t row = i * list->rows() / count;
-        moments.add(autoencoder->encode(nn::from_bytes(data::load_evaluation(*list, row, row + 1, view), device_)).mode());
+        const int64_t row = i * list.rows() / count;
+        moments.add(autoencoder->encode(nn::from_bytes(data::load_evaluation(list, row, row + 1, view), device_)).mode());
       }
     }
     const double deviation = moments.deviation();
@@ -224,7 +232,7 @@ class AutoencoderFit : public training::Learner {
   uint64_t seed_;
   c10::Device device_;
   training::Part part_;
-  data::ShardList source_, target_;
+  std::vector<data::ShardList> lists_;  // training images of each domain
   UnpairedBatches batches_;
   diffusion::Autoencoder autoencoder_;
   training::DataParallel parallel_;
@@ -237,8 +245,8 @@ class AutoencoderFit : public training::Learner {
 
 void fit_autoencoder(const training::Task& task, const AutoencoderFitConfig& config) {
   check_autoencoder(config, task.world.size());
-  const std::string title = fmt::format("autoencoder of {} and {}", task.domains.at(0), task.domains.at(1)), keys = "fit.diffusion.autoencoder";
-  training::RunPlan plan = training::plan_of(task, title, config, keys, 2 * config.batch);
+  const std::string title = fmt::format("autoencoder of {}", fmt::join(task.domains, " and ")), keys = "fit.diffusion.autoencoder";
+  training::RunPlan plan = training::plan_of(task, title, config, keys, std::ssize(task.domains) * config.batch);
   plan.bound_by = training::bound_by_schedule(config.optimizer.schedule, keys);
   if (training::finished_run(task.world, plan)) return;
   AutoencoderFit fit(task, config);

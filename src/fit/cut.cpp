@@ -77,8 +77,8 @@ class CutFit : public training::Learner {
  public:
   CutFit(const training::Task& task, const CutConfig& config)
       : config_(config), seed_(task.seed), device_(task.world.device()),
-        batches_(task.dataset, task.domains.at(0), task.domains.at(1), {.batch = config.batch, .augment = config.augment, .batch_setting = "fit.cut.batch"},
-                 task.seed, training::part_of(config.batch, task.world.rank(), task.world.size())),
+        batches_(task.dataset, task.domains, {.batch = config.batch, .augment = config.augment, .batch_setting = "fit.cut.batch"}, task.seed,
+                 training::part_of(config.batch, task.world.rank(), task.world.size())),
         translator_(initialised(Translator(config.generator, config.nce_weight > 0), "translator", task.seed, device_)),
         discriminator_(initialised(gan::Discriminator(config.discriminator), "discriminator", task.seed, device_)),
         translator_settings_(adam(config, config.learning_rate)), discriminator_settings_(adam(config, config.discriminator_learning_rate)),
@@ -100,7 +100,7 @@ class CutFit : public training::Learner {
   /// The discriminator's step, then that of generator and heads.
   at::Tensor step(int64_t step) override {
     const UnpairedBatch batch = ahead_->next();
-    const at::Tensor source = nn::from_bytes(batch.source, device_), target = nn::from_bytes(batch.target, device_);
+    const at::Tensor source = nn::from_bytes(batch.at(0), device_), target = nn::from_bytes(batch.at(1), device_);
     const double share = static_cast<double>(source.size(0)) / static_cast<double>(config_.batch);
     training::set_learning_rate(*translator_optimizer_, learning_rate(step));
     training::set_learning_rate(*discriminator_optimizer_, training::learning_rate_at(discriminator_settings_, step, config_.steps));

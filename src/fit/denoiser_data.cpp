@@ -21,19 +21,19 @@ void fill_noise(at::Tensor& tensor, int64_t row, core::Random random, double dev
 
 }  // namespace
 
-DenoiserBatches::DenoiserBatches(const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const DiffusionFitConfig& config,
-                                 uint64_t seed, training::Part part, DenoiserShape shape, std::function<bool(const ImageView&)> encoded)
+DenoiserBatches::DenoiserBatches(const data::Dataset& dataset, const std::vector<std::string>& domains, const DiffusionFitConfig& config, uint64_t seed,
+                                 training::Part part, DenoiserShape shape, std::function<bool(const ImageView&)> encoded)
     : config_(config), seed_(seed), part_(part), shape_(std::move(shape)), encoded_(std::move(encoded)) {
-  const UnpairedOptions options{.batch = config.batch / 2, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.batch"};
-  streams_.emplace_back(dataset, domain_a, options, seed, 1);
-  streams_.emplace_back(dataset, domain_b, options, seed, 2);
+  const UnpairedOptions options{
+      .batch = config.batch / std::ssize(domains), .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.batch"};
+  for (const auto& domain : domains) streams_.emplace_back(dataset, domain, options, seed, streams_.size() + 1);
 }
 
-/// Even positions of the global batch are the first domain's, odd ones the second's: every rank has nearly as many of both.
+/// Domains take turns in the positions of the global batch: every rank has nearly as many of each.
 std::vector<int64_t> DenoiserBatches::positions_of(int64_t domain) const {
   std::vector<int64_t> positions;
   for (int64_t position = part_.first; position < part_.last; ++position) {
-    if (position % 2 == domain) positions.push_back(position);
+    if (position % domains() == domain) positions.push_back(position);
   }
   return positions;
 }
@@ -44,7 +44,7 @@ void DenoiserBatches::add_domain(DenoiserBatch& batch, int64_t domain, int64_t s
   if (positions.empty()) return;
   const int64_t epoch = stream.epoch_of(step), view = config_.views > 0 ? epoch % config_.views : epoch;
   std::vector<int64_t> missing;
-  for (const int64_t entry : stream.entries(step, {positions.front() / 2, positions.back() / 2 + 1})) {
+  for (const int64_t entry : stream.entries(step, {positions.front() / domains(), positions.back() / domains() + 1})) {
     batch.views.push_back({domain, entry, view});
     if (encoded_(batch.views.back())) continue;
     batch.loaded.push_back(static_cast<int64_t>(batch.views.size()) - 1);
@@ -62,14 +62,14 @@ void DenoiserBatches::draw(DenoiserBatch& batch, int64_t step) const {
   batch.noise = at::empty({count, shape_.latent[0], shape_.latent[1], shape_.latent[2]}, at::kFloat);
   if (instruct) batch.condition_noise = at::empty_like(batch.noise);
   int64_t row = 0;
-  for (int64_t domain = 0; domain < 2; ++domain) {
+  for (int64_t domain = 0; domain < domains(); ++domain) {
     for (const int64_t position : positions_of(domain)) {
       const auto stream = [&](DenoiserDraw purpose) {
         return core::Random(seed_, core::Purpose::training_noise, static_cast<uint64_t>(position), purpose, static_cast<uint32_t>(step));
       };
       core::Random choices = stream(draw_choices);
       batch.times.mutable_data_ptr<int64_t>()[row] = static_cast<int64_t>(choices.below(static_cast<uint64_t>(shape_.train_steps)));
-      batch.prompts.mutable_data_ptr<int64_t>()[row] = choices.chance(config_.drop_prompt) ? no_prompt : domain;
+      batch.prompts.mutable_data_ptr<int64_t>()[row] = choices.chance(config_.drop_prompt) ? domains() : domain;
       batch.keeps_condition.mutable_data_ptr<float>()[row] = choices.chance(config_.drop_condition) ? 0.0F : 1.0F;
       const double deviation = choices.uniform(0, config_.condition_noise);
       fill_noise(batch.noise, row, stream(draw_noise), 1);
@@ -82,13 +82,13 @@ void DenoiserBatches::draw(DenoiserBatch& batch, int64_t step) const {
 DenoiserBatch DenoiserBatches::load(int64_t step) const {
   DenoiserBatch batch;
   std::vector<at::Tensor> images;
-  for (int64_t domain = 0; domain < 2; ++domain) add_domain(batch, domain, step, images);
+  for (int64_t domain = 0; domain < domains(); ++domain) add_domain(batch, domain, step, images);
   if (!images.empty()) batch.images = at::cat(images);
   batch.sigmas = at::empty({static_cast<int64_t>(batch.loaded.size())}, at::kFloat);
   auto* sigma = batch.sigmas.mutable_data_ptr<float>();
   for (const int64_t row : batch.loaded) {
     const ImageView& view = batch.views[static_cast<size_t>(row)];
-    core::Random random(seed_, core::Purpose::training_noise, static_cast<uint64_t>(view.entry << 1 | view.domain), draw_sigma,
+    core::Random random(seed_, core::Purpose::training_noise, static_cast<uint64_t>(view.entry * domains() + view.domain), draw_sigma,
                         static_cast<uint32_t>(view.view));
     *sigma++ = static_cast<float>(random.uniform(config_.sigmas[0], config_.sigmas[1]));
   }

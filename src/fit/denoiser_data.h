@@ -6,26 +6,23 @@
 #include "syncdr/fit/diffusion.h"
 #include "unpaired_data.h"
 
-/// What the denoiser is trained on: images of both domains, and all that is drawn for them.
+/// What the denoiser is trained on: images of all domains, and all that is drawn for them.
 namespace syncdr::fit {
-
-/// The text that stands for no prompt, behind those of the two domains.
-inline constexpr int64_t no_prompt = 2;
 
 /// Names one random view of one image; a number of its own for each.
 struct ImageView {
   int64_t domain = 0, entry = 0, view = 0;
-  int64_t id() const { return (view << 33 | entry << 1) + domain; }
+  int64_t id() const { return view << 41 | entry << 8 | domain; }
 };
 
-/// This rank's b images of one step, those of the first domain before those of the second. A function of the step and the seed: an image's draws depend
+/// This rank's b images of one step, domain after domain. A function of the step and the seed: an image's draws depend
 /// on its position in the global batch, its view and the blur of its structure map on the image and how often the step's epoch has shown it.
 struct DenoiserBatch {
   std::vector<ImageView> views;  ///< b
   std::vector<int64_t> loaded;   ///< the images whose pixels came along: all but those that were known to be encoded already
   at::Tensor images;             ///< of those, [n, 3, S, S] uint8; undefined if there are none
   at::Tensor sigmas;             ///< of those, [n] float32: blur of the structure map in pixels
-  at::Tensor prompts;            ///< [b] int64: 0 or 1, the domain's, or no_prompt
+  at::Tensor prompts;            ///< [b] int64: the domain's number or, behind those of all domains, the one that stands for no prompt
   at::Tensor keeps_condition;    ///< [b] float32: 0 or 1
   at::Tensor times;              ///< [b] int64, uniform in [0, train_steps)
   at::Tensor noise;              ///< [b, C, h, w] float32, standard normal
@@ -41,12 +38,13 @@ struct DenoiserShape {
 class DenoiserBatches {
  public:
   /// part: this rank's of the global batch. encoded: whether an image's pixels are not needed any more; asked by the threads that load.
-  DenoiserBatches(const data::Dataset& dataset, const std::string& domain_a, const std::string& domain_b, const DiffusionFitConfig& config, uint64_t seed,
-                  training::Part part, DenoiserShape shape, std::function<bool(const ImageView&)> encoded);
+  DenoiserBatches(const data::Dataset& dataset, const std::vector<std::string>& domains, const DiffusionFitConfig& config, uint64_t seed, training::Part part,
+                  DenoiserShape shape, std::function<bool(const ImageView&)> encoded);
   /// May be called from several threads.
   DenoiserBatch load(int64_t step) const;
 
  private:
+  int64_t domains() const { return std::ssize(streams_); }
   std::vector<int64_t> positions_of(int64_t domain) const;
   void add_domain(DenoiserBatch& batch, int64_t domain, int64_t step, std::vector<at::Tensor>& images) const;
   void draw(DenoiserBatch& batch, int64_t step) const;
@@ -56,7 +54,7 @@ class DenoiserBatches {
   training::Part part_;
   DenoiserShape shape_;
   std::function<bool(const ImageView&)> encoded_;
-  std::vector<ImageStream> streams_;  // of the two domains
+  std::vector<ImageStream> streams_;  // of the domains
 };
 
 }  // namespace syncdr::fit

@@ -17,10 +17,14 @@ at::Tensor tokens_of(const diffusion::Tokenizer& encoder, const std::vector<std:
     if (!cut.empty() && core::log_rank() == 0)
       core::warn("fit.diffusion.prompts: there is no room for all of \"{}\": the model does not see its end, \"{}\"", prompt, cut);
   }
-  const at::Tensor tokens = encoder.encode({prompts[0], prompts[1], ""});
-  if (tokens[0].equal(tokens[1]))
-    throw core::UsageError("fit.diffusion.prompts: \"{}\" and \"{}\" are the same {} tokens. Choose prompts that differ earlier", prompts[0], prompts[1],
-                           tokens.size(1));
+  std::vector<std::string> texts = prompts;
+  texts.emplace_back();
+  const at::Tensor tokens = encoder.encode(texts);
+  for (size_t i = 0; i < prompts.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (tokens[static_cast<int64_t>(i)].equal(tokens[static_cast<int64_t>(j)]))
+        throw core::UsageError("fit.diffusion.prompts: \"{}\" and \"{}\" are the same {} tokens. Choose prompts that differ earlier", prompts[j], prompts[i],
+                               tokens.size(1));
   return tokens;
 }
 

@@ -16,7 +16,7 @@ struct DenoiserNetworks {
   diffusion::TextEncoder text_encoder{nullptr};
   diffusion::Autoencoder autoencoder{nullptr};
   std::shared_ptr<diffusion::Scheduler> scheduler;  ///< DDIM on the model's training schedule, for training and samples
-  at::Tensor tokens;                                ///< [3, L] int64: the prompts of both domains, and no prompt
+  at::Tensor tokens;                                ///< [n + 1, L] int64: the prompts of the n domains, and no prompt
   bool new_condition = false;                       ///< the UNet has just got input channels for the condition, whose weights are 0
 
   /// Throws UsageError unless images of this side fit the networks. Returns [C, h, w] of their latents.

@@ -2,7 +2,6 @@
 
 #include <ATen/Context.h>
 
-#include <array>
 #include <cmath>
 #include <optional>
 
@@ -38,11 +37,13 @@ void check_denoiser_network(const DiffusionFitConfig& config) {
     throw core::UsageError("fit.diffusion.text.width = {} is not a multiple of heads = {}", config.text.width, config.text.heads);
 }
 
-void check_diffusion(const DiffusionFitConfig& config, int ranks) {
-  if (config.prompts.size() != 2 || config.prompts[0].empty() || config.prompts[1].empty())
-    throw core::UsageError("fit.diffusion.prompts needs two texts, one per domain, as in [\"a photo\", \"a sketch\"]");
-  if (config.batch % 2 != 0 || config.batch < ranks)
-    throw core::UsageError("fit.diffusion.batch = {}: needs an even number, half of each domain, of at least the {} ranks", config.batch, ranks);
+void check_diffusion(const DiffusionFitConfig& config, int64_t domains, int ranks) {
+  const auto empty = [](const std::string& prompt) { return prompt.empty(); };
+  if (std::ssize(config.prompts) != domains || std::any_of(config.prompts.begin(), config.prompts.end(), empty))
+    throw core::UsageError("fit.diffusion.prompts needs {} texts, one per domain, as in [\"a photo\", \"a sketch\"]", domains);
+  if (config.batch % domains != 0 || config.batch < ranks)
+    throw core::UsageError("fit.diffusion.batch = {}: needs a multiple of the {} domains, as many images of each, of at least the {} ranks", config.batch,
+                           domains, ranks);
   if (config.sigmas.size() != 2 || config.sigmas[0] > config.sigmas[1])
     throw core::UsageError("fit.diffusion.sigmas = [{}]: needs two values, the least and the largest", fmt::join(config.sigmas, ", "));
   if (config.from.empty() && config.lora_rank > 0)
@@ -95,9 +96,11 @@ at::Tensor sample_noise(int64_t images, const std::vector<int64_t>& latent, uint
 
 c10::ScalarType dtype_named(const std::string& name) { return name == "fp16" ? at::kHalf : name == "bf16" ? at::kBFloat16 : at::kFloat; }
 
-/// Up to eight training images of a domain, [n, 3, S, S] uint8.
-at::Tensor eight_samples(const training::Task& task, const std::string& domain, const data::AugmentConfig& augment) {
-  return sample_images(task.dataset.real(domain, "train"), augment).slice(0, 0, std::nullopt, 2);
+/// Up to eight training images of each domain, [n, 3, S, S] uint8.
+std::vector<at::Tensor> eight_samples(const training::Task& task, const data::AugmentConfig& augment) {
+  std::vector<at::Tensor> samples;
+  for (const auto& domain : task.domains) samples.push_back(sample_images(task.dataset.real(domain, "train"), augment).slice(0, 0, std::nullopt, 2));
+  return samples;
 }
 
 /// A diffusion translator with its optimizer and data, on every rank alike.
@@ -110,9 +113,9 @@ class DiffusionFit : public training::Learner {
         networks_(moved(std::move(networks), device_)), encoder_(networks_.autoencoder, device_, config), parts_(networks_, config, seed_),
         parallel_(task.world, *parts_), optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)),
         time_weights_(min_snr_weights(networks_.scheduler->alphas_cumprod(), networks_.scheduler->prediction(), config.min_snr_gamma).to(device_)),
-        batches_(task.dataset, task.domains.at(0), task.domains.at(1), config, seed_, training::part_of(config.batch, task.world.rank(), task.world.size()),
-                 shape_, [this](const ImageView& view) { return encoder_.has(view); }),
-        samples_{eight_samples(task, task.domains.at(0), config.augment), eight_samples(task, task.domains.at(1), config.augment)} {
+        batches_(task.dataset, task.domains, config, seed_, training::part_of(config.batch, task.world.rank(), task.world.size()), shape_,
+                 [this](const ImageView& view) { return encoder_.has(view); }),
+        samples_(eight_samples(task, config.augment)) {
     if (config.ema > 0) ema_.emplace(*parts_, config.ema);
     if (parts_->with_text) return;
     const torch::NoGradGuard no_grad;
@@ -166,9 +169,9 @@ class DiffusionFit : public training::Learner {
     std::vector<at::Tensor> translated;
     with_kept_weights([&] {
       const training::Autocast autocast(device_, config_.precision == "bf16");
-      translated = {translate(samples_[0], 1), translate(samples_[1], 0)};
+      for (size_t k = 0; k < samples_.size(); ++k) translated.push_back(translate(samples_[k], static_cast<int64_t>((k + 1) % samples_.size())));
     });
-    write_sample_sheet(png, at::cat({samples_[0], samples_[1]}), at::cat(translated));
+    write_sample_sheet(png, at::cat(samples_), at::cat(translated));
   }
 
   /// A checkpoint folder: tokenizer and scheduler, unet, text_encoder and vae, and its index.
@@ -195,7 +198,7 @@ class DiffusionFit : public training::Learner {
   }
 
  private:
-  /// The prompts' hidden states, [3, L, D].
+  /// The prompts' hidden states, [n + 1, L, D]; no prompt is the last.
   at::Tensor texts() { return parts_->with_text ? networks_.text_encoder->forward(networks_.tokens) : frozen_texts_; }
 
   at::Tensor predict(const at::Tensor& noisy, const at::Tensor& times, const at::Tensor& prompts) {
@@ -220,12 +223,13 @@ class DiffusionFit : public training::Learner {
     for (const auto& [name, tensor] : trained) state.at(name).copy_(tensor);
   }
 
-  /// Quick translations of images [n, 3, S, S] uint8 into the look of a domain (0 or 1) for a person to look at, the same on the CPU: from the structure map
-  /// in layout "instruct" (10 DDIM steps, guidance 2, image guidance 1), through img2img in layout "text" (strength 0.6 of 20 steps, guidance 4).
+  /// Quick translations of images [n, 3, S, S] uint8 into the look of a domain, by its number, for a person to look at, the same on the CPU: from the structure
+  /// map in layout "instruct" (10 DDIM steps, guidance 2, image guidance 1), through img2img in layout "text" (strength 0.6 of 20 steps, guidance 4).
   at::Tensor translate(const at::Tensor& images, int64_t domain) {
     const bool instruct = config_.layout == "instruct";
     const at::Tensor hidden = texts();
-    const diffusion::TextContext text = networks_.unet->prepare(hidden.narrow(0, domain, 1)), none = networks_.unet->prepare(hidden.narrow(0, no_prompt, 1));
+    const diffusion::TextContext text = networks_.unet->prepare(hidden.narrow(0, domain, 1)),
+                                 none = networks_.unet->prepare(hidden.narrow(0, hidden.size(0) - 1, 1));
     diffusion::Scheduler& scheduler = *networks_.scheduler;
     const double scale = networks_.autoencoder->config().scaling_factor;
     at::Tensor sample = sample_noise(images.size(0), shape_.latent, seed_).to(device_);
@@ -257,17 +261,17 @@ class DiffusionFit : public training::Learner {
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::optional<training::Ema> ema_;
   at::Tensor time_weights_;  // [T]
-  at::Tensor frozen_texts_;  // [3, L, D] of a text encoder that is not trained
+  at::Tensor frozen_texts_;  // [n + 1, L, D] of a text encoder that is not trained
   DenoiserBatches batches_;
-  std::array<at::Tensor, 2> samples_;                     // of each domain, [n, 3, S, S] uint8
+  std::vector<at::Tensor> samples_;                       // of each domain, [n, 3, S, S] uint8
   std::optional<data::Prefetcher<DenoiserBatch>> ahead_;  // last: its threads use the others
 };
 
 }  // namespace
 
 void fit_diffusion(const training::Task& task, const DiffusionFitConfig& config) {
-  check_diffusion(config, task.world.size());
-  const std::string title = fmt::format("diffusion of {} and {}", task.domains.at(0), task.domains.at(1));
+  check_diffusion(config, std::ssize(task.domains), task.world.size());
+  const std::string title = fmt::format("diffusion of {}", fmt::join(task.domains, " and "));
   training::RunPlan plan = training::plan_of(task, title, config, "fit.diffusion", config.batch);
   plan.bound_by = training::bound_by_schedule(config.optimizer.schedule, "fit.diffusion.optimizer");
   if (training::finished_run(task.world, plan)) return;

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
+
 #include "syncdr/core/error.h"
 
 namespace syncdr::fit {
@@ -9,8 +11,10 @@ namespace {
 
 std::vector<data::PairSet> image_sets(const data::Dataset& dataset, const std::string& domain, const std::string& extra) {
   std::vector<data::PairSet> sets;
-  sets.emplace_back(dataset, domain, "", "");
-  if (!extra.empty() && dataset.has(domain, extra)) sets.emplace_back(dataset, domain, "", "", extra);
+  const std::vector<std::string> no_others;
+  const std::vector<data::TranslatedSet> no_sets;
+  sets.emplace_back(dataset, domain);
+  if (!extra.empty() && dataset.has(domain, extra)) sets.emplace_back(dataset, domain, no_others, no_sets, extra);
   return sets;
 }
 
@@ -21,12 +25,6 @@ int64_t images_in(const std::vector<data::PairSet>& sets, const std::string& dom
   if (images < options.batch)
     throw core::UsageError("domain {} has {} training images, fewer than a batch of {}: lower {}", domain, images, options.batch, options.batch_setting);
   return images;
-}
-
-const UnpairedOptions& checked(const UnpairedOptions& options, const data::Dataset& dataset, const std::string& source, const std::string& target) {
-  if (!options.extra.empty() && !dataset.has(source, options.extra) && !dataset.has(target, options.extra))
-    throw core::UsageError("{}: neither {} nor {} has a split \"{}\", which is to be trained on too", dataset.root().string(), source, target, options.extra);
-  return options;
 }
 
 }  // namespace
@@ -50,13 +48,20 @@ at::Tensor ImageStream::load(const std::vector<int64_t>& entries, int64_t epoch)
   return at::cat(images);
 }
 
-UnpairedBatches::UnpairedBatches(const data::Dataset& dataset, const std::string& source, const std::string& target, const UnpairedOptions& options,
-                                 uint64_t seed, training::Part part)
-    : part_(part), source_(dataset, source, checked(options, dataset, source, target), seed, 1), target_(dataset, target, options, seed, 2) {}
+UnpairedBatches::UnpairedBatches(const data::Dataset& dataset, const std::vector<std::string>& domains, const UnpairedOptions& options, uint64_t seed,
+                                 training::Part part)
+    : part_(part) {
+  const auto has_extra = [&](const std::string& domain) { return dataset.has(domain, options.extra); };
+  if (!options.extra.empty() && std::none_of(domains.begin(), domains.end(), has_extra))
+    throw core::UsageError("{}: none of {} has a split \"{}\", which is to be trained on too", dataset.root().string(), fmt::join(domains, ", "),
+                           options.extra);
+  for (const auto& domain : domains) streams_.emplace_back(dataset, domain, options, seed, streams_.size() + 1);
+}
 
 UnpairedBatch UnpairedBatches::load(int64_t step) const {
-  const auto load_from = [&](const ImageStream& stream) { return stream.load(stream.entries(step, part_), stream.epoch_of(step)); };
-  return {load_from(source_), load_from(target_)};
+  UnpairedBatch batch;
+  for (const ImageStream& stream : streams_) batch.push_back(stream.load(stream.entries(step, part_), stream.epoch_of(step)));
+  return batch;
 }
 
 }  // namespace syncdr::fit

@@ -7,7 +7,7 @@
 #include "syncdr/data/loader.h"
 #include "syncdr/training/part.h"
 
-/// Images of two domains without any relation between them, as translators are trained on.
+/// Images of several domains without any relation between them, as translators are trained on.
 namespace syncdr::fit {
 
 struct UnpairedOptions {
@@ -37,22 +37,19 @@ class ImageStream {
   data::BatchOrder order_;
 };
 
-/// This rank's images of one step, [b, 3, S, S] uint8 each.
-struct UnpairedBatch {
-  at::Tensor source, target;
-};
+/// This rank's images of one step, of each domain [b, 3, S, S] uint8.
+using UnpairedBatch = std::vector<at::Tensor>;
 
-/// The unpaired images of each step: both domains in orders of their own.
+/// The unpaired images of each step: every domain in an order of its own.
 class UnpairedBatches {
  public:
-  /// part: this rank's of the batch. Throws UsageError if a domain has fewer images than a batch, or if neither has the extra split.
-  UnpairedBatches(const data::Dataset& dataset, const std::string& source, const std::string& target, const UnpairedOptions& options, uint64_t seed,
-                  training::Part part);
+  /// part: this rank's of the batch. Throws UsageError if a domain has fewer images than a batch, or if none has the extra split.
+  UnpairedBatches(const data::Dataset& dataset, const std::vector<std::string>& domains, const UnpairedOptions& options, uint64_t seed, training::Part part);
   UnpairedBatch load(int64_t step) const;
 
  private:
   training::Part part_;
-  ImageStream source_, target_;
+  std::vector<ImageStream> streams_;  // of the domains
 };
 
 /// Threads that read batches ahead. Decoding is cheap beside a step; on a CPU one thread of it is already one core's share.

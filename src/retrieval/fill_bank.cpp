@@ -1,5 +1,7 @@
 #include "fill_bank.h"
 
+#include <numeric>
+
 #include "syncdr/core/progress.h"
 #include "syncdr/data/loader.h"
 #include "syncdr/io/hash.h"
@@ -10,11 +12,13 @@
 namespace syncdr::retrieval {
 namespace {
 
-/// Both domains' entries as one list, A's first, dealt to batches like cards, so that each batch is a mixture.
+/// All domains' entries as one list, the first domain's first, dealt to batches like cards, so that each batch is a mixture.
 struct Deal {
-  std::array<const data::PairSet*, 2> sets;
+  std::vector<const data::PairSet*> sets;
   int64_t batch_size;  // of all ranks
-  int64_t count() const { return sets[0]->size() + sets[1]->size(); }
+  int64_t count() const {
+    return std::accumulate(sets.begin(), sets.end(), int64_t{0}, [](int64_t sum, const data::PairSet* set) { return sum + set->size(); });
+  }
   int64_t batches() const { return (count() + batch_size - 1) / batch_size; }
   /// This rank's entries of a batch.
   std::vector<int64_t> entries(int64_t batch, int rank, int ranks) const {
@@ -41,9 +45,10 @@ struct Deal {
 at::Tensor evaluation_views(const Deal& deal, const std::vector<int64_t>& entries, const data::AugmentConfig& views, uint64_t seed) {
   at::Tensor pixels = at::empty({static_cast<int64_t>(entries.size()), views.crop, views.crop, 3}, at::kByte);
   for (size_t k = 0; k < entries.size(); ++k) {
-    const bool in_a = entries[k] < deal.sets[0]->size();
-    const data::PairSet& set = *deal.sets[in_a ? 0 : 1];
-    const int64_t entry = in_a ? entries[k] : entries[k] - deal.sets[0]->size();
+    int64_t entry = entries[k];
+    auto domain = deal.sets.begin();
+    for (; entry >= (*domain)->size(); ++domain) entry -= (*domain)->size();
+    const data::PairSet& set = **domain;
     const core::Random variant(seed, core::Purpose::augmentation, io::hash64(set.key(entry)));
     data::evaluation_view(set.image(entry, variant, views.resize), views, pixels[static_cast<int64_t>(k)].data_ptr<uint8_t>());
   }
@@ -52,8 +57,8 @@ at::Tensor evaluation_views(const Deal& deal, const std::vector<int64_t>& entrie
 
 }  // namespace
 
-std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const std::array<const data::PairSet*, 2>& sets, const TrainConfig& config,
-                                     uint64_t seed) {
+std::vector<at::Tensor> fill_banks(comm::World& world, Encoder& encoder, const std::vector<const data::PairSet*>& sets, const TrainConfig& config,
+                                   uint64_t seed) {
   const at::NoGradGuard no_gradient;
   const bool pretrained = !config.encoder.weights.empty();
   encoder->train(!pretrained);
@@ -75,7 +80,13 @@ std::array<at::Tensor, 2> fill_banks(comm::World& world, Encoder& encoder, const
   const at::Tensor gathered = world.all_gather_rows(at::cat(own), "first rows of the memory banks");
   const at::Tensor order = at::tensor(deal.order(world.size()), at::kLong).to(gathered.device());
   const at::Tensor rows = at::empty_like(gathered).index_copy_(0, order, gathered);
-  return {rows.slice(0, 0, sets[0]->size()).clone(), rows.slice(0, sets[0]->size()).clone()};
+  std::vector<at::Tensor> banks;
+  int64_t first = 0;
+  for (const data::PairSet* set : sets) {
+    banks.push_back(rows.slice(0, first, first + set->size()).clone());
+    first += set->size();
+  }
+  return banks;
 }
 
 }  // namespace syncdr::retrieval

@@ -1,7 +1,6 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <vector>
 
 #include "syncdr/data/loader.h"
@@ -20,21 +19,21 @@ struct DomainBatch {
 };
 
 struct GlobalBatch {
-  std::array<DomainBatch, 2> domains;
+  std::vector<DomainBatch> domains;
   int64_t images = 0;  ///< encoded by all ranks together, counterparts included
 };
 
 /// Which entries a step trains on and which rank encodes them.
 ///
-/// The shorter domain gives `batch` entries, the longer one as many as the ratio of lengths says, so that an epoch passes over both. Each
-/// domain's part is dealt to ranks in contiguous slices. A rank encodes, in one call of the encoder and in this order: its entries of A,
-/// their counterparts, its entries of B, their counterparts. Entries without a counterpart give no row there (a blank image in its place
+/// The shortest domain gives `batch` entries, each other one as many as the ratio of lengths says, so that an epoch passes over all. Each
+/// domain's part is dealt to ranks in contiguous slices. A rank encodes, in one call of the encoder and in this order: its entries of the first domain,
+/// their counterparts, its entries of the second, their counterparts, and so on. Entries without a counterpart give no row there (a blank image in its place
 /// would count in batch normalisation). One call for everything rather than one per domain, as in the published code: half the collectives of
-/// a global batch normalisation, larger matrix products, and statistics of both domains together, as evaluation uses them.
+/// a global batch normalisation, larger matrix products, and statistics of all domains together, as evaluation uses them.
 class GlobalBatches {
  public:
   /// Throws UsageError if a domain is shorter than its batch or a batch has fewer entries than there are ranks.
-  GlobalBatches(const data::PairSet& a, const data::PairSet& b, int64_t batch, uint64_t seed, int rank, int ranks);
+  GlobalBatches(std::vector<const data::PairSet*> sets, int64_t batch, uint64_t seed, int rank, int ranks);
 
   int64_t steps_per_epoch() const { return steps_per_epoch_; }
   GlobalBatch at(int64_t step) const;
@@ -44,8 +43,8 @@ class GlobalBatches {
  private:
   std::vector<int64_t> entries(size_t domain, int64_t step, training::Part part) const;
 
-  std::array<const data::PairSet*, 2> sets_;
-  std::array<int64_t, 2> sizes_;
+  std::vector<const data::PairSet*> sets_;  // of each domain, as all that follow
+  std::vector<int64_t> sizes_;
   std::vector<data::BatchOrder> orders_;
   int64_t steps_per_epoch_;
   uint64_t seed_;

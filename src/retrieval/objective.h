@@ -11,7 +11,7 @@ struct LossShare {
   at::Tensor values;    ///< [4] constant: the loss, then instance, matching and pairs, unweighted; summed over ranks they are the global batch's
 };
 
-/// banks: of A and B. gathered [n, D]: features of all ranks' rows in the order of GlobalBatches, with gradients into this rank's own rows
+/// banks: of each domain. gathered [n, D]: features of all ranks' rows in the order of GlobalBatches, with gradients into this rank's own rows
 /// only.
 ///
 /// Instance discrimination and matching are means over samples that do not see each other, so each rank computes its own samples' part.

@@ -29,9 +29,9 @@ int64_t steps_of(const TrainConfig& config, const GlobalBatches& batches) {
 /// The encoder with its banks and data.
 class RetrievalLearner : public training::Learner {
  public:
-  RetrievalLearner(const training::Task& task, std::array<const data::PairSet*, 2> sets, GlobalBatches batches, const TrainConfig& config,
+  RetrievalLearner(const training::Task& task, std::vector<const data::PairSet*> sets, GlobalBatches batches, const TrainConfig& config,
                    const Validate& validate)
-      : world_(task.world), sets_(sets), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
+      : world_(task.world), names_(task.domains), sets_(std::move(sets)), config_(config), seed_(task.seed), validate_(validate), batches_(std::move(batches)),
         steps_(steps_of(config, batches_)), encoder_(make_encoder(config.encoder, seed_)) {
     encoder_->to(world_.device());
     if (config.precision == "fp64") to_double(*encoder_);
@@ -74,7 +74,7 @@ class RetrievalLearner : public training::Learner {
     const LossShare loss = loss_share(config_, batch, gathered, banks_, with_matching, world_.size());
     parallel_->backward(loss.backward);
     optimizer_->step();
-    for (size_t k = 0; k < 2; ++k) {
+    for (size_t k = 0; k < banks_.size(); ++k) {
       const DomainBatch& domain = batch.domains[k];
       banks_[k].update(domain.ids, gathered.detach().index_select(0, domain.features.to(gathered.device())));
     }
@@ -88,7 +88,7 @@ class RetrievalLearner : public training::Learner {
     training::put_prefix(checkpoint.tensors, nn::state_of(*encoder_), "model.");
     training::put_prefix(checkpoint.tensors, training::optimizer_state(*optimizer_), "optimizer.");
     training::put_prefix(checkpoint.tensors, best_, "best.");
-    training::put_prefix(checkpoint.tensors, {{"a", banks_[0].rows()}, {"b", banks_[1].rows()}}, "bank.");
+    for (size_t k = 0; k < banks_.size(); ++k) checkpoint.tensors.emplace("bank." + names_[k], banks_[k].rows());
     // No random state: order and augmentation are functions of seed and step.
     checkpoint.state = record();
     return checkpoint;
@@ -98,10 +98,10 @@ class RetrievalLearner : public training::Learner {
     nn::load_state(*encoder_, training::take_prefix(checkpoint.tensors, "model."), where);
     training::load_optimizer_state(*optimizer_, training::take_prefix(checkpoint.tensors, "optimizer."), where);
     const io::NamedTensors banks = training::take_prefix(checkpoint.tensors, "bank.");
-    for (size_t k = 0; k < 2; ++k) {
-      const auto bank = banks.find(k == 0 ? "a" : "b");
+    for (size_t k = 0; k < sets_.size(); ++k) {
+      const auto bank = banks.find(names_[k]);
       if (bank == banks.end() || bank->second.sizes() != at::IntArrayRef({sets_[k]->size(), config_.encoder.dim})) {
-        throw core::DataError("{}: no memory bank of {} rows for domain {}", where, sets_[k]->size(), k == 0 ? "A" : "B");
+        throw core::DataError("{}: no memory bank of {} rows for domain {}", where, sets_[k]->size(), names_[k]);
       }
       banks_.emplace_back(bank->second.to(world_.device(), encoder_->parameters().front().scalar_type()), config_.bank_momentum);
     }
@@ -142,7 +142,8 @@ class RetrievalLearner : public training::Learner {
 
  private:
   comm::World& world_;
-  const std::array<const data::PairSet*, 2> sets_;
+  const std::vector<std::string> names_;          // of the domains
+  const std::vector<const data::PairSet*> sets_;  // and their training sets
   const TrainConfig& config_;
   uint64_t seed_;
   const Validate& validate_;
@@ -151,14 +152,25 @@ class RetrievalLearner : public training::Learner {
   Encoder encoder_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::unique_ptr<training::DataParallel> parallel_;
-  std::vector<MemoryBank> banks_;  // of A and B
+  std::vector<MemoryBank> banks_;  // of each domain
   double best_score_ = 0;
   int64_t best_epoch_ = 0;                             // 0: none yet
   io::NamedTensors best_;                              // on rank 0
   std::optional<data::Prefetcher<at::Tensor>> ahead_;  // last: its threads use the batches
 };
 
-training::RunPlan plan_of(const training::Task& task, const std::string& run, const TrainConfig& config, const GlobalBatches& batches) {
+/// What an arm's pairs come from, for the identity of its training: "quickstart-filter" or, of several, "... in shares 2 : 1".
+std::string described(const std::vector<data::TranslatedSet>& sets) {
+  std::vector<std::string> names, shares;
+  for (const data::TranslatedSet& set : sets) {
+    names.push_back(set.variants > 0 ? fmt::format("{} (variants: {})", set.run, set.variants) : set.run);
+    shares.push_back(fmt::format("{}", set.share));
+  }
+  if (sets.empty()) return "none";
+  return fmt::format("{}{}", fmt::join(names, " + "), sets.size() > 1 ? fmt::format(" in shares {}", fmt::join(shares, " : ")) : "");
+}
+
+training::RunPlan plan_of(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const GlobalBatches& batches) {
   TrainConfig copy = config;
   training::RunPlan plan{
       .title = "training",
@@ -170,7 +182,8 @@ training::RunPlan plan_of(const training::Task& task, const std::string& run, co
       .checkpoint_every = config.checkpoint_every > 0 ? config.checkpoint_every : batches.steps_per_epoch(),
       .validate_every = config.validate_every > 0 ? config.validate_every : batches.steps_per_epoch(),
       .out = task.out};
-  plan.identity.emplace("translations", run.empty() ? "none" : run);
+  for (const char* of_sets : {"train.variants", "train.shares"}) plan.identity.erase(of_sets);
+  plan.identity.emplace("translations", described(sets));
   if (plan.bound_by.empty() && config.matching_start > 0) plan.bound_by = fmt::format("train.matching_start = {}", config.matching_start);
   return plan;
 }
@@ -183,13 +196,19 @@ TrainResult result_of(const boost::json::object& record, const std::string& wher
 
 }  // namespace
 
-TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate) {
-  const data::PairSet a(task.dataset, task.domains.at(0), task.domains.at(1), run, "train", config.variants),
-      b(task.dataset, task.domains.at(1), task.domains.at(0), run, "train", config.variants);
-  GlobalBatches batches(a, b, config.batch, task.seed, task.world.rank(), task.world.size());
-  const training::RunPlan plan = plan_of(task, run, config, batches);
+TrainResult train(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const Validate& validate) {
+  std::vector<data::PairSet> domains;
+  for (const auto& domain : task.domains) {
+    std::vector<std::string> others = task.domains;
+    std::erase(others, domain);
+    domains.emplace_back(task.dataset, domain, others, sets);
+  }
+  std::vector<const data::PairSet*> of_domains;
+  for (const data::PairSet& domain : domains) of_domains.push_back(&domain);
+  GlobalBatches batches(of_domains, config.batch, task.seed, task.world.rank(), task.world.size());
+  const training::RunPlan plan = plan_of(task, sets, config, batches);
   if (const auto record = training::finished_run(task.world, plan)) return result_of(*record, (task.out / "done.json").string());
-  RetrievalLearner learner(task, {&a, &b}, std::move(batches), config, validate);
+  RetrievalLearner learner(task, of_domains, std::move(batches), config, validate);
   const training::RunResult now = training::run(task.world, learner, plan);
   return {.best_score = learner.best_score(),
           .best_epoch = learner.best_epoch(),

@@ -25,7 +25,7 @@ data::AugmentConfig emoji_config() {
 }
 
 void training_pairs(benchmark::State& state) {
-  const data::PairSet set(dataset(), "colour", "ink", "true");
+  const data::PairSet set(dataset(), "colour", {"ink"}, {{"true"}});
   const data::BatchOrder order(set.size(), 128, 0, 0);
   int64_t step = 0;
   for (auto _ : state) {

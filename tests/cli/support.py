@@ -77,9 +77,9 @@ def png(width, height, pixel):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def write_pictures(folder, categories=12, images=6, size=32):
-    """Two domains of striped pictures, FOLDER/{photo,sketch}/CATEGORY/IMAGE.png: a category is a direction and a width of stripes."""
-    for domain, dark in (("photo", (200, 60, 20)), ("sketch", (0, 0, 0))):
+def write_pictures(folder, categories=12, images=6, size=32, domains=("photo", "sketch")):
+    """Domains of striped pictures, FOLDER/DOMAIN/CATEGORY/IMAGE.png: a category is a direction and a width of stripes."""
+    for domain, dark in zip(domains, ((200, 60, 20), (0, 0, 0), (30, 90, 200))):
         for category in range(categories):
             for image in range(images):
                 place = folder / domain / f"category-{category:02}" / f"{image}.png"

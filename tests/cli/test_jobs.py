@@ -64,6 +64,15 @@ class Jobs(unittest.TestCase):
                           "run": ["train-structure-1", "train-structure", "train-img2img"]})
         self.assertEqual(jobs["train-structure-1"]["arguments"][-2:], ["--arm", "structure:1"])
 
+    def test_a_mixture_needs_what_each_of_its_parts_needs(self):
+        jobs = self.jobs(*sets(run__arms='["structure:1+cut", "filter+true"]', run__main="structure:1+cut"))
+        self.assertEqual({name: job["needs"] for name, job in jobs.items()},
+                         {"fit-diffusion": [], "fit-cut": [], "translate-structure": ["fit-diffusion"], "translate-cut": ["fit-cut"],
+                          "train-structure-1+cut": ["translate-structure", "translate-cut"], "translate-filter": [], "train-filter+true": ["translate-filter"],
+                          "run": ["train-structure-1+cut", "train-filter+true"]})
+        self.assertEqual(jobs["train-structure-1+cut"]["arguments"][-2:], ["--arm", "structure:1+cut"])
+        self.assertEqual(self.resolved(jobs["translate-structure"])["translate"]["translator"], "structure")
+
     def test_a_model_that_is_given_is_not_fitted(self):
         jobs = self.jobs(*sets(translate__cut__weights="there.safetensors"))
         self.assertNotIn("fit-cut", jobs)
@@ -91,6 +100,12 @@ class Jobs(unittest.TestCase):
     def test_a_wrong_configuration_is_refused_before_anything(self):
         file = self.folder / "jobs.json"
         for arguments, said in ((sets(run__nowhere=1), 'unknown key "run.nowhere"'), (sets(run__arms='["cut:0"]'), "is no arm"),
+                                (sets(run__arms='["cut+"]'), "a part of one beside a +, has no name"), (sets(run__arms='["cut+cds"]'), "cds trains on real images alone"),
+                                (sets(run__arms='["cut:1+filter+cut"]'), '"cut" is in it twice'),
+                                (sets(train__shares='["cut=0"]'), '"cut=0" is no share'), (sets(train__shares='["cut"]'), '"cut" is no share'),
+                                (sets(train__shares='["magic=2"]'), '"magic" is no part of an arm in run.arms (cds, filter, cut, true)'),
+                                (sets(train__shares='["cut=2", "cut=1"]'), 'names "cut" twice'),
+                                (sets(data__domains='["photo"]'), "two or more different domains"),
                                 (sets(translate__translator="magic"), "it must be one of cut, filter"), (sets(data__root=""), "data.root is not set"),
                                 (sets(run__title="a\tb"), "holds a tab"),
                                 (sets(run__arms='["ddib"]', run__main="ddib", translate__prompts=""), "set translate.prompts to a prompt file"),

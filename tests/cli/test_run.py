@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from support import BIN, MPIRUN, SMALL, bytes_of, expect, ranks_of, run
+from support import BIN, MPIRUN, SMALL, bytes_of, expect, ranks_of, run, write_pictures
 
 
 class WholeJob(unittest.TestCase):
@@ -98,6 +98,43 @@ class WholeJob(unittest.TestCase):
         self.assertLess(sealed, len(reference))
         expect(self.job("translate", "killed", *common, ranks=2), 0)
         self.assertEqual(bytes_of(folder), reference)
+
+
+class MoreThanTwoDomains(unittest.TestCase):
+    def test_all_ordered_pairs_are_fitted_translated_trained_and_evaluated_from_two_sets(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-three-"))
+        self.addCleanup(shutil.rmtree, folder)
+        domains = ("photo", "sketch", "print")
+        write_pictures(folder / "pictures", categories=4, domains=domains)
+        expect(run("syncdr-data", "pack", folder / "pictures", "-o", folder / "data"), 0)
+        config = folder / "three.toml"
+        config.write_text(SMALL.replace('arms = ["cds", "filter", "cut", "true"]', 'arms = ["cds", "filter", "cut+filter"]\nmain = "cut+filter"')
+                          .replace("[train]", '[train]\nshares = ["filter=2"]'))
+        job = ["syncdr", "run", config, "--set", f"data.root={folder / 'data'}", "--set", f"run.out={folder / 'out'}"]
+        expect(run(*job, ranks=2), 0, "SynCDR, CUT translations and filter (control)", "print→sketch")
+        # packed without a choice, the domains are in alphabetical order
+        pairs = [f"{one}-to-{other}" for one in sorted(domains) for other in sorted(domains) if one != other]
+        metrics = json.loads((folder / "out" / "metrics.json").read_text())
+        self.assertEqual(metrics["domains"], sorted(domains))
+        for row in (metrics["cds"], metrics["syncdr"], metrics["controls"]["filter"]):
+            figures = row["prec@5"]
+            self.assertEqual(list(figures), pairs + ["mean"] + [f"{pair}_interval" for pair in pairs] + ["mean_interval"])
+            self.assertAlmostEqual(figures["mean"], sum(figures[pair] for pair in pairs) / 6)
+            self.assertEqual(list(row["queries"]), pairs)
+        made = {path.relative_to(folder / "data" / "synthetic").as_posix() for path in (folder / "data" / "synthetic").glob("*/*")}
+        self.assertEqual(made, {f"{pair}/out-{name}" for pair in pairs for name in ("filter", "cut")})
+        self.assertEqual({path.name for path in (folder / "out" / "fit" / "cut").iterdir()}, set(pairs))
+        page = (folder / "out" / "report.html").read_text()
+        for pair in pairs:
+            self.assertEqual(page.count(f"<figcaption>{pair.replace('-to-', ' → ')}</figcaption>"), 3, "a sheet of each set of each arm")
+        expect(run(*job, "--set", 'train.shares=["filter=3"]', ranks=1), 2, "train.shares")
+        for ranks in (1, 3):
+            expect(run("syncdr", "translate", config, "--set", f"data.root={folder / 'data'}", "--set", f"run.out={folder / f'ranks{ranks}'}",
+                       "--set", "translate.translator=filter", ranks=ranks), 0)
+            for pair in pairs:
+                made = [bytes_of(folder / "data" / "synthetic" / pair / f"{name}-filter") for name in ("out", f"ranks{ranks}")]
+                self.assertEqual(made[0], made[1], pair)
+                self.assertTrue(made[0])
 
 
 if __name__ == "__main__":

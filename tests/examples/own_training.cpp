@@ -48,8 +48,7 @@ struct Net : torch::nn::Module {
 struct Images {
   data::PairSet set;
   data::BatchOrder order;
-  Images(const data::Dataset& dataset, const std::string& domain, const std::string& other, uint64_t stream)
-      : set(dataset, domain, other, /*run=*/""), order(set.size(), batch, seed, stream) {}
+  Images(const data::Dataset& dataset, const std::string& domain, uint64_t stream) : set(dataset, domain), order(set.size(), batch, seed, stream) {}
 
   at::Tensor load(int64_t step, training::Part part) const {
     const int64_t epoch = step / order.batches_per_epoch(), index = step % order.batches_per_epoch();
@@ -61,7 +60,7 @@ void train(comm::World& world, const std::string& root, const std::string& out) 
   const data::Dataset dataset(root);
   const auto& domains = dataset.manifest().domains;
   if (domains.size() != 2) throw core::UsageError("{}: this example wants two domains, not {}", root, domains.size());
-  const Images a(dataset, domains[0], domains[1], 0), b(dataset, domains[1], domains[0], 1);
+  const Images a(dataset, domains[0], 0), b(dataset, domains[1], 1);
   const training::Part part = training::part_of(batch, world.rank(), world.size());  // of every batch
 
   Net net;

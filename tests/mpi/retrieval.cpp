@@ -73,13 +73,47 @@ TEST_F(Training, OnOneRankResumesToTheSameBits) {
   EXPECT_EQ(curve("broken", "loss"), curve("whole", "loss"));
 }
 
+/// Three domains, every translation by two sets.
+class TrainingOfThreeDomains : public test::TinyDatasetTest {
+ protected:
+  TrainingOfThreeDomains() : TinyDatasetTest({.first = 12, .second = 16, .third = 20, .runs = {"swap", "fade"}}) {}
+
+  Curve run(const std::vector<data::TranslatedSet>& sets, const std::string& out, const std::string& figure = "loss") {
+    TrainConfig config = config_of_test();
+    config.epochs = 2;
+    config.batch = 9;
+    train({world(), *dataset_, {"warm", "cold", "mild"}, 11, folder_ / out}, sets, config, {});
+    world().barrier("a training is over");
+    return training::read_metric(folder_ / out / "log.jsonl", figure);
+  }
+};
+
+TEST_F(TrainingOfThreeDomains, FromTwoSetsHasTheLossesOfOneRankOnAnyNumber) {
+  const std::vector<data::TranslatedSet> sets{{.run = "swap", .share = 2}, {.run = "fade"}};
+  const Curve loss = run(sets, "run");
+  ASSERT_GT(loss.size(), 8u);
+  if (world().size() == 1) {
+    fs::create_directories(beside_program(""));
+    fs::copy(folder_ / "run" / "log.jsonl", beside_program("three.jsonl"), fs::copy_options::overwrite_existing);
+  }
+  for (const char* figure : figures) expect_same(run(sets, "run", figure), training::read_metric(beside_program("three.jsonl"), figure), rounding, figure);
+  EXPECT_NE(run({{"swap"}}, "one set"), loss);
+  EXPECT_NE(run({{.run = "swap"}, {.run = "fade"}}, "other shares"), loss);
+}
+
+TEST_F(TrainingOfThreeDomains, OtherSharesAreAnotherTraining) {
+  run({{"swap"}, {"fade"}}, "run");
+  const std::string message = error_of(core::ExitCode::usage, [&] { run({{.run = "swap", .share = 2}, {.run = "fade"}}, "run"); });
+  EXPECT_THAT(message, testing::HasSubstr("translations = swap + fade in shares 1 : 1, now it is swap + fade in shares 2 : 1"));
+}
+
 TEST_F(Training, TheSameSeedGivesTheSameRunAndAnotherSeedAnother) {
   TrainConfig config = config_of_test();
   config.epochs = 1;
   run(config, {}, "first");
   config.loader_threads = 0;  // only speed depends on it
   run(config, {}, "again");
-  run(config, {}, "other", "swap", 12);
+  run(config, {}, "other", {{"swap"}}, 12);
   EXPECT_EQ(weights("first"), weights("again"));
   EXPECT_NE(weights("first"), weights("other"));
 }
@@ -88,7 +122,7 @@ TEST_F(Training, WithoutATranslationThereAreNoPairs) {
   TrainConfig config = config_of_test();
   config.epochs = 2;
   config.matching_start = 0.5;
-  const TrainResult result = run(config, {}, "cds", "");
+  const TrainResult result = run(config, {}, "cds", {});
   EXPECT_EQ(result.best_epoch, 2);  // without validation the last one
   if (!world().is_root()) return;
   for (const auto& [step, loss] : curve("cds", "loss_ppp")) EXPECT_EQ(loss, 0) << step;

@@ -56,8 +56,9 @@ class Training : public test::TinyDatasetTest {
  protected:
   Training() : TinyDatasetTest({.first = 30, .second = 50}) {}
 
-  TrainResult run(const TrainConfig& config, const Validate& validate, const std::string& out, const std::string& translation = "swap", uint64_t seed = 11) {
-    return train({world(), *dataset_, {"warm", "cold"}, seed, folder_ / out}, translation, config, validate);
+  TrainResult run(const TrainConfig& config, const Validate& validate, const std::string& out, const std::vector<data::TranslatedSet>& sets = {{"swap"}},
+                  uint64_t seed = 11) {
+    return train({world(), *dataset_, {"warm", "cold"}, seed, folder_ / out}, sets, config, validate);
   }
   Curve curve(const std::string& out, const std::string& figure) const { return training::read_metric(folder_ / out / "log.jsonl", figure); }
   std::string weights(const std::string& out) const { return nn::state_hash(*load_encoder(folder_ / out / "encoder.safetensors")); }

@@ -69,7 +69,7 @@ template <class Batch> class Prefetcher {
 /// This rank's slice of one domain's part of a global batch.
 struct PairBatch {
   at::Tensor images;           ///< [b, 3, S, S] uint8, channels last in memory
-  at::Tensor counterparts;     ///< the same of the counterparts; rows without one are zero; undefined without a translation
+  at::Tensor counterparts;     ///< the same of the counterparts; rows without one are zero; undefined without translations
   at::Tensor has_counterpart;  ///< [b] bool
   at::Tensor ids;              ///< [b] int64: entries, hence rows of the memory bank
 };
@@ -96,7 +96,7 @@ class BatchOrder {
 };
 
 /// Loads and augments entries of a pair set. Each image's augmentation is drawn from (seed, key, epoch), whatever batch or rank it falls
-/// to; an image, its counterpart, and the same two in the other domain's set get draws of their own. May be called from several threads.
+/// to; an image, its counterpart, and the same two in another domain's set get draws of their own. May be called from several threads.
 PairBatch load_pairs(const PairSet& set, const std::vector<int64_t>& entries, const AugmentConfig& config, uint64_t seed, int64_t epoch);
 
 /// Rows [first, last) of a list in evaluation view: [n, 3, S, S] uint8, channels last. May be called from several threads.

@@ -66,7 +66,7 @@ struct AutoencoderFitConfig {
     field(optimizer.warmup, "warmup", "one_cycle: share of the steps with a rising rate", core::between(0, 1));
     field(ema, "ema", "decay of the moving average, which is then what is kept; 0: none", core::between(0, 1));
     field(precision, "precision", "arithmetic of the network: bf16 uses autocast", {"fp32", "bf16"});
-    field(extra_split, "extra_split", "a further split of unlabelled images to train on, of either domain or both; empty: none");
+    field(extra_split, "extra_split", "a further split of unlabelled images to train on, of any of the domains; empty: none");
     field(scale_images, "scale_images", "images of each domain whose latents' standard deviation is measured for the scaling factor", core::at_least(1));
     field.group(augment, "augment", "random changes of training images; the scaling factor and samples are of whole pictures, whatever the crop");
     field(log_every, "log_every", "steps between log lines", core::at_least(1));
@@ -75,10 +75,10 @@ struct AutoencoderFitConfig {
   }
 };
 
-/// Trains an AutoencoderKL (Rombach et al., CVPR 2022, without a discriminator) on both domains' training images by training::run, data-parallel. Leaves
+/// Trains an AutoencoderKL (Rombach et al., CVPR 2022, without a discriminator) on all domains' training images by training::run, data-parallel. Leaves
 /// config.json and diffusion_pytorch_model.safetensors, as diffusers and diffusion::load_autoencoder read them, with the scaling factor that gives
 /// training images' latents a standard deviation of 1; samples are images beside their reconstructions. The log has loss_pixel, loss_chroma,
-/// loss_gradient, loss_kl, unweighted; images are counted of both domains. R ranks train what one rank trains, within float rounding.
+/// loss_gradient, loss_kl, unweighted; images are counted of all domains. R ranks train what one rank trains, within float rounding.
 ///
 /// Throws as training::run, and UsageError on values that do not fit each other, naming keys as fit.diffusion.autoencoder.*.
 void fit_autoencoder(const training::Task& task, const AutoencoderFitConfig& config);

@@ -51,9 +51,9 @@ struct CutConfig {
   }
 };
 
-/// Trains domain A -> domain B on their training images by training::run, data-parallel. Leaves generator.safetensors (its "generator" metadata: the
-/// GeneratorConfig as TOML). The log has loss_discriminator, loss_gan, loss_nce, unweighted; images are counted of the source domain. R ranks train what
-/// one rank trains, within float rounding.
+/// Trains the task's first domain -> its second on their training images by training::run, data-parallel. Leaves generator.safetensors (its "generator"
+/// metadata: the GeneratorConfig as TOML). The log has loss_discriminator, loss_gan, loss_nce, unweighted; images are counted of the source domain. R ranks
+/// train what one rank trains, within float rounding.
 ///
 /// Throws as training::run, and UsageError if batch is less than the number of ranks.
 void fit_cut(const training::Task& task, const CutConfig& config);

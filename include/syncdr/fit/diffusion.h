@@ -41,7 +41,7 @@ struct DenoiserTextConfig {
   }
 };
 
-/// Training of one diffusion translator for two domains.
+/// Training of one diffusion translator between all domains.
 struct DiffusionFitConfig {
   std::string from, variant;
   std::vector<std::string> prompts;
@@ -74,10 +74,10 @@ struct DiffusionFitConfig {
   void visit(core::Fields& field) {
     field(from, "from", "checkpoint folder in the diffusers layout to go on from; empty: a model from scratch");
     field(variant, "variant", "its files' variant, as in unet/diffusion_pytorch_model.VARIANT.safetensors; empty: without");
-    field(prompts, "prompts", "what images of the first and of the second domain are, as in [\"a photo\", \"a sketch\"]");
+    field(prompts, "prompts", "what images of each domain are, in the order of data.domains, as in [\"a photo\", \"a sketch\"]");
     field(layout, "layout", "instruct: keeps the structure map of an image, which it sees beside the text; text: plain Stable Diffusion", {"instruct", "text"});
     field(steps, "steps", "optimizer steps of the denoiser", core::at_least(1));
-    field(batch, "batch", "images in a global batch, half of each domain", core::at_least(2));
+    field(batch, "batch", "images in a global batch, equally many of each domain", core::at_least(2));
     field(lora_rank, "lora_rank", "train additions of this rank to a checkpoint's attention projections; 0: all its weights", core::between(0, 1024));
     field.group(unet, "unet", "from scratch: the denoising network");
     field.group(text, "text", "from scratch: the text encoder");
@@ -94,7 +94,7 @@ struct DiffusionFitConfig {
     field(precision, "precision", "arithmetic of the networks: bf16 uses autocast, about twice as fast where the processor has it", {"fp32", "bf16"});
     field.group(augment, "augment", "random changes of training images");
     field(views, "views", "random views of an image that are encoded once and kept in memory; 0: a new one each time", core::at_least(0));
-    field(extra_split, "extra_split", "a further split of unlabelled images to train on, of either domain or both; empty: none");
+    field(extra_split, "extra_split", "a further split of unlabelled images to train on, of any of the domains; empty: none");
     field(dtype, "dtype", "numbers of the written weights", {"fp16", "bf16", "fp32"});
     field(log_every, "log_every", "steps between log lines", core::at_least(1));
     field(sample_every, "sample_every", "steps between sample sheets; 0: at the end alone", core::at_least(0));
@@ -102,7 +102,7 @@ struct DiffusionFitConfig {
   }
 };
 
-/// Trains one latent diffusion model (Rombach et al., CVPR 2022) on the two domains' unpaired training images by training::run, data-parallel. Leaves
+/// Trains one latent diffusion model (Rombach et al., CVPR 2022) on the domains' unpaired training images by training::run, data-parallel. Leaves
 /// checkpoint/, a folder in the diffusers layout; from scratch also autoencoder/, the first stage's own run.
 ///
 /// Layout "instruct" is InstructPix2Pix's UNet (Brooks et al., CVPR 2023), whose image condition here is the structure map of the image that is to be

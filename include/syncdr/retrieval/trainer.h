@@ -1,8 +1,10 @@
 #pragma once
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "syncdr/data/augment.h"
+#include "syncdr/data/translations.h"
 #include "syncdr/retrieval/encoder_config.h"
 #include "syncdr/training/optimizer_config.h"
 #include "syncdr/training/run.h"
@@ -11,7 +13,8 @@ namespace syncdr::retrieval {
 
 class Encoder;
 
-/// Training of the retrieval model; the defaults are the paper's. L = instance + matching L_CDM + pairs (L_PPP,A + L_PPP,B).
+/// Training of the retrieval model; the defaults are the paper's. L = instance L_ID + matching L_CDM + pairs L_PPP (src/retrieval/README.md has each of n
+/// domains).
 struct TrainConfig {
   EncoderConfig encoder;
   training::OptimizerConfig optimizer;
@@ -19,6 +22,7 @@ struct TrainConfig {
   int64_t epochs = 15;
   int64_t images = 0;
   int64_t variants = 0;
+  std::vector<std::string> shares;
   int64_t batch = 32;
   double temperature = 0.1;
   double instance_weight = 1;
@@ -38,11 +42,14 @@ struct TrainConfig {
     field.group(encoder, "encoder", "the network");
     field.group(optimizer, "optimizer", "how it is trained");
     field.group(augment, "augment", "random changes of training images");
-    field(epochs, "epochs", "passes over the longer domain", core::at_least(1));
+    field(epochs, "epochs", "passes over the domains' training sets", core::at_least(1));
     field(images, "images", "images to encode instead of epochs: arms with pairs encode two an entry, so all arms then cost the same; 0: epochs",
           core::at_least(0));
     field(variants, "variants", "train on the first so many variants of each translation, one drawn at each access; 0: all", core::between(0, 64));
-    field(batch, "batch", "images of the shorter domain in a global batch; the longer one's is scaled by the ratio of lengths", core::at_least(2));
+    field(
+        shares, "shares",
+        "an arm of several translated sets, as cut+filter, draws from each by its share: NAME=SHARE, as in [\"cut=1\", \"filter=2\"]; those not named have 1");
+    field(batch, "batch", "images of the shortest domain in a global batch; each other domain's are scaled by the ratio of lengths", core::at_least(2));
     field(temperature, "temperature", "softmax temperature of both memory losses", core::above(0));
     field(instance_weight, "instance_weight", "weight of instance discrimination", core::at_least(0));
     field(matching_weight, "matching_weight", "weight of cross-domain matching; 1 suits pretrained encoders", core::at_least(0));
@@ -69,12 +76,13 @@ struct TrainResult {
   int64_t images_per_step = 0;
 };
 
-/// Higher is better: mean Prec@1 of both directions on validation images. Called by all ranks; the value of rank 0 counts.
+/// Higher is better: mean Prec@1 of all directions on validation images. Called by all ranks; the value of rank 0 counts.
 using Validate = std::function<double(Encoder& encoder)>;
 
-/// Trains on the two domains' training images and, with a run's name, their translations (empty: CDS, the baseline without pairs), by training::run, on
-/// any number of ranks. Leaves encoder.safetensors of the best epoch (metadata: EncoderConfig as TOML). The log has loss, its terms loss_id, loss_cdm and
-/// loss_ppp before their weights, and val_score; done.json has best_score and best_epoch. Throws as training::run.
-TrainResult train(const training::Task& task, const std::string& run, const TrainConfig& config, const Validate& validate);
+/// Trains on the domains' training images and their translations by `sets` (none: CDS, the baseline without pairs), by training::run, on any number of
+/// ranks. Each set brings its own share and variants: config's are for those who name sets. Leaves encoder.safetensors of the best epoch (metadata:
+/// EncoderConfig as TOML). The log has loss, its terms loss_id, loss_cdm and loss_ppp before their weights, and val_score; done.json has best_score and
+/// best_epoch. Throws as training::run.
+TrainResult train(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const Validate& validate);
 
 }  // namespace syncdr::retrieval

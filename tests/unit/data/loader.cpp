@@ -147,7 +147,7 @@ std::pair<int, int> colour(const at::Tensor& images, int64_t index) { return {im
 
 TEST_F(LoadTest, PairsLieSideBySideInChannelsLast) {
   write_both_runs(dataset(), "cut", 1);
-  const PairSet set(dataset(), "a", "b", "cut");
+  const PairSet set(dataset(), "a", {"b"}, {{"cut"}});
   const PairBatch batch = load_pairs(set, {7, 0, 5}, config_, 1, 0);
   EXPECT_EQ(batch.images.sizes(), (std::vector<int64_t>{3, 3, 6, 6}));
   EXPECT_EQ(batch.counterparts.sizes(), batch.images.sizes());
@@ -163,7 +163,7 @@ TEST_F(LoadTest, PairsLieSideBySideInChannelsLast) {
 }
 
 TEST_F(LoadTest, WithoutARunThereAreNoCounterparts) {
-  const PairBatch batch = load_pairs(PairSet(dataset(), "a", "b", ""), {1, 2}, config_, 1, 0);
+  const PairBatch batch = load_pairs(PairSet(dataset(), "a"), {1, 2}, config_, 1, 0);
   EXPECT_FALSE(batch.counterparts.defined());
   EXPECT_FALSE(batch.has_counterpart.any().item<bool>());
 }
@@ -173,7 +173,7 @@ TEST_F(LoadTest, ARowWithoutCounterpartIsZeroAndMarked) {
   from_a[3].source.status = 2;
   write_run(dataset(), "a", "b", "cut", from_a);
   write_run(dataset(), "b", "a", "cut", translations_of(dataset(), "b", 1));
-  const PairBatch batch = load_pairs(PairSet(dataset(), "a", "b", "cut"), {2, 3}, config_, 1, 0);
+  const PairBatch batch = load_pairs(PairSet(dataset(), "a", {"b"}, {{"cut"}}), {2, 3}, config_, 1, 0);
   EXPECT_TRUE(at::equal(batch.has_counterpart, at::tensor({1, 0}).to(at::kBool)));
   EXPECT_TRUE(batch.counterparts[1].eq(0).all().item<bool>());
   EXPECT_FALSE(batch.counterparts[0].eq(0).all().item<bool>());
@@ -202,8 +202,9 @@ class AugmentedLoadTest : public testing::Test {
       for (auto& one : all) one.image = ramp;
       write_run(*dataset_, source, target, "copy", all);
     }
-    a_.emplace(*dataset_, "a", "b", "copy");
-    b_.emplace(*dataset_, "b", "a", "copy");
+    const std::vector<TranslatedSet> sets{{"copy"}};
+    a_.emplace(*dataset_, "a", std::vector<std::string>{"b"}, sets);
+    b_.emplace(*dataset_, "b", std::vector<std::string>{"a"}, sets);
     config_.resize = 32, config_.crop = 20, config_.rotation = 10;
   }
 

@@ -31,11 +31,15 @@ inline void write_domain(const std::filesystem::path& root, Manifest& manifest, 
   }
 }
 
-/// Domains "a" (red 10, 2 shards of 3 pictures) and "b" (red 20, 1 shard of 4 pictures).
-inline void write_dataset(const std::filesystem::path& root) {
+/// Domains "a" (red 10, 2 shards of 3 pictures) and "b" (red 20, 1 shard of 4 pictures); a third one, "c", has red 30 and 1 shard of 5 pictures.
+inline void write_dataset(const std::filesystem::path& root, bool third = false) {
   Manifest manifest{.kind = "dataset", .name = "small", .domains = {"a", "b"}, .settings = {{"made by", "a test"}}};
   write_domain(root, manifest, "a", 10, 2, 3);
   write_domain(root, manifest, "b", 20, 1, 4);
+  if (third) {
+    manifest.domains.push_back("c");
+    write_domain(root, manifest, "c", 30, 1, 5);
+  }
   manifest.write(root / "dataset.json");
 }
 
@@ -45,15 +49,15 @@ struct Translation {
   Image image;
 };
 
-/// What a translator would give: variants of each source picture; red 100 (from a) or 200 (from b) plus the variant, green the source's
-/// number.
-inline std::vector<Translation> translations_of(const Dataset& dataset, const std::string& source, int32_t variants) {
+/// What a translator would give: variants of each source picture; red 100 (from a), 200 (from b) or 150 (from c) plus the variant and `more`, green the
+/// source's number.
+inline std::vector<Translation> translations_of(const Dataset& dataset, const std::string& source, int32_t variants, int more = 0) {
   const ShardList list = dataset.real(source, "train");
   std::vector<Translation> all;
   for (int64_t row = 0; row < list.rows(); ++row) {
     const auto [shard, row_in_shard] = list.locate(row);
     for (int32_t variant = 0; variant < variants; ++variant) {
-      const auto red = static_cast<uint8_t>((source == "a" ? 100 : 200) + variant);
+      const auto red = static_cast<uint8_t>((source == "a" ? 100 : source == "b" ? 200 : 150) + variant + more);
       all.push_back(
           {{.key = list.key(row), .shard = static_cast<int32_t>(shard), .row = row_in_shard, .variant = variant}, plain_image(red, static_cast<uint8_t>(row))});
     }

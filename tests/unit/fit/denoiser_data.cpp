@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <torch/utils.h>
 
+#include <set>
+
 #include "retrieval/tiny_dataset.h"
 #include "support/temporary_folder.h"
 
@@ -16,11 +18,12 @@ class DenoiserData : public testing::Test {
     config_.augment = {.resize = 18, .crop = 16};
   }
   DenoiserBatches batches(training::Part part, std::function<bool(const ImageView&)> encoded = [](const ImageView&) { return false; }) const {
-    return {dataset_, "warm", "cold", config_, 5, part, {.latent = {2, 4, 4}, .train_steps = 100}, std::move(encoded)};
+    return {dataset_, domains_, config_, 5, part, {.latent = {2, 4, 4}, .train_steps = 100}, std::move(encoded)};
   }
 
   TemporaryFolder folder_;
-  data::Dataset dataset_{test::TinyDataset{.first = 20, .second = 30, .side = 20}.write(folder_.path() / "data")};
+  data::Dataset dataset_{test::TinyDataset{.first = 20, .second = 30, .third = 25, .side = 20}.write(folder_.path() / "data")};
+  std::vector<std::string> domains_ = {"warm", "cold"};
   DiffusionFitConfig config_;
 };
 
@@ -36,9 +39,9 @@ TEST_F(DenoiserData, PromptAndConditionAreLeftOutAtTheirRatesIndependently) {
   config_.drop_condition = 0.2;
   const DenoiserBatches all = batches({0, 16}, [](const ImageView&) { return true; });
   const int64_t steps = 250;  // 4,000 images: a standard deviation of 0.007
-  EXPECT_NEAR(rate_of(all, steps, [](const DenoiserBatch& batch) { return batch.prompts == no_prompt; }), 0.3, 0.03);
+  EXPECT_NEAR(rate_of(all, steps, [](const DenoiserBatch& batch) { return batch.prompts == 2; }), 0.3, 0.03);
   EXPECT_NEAR(rate_of(all, steps, [](const DenoiserBatch& batch) { return batch.keeps_condition == 0; }), 0.2, 0.03);
-  EXPECT_NEAR(rate_of(all, steps, [](const DenoiserBatch& batch) { return (batch.prompts == no_prompt) & (batch.keeps_condition == 0); }), 0.06, 0.02);
+  EXPECT_NEAR(rate_of(all, steps, [](const DenoiserBatch& batch) { return (batch.prompts == 2) & (batch.keeps_condition == 0); }), 0.06, 0.02);
   EXPECT_NEAR(rate_of(all, steps, [](const DenoiserBatch& batch) { return batch.times < 50; }), 0.5, 0.04);
 }
 
@@ -51,6 +54,24 @@ TEST_F(DenoiserData, HalfOfABatchIsOfEachDomainWithItsPrompt) {
     EXPECT_EQ(batch.prompts[row].item<int64_t>(), row < 8 ? 0 : 1);
     EXPECT_EQ(batch.views[static_cast<size_t>(row)].domain, row < 8 ? 0 : 1);
   }
+}
+
+TEST_F(DenoiserData, AThirdOfABatchIsOfEachOfThreeDomains) {
+  domains_ = {"warm", "cold", "mild"};
+  config_.batch = 15;
+  config_.drop_prompt = 0.5;
+  std::set<int64_t> prompts, views;
+  for (const training::Part part : {training::Part{0, 7}, training::Part{7, 15}}) {
+    const DenoiserBatch batch = batches(part).load(2);
+    for (size_t row = 0; row < batch.views.size(); ++row) {
+      const int64_t prompt = batch.prompts[static_cast<int64_t>(row)].item<int64_t>();
+      EXPECT_TRUE(prompt == 3 || prompt == batch.views[row].domain) << prompt;
+      prompts.insert(prompt);
+      views.insert(batch.views[row].id());
+    }
+  }
+  EXPECT_EQ(views.size(), 15u);
+  EXPECT_THAT(prompts, testing::ElementsAre(0, 1, 2, 3));
 }
 
 TEST_F(DenoiserData, PartsOfABatchHoldWhatTheWholeHolds) {

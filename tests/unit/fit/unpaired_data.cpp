@@ -34,7 +34,7 @@ class UnpairedData : public testing::Test {
 
   UnpairedBatches batches(const std::string& extra, int64_t batch, training::Part part) const {
     const data::AugmentConfig plain{.resize = 8, .crop = 8, .flip = 0};
-    return {data::Dataset(folder_.path()), "a", "b", {.batch = batch, .augment = plain, .extra = extra, .batch_setting = "x.batch"}, 7, part};
+    return {data::Dataset(folder_.path()), {"a", "b"}, {.batch = batch, .augment = plain, .extra = extra, .batch_setting = "x.batch"}, 7, part};
   }
 
   static std::vector<int64_t> numbers_of(const at::Tensor& images) {
@@ -50,11 +50,11 @@ TEST_F(UnpairedData, AnEpochHasEachImageOfBothSplitsOnce) {
   const UnpairedBatches all = batches("extra", 3, {0, 3});
   std::vector<int64_t> a, b;
   for (int64_t step = 0; step < 3; ++step) {
-    const std::vector<int64_t> numbers = numbers_of(all.load(step).source);
+    const std::vector<int64_t> numbers = numbers_of(all.load(step)[0]);
     a.insert(a.end(), numbers.begin(), numbers.end());
   }
   for (int64_t step = 0; step < 2; ++step) {  // b's epoch is shorter
-    const std::vector<int64_t> numbers = numbers_of(all.load(step).target);
+    const std::vector<int64_t> numbers = numbers_of(all.load(step)[1]);
     b.insert(b.end(), numbers.begin(), numbers.end());
   }
   EXPECT_THAT(a, testing::UnorderedElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8));
@@ -63,19 +63,19 @@ TEST_F(UnpairedData, AnEpochHasEachImageOfBothSplitsOnce) {
 
 TEST_F(UnpairedData, PartsOfRanksAreTheWholeBatchInOrder) {
   const UnpairedBatch whole = batches("extra", 3, {0, 3}).load(4), first = batches("extra", 3, {0, 2}).load(4), second = batches("extra", 3, {2, 3}).load(4);
-  EXPECT_TRUE(at::cat({first.source, second.source}).equal(whole.source));
-  EXPECT_TRUE(at::cat({first.target, second.target}).equal(whole.target));
+  EXPECT_TRUE(at::cat({first[0], second[0]}).equal(whole[0]));
+  EXPECT_TRUE(at::cat({first[1], second[1]}).equal(whole[1]));
 }
 
 TEST_F(UnpairedData, WithoutTheExtraSplitOnlyTrainingImagesCome) {
   const UnpairedBatches all = batches("", 5, {0, 5});
-  EXPECT_THAT(numbers_of(all.load(0).source), testing::UnorderedElementsAre(0, 1, 2, 3, 4));
-  EXPECT_THAT(numbers_of(all.load(1).source), testing::UnorderedElementsAre(0, 1, 2, 3, 4));
+  EXPECT_THAT(numbers_of(all.load(0)[0]), testing::UnorderedElementsAre(0, 1, 2, 3, 4));
+  EXPECT_THAT(numbers_of(all.load(1)[0]), testing::UnorderedElementsAre(0, 1, 2, 3, 4));
 }
 
 TEST_F(UnpairedData, ABatchThatIsTooLargeIsRefusedByItsSetting) {
   EXPECT_ERROR(batches("", 6, {0, 6}), core::UsageError, "domain a has 5 training images, fewer than a batch of 6: lower x.batch");
-  EXPECT_ERROR(batches("more", 2, {0, 2}), core::UsageError, "neither a nor b has a split \"more\"");
+  EXPECT_ERROR(batches("more", 2, {0, 2}), core::UsageError, "none of a, b has a split \"more\"");
 }
 
 }  // namespace

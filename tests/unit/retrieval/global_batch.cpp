@@ -16,12 +16,12 @@ std::vector<int64_t> values(const at::Tensor& tensor) { return {tensor.data_ptr<
 
 class GlobalBatchesTest : public testing::Test {
  protected:
-  GlobalBatches batches(int64_t batch, int rank = 0, int ranks = 1, uint64_t seed = 3) const { return {a_, b_, batch, seed, rank, ranks}; }
+  GlobalBatches batches(int64_t batch, int rank = 0, int ranks = 1, uint64_t seed = 3) const { return {{&a_, &b_}, batch, seed, rank, ranks}; }
 
   TemporaryFolder folder_;
   // 30 + 50 images and their translations, every 7th of which is quarantined: 73 and 76 entries.
-  data::Dataset dataset_{test::TinyDataset{.first = 30, .second = 50}.write(folder_.path())};
-  data::PairSet a_{dataset_, "warm", "cold", "swap"}, b_{dataset_, "cold", "warm", "swap"};
+  data::Dataset dataset_{test::TinyDataset{.first = 30, .second = 50}.write(folder_ / "two")};
+  data::PairSet a_{dataset_, "warm", {"cold"}, {{"swap"}}}, b_{dataset_, "cold", {"warm"}, {{"swap"}}};
   data::AugmentConfig augment_{.resize = 32, .crop = 32};
 };
 
@@ -40,13 +40,29 @@ TEST_F(GlobalBatchesTest, NoTwoEntriesShareARowAndAnEpochPassesOverAll) {
 }
 
 TEST_F(GlobalBatchesTest, TheLongerDomainsBatchIsScaledByTheRatioOfLengths) {
-  const data::PairSet short_set(dataset_, "warm", "cold", ""), long_set(dataset_, "cold", "warm", "");
-  const GlobalBatches all(short_set, long_set, 6, 3, 0, 1);
+  const data::PairSet short_set(dataset_, "warm"), long_set(dataset_, "cold");
+  const GlobalBatches all({&short_set, &long_set}, 6, 3, 0, 1);
   EXPECT_EQ(all.at(0).domains[0].ids.numel(), 6);
   EXPECT_EQ(all.at(0).domains[1].ids.numel(), 10);
   EXPECT_EQ(all.steps_per_epoch(), 5);
   EXPECT_EQ(all.at(0).images, 16);  // no counterparts without a translation
   EXPECT_EQ(all.load(0, augment_).size(0), 16);
+}
+
+TEST_F(GlobalBatchesTest, OfThreeDomainsTheShortestGivesTheBatchAndAllLieWhereThePlanSays) {
+  const data::Dataset dataset(test::TinyDataset{.first = 20, .second = 30, .third = 50, .quarantine_every = 0}.write(folder_ / "three"));
+  const data::PairSet warm(dataset, "warm"), cold(dataset, "cold"), mild(dataset, "mild", {"warm", "cold"}, {{"swap"}});
+  const auto all = [&](int rank, int ranks) { return GlobalBatches({&mild, &warm, &cold}, 8, 3, rank, ranks); };
+  const GlobalBatch whole = all(0, 1).at(1);
+  ASSERT_EQ(whole.domains.size(), 3u);
+  EXPECT_EQ(whole.domains[0].ids.numel(), 40);  // 100 entries, where the shortest domain has 20
+  EXPECT_EQ(whole.domains[1].ids.numel(), 8);
+  EXPECT_EQ(whole.domains[2].ids.numel(), 12);
+  EXPECT_EQ(whole.domains[0].paired.numel(), 40);
+  EXPECT_EQ(all(0, 1).steps_per_epoch(), 2);
+  const at::Tensor alone = all(0, 1).load(1, augment_), shared = at::cat({all(0, 2).load(1, augment_), all(1, 2).load(1, augment_)});
+  const GlobalBatch plan = all(1, 2).at(1);
+  for (size_t k = 0; k < 3; ++k) EXPECT_TRUE(shared.index_select(0, plan.domains[k].features).equal(alone.index_select(0, whole.domains[k].features))) << k;
 }
 
 TEST_F(GlobalBatchesTest, AnyNumberOfRanksSharesTheSameBatch) {

@@ -66,7 +66,7 @@ TEST(PseudoPositivePairs, WithoutAPairIsZeroAndStillHangsOnTheFeatures) {
 
 /// A global batch of `sizes` entries whose gathered rows are dealt to `ranks`, every third entry without a counterpart.
 GlobalBatch make_batch(std::array<int64_t, 2> sizes, int rank, int ranks) {
-  GlobalBatch batch;
+  GlobalBatch batch{.domains = std::vector<DomainBatch>(2)};
   std::array<std::vector<int64_t>, 2> ids, features, paired, counterparts;
   for (int r = 0; r < ranks; ++r) {
     for (size_t k = 0; k < 2; ++k) {
