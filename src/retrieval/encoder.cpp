@@ -96,7 +96,8 @@ Encoder untrained_encoder(const EncoderConfig& config, uint64_t seed) {
   EncoderConfig without_head = config;
   without_head.dim = 0;
   without_head.feature_norm = false;
-  return with_weights(is_whole_encoder(tensors) ? config : without_head, seed, std::move(tensors));
+  const bool whole = is_whole_encoder(tensors);
+  return with_weights(whole ? config : without_head, seed, std::move(tensors));
 }
 
 std::string check_side(const EncoderConfig& config, int64_t side) {

@@ -503,8 +503,10 @@ TEST_F(Training, DISABLED_OfTwoRanksGoesOnOnAnotherNumber) {
   }
 }
 
-// The last test of this file: the flag of a stop signal stays.
-TEST_F(Training, ASignalToOneRankStopsAllWithTheirStateSaved) {
+// The last suite of this file: the flag of a stop signal stays.
+class TrainingStopped : public Training {};
+
+TEST_F(TrainingStopped, ASignalToOneRankStopsAllWithTheirStateSaved) {
   core::watch_stop_signals("USR2");
   const Validate signalled = [](Encoder&) {
     if (world().rank() == world().size() - 1) raise(SIGUSR2);
