@@ -9,6 +9,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/nn/unit_rows.h"
 #include "syncdr/nn/weights.h"
 
@@ -208,10 +209,10 @@ Encoder load_encoder(const std::filesystem::path& file, EncoderConfig* config) {
 
 at::Tensor normalise_images(const at::Tensor& images, c10::Device device) {
   const auto constants = at::TensorOptions().dtype(at::kFloat);
-  const at::Tensor mean = 255 * at::tensor({0.485, 0.456, 0.406}, constants).view({1, 3, 1, 1});
-  const at::Tensor deviation = 255 * at::tensor({0.229, 0.224, 0.225}, constants).view({1, 3, 1, 1});
+  const at::Tensor mean = 255 * at::tensor({0.485, 0.456, 0.406}, constants);
+  const at::Tensor deviation = 255 * at::tensor({0.229, 0.224, 0.225}, constants);
   // As bytes to the device, a quarter of the traffic.
-  return images.to(device, /*non_blocking=*/true).to(at::kFloat).sub_(mean.to(device)).div_(deviation.to(device));
+  return nn::normalised(images.to(device, /*non_blocking=*/true), mean.to(device), deviation.to(device));
 }
 
 }  // namespace syncdr::retrieval
