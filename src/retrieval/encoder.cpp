@@ -6,6 +6,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/nn/pixels.h"
 #include "syncdr/nn/unit_rows.h"
 #include "syncdr/nn/weights.h"
 
@@ -136,10 +137,10 @@ Encoder load_encoder(const std::filesystem::path& file, EncoderConfig* config) {
 
 at::Tensor normalise_images(const at::Tensor& images, const encoders::Normalisation& normalisation, c10::Device device) {
   const auto bytes = [&](const std::array<double, 3>& values) {
-    return (255 * at::tensor(at::ArrayRef<double>(values), at::TensorOptions().dtype(at::kFloat))).view({1, 3, 1, 1}).to(device);
+    return (255 * at::tensor(at::ArrayRef<double>(values), at::TensorOptions().dtype(at::kFloat))).to(device);
   };
   // As bytes to the device, a quarter of the traffic.
-  return images.to(device, /*non_blocking=*/true).to(at::kFloat).sub_(bytes(normalisation.mean)).div_(bytes(normalisation.deviation));
+  return nn::normalised(images.to(device, /*non_blocking=*/true), bytes(normalisation.mean), bytes(normalisation.deviation));
 }
 
 }  // namespace syncdr::retrieval
