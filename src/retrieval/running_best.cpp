@@ -38,7 +38,7 @@ RunningBest::RunningBest(int64_t rows, int64_t k, const at::TensorOptions& score
 
 void RunningBest::cut(Row& row) const {
   if (static_cast<int64_t>(row.found.size()) <= k_) return;
-  std::nth_element(row.found.begin(), row.found.begin() + (k_ - 1), row.found.end(), is_better);
+  std::nth_element(row.found.begin(), row.found.begin() + (k_ - 1), row.found.end(), IsBetter());
   row.found.resize(static_cast<size_t>(k_));
   row.worst = row.found.back().score;
 }
@@ -100,7 +100,7 @@ RunningBest::Result RunningBest::in_order() {
   int64_t* column = columns.mutable_data_ptr<int64_t>();
   for (Row& row : rows_) {
     cut(row);
-    std::sort(row.found.begin(), row.found.end(), is_better);
+    std::sort(row.found.begin(), row.found.end(), IsBetter());
     for (size_t i = 0; i < row.found.size(); ++i) {
       score[i] = row.found[i].score;
       column[i] = row.found[i].column;

@@ -111,6 +111,14 @@ TEST(Checksum, TellsRowsAndBanksApart) {
   EXPECT_NE(of(one_bit, other), sum);
 }
 
+TEST(MakeBank, SaysWhenThereIsNoMemoryForIt) {
+  const at::TensorOptions features = at::kFloat;
+  EXPECT_ERROR(make_bank(world(), {}, int64_t{1} << 50, 512, features, 0.5), core::IoError, "no memory for 1125899906842624 rows x 512 numbers");
+  const MemoryBank half = make_bank(world(), {.placement = "sharded", .precision = "bf16"}, 50, 4, features, 0.5);
+  EXPECT_EQ(half.rows().scalar_type(), at::kBFloat16);
+  EXPECT_EQ(half.rows().size(0), training::part_of(50, world().rank(), world().size()).size());
+}
+
 TEST(ShardedBank, RefusesRowsOutsideOnEveryRank) {
   MemoryBank bank = sharded(unit(30, 4, 11), at::kDouble);
   const at::Tensor features = unit(2, 4, 12);

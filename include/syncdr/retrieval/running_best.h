@@ -31,7 +31,9 @@ class RunningBest {
     double score;  // holds every float exactly
     int64_t column;
   };
-  static bool is_better(const Candidate& a, const Candidate& b) { return a.score > b.score || (a.score == b.score && a.column < b.column); }
+  struct IsBetter {  // a type, not a function, so that sorting inlines it
+    bool operator()(const Candidate& a, const Candidate& b) const { return a.score > b.score || (a.score == b.score && a.column < b.column); }
+  };
   struct Row {
     std::vector<Candidate> found;
     double worst;  // what a later column must exceed
