@@ -6,6 +6,7 @@
 
 #include "syncdr/core/log.h"
 #include "syncdr/retrieval/encoder.h"
+#include "syncdr/retrieval/trainer.h"
 
 namespace syncdr::app {
 namespace {
@@ -20,6 +21,7 @@ data::ShardList images_of(const Job& job, const std::string& domain, const std::
 
 void check_encoder(const Job& job) {
   const auto& train = job.settings.train;
+  retrieval::check_settings(train);
   retrieval::check_side(train.encoder, train.augment.crop);
   if (!train.encoder.weights.empty()) job.world.root_only("reading the encoder's weights", [&] { retrieval::make_encoder(train.encoder, job.seed()); });
 }

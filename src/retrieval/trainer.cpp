@@ -296,19 +296,19 @@ TrainResult result_of(const boost::json::object& record, const std::string& wher
           .steps = io::json_int(record, "steps", where)};
 }
 
-void check(comm::World& world, const TrainConfig& config, const Validate& validate) {
+}  // namespace
+
+void check_settings(const TrainConfig& config) {
   if (config.encoder.train == "head" && config.encoder.weights.empty())
     throw core::UsageError("train.encoder.train = \"head\" without train.encoder.weights would train a head on random features. Name a file of weights");
   if (config.ema >= 1) throw core::UsageError("train.ema = 1: the average would never leave the first weights. Use a value below 1, or 0 for none");
-  if (config.patience > 0 && !validate) throw core::UsageError("train.patience = {}: nothing is validated. Use 0", config.patience);
-  if (config.precision == "fp16" && world.device().is_cpu())
-    core::warn("train.precision = \"fp16\": on CPUs LibTorch's gradients of convolutions are a hundred times as slow in it as in fp32 or bf16");
 }
 
-}  // namespace
-
 TrainResult train(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const Validate& validate) {
-  check(task.world, config, validate);
+  check_settings(config);
+  if (config.patience > 0 && !validate) throw core::UsageError("train.patience = {}: nothing is validated. Use 0", config.patience);
+  if (config.precision == "fp16" && task.world.device().is_cpu())
+    core::warn("train.precision = \"fp16\": on CPUs LibTorch's gradients of convolutions are a hundred times as slow in it as in fp32 or bf16");
   std::vector<data::PairSet> domains;
   for (const auto& domain : task.domains) {
     std::vector<std::string> others = task.domains;

@@ -113,6 +113,9 @@ struct TrainConfig {
 /// Whether a training works on kept features.
 inline bool keeps_features(const TrainConfig& config) { return config.encoder.train == "head" && config.kept_views > 0; }
 
+/// Throws UsageError where settings contradict each other.
+void check_settings(const TrainConfig& config);
+
 struct TrainResult {
   double best_score = 0;    ///< validation score of the kept epoch, in `selected_by`
   int64_t best_epoch = 0;   ///< 1-based
