@@ -17,8 +17,8 @@ struct BackboneConfig {
 }  // namespace
 
 SYNCDR_PROBE(backbone,
-             "--model: a file of weights. images [B, 3, H, W] uint8, weights [B, D]\n"
-             "-> features [B, D] in evaluation; in training: trained [B, D], gradient, of sum(trained * weights) by the first parameter\n"
+             "--model: a file of weights. images [B, 3, H, W] uint8 -> images [B, 3, H, W] normalised, features [B, D]\n"
+             "and weights [B, D] -> in training, in fp64: trained [B, D], gradient, of sum(trained * weights) by the first parameter\n"
              "TOML: name of the backbone; size: 0, as it was trained") {
   BackboneConfig config;
   core::read_config_text(core::visit_of(config), toml, "--config");
@@ -27,9 +27,17 @@ SYNCDR_PROBE(backbone,
   encoders::load_backbone(*backbone, io::read_safetensors(model).tensors, model.string());
   const at::Tensor images = retrieval::normalise_images(in.at("images"), row.normalisation, at::kCPU);
   backbone->eval();
-  const at::Tensor features = backbone->forward(images).detach();
+  io::NamedTensors out{{"images", images}};
+  {
+    const at::NoGradGuard no_gradient;
+    out["features"] = backbone->forward(images);
+  }
+  if (!in.contains("weights")) return out;
+  backbone->to(at::kDouble);
   backbone->train();
-  const at::Tensor trained = backbone->forward(images);
+  const at::Tensor trained = backbone->forward(images.to(at::kDouble));
   (trained * in.at("weights")).sum().backward();
-  return {{"features", features}, {"trained", trained.detach()}, {"gradient", backbone->parameters().front().grad()}};
+  out["trained"] = trained.detach();
+  out["gradient"] = backbone->parameters().front().grad();
+  return out;
 }
