@@ -104,7 +104,7 @@ class Jobs(unittest.TestCase):
     def test_a_wrong_configuration_is_refused_before_anything(self):
         file = self.folder / "jobs.json"
         for arguments, said in ((sets(run__nowhere=1), 'unknown key "run.nowhere"'), (sets(run__arms='["cut:0"]'), "is no arm"),
-                                (sets(run__arms='["cut+"]'), "a part of one beside a +, has no name"), (sets(run__arms='["cut+cds"]'), "cds trains on real images alone"),
+                                (sets(run__arms='["cut+"]'), "a part of one beside a +, has no name"), (sets(run__arms='["cut+cds"]'), "cds uses no translations, so nothing can be added to it"),
                                 (sets(run__arms='["cut:1+filter+cut"]'), '"cut" is in it twice'),
                                 (sets(train__shares='["cut=0"]'), '"cut=0" is no share'), (sets(train__shares='["cut"]'), '"cut" is no share'),
                                 (sets(train__shares='["magic=2"]'), '"magic" is no part of an arm in run.arms (cds, filter, cut, true)'),

@@ -10,7 +10,6 @@
 #include "syncdr/evaluation/bootstrap.h"
 #include "syncdr/retrieval/features.h"
 
-
 namespace syncdr::evaluation {
 
 struct EvaluateConfig {
