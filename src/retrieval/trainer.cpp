@@ -308,7 +308,7 @@ TrainResult train(const training::Task& task, const std::vector<data::Translated
   check_settings(config);
   if (config.patience > 0 && !validate) throw core::UsageError("train.patience = {}: nothing is validated. Use 0", config.patience);
   if (config.precision == "fp16" && task.world.device().is_cpu())
-    core::warn("train.precision = \"fp16\": on CPUs LibTorch's gradients of convolutions are a hundred times as slow in it as in fp32 or bf16");
+    core::warn("train.precision = \"fp16\": on CPUs LibTorch trains convolutions a hundred times as slowly in it as in fp32 or bf16");
   std::vector<data::PairSet> domains;
   for (const auto& domain : task.domains) {
     std::vector<std::string> others = task.domains;
