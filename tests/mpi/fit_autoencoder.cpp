@@ -137,7 +137,7 @@ TEST_F(FitAutoencoder, RefusesValuesThatDoNotFitEachOther) {
   EXPECT_THAT(error_of(core::ExitCode::usage, "run", config), HasSubstr("must be a multiple of 2"));
   config = config_of_test();
   config.extra_split = "more";
-  EXPECT_THAT(error_of(core::ExitCode::usage, "run", config), HasSubstr("neither warm nor cold has a split \"more\""));
+  EXPECT_THAT(error_of(core::ExitCode::usage, "run", config), HasSubstr("none of warm, cold has a split \"more\""));
 }
 
 }  // namespace

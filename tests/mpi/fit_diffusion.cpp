@@ -48,7 +48,7 @@ void expect_same(const Curve& ours, const Curve& theirs) {
 
 class FitDiffusion : public test::TinyDatasetTest {
  protected:
-  FitDiffusion() : TinyDatasetTest({.first = 9, .second = 13, .side = 20}) {}
+  FitDiffusion() : TinyDatasetTest({.first = 9, .second = 13, .third = 11, .side = 20}) {}
 
   void fit(const std::string& out, const DiffusionFitConfig& config = diffusion_config(), uint64_t seed = 5) {
     fit_diffusion({world(), *dataset_, {"warm", "cold"}, seed, folder_ / out}, config);
@@ -91,6 +91,19 @@ TEST_F(FitDiffusion, LossesOfAnyNumberOfRanksAreThoseOfOne) {
   }
   ASSERT_TRUE(fs::exists(beside_program("log.jsonl"))) << "run this program with one rank first";
   expect_same(curve("run"), training::read_metric(beside_program("log.jsonl"), "loss"));
+}
+
+TEST_F(FitDiffusion, OneModelOfThreeDomainsIsThatOfOneRankOnAnyNumber) {
+  DiffusionFitConfig config = diffusion_config();
+  config.prompts.push_back("a mild picture");
+  config.batch = 9;
+  fit_diffusion({world(), *dataset_, {"warm", "cold", "mild"}, 5, folder_ / "three"}, config);
+  world().barrier("a fit is over");
+  ASSERT_EQ(curve("three").size(), 6u);
+  if (world().size() == 1) fs::copy(folder_ / "three" / "log.jsonl", beside_program("three.jsonl"));
+  ASSERT_TRUE(fs::exists(beside_program("three.jsonl"))) << "run this program with one rank first";
+  expect_same(curve("three"), training::read_metric(beside_program("three.jsonl"), "loss"));
+  EXPECT_TRUE(fs::exists(folder_ / "three" / "samples" / "step-4.png"));
 }
 
 TEST_F(FitDiffusion, LeavesACheckpointFolderSamplesAndFigures) {
@@ -184,8 +197,8 @@ TEST_F(FitDiffusion, RefusesSettingsThatDoNotFitEachOther) {
     change(config);
     return error_of(core::ExitCode::usage, "refused", config);
   };
-  EXPECT_THAT(refused([](auto& config) { config.prompts = {"one"}; }), HasSubstr("fit.diffusion.prompts needs two texts"));
-  EXPECT_THAT(refused([](auto& config) { config.batch = 7; }), HasSubstr("fit.diffusion.batch = 7: needs an even number"));
+  EXPECT_THAT(refused([](auto& config) { config.prompts = {"one"}; }), HasSubstr("fit.diffusion.prompts needs 2 texts"));
+  EXPECT_THAT(refused([](auto& config) { config.batch = 7; }), HasSubstr("fit.diffusion.batch = 7: needs a multiple of the 2 domains"));
   EXPECT_THAT(refused([](auto& config) { config.lora_rank = 4; }), HasSubstr("without fit.diffusion.from"));
   EXPECT_THAT(refused([](auto& config) { config.sigmas = {2, 1}; }), HasSubstr("fit.diffusion.sigmas"));
   EXPECT_THAT(refused([](auto& config) { config.unet.channels = {8, 18}; }), HasSubstr("fit.diffusion.unet.channels holds 18"));
