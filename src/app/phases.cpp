@@ -7,6 +7,7 @@
 #include "syncdr/core/log.h"
 #include "syncdr/evaluation/report.h"
 #include "syncdr/io/json.h"
+#include "syncdr/retrieval/encoder.h"
 #include "syncdr/translate/engine.h"
 
 namespace syncdr::app {
