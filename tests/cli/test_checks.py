@@ -51,7 +51,7 @@ class Checks(unittest.TestCase):
         weights = self.folder / "weights.safetensors"
         header = b'{"conv1.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
         weights.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
-        self.refused(65, "weights.safetensors", "bn1.weight", settings=[f"train.encoder.weights={weights}"])
+        self.refused(65, "weights.safetensors", "\"bn1.bias\"", settings=[f"train.encoder.weights={weights}"])
 
     def test_a_translated_set_that_is_not_there(self):
         self.refused(65, "elsewhere", settings=['run.arms=["cds", "filter", "elsewhere"]', "run.main=filter"])
