@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# hnswlib 0.8.0, faiss-cpu 1.15.1, usearch 2.26.6. Seen on 2026-11-29.
+# hnswlib 0.8.0 (pip builds it: a C++ compiler is needed), faiss-cpu 1.15.1, usearch 2.26.6. Seen on 2026-11-29.
 # Expected: copies of one vector in an HNSW index fill places in the answers near them; other vectors are found as before, all the more when one searches for a stored vector itself.
 # Happens: 1000 copies of one vector hide 10 to 50 % of the 999 others, in all three libraries: a vector searched for by itself is not found, at ef 100. Presumably copies link to copies
 #   only and cut the graph, whether they were added before or after the rest.
