@@ -5,7 +5,6 @@
 #   only and cut the graph, whether they were added before or after the rest.
 # Matters: placeholder pictures, all-zero features of broken files and repeated crops are common in image galleries. Recall falls on pictures that have nothing to do with them,
 #   and no average over random test data shows it.
-# Source: the heuristic that picks neighbours in hnswlib/hnswalg.h, faiss/impl/HNSW.cpp and usearch/index.hpp.
 . "$(dirname "$0")/common.sh"
 cat > "$tmp/program.py" <<'E'
 import numpy as np, sys
