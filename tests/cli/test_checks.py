@@ -1,13 +1,10 @@
-"""What would stop a run hours later is said within seconds, before anything is fitted, translated or written."""
+"""What would stop a run hours later is said before anything is fitted, translated or written."""
 import pathlib
 import shutil
 import tempfile
-import time
 import unittest
 
 from support import SMALL, expect, run, write_pictures
-
-SECONDS = 20  # of a machine with other work on it; a fit of this set alone takes longer in a real run
 
 
 class Checks(unittest.TestCase):
@@ -26,11 +23,9 @@ class Checks(unittest.TestCase):
 
     def refused(self, code, *texts, data="data", settings=(), ranks=None):
         out = self.folder / "run"
-        start = time.monotonic()
         process = run("syncdr", "run", self.config, "--set", f"data.root={self.folder / data}", "--set", f"run.out={out}",
                       *(part for setting in settings for part in ("--set", setting)), ranks=ranks)
         expect(process, code, *texts)
-        self.assertLess(time.monotonic() - start, SECONDS)
         self.assertFalse(out.exists(), "something was begun")
 
     def test_a_dataset_without_validation_images(self):

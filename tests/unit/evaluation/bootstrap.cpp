@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/philox.h"
@@ -152,13 +151,6 @@ TEST(ShareCorrect, ACategoryThatADirectionLacksCountsInTheOther) {
   EXPECT_DOUBLE_EQ(mean.value, (2.0 / 4 + 1.0 / 2) / 2);
   EXPECT_GE(mean.low, 0);
   EXPECT_LE(mean.high, 1);
-}
-
-TEST(ShareCorrect, AThousandResamplesOfTheEmojiSetTakeLessThanHalfASecond) {
-  const std::vector study{simulated_study(1140, 2, 0.1, 3)};
-  const auto start = std::chrono::steady_clock::now();
-  estimate(study, 0);
-  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 0.5);
 }
 
 TEST(Difference, IsThatOfTheFigures) {
