@@ -44,18 +44,20 @@ void check_batches(const Job& job, const Arm& arm, const std::vector<int64_t>& i
 
 }  // namespace
 
-void check_train(const Job& job, const std::string& name) {
-  const Arm arm(name);
+void check_train(const Job& job, const std::vector<std::string>& arms) {
   check_encoder(job);
   std::vector<int64_t> images;
   for (const auto& domain : job.domains) {
     images.push_back(images_of(job, domain, "train").rows());
     images_of(job, domain, "val");
   }
-  check_batches(job, arm, images);
-  for (const ArmPart& part : arm.parts) {
-    if (part.translator) continue;
-    for (const auto& [source, target] : job.directions()) job.dataset.synthetic(source, target, part.base);
+  for (const auto& name : arms) {
+    const Arm arm(name);
+    check_batches(job, arm, images);
+    for (const ArmPart& part : arm.parts) {
+      if (part.translator) continue;
+      for (const auto& [source, target] : job.directions()) job.dataset.synthetic(source, target, part.base);
+    }
   }
 }
 

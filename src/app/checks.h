@@ -1,14 +1,15 @@
 #pragma once
 #include <string>
+#include <vector>
 
 #include "phases.h"
 
 /// What would stop a phase hours later, found before the first one begins. Called by all ranks.
 namespace syncdr::app {
 
-/// Training an arm: its encoder and weights, the splits, the size of its batches, the translated sets that are to be there already. Throws UsageError or
+/// Training arms: the encoder and its weights, the splits, the size of batches, the translated sets that are to be there already. Throws UsageError or
 /// DataError.
-void check_train(const Job& job, const std::string& arm);
+void check_train(const Job& job, const std::vector<std::string>& arms);
 
 /// Measuring all arms on a split: every domain has images in it, all with labels, and shares a category with each other. Throws DataError.
 void check_evaluation(const Job& job, const std::string& split);

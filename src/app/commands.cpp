@@ -66,8 +66,12 @@ void claim_folder(Job& job) {
 boost::json::object run(Job& job) {
   check_resume(job, named(phases(), "run"), "");
   const auto tasks = tasks_of(job.settings);
-  for (const PhaseTask& task : tasks)
-    if (task.phase->check) task.phase->check(job, task.subject);
+  for (const Phase& phase : phases()) {
+    std::vector<std::string> subjects;
+    for (const PhaseTask& task : tasks)
+      if (task.phase == &phase) subjects.push_back(task.subject);
+    if (phase.check && !subjects.empty()) phase.check(job, subjects);
+  }
   claim_folder(job);
   boost::json::object figures;
   for (const Phase& phase : phases())
@@ -128,7 +132,7 @@ int phase_command(const CommonOptions& options, const std::string& name, const s
     const Phase& phase = named(phases(), name);
     const std::string chosen = !subject.empty() ? subject : name == "translate" ? job.settings.translate.translator : job.settings.run.main;
     check_resume(job, phase, chosen);
-    if (phase.check) phase.check(job, chosen);
+    if (phase.check) phase.check(job, {chosen});
     return phase.run(job, chosen);
   });
 }

@@ -167,9 +167,10 @@ std::vector<fs::path> translate_marks(const Job& job, const std::string& transla
   return marks_in(folders, {"run.json"});
 }
 
-void check_translate(const Job& job, const std::string& translator) {
-  for (const auto& [source, target] : job.directions())
-    translate::check_texts({job.dataset, source, target, "train"}, translation(job.settings, ArmPart(translator)));
+void check_translate(const Job& job, const std::vector<std::string>& translators) {
+  for (const auto& translator : translators)
+    for (const auto& [source, target] : job.directions())
+      translate::check_texts({job.dataset, source, target, "train"}, translation(job.settings, ArmPart(translator)));
 }
 
 /// Translates all domains' training images, each into every other's look.
