@@ -62,20 +62,14 @@ void check_train(const Job& job, const std::vector<std::string>& arms) {
 }
 
 void check_evaluation(const Job& job, const std::string& split) {
-  std::vector<std::set<int32_t>> labels;
+  std::vector<std::set<int64_t>> labels;
   for (const auto& domain : job.domains) {
-    const data::ShardList list = images_of(job, domain, split);
-    std::set<int32_t>& found = labels.emplace_back();
-    for (int64_t row = 0; row < list.rows(); ++row) {
-      if (list.label(row) < 0)
-        throw core::DataError("{}, split \"{}\": row {} (\"{}\") has no label. Evaluation needs the category of every image: pack the split with labels",
-                              domain, split, row, list.key(row));
-      found.insert(list.label(row));
-    }
+    const at::Tensor all = evaluation::labels_of(job.dataset.real(domain, split), domain, split);
+    labels.emplace_back(all.const_data_ptr<int64_t>(), all.const_data_ptr<int64_t>() + all.numel());
   }
   for (size_t a = 0; a < labels.size(); ++a)
     for (size_t b = a + 1; b < labels.size(); ++b)
-      if (std::none_of(labels[a].begin(), labels[a].end(), [&](int32_t label) { return labels[b].contains(label); }))
+      if (std::none_of(labels[a].begin(), labels[a].end(), [&](int64_t label) { return labels[b].contains(label); }))
         throw core::DataError("{} and {} share no category in split \"{}\": nothing could be found. Check the lists they were packed from", job.domains[a],
                               job.domains[b], split);
 }

@@ -55,7 +55,8 @@ struct Phase {
   std::vector<PhaseTask> (*tasks)(const Settings& settings, const Arm& arm);
   /// Files or folders, any of which says that an earlier call has begun.
   std::vector<std::filesystem::path> (*marks)(const Job& job, const std::string& subject);
-  /// Called by all ranks, for all subjects at once, before any phase of the job begins. Throws what would stop this one, if that shows already; null: nothing can.
+  /// Called by all ranks, for all subjects at once, before any phase of the job begins. Throws what would stop this one, if that shows already; null: nothing
+  /// can.
   void (*check)(const Job& job, const std::vector<std::string>& subjects) = nullptr;
   /// Called by all ranks. Skips what is sealed; returns figures.
   boost::json::object (*run)(Job& job, const std::string& subject);

@@ -8,22 +8,6 @@ namespace {
 
 constexpr int64_t shown_neighbours = 15;  // what the report may show of a query
 
-// [N] int64. Every rank reads them, so that unlabelled images are an error on all ranks alike, before any work.
-at::Tensor labels_of(const data::ShardList& list, const std::string& domain, const std::string& split) {
-  if (list.rows() == 0) throw core::DataError("evaluation: {} has no images in split \"{}\".", domain, split);
-  const auto labels = at::empty({list.rows()}, at::kLong);
-  auto values = labels.accessor<int64_t, 1>();
-  for (int64_t row = 0; row < list.rows(); ++row) {
-    values[row] = list.label(row);
-    if (values[row] < 0)
-      throw core::DataError(
-          "evaluation: {}, split \"{}\": row {} (\"{}\") has no label. Evaluation needs the category of every image: pack the split with "
-          "labels.",
-          domain, split, row, list.key(row));
-  }
-  return labels;
-}
-
 struct Labelled {
   std::string domain;
   at::Tensor features, labels;  // [N, D] float on the device, [N] int64 on the CPU
@@ -61,6 +45,21 @@ Evaluation measure_all(const std::vector<Labelled>& domains, const EvaluateConfi
 }
 
 }  // namespace
+
+at::Tensor labels_of(const data::ShardList& list, const std::string& domain, const std::string& split) {
+  if (list.rows() == 0) throw core::DataError("evaluation: {} has no images in split \"{}\".", domain, split);
+  const auto labels = at::empty({list.rows()}, at::kLong);
+  auto values = labels.accessor<int64_t, 1>();
+  for (int64_t row = 0; row < list.rows(); ++row) {
+    values[row] = list.label(row);
+    if (values[row] < 0)
+      throw core::DataError(
+          "evaluation: {}, split \"{}\": row {} (\"{}\") has no label. Evaluation needs the category of every image: pack the split with "
+          "labels.",
+          domain, split, row, list.key(row));
+  }
+  return labels;
+}
 
 Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const EvaluationData& data, const EvaluateConfig& config) {
   if (config.cutoffs.empty()) throw core::UsageError("evaluate.cutoffs is empty. Name the k of Prec@k, as in [1, 5, 15].");

@@ -61,6 +61,9 @@ struct EvaluationData {
   retrieval::PooledFeatures* pooled = nullptr;  ///< keeps what a backbone that stays has made of the images, for the next time; null: nothing is kept
 };
 
+/// The categories of a split's images, [N] int64. Throws DataError if there are no images, or one has no label.
+at::Tensor labels_of(const data::ShardList& list, const std::string& domain, const std::string& split);
+
 /// All ordered pairs of domains on a split. The figures are rank 0's; other ranks return an empty Evaluation. Throws UsageError without cutoffs, and on
 /// every rank an Error with the code bad_data if a split is empty, an image has no label, two domains share no category or a feature is not finite.
 Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const EvaluationData& data, const EvaluateConfig& config);
