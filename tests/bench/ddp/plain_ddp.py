@@ -14,7 +14,7 @@ import torch.distributed.nn.functional as dist_nn
 import torch.nn.functional as F
 from torch import nn
 from torchvision.io import ImageReadMode, decode_image
-from torchvision.models.resnet import BasicBlock, conv1x1
+from torchvision.models.resnet import BasicBlock, conv1x1, resnet50
 from torchvision.transforms import v2
 
 
@@ -31,6 +31,24 @@ class SmallEncoder(nn.Module):
 
     def forward(self, images):
         return F.normalize(self.norm(self.head(self.stages(self.stem(images)).mean((2, 3)))), dim=1)
+
+
+class Photographs(nn.Module):
+    """ResNet-50 with a linear head, as the paper's."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.backbone = resnet50()
+        self.backbone.fc = nn.Linear(2048, dim)
+
+    def forward(self, images):
+        return F.normalize(self.backbone(images), dim=1)
+
+
+# What each bench trains: encoder, its width and views of an image.
+SMALL = (SmallEncoder, 256, v2.Compose([v2.RandomAffine(10, translate=(0.08, 0.08), scale=(0.85, 1.15), interpolation=v2.InterpolationMode.BILINEAR),
+                                        v2.RandomHorizontalFlip(0.5), v2.RandomGrayscale(0.7)]))
+RESNET50 = (Photographs, 512, v2.Compose([v2.Resize((256, 256)), v2.RandomCrop(224), v2.RandomHorizontalFlip(0.5)]))
 
 
 def read_rows(pattern):
@@ -94,7 +112,9 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--window", type=int, default=10)
-    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--encoder", choices=["small", "resnet50"], default="small")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--top", type=int, default=700)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
@@ -103,15 +123,16 @@ def main():
     ranks = dist.get_world_size()
     torch.manual_seed(0)
 
-    augment = v2.Compose([v2.RandomAffine(10, translate=(0.08, 0.08), scale=(0.85, 1.15), interpolation=v2.InterpolationMode.BILINEAR),
-                          v2.RandomHorizontalFlip(0.5), v2.RandomGrayscale(0.7)])
+    network, dim, augment = RESNET50 if options.encoder == "resnet50" else SMALL
     a, b = options.domains
     sets = [Pairs(options.root, options.translation, a, b, augment), Pairs(options.root, options.translation, b, a, augment)]
     loaders = [batches(part, options.batch // ranks, options, seed) for seed, part in enumerate(sets)]
-    encoder = SmallEncoder(options.dim).to(memory_format=torch.channels_last)
+    encoder = network(dim).to(memory_format=torch.channels_last)
     model = nn.parallel.DistributedDataParallel(encoder)
+    if options.compile:
+        model = torch.compile(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
-    banks = [F.normalize(torch.randn(len(part), options.dim), dim=1) for part in sets]
+    banks = [F.normalize(torch.randn(len(part), dim), dim=1) for part in sets]
     for bank in banks:
         dist.broadcast(bank, 0)
     mean = 255 * torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
@@ -121,8 +142,9 @@ def main():
     for step in range(options.steps):
         (ids_a, a1, a2), (ids_b, b1, b2) = next(loaders[0]), next(loaders[1])
         inputs = torch.cat([a1, a2, b1, b2]).contiguous(memory_format=torch.channels_last).float().sub_(mean).div_(deviation)
-        features = model(inputs).split([len(a1), len(a2), len(b1), len(b2)])
-        f_a, c_a, f_b, c_b = (gather(part) for part in features)
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
+            features = model(inputs)
+        f_a, c_a, f_b, c_b = (gather(part) for part in features.float().split([len(a1), len(a2), len(b1), len(b2)]))
         ids = [gather(ids_a), gather(ids_b)]
         loss = 0.5 * (F.cross_entropy(f_a @ banks[0].T / 0.1, ids[0]) + F.cross_entropy(f_b @ banks[1].T / 0.1, ids[1]))
         loss = loss + 0.1 * (matching(f_b, banks[0], options) + matching(f_a, banks[1], options))

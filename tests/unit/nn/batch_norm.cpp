@@ -185,6 +185,110 @@ TEST(BatchNorm, EvaluationUsesRunningAveragesInEveryMode) {
   }
 }
 
+namespace {
+
+struct FusedCase {
+  nn::BatchNormMode mode;
+  nn::Activation activation;
+  bool residual, affine;
+  at::ScalarType type;
+};
+
+at::Tensor activated(const at::Tensor& x, nn::Activation activation) {
+  if (activation == nn::Activation::none) return x;
+  return activation == nn::Activation::relu ? x.relu() : x.clamp(0, 6);
+}
+
+/// By LibTorch's operators in float64. Where values were clamped is read where the kernels read it: with a residual in the rounded result `found`.
+Result composed(nn::BatchNorm& norm, const FusedCase& c, const at::Tensor& input, const at::Tensor& residual, const at::Tensor& dy, const at::Tensor& found) {
+  const auto leaf = [](const at::Tensor& tensor) { return tensor.detach().to(at::kDouble).requires_grad_(); };
+  const at::Tensor x = leaf(input), r = leaf(residual), weight = c.affine ? leaf(norm->weight) : at::Tensor(),
+                   bias = c.affine ? leaf(norm->bias) : at::Tensor();
+  at::Tensor y = at::batch_norm(x, weight, bias, {}, {}, true, 0.1, 1e-5, false);
+  if (c.residual) y = y + r;
+  const at::Tensor seen = c.residual ? found.detach() : y.detach();
+  at::Tensor passes = at::ones_like(y);
+  if (c.activation != nn::Activation::none) passes = seen.gt(0);
+  if (c.activation == nn::Activation::relu6) passes = passes.logical_and(seen.lt(6));
+  y.backward(dy.to(at::kDouble) * passes);
+  Result result{.output = activated(y.detach(), c.activation), .input_gradient = x.grad()};
+  if (c.affine) result.parameter_gradients = {weight.grad(), bias.grad()};
+  if (c.residual) result.parameter_gradients.push_back(r.grad());
+  return result;
+}
+
+void expect_close(const at::Tensor& found, const at::Tensor& expected, double bound) {
+  const at::Tensor difference = (found.to(at::kDouble) - expected).abs();
+  EXPECT_LE(difference.max().item<double>(), bound * std::max(1.0, expected.abs().max().item<double>()));
+}
+
+}  // namespace
+
+TEST(BatchNorm, WithWhatComesBehindIsTheSameAsOneAfterTheOther) {
+  at::manual_seed(0);
+  std::vector<FusedCase> cases;
+  for (const auto mode : {nn::BatchNormMode::local, nn::BatchNormMode::global})
+    for (const auto activation : {nn::Activation::none, nn::Activation::relu, nn::Activation::relu6})
+      for (const bool residual : {false, true})
+        for (const auto type : {at::kFloat, at::kBFloat16}) cases.push_back({mode, activation, residual, residual != (type == at::kFloat), type});
+  for (const int64_t channels : {24, 32}) {  // registers of AVX-512 hold a part of 32 alone
+    for (const FusedCase& c : cases) {
+      nn::BatchNorm norm = make_norm(channels, c.affine, at::kCPU, at::kFloat);
+      nn::set_batch_norm_mode(*norm, c.mode, c.mode == nn::BatchNormMode::global ? nn::SumOverRanks(twice) : nn::SumOverRanks());
+      const auto map = [&] { return (at::randn({3, channels, 50, 41}) * 3 + 1).to(c.type).contiguous(at::MemoryFormat::ChannelsLast); };
+      const at::Tensor input = map(), residual = map(), dy = map();
+      const at::Tensor x = input.detach().requires_grad_(), r = residual.detach().requires_grad_();
+      const at::Tensor y = norm->forward_with(x, c.activation, c.residual ? r : at::Tensor());
+      EXPECT_THAT(y.grad_fn()->name(), testing::HasSubstr("FusedBatchNorm"));
+      EXPECT_EQ(y.scalar_type(), c.type);
+      y.backward(dy);
+      const Result expected = composed(norm, c, input, residual, dy, y);
+      const double bound = c.type == at::kFloat ? 2e-6 : 1e-2;
+      expect_close(y, expected.output, bound);
+      expect_close(x.grad(), expected.input_gradient, bound);
+      if (c.affine) {
+        expect_close(norm->weight.grad(), expected.parameter_gradients[0], bound);
+        expect_close(norm->bias.grad(), expected.parameter_gradients[1], bound);
+      }
+      if (c.residual) expect_close(r.grad(), expected.parameter_gradients.back(), bound);
+      expect_close(norm->running_mean, 0.1 * input.to(at::kDouble).mean({0, 2, 3}), bound);
+    }
+  }
+}
+
+TEST(BatchNorm, FusedStatisticsAreExactFarFromZero) {
+  at::manual_seed(0);
+  nn::BatchNorm norm(16);
+  const at::Tensor input = (at::randn({2, 16, 40, 40}) + 1000).contiguous(at::MemoryFormat::ChannelsLast);
+  expect_close(norm->forward(input), at::batch_norm(input.to(at::kDouble), {}, {}, {}, {}, true, 0.1, 1e-5, false), 3e-4);  // 1000 has 6e-5 between floats
+}
+
+TEST(BatchNorm, WhatIsNoNumberStaysNone) {
+  nn::BatchNorm norm(16);
+  at::Tensor input = at::randn({1, 16, 3, 3}).contiguous(at::MemoryFormat::ChannelsLast);
+  input[0][4][1][1] = std::nan("");
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor found = norm->forward_with(input.to(type), nn::Activation::relu).isnan().sum({0, 2, 3});
+    EXPECT_EQ(found[4].item<int64_t>(), 9);
+    EXPECT_EQ(found.sum().item<int64_t>(), 9);
+  }
+}
+
+TEST(BatchNorm, BytesDoNotDependOnThreads) {
+  at::manual_seed(0);
+  const at::Tensor input = at::randn({4, 64, 60, 60}).contiguous(at::MemoryFormat::ChannelsLast).requires_grad_();
+  std::vector<at::Tensor> results;
+  for (const int threads : {1, 2}) {
+    at::set_num_threads(threads);
+    nn::BatchNorm norm(64);
+    input.mutable_grad() = at::Tensor();
+    const at::Tensor y = norm->forward_with(input, nn::Activation::relu);
+    y.sin().sum().backward();
+    results.insert(results.end(), {y.detach(), input.grad().clone(), norm->running_var});
+  }
+  for (size_t k = 0; k < 3; ++k) EXPECT_TRUE(results[k].equal(results[k + 3]));
+}
+
 TEST(BatchNorm, OneValueAChannelIsAUsersError) {
   nn::BatchNorm norm(3);
   EXPECT_THROW(norm->forward(at::randn({1, 3})), core::UsageError);
