@@ -221,7 +221,7 @@ boost::json::object run_train(Job& job, const std::string& name) {
   if (const std::string remark = retrieval::check_side(config.encoder, config.augment.crop); !remark.empty()) core::info("{}", remark);
   if (config.kept_folder.empty()) config.kept_folder = (job.out / "features").string();
   auto sets = sets_of(settings, arm);
-  for (auto& set : sets) set.left_out = left_out_of(job, set.run);
+  for (auto& set : sets) set.weights = pair_weights_of(job, set.run);
   const auto result = retrieval::train(job.task(job.domains, job.train_folder(arm)), sets, config, validate);
   boost::json::object figures{{"best_score", result.best_score},
                               {"best_epoch", result.best_epoch},

@@ -1,5 +1,8 @@
 #include "retention.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+
 #include <boost/json/serialize.hpp>
 
 #include "syncdr/core/log.h"
@@ -64,25 +67,31 @@ std::map<std::string, evaluation::PairRanks> pair_ranks_of(Job& job, const std::
   return ranks;
 }
 
-data::LeftOut left_out_of(Job& job, const std::string& set) {
+data::PairWeights pair_weights_of(Job& job, const std::string& set) {
   const auto& config = job.settings.train;
-  data::LeftOut left_out;
-  if (config.retention == "off" || set.empty()) return left_out;
-  int64_t pairs = 0, dropped = 0;
+  if (config.retention == "off") return {};
+  const bool drop = config.retention == "drop";
+  data::PairWeights weights;
+  std::vector<at::Tensor> parts;
   const auto all = pair_ranks_of(job, set);
   for (const auto& direction : job.directions()) {
     const auto& ranks = all.at(direction.name());
-    const auto poor = ranks.source.gt(0).logical_and(ranks.share_before().gt(config.retention_threshold));
-    pairs += ranks.pairs();
-    dropped += poor.sum().item<int64_t>();
-    left_out[{direction.source, direction.target}] = poor;
+    const auto of_slots = drop ? ranks.share_before().le(config.retention_threshold).to(at::kDouble) : ranks.weights(config.retention_threshold);
+    parts.push_back(of_slots.masked_select(ranks.source.gt(0)));
+    weights[{direction.source, direction.target}] = of_slots;
   }
-  core::info("retention: {} of {} pairs of {} are left out: more than {} of the other images are nearer than their own", dropped, pairs, set,
-             config.retention_threshold);
+  const auto of_pairs = at::cat(parts);
+  const int64_t pairs = of_pairs.numel(), dropped = of_pairs.eq(0).sum().item<int64_t>();
   if (dropped == pairs)
     throw core::DataError("train.retention_threshold = {} leaves none of the {} pairs of {}. Raise it, or set train.retention = \"off\"",
                           config.retention_threshold, pairs, set);
-  return left_out;
+  if (drop)
+    core::info("retention: {} of {} pairs of {} are left out: more than {} of the other images are nearer than their own", dropped, pairs, set,
+               config.retention_threshold);
+  else
+    core::info("retention: {} pairs of {} count with weights of {:.3f} to {:.3f}, on average {:.3f}", pairs, set, of_pairs.min().item<double>(),
+               of_pairs.max().item<double>(), of_pairs.mean().item<double>());
+  return weights;
 }
 
 std::vector<evaluation::SetRetention> retention_of(Job& job, const std::string& set) {

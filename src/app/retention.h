@@ -11,8 +11,8 @@ namespace syncdr::app {
 /// OUT/retention/SET.safetensors and made anew where images, translations or encoder are others. All ranks call it; each gets the result.
 std::map<std::string, evaluation::PairRanks> pair_ranks_of(Job& job, const std::string& set);
 
-/// What train.retention leaves out of a training with the set; nothing if it is off. Throws DataError if no pair is left.
-data::LeftOut left_out_of(Job& job, const std::string& set);
+/// What train.retention lets the set's pairs count in a training; nothing if it is off. Throws DataError if no pair is left.
+data::PairWeights pair_weights_of(Job& job, const std::string& set);
 
 /// The figures of it.
 std::vector<evaluation::SetRetention> retention_of(Job& job, const std::string& set);

@@ -19,6 +19,7 @@ PairSet::PairSet(const Dataset& dataset, const std::string& domain, const std::v
     for (int64_t row = 0; row < real.rows(); ++row)
       if (into.has(row)) sources.push_back(row);
     size_ += std::ssize(sources);
+    weighted_ = weighted_ || from.weighted() || into.weighted();
     others_.push_back({std::move(real), std::move(from), std::move(into), std::move(sources)});
   }
 }

@@ -1,5 +1,7 @@
 #include "syncdr/data/translations.h"
 
+#include <ATen/ops/ones.h>
+
 #include <algorithm>
 
 #include "syncdr/core/error.h"
@@ -57,7 +59,7 @@ std::vector<int64_t> table_of(const ShardList& source, const ShardList& run, int
 Translations::Translations(const Dataset& dataset, const ShardList& sources, const std::string& source, const std::string& target,
                            const std::vector<TranslatedSet>& sets, const std::string& split) {
   for (const TranslatedSet& wanted : sets) {
-    Set set{.list = dataset.synthetic(source, target, wanted.run), .share = wanted.share, .rows = {}, .ends = {0}};
+    Set set{.list = dataset.synthetic(source, target, wanted.run), .share = wanted.share, .good = {}, .ends = {0}};
     if (const ShardReader& shard = set.list.shard(0); shard.header().split != split)  // a list's shards are of one split
       throw core::DataError("{}: holds translations of the split \"{}\", not of \"{}\"", shard.path().string(), shard.header().split, split);
     const int64_t variants = variants_of(set.list);
@@ -66,29 +68,34 @@ Translations::Translations(const Dataset& dataset, const ShardList& sources, con
                             set.list.rows(), sources.rows(), variants);
     }
     const std::vector<int64_t> table = table_of(sources, set.list, variants);
-    const auto unwanted = wanted.left_out.find({source, target});
-    const at::Tensor left_out = unwanted == wanted.left_out.end() ? at::Tensor() : unwanted->second.contiguous();
-    SYNCDR_ASSERT(!left_out.defined() || left_out.sizes() == at::IntArrayRef({sources.rows(), variants}), "{}: {} source rows in {} variants", wanted.run,
-                  sources.rows(), variants);
+    const auto given = wanted.weights.find({source, target});
+    const at::Tensor weights = given == wanted.weights.end() ? at::ones({sources.rows(), variants}, at::kDouble) : given->second.contiguous();
+    SYNCDR_ASSERT(weights.sizes() == at::IntArrayRef({sources.rows(), variants}), "{}: {} source rows in {} variants", wanted.run, sources.rows(), variants);
     const int64_t used = wanted.variants > 0 ? std::min(wanted.variants, variants) : variants;
     for (int64_t row = 0; row < sources.rows(); ++row) {
       for (int64_t variant = 0; variant < used; ++variant) {
         const int64_t slot = row * variants + variant, at = table[static_cast<size_t>(slot)];
-        if (at != unusable && !(left_out.defined() && left_out.const_data_ptr<bool>()[slot])) set.rows.push_back(at);
+        const double weight = weights.const_data_ptr<double>()[slot];
+        if (at != unusable && weight > 0) set.good.push_back({at, weight});
       }
-      set.ends.push_back(static_cast<int64_t>(set.rows.size()));
+      set.ends.push_back(std::ssize(set.good));
     }
     sets_.push_back(std::move(set));
   }
 }
 
-std::span<const int64_t> Translations::Set::of(int64_t source) const {
+std::span<const Translations::Good> Translations::Set::of(int64_t source) const {
   const auto first = static_cast<size_t>(ends.at(static_cast<size_t>(source))), last = static_cast<size_t>(ends.at(static_cast<size_t>(source) + 1));
-  return std::span(rows).subspan(first, last - first);
+  return std::span(good).subspan(first, last - first);
 }
 
 bool Translations::has(int64_t source) const {
   return std::any_of(sets_.begin(), sets_.end(), [&](const Set& set) { return !set.of(source).empty(); });
+}
+
+bool Translations::weighted() const {
+  return std::any_of(sets_.begin(), sets_.end(),
+                     [](const Set& set) { return std::any_of(set.good.begin(), set.good.end(), [](auto& each) { return each.weight != 1; }); });
 }
 
 std::vector<const ShardReader*> Translations::shards() const {
@@ -115,8 +122,11 @@ Place Translations::draw(int64_t source, core::Random& random) const {
       chosen = having[i + 1];
     }
   }
-  const auto rows = chosen->of(source);
-  return chosen->list.place(rows[rows.size() == 1 ? 0 : random.below(rows.size())]);
+  const auto good = chosen->of(source);
+  const Good& drawn = good[good.size() == 1 ? 0 : random.below(good.size())];
+  Place place = chosen->list.place(drawn.row);
+  place.weight = drawn.weight;
+  return place;
 }
 
 }  // namespace syncdr::data

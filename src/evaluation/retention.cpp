@@ -45,6 +45,11 @@ at::Tensor PairRanks::share_before() const {
   return mean.masked_fill(there.logical_not(), 1);
 }
 
+at::Tensor PairRanks::weights(double half) const {
+  const auto share = share_before().to(at::kDouble);
+  return (1 - share / (share + half)).masked_fill(source.eq(0), 0);
+}
+
 RetentionFigures figures_of(const PairRanks& ranks) {
   const auto there = ranks.source.gt(0);
   const auto sources = ranks.source.masked_select(there), translations = ranks.translation.masked_select(there);

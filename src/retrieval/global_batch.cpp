@@ -42,10 +42,16 @@ std::vector<int64_t> GlobalBatches::entries(size_t domain, int64_t step, trainin
   return orders_[domain].entries(step / steps_per_epoch_, step % steps_per_epoch_, part.first, part.last);
 }
 
+double GlobalBatches::pair_weight(size_t domain, int64_t entry, int64_t step) const {
+  const data::PairSet& set = *sets_[domain];
+  return set.weighted() ? data::draw(set, entry, /*counterpart=*/set.is_real(entry), seed_, step / steps_per_epoch_).place.weight : 1;
+}
+
 GlobalBatch GlobalBatches::at(int64_t step) const {
   const size_t domains = sets_.size();
   GlobalBatch batch{.domains = std::vector<DomainBatch>(domains)};
   std::vector<std::vector<int64_t>> ids(domains), features(domains), paired(domains), counterparts(domains);
+  std::vector<std::vector<double>> weights(domains);
   for (size_t k = 0; k < domains; ++k) ids[k] = entries(k, step, {0, sizes_[k]});
   int64_t row = 0;  // among the gathered rows: rank after rank, each in the order of load()
   for (int rank = 0; rank < ranks_; ++rank) {
@@ -54,9 +60,11 @@ GlobalBatch GlobalBatches::at(int64_t step) const {
       if (rank == rank_) batch.domains[k].own = part;
       for (int64_t position = part.first; position < part.last; ++position) features[k].push_back(row++);
       for (int64_t position = part.first; position < part.last; ++position) {
-        if (!sets_[k]->has_counterpart(ids[k][static_cast<size_t>(position)])) continue;
+        const int64_t entry = ids[k][static_cast<size_t>(position)];
+        if (!sets_[k]->has_counterpart(entry)) continue;
         paired[k].push_back(position);
         counterparts[k].push_back(row++);
+        weights[k].push_back(pair_weight(k, entry, step));
       }
     }
   }
@@ -65,6 +73,7 @@ GlobalBatch GlobalBatches::at(int64_t step) const {
     batch.domains[k].features = at::tensor(features[k], at::kLong);
     batch.domains[k].paired = at::tensor(paired[k], at::kLong);
     batch.domains[k].counterparts = at::tensor(counterparts[k], at::kLong);
+    batch.domains[k].weights = at::tensor(weights[k], at::kDouble);
   }
   batch.images = row;
   return batch;

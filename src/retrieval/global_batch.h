@@ -16,6 +16,7 @@ struct DomainBatch {
   at::Tensor features;      ///< [B] int64: where their features lie among the gathered rows of all ranks
   at::Tensor paired;        ///< [P] int64: positions in the batch whose entry has a counterpart
   at::Tensor counterparts;  ///< [P] int64: where these counterparts' features lie among the gathered rows
+  at::Tensor weights;       ///< [P] double: of each pair
   training::Part own;       ///< positions that this rank encodes
 };
 
@@ -45,6 +46,8 @@ class GlobalBatches {
 
  private:
   std::vector<int64_t> entries(size_t domain, int64_t step, training::Part part) const;
+  /// Of an entry that has a counterpart: of the translation which one of the two is.
+  double pair_weight(size_t domain, int64_t entry, int64_t step) const;
 
   std::vector<const data::PairSet*> sets_;  // of each domain, as all that follow
   std::vector<int64_t> sizes_;

@@ -70,7 +70,7 @@ RowLosses cross_domain_matching(const at::Tensor& features, const MemoryBank& ot
   return {-sums[0], gradient};
 }
 
-PairLosses pseudo_positive_pairs(const at::Tensor& queries, const at::Tensor& others, double temperature) {
+PairLosses pseudo_positive_pairs(const at::Tensor& queries, const at::Tensor& others, const at::Tensor& weights, double temperature) {
   const at::NoGradGuard no_gradient;
   SYNCDR_ASSERT(queries.sizes() == others.sizes(), "{} queries, {} others", queries.size(0), others.size(0));
   constexpr int64_t most = 1024;  // rows of logits at a time
@@ -79,12 +79,13 @@ PairLosses pseudo_positive_pairs(const at::Tensor& queries, const at::Tensor& ot
     const auto piece = [&, last = std::min(first + most, queries.size(0))](const at::Tensor& tensor) { return tensor.slice(0, first, last); };
     at::Tensor logits = at::mm(piece(queries), others.t()).div_(temperature);
     const at::Tensor own = logits.diagonal(first), normaliser = logits.logsumexp(1, /*keepdim=*/true);
-    piece(all.losses).copy_(normaliser.squeeze(1) - own);
+    const at::Tensor weight = piece(weights).unsqueeze(1);
+    piece(all.losses).copy_((normaliser.squeeze(1) - own) * piece(weights));
     logits.sub_(normaliser).exp_();  // p
     own.sub_(1);
     at::Tensor of_queries = piece(all.queries_gradient);
-    at::mm_out(of_queries, logits, others).div_(temperature);
-    all.others_gradient.addmm_(logits.t(), piece(queries), 1, 1 / temperature);
+    at::mm_out(of_queries, logits, others).div_(temperature).mul_(weight);
+    all.others_gradient.addmm_(logits.t(), piece(queries) * weight, 1, 1 / temperature);
   }
   return all;
 }

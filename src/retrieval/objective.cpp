@@ -41,9 +41,10 @@ class Sum {
     const at::Tensor own = domain.paired.ge(domain.own.first).logical_and_(domain.paired.lt(domain.own.last)).to(gathered_.device());
     const bool both = config_.pair_direction == "both";
     scale /= static_cast<double>(count * (both ? 2 : 1));
+    const at::Tensor weights = (domain.weights * (static_cast<double>(count) / domain.weights.sum().item<double>())).to(gathered_.options());  // 1 on average
     at::Tensor share = zero_;
     const auto add = [&](const at::Tensor& queries, const at::Tensor& others) {
-      const PairLosses losses = pseudo_positive_pairs(rows(gathered_, queries), rows(gathered_, others), config_.pair_temperature);
+      const PairLosses losses = pseudo_positive_pairs(rows(gathered_, queries), rows(gathered_, others), weights, config_.pair_temperature);
       gradient_.index_add_(0, queries, losses.queries_gradient, weight * scale);
       gradient_.index_add_(0, others, losses.others_gradient, weight * scale);
       share = share + (losses.losses * own).sum() * scale;

@@ -19,7 +19,8 @@ Directions matching_directions(const TrainConfig& config, const std::vector<std:
 
 /// gathered [n, D]: features of all ranks' rows in the order of GlobalBatches, constant. banks: of each domain. matching: empty before it sets in.
 ///
-/// L_ID = 1/n sum_k CE, L_CDM = 1/(n-1) sum over directions of the mean entropy, L_PPP = 2/n sum_k CE, for n domains. To be backpropagated as
+/// L_ID = 1/n sum_k CE, L_CDM = 1/(n-1) sum over directions of the mean entropy, L_PPP = 2/n sum_k CE, for n domains; of pairs
+/// each counts by its weight, their mean is the sum divided by that of weights. To be backpropagated as
 /// (features * gradient).sum() on every rank, gradients of parameters summed over ranks.
 ///
 /// Instance discrimination and matching are means over samples that do not see each other: with replicated banks each rank computes its own samples'

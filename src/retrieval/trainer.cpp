@@ -301,6 +301,8 @@ TrainResult result_of(const boost::json::object& record, const std::string& wher
 void check_settings(const TrainConfig& config) {
   if (config.encoder.train == "head" && config.encoder.weights.empty())
     throw core::UsageError("train.encoder.train = \"head\" without train.encoder.weights would train a head on random features. Name a file of weights");
+  if (config.retention == "weight" && config.retention_threshold <= 0)
+    throw core::UsageError("train.retention_threshold = 0: with train.retention = \"weight\" only perfect pairs would count. Use a value above 0");
   if (config.ema >= 1) throw core::UsageError("train.ema = 1: the average would never leave the first weights. Use a value below 1, or 0 for none");
 }
 

@@ -35,7 +35,7 @@ int64_t memory(const std::string& name) {
 
 /// Pairs of all entries; the ranks' rows one after the other.
 retrieval::GlobalBatch make_batch(const Arguments& arguments, int64_t step, const comm::World& world) {
-  retrieval::GlobalBatch batch;
+  retrieval::GlobalBatch batch{.domains = std::vector<retrieval::DomainBatch>(2)};
   std::vector<std::vector<int64_t>> features(2), counterparts(2);
   for (int rank = 0; rank < world.size(); ++rank) {
     for (size_t k = 0; k < 2; ++k) {
@@ -50,6 +50,7 @@ retrieval::GlobalBatch make_batch(const Arguments& arguments, int64_t step, cons
     batch.domains[k].paired = at::arange(arguments.batch, at::kLong);
     batch.domains[k].features = at::tensor(features[k], at::kLong);
     batch.domains[k].counterparts = at::tensor(counterparts[k], at::kLong);
+    batch.domains[k].weights = at::ones({arguments.batch}, at::kDouble);
   }
   return batch;
 }

@@ -80,6 +80,11 @@ class WholeJob(unittest.TestCase):
         drop = ["--set", "train.retention=drop", "--set", "train.epochs=1", "--arm", "true"]
         expect(self.job("train", "dropped", *drop, "--set", "train.retention_threshold=0.2", ranks=1), 0, "of 1140 pairs of true are left out")
         self.assertTrue((self.folder / "dropped" / "retention" / "true.safetensors").exists())
+        weight = ["--set", "train.epochs=1", "--arm", "filter+true", "--set", "train.retention=weight"]
+        expect(self.job("train", "full", *weight, ranks=2), 0, "pairs of true count with weights of", "pairs of full-filter count with weights of")
+        expect(self.job("train", "full", *weight, "--set", "train.retention_threshold=0.2", ranks=1), 2, "train.retention_threshold = 0.1, now it is 0.2")
+        expect(self.job("train", "full", *weight, "--set", "train.retention_threshold=0", ranks=1), 2, "Use a value above 0")
+        expect(self.job("train", "full", "--set", "train.retention=most", ranks=1), 2, "train.retention", "off, drop, weight")
         expect(self.job("evaluate", "nothing-trained", "--arm", "centred", ranks=1), 0, "domains centred")
         expect(self.job("train", "nothing-trained", "--arm", "untrained", ranks=1), 2, "nothing to train in the arm untrained")
 

@@ -39,6 +39,25 @@ TEST_F(Training, AShardedBankHasTheLossesOfAReplicatedOne) {
   EXPECT_EQ(curve("run", "bank_checksum").size(), 4u);
 }
 
+TEST_F(Training, OfWeightedPairsHasTheLossesOfOneRankOnAnyNumberAndInChunks) {
+  TrainConfig config = config_of_test();
+  config.epochs = 1;
+  config.encoder.batch_norm = "frozen";
+  config.encoder.feature_norm = false;
+  run(config, {}, "run", weighted_swap());
+  if (world().size() == 1) copy(folder_ / "run" / "log.jsonl", beside_program("weighted.jsonl"));
+  run(config, {}, "unweighted");
+  config.chunk = 9;
+  run(config, {}, "chunks", weighted_swap());
+  if (!world().is_root()) return;
+  for (const char* figure : figures) {
+    expect_same(curve("run", figure), training::read_metric(beside_program("weighted.jsonl"), figure), rounding, figure);
+    expect_same(curve("chunks", figure), training::read_metric(beside_program("weighted.jsonl"), figure), rounding, figure);
+  }
+  EXPECT_EQ(curve("run", "loss_id").front(), curve("unweighted", "loss_id").front());
+  EXPECT_GT(std::abs(curve("run", "loss_ppp").front().second - curve("unweighted", "loss_ppp").front().second), 1e-6);
+}
+
 TEST_F(Training, ABankOfHalfTheMemoryStaysNearAWholeOne) {
   TrainConfig config = config_of_test();
   config.bank = {.placement = "sharded", .precision = "bf16"};
@@ -150,6 +169,16 @@ TEST_F(TrainingOfAHead, OnKeptFeaturesEqualsEncodingAnewWhereNothingIsAugmented)
   for (const char* figure : figures) expect_same(curve("kept run", figure), curve("encoded run", figure), 1e-5, figure);
 }
 
+TEST_F(TrainingOfAHead, OnKeptFeaturesPairsHaveTheWeightsOfTheirTranslations) {
+  TrainConfig plain = config();
+  plain.augment = {.resize = 32, .crop = 32, .flip = 0};
+  run(plain, {}, "kept run", weighted_swap());
+  plain.kept_views = 0;
+  run(plain, {}, "encoded run", weighted_swap());
+  if (!world().is_root()) return;
+  for (const char* figure : figures) expect_same(curve("kept run", figure), curve("encoded run", figure), 1e-5, figure);
+}
+
 TEST_F(TrainingOfAHead, ComputesEachImageOnceAndLeavesTheBackbone) {
   run(config(), {}, "first", {});
   const auto time = fs::last_write_time(folder_ / "kept" / kept_block("real/warm/train-00000-of-00001.h5"));
@@ -204,6 +233,7 @@ TEST_F(TrainingOfThreeDomains, FromTwoSetsHasTheLossesOfOneRankOnAnyNumber) {
     fs::copy(folder_ / "run" / "log.jsonl", beside_program("three.jsonl"), fs::copy_options::overwrite_existing);
   }
   for (const char* figure : figures) expect_same(run(sets, "run", figure), training::read_metric(beside_program("three.jsonl"), figure), rounding, figure);
+  EXPECT_NE(run({{.run = "swap", .share = 2}, {.run = "fade", .weights = {{{"warm", "mild"}, at::full({12, 1}, 0.1, at::kDouble)}}}}, "other weights"), loss);
   EXPECT_NE(run({{"swap"}}, "one set"), loss);
   EXPECT_NE(run({{.run = "swap"}, {.run = "fade"}}, "other shares"), loss);
 }

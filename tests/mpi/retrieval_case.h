@@ -1,4 +1,5 @@
 #pragma once
+#include <ATen/ops/linspace.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -70,6 +71,12 @@ class Training : public test::TinyDatasetTest {
     });
   }
 };
+
+/// The set "swap" with weights from 0.05 to 1.
+inline std::vector<data::TranslatedSet> weighted_swap() {
+  const auto weights = [](int64_t rows) { return at::linspace(0.05, 1, rows, at::kDouble).view({rows, 1}); };
+  return {{.run = "swap", .weights = {{{"warm", "cold"}, weights(30)}, {{"cold", "warm"}, weights(50)}}}};
+}
 
 /// Equal steps, and values that differ by float rounding alone.
 inline void expect_same(const Curve& ours, const Curve& theirs, double tolerance, const std::string& what) {

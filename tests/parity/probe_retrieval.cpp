@@ -35,7 +35,7 @@ SYNCDR_PROBE(retrieval_losses,
   const double count = static_cast<double>(features.size(0));
   const auto instance = retrieval::instance_discrimination(features, retrieval::MemoryBank(in.at("bank")), in.at("rows"), config.temperature);
   const auto matching = retrieval::cross_domain_matching(features, retrieval::MemoryBank(in.at("other_bank")), config.temperature, config.top);
-  const auto pairs = retrieval::pseudo_positive_pairs(in.at("counterparts"), features, config.temperature);
+  const auto pairs = retrieval::pseudo_positive_pairs(in.at("counterparts"), features, at::ones_like(features.select(1, 0)), config.temperature);
   return {{"instance", instance.losses.mean()},
           {"matching", matching.losses.mean()},
           {"pairs", pairs.losses.mean()},

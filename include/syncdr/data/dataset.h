@@ -44,6 +44,7 @@ void check_entry(const std::filesystem::path& folder, const ManifestEntry& entry
 struct Place {
   const ShardReader* shard;
   int64_t row;
+  double weight = 1;  ///< of the pair, where it is a translation (PairWeights)
   Image image(int64_t at_least = 0) const { return shard->image(row, at_least); }
 };
 

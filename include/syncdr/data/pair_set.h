@@ -31,6 +31,8 @@ class PairSet {
   /// Tells apart the draws of further domains' sets, in which the same keys occur; 0 where there are only two domains.
   uint64_t salt() const { return salt_; }
   bool has_counterpart(int64_t entry) const;
+  /// Whether a translation has another weight than 1.
+  bool weighted() const { return weighted_; }
   Place place(int64_t entry, core::Random random) const;
   Place counterpart_place(int64_t entry, core::Random random) const;
   Image image(int64_t entry, core::Random random, int64_t at_least = 0) const { return place(entry, random).image(at_least); }
@@ -50,6 +52,7 @@ class PairSet {
   ShardList real_;
   std::vector<Other> others_;
   int64_t size_;
+  bool weighted_ = false;
   uint64_t salt_ = 0;
 };
 

@@ -13,20 +13,20 @@
 
 namespace syncdr::data {
 
-/// Translations that are not used, beside quarantined ones: by source and target domain whether each is, [source rows, variants] bool on the CPU. A
-/// direction that has no entry is used whole.
-using LeftOut = std::map<std::pair<std::string, std::string>, at::Tensor>;
+/// How much the pair of each translation counts, by source and target domain: [source rows, variants] double on the CPU, finite and at least 0. One of weight 0
+/// is not used at all, as if it were quarantined. In a direction that has no entry all are 1.
+using PairWeights = std::map<std::pair<std::string, std::string>, at::Tensor>;
 
 /// A translated set to train on: translations of every ordered pair of domains, made by one translator.
 struct TranslatedSet {
   std::string run;       ///< as Dataset::synthetic names it: "cut"
   double share = 1;      ///< > 0: how often a translation comes from this set, relative to the other sets' shares
   int64_t variants = 0;  ///< only the first so many variants of each translation; 0: all
-  LeftOut left_out;
+  PairWeights weights;
 };
 
-/// The translations of one domain's images into another's look, by one set or several. Quarantined ones are left out, and those that the caller does not want:
-/// an image has those that are good.
+/// The translations of one domain's images into another's look, by one set or several. Quarantined ones are left out, and those without weight: an
+/// image has those that are good.
 class Translations {
  public:
   /// sources: the source domain's images of the split. Throws DataError when a translation is missing, incomplete, of another split, or does not give
@@ -36,17 +36,24 @@ class Translations {
 
   /// Whether there is a translation of this row of the sources.
   bool has(int64_t source) const;
-  /// One of them, which there must be: first the set is drawn, by its share among those that have one, then a variant, all equally likely.
+  /// One of them, which there must be, with its weight: first the set is drawn, by its share among those that have one, then a variant, all equally likely.
   Place draw(int64_t source, core::Random& random) const;
+  /// Whether one has another weight than 1.
+  bool weighted() const;
   /// All shards that they lie in.
   std::vector<const ShardReader*> shards() const;
 
  private:
+  struct Good {
+    int64_t row;  // of the list
+    double weight;
+  };
   struct Set {
     ShardList list;
     double share;
-    std::vector<int64_t> rows, ends;  // rows of the list that stand for source i: from ends[i] up to ends[i + 1]
-    std::span<const int64_t> of(int64_t source) const;
+    std::vector<Good> good;
+    std::vector<int64_t> ends;  // those of source i: from ends[i] up to ends[i + 1]
+    std::span<const Good> of(int64_t source) const;
   };
   std::vector<Set> sets_;
 };

@@ -24,6 +24,9 @@ struct PairRanks {
   int64_t pairs() const;
   /// The share of the other images that come before the own one, mean of both ways, [N, K] float: 0 is best, 0.5 chance; 1 where there is no translation.
   at::Tensor share_before() const;
+  /// What a pair counts in a training: half / (half + share_before()), [N, K] double. 1 where both find each other first, 1/2 where the share is `half`, above
+  /// 0; 0 where there is no translation.
+  at::Tensor weights(double half) const;
 };
 
 /// How often the own one is found first, and its mean reciprocal rank, either way; 0 without a pair.

@@ -24,8 +24,8 @@ struct PairLosses {
   at::Tensor queries_gradient, others_gradient;  ///< [P, D]: of the sum of all losses
 };
 
-/// Pseudo-positive pairs: cross entropy of query i against all others, its own (row i) the positive: CE(queries others^T / T, diagonal). As published
-/// queries are counterparts, others the features that they belong to. [P, D] each; P may be 0.
-PairLosses pseudo_positive_pairs(const at::Tensor& queries, const at::Tensor& others, double temperature);
+/// Pseudo-positive pairs: cross entropy of query i against all others, its own (row i) the positive: CE(queries others^T / T, diagonal), times weights[i]. As
+/// published queries are counterparts, others the features that they belong to, and all weights 1. [P, D] each, weights [P]; P may be 0.
+PairLosses pseudo_positive_pairs(const at::Tensor& queries, const at::Tensor& others, const at::Tensor& weights, double temperature);
 
 }  // namespace syncdr::retrieval

@@ -83,12 +83,16 @@ struct TrainConfig {
     field(pair_direction, "pair_direction", "which of a pair must find the other among the batch's; both: the mean of the two losses",
           {"counterpart-to-image", "image-to-counterpart", "both"});
     field(bank_momentum, "bank_momentum", "share of the old row in a memory bank's update", core::between(0, 1));
-    field(retention, "retention",
-          "drop: pairs whose translation has not kept what its source shows, as the encoder sees it before training, are left out like quarantined ones",
-          {"off", "drop"});
-    field(retention_threshold, "retention_threshold",
-          "a pair is dropped if more than this share of the other images is nearer than its own, mean of translation to source and back; 0.5 is chance",
-          core::between(0, 1));
+    field(
+        retention, "retention",
+        "what becomes of pairs whose translation has not kept what its source shows, as the encoder sees it before training: drop leaves them out like "
+        "quarantined ones, weight lets each pair count threshold / (threshold + share), whatever set it is of; a batch's loss is divided by the sum of weights",
+        {"off", "drop", "weight"});
+    field(
+        retention_threshold, "retention_threshold",
+        "share of the other images that are nearer than the own one, mean of translation to source and back (0.5 is chance), above which a pair is dropped, or "
+        "where its weight is 1/2",
+        core::between(0, 1));
     field(select, "select",
           "what the kept epoch is best in: Prec@1 of labelled validation images, or without labels mutual neighbours across domains or uniformity of features; "
           "where images have no labels, labels means mutual",

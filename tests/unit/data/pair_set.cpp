@@ -1,6 +1,7 @@
 #include "syncdr/data/pair_set.h"
 
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -198,21 +199,36 @@ TEST_F(PairSetTest, AQuarantinedVariantIsNeverDrawn) {
   for (uint64_t key = 0; key < 50; ++key) EXPECT_EQ(own(set, 7, key), std::pair(200, 1));
 }
 
-TEST_F(PairSetTest, WhatTheCallerDoesNotWantIsLeftOutLikeWhatIsQuarantined) {
+TEST_F(PairSetTest, WhatHasNoWeightIsLeftOutLikeWhatIsQuarantined) {
   write_run(dataset(), "a", "b", "cut", translations_of(dataset(), "a", 1));
   write_run(dataset(), "b", "a", "cut", translations_of(dataset(), "b", 2));
-  const auto bits = [](std::vector<int64_t> rows, std::vector<int64_t> shape) {
-    auto all = at::zeros(shape, at::kBool);
-    for (const int64_t row : rows) all.view(-1)[row] = true;
+  const auto without = [](std::vector<int64_t> rows, std::vector<int64_t> shape) {
+    auto all = at::ones(shape, at::kDouble);
+    for (const int64_t row : rows) all.view(-1)[row] = 0;
     return all;
   };
   // Of a's six the fifth; of b's four the first altogether, and the second variant of the second.
-  const PairSet set(dataset(), "a", {"b"}, {{.run = "cut", .left_out = {{{"a", "b"}, bits({4}, {6, 1})}, {{"b", "a"}, bits({0, 1, 3}, {4, 2})}}}});
+  const PairSet set(dataset(), "a", {"b"}, {{.run = "cut", .weights = {{{"a", "b"}, without({4}, {6, 1})}, {{"b", "a"}, without({0, 1, 3}, {4, 2})}}}});
   ASSERT_EQ(set.size(), 6 + 3);
   for (int64_t entry = 0; entry < set.size(); ++entry) EXPECT_EQ(set.has_counterpart(entry), entry != 4);
   EXPECT_EQ(set.key(6), key_of("b", 1));
   for (uint64_t key = 0; key < 50; ++key) EXPECT_EQ(own(set, 6, key), std::pair(200, 1));
-  EXPECT_EQ(PairSet(dataset(), "a", {"b"}, {{.run = "cut", .left_out = {{{"b", "c"}, bits({0}, {4, 2})}}}}).size(), 6 + 4) << "another direction's";
+  EXPECT_EQ(PairSet(dataset(), "a", {"b"}, {{.run = "cut", .weights = {{{"b", "c"}, without({0}, {4, 2})}}}}).size(), 6 + 4) << "another direction's";
+}
+
+TEST_F(PairSetTest, ATranslationBringsTheWeightOfItsPair) {
+  write_run(dataset(), "a", "b", "cut", translations_of(dataset(), "a", 1));
+  write_run(dataset(), "b", "a", "cut", translations_of(dataset(), "b", 2));
+  const at::Tensor of_b = at::arange(1, 9, at::kDouble).view({4, 2}) / 8;  // by row and variant
+  const PairSet set(dataset(), "a", {"b"}, {{.run = "cut", .weights = {{{"b", "a"}, of_b}}}});
+  EXPECT_TRUE(set.weighted());
+  for (uint64_t key = 0; key < 20; ++key) {
+    const Place place = set.place(8, draw(key));
+    EXPECT_EQ(place.weight, of_b[2][place.shard->source(place.row).variant].item<double>());
+  }
+  EXPECT_EQ(set.counterpart_place(1, draw(0)).weight, 1) << "another direction's";
+  EXPECT_EQ(set.place(1, draw(0)).weight, 1) << "a real image";
+  EXPECT_FALSE(PairSet(dataset(), "a", {"b"}, {{.run = "cut", .weights = {{{"b", "a"}, at::ones({4, 2}, at::kDouble)}}}}).weighted());
 }
 
 /// How often each colour comes in 1,200 draws.

@@ -88,5 +88,15 @@ TEST(ShareBefore, IsTheMeanOfBothWaysOverRivals) {
   EXPECT_FLOAT_EQ(share[3][0].item<float>(), (4.0f / 4 + 1.0f / 3) / 2);
 }
 
+TEST(PairWeights, AreOneWhereBothFindEachOtherFirstAndHalfAtTheThreshold) {
+  const PairRanks ranks{table({1, 3, 0, 5, 2}, 1), table({1, 4, 0, 2, 1}, 1)};
+  const auto weights = ranks.weights(0.75);
+  EXPECT_EQ(weights.scalar_type(), at::kDouble);
+  EXPECT_EQ(weights[0][0].item<double>(), 1);
+  EXPECT_DOUBLE_EQ(weights[1][0].item<double>(), 0.5);  // three quarters come before
+  EXPECT_EQ(weights[2][0].item<double>(), 0) << "there is no translation";
+  EXPECT_DOUBLE_EQ(weights[4][0].item<double>(), 0.75 / (0.75 + 0.125));
+}
+
 }  // namespace
 }  // namespace syncdr::evaluation

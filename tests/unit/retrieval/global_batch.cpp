@@ -111,6 +111,35 @@ TEST_F(GlobalBatchesTest, EntriesWithoutACounterpartAreInNoPair) {
   EXPECT_GT(without, 0);
 }
 
+TEST_F(GlobalBatchesTest, APairHasTheWeightOfTheTranslationThatIsDrawn) {
+  const data::Dataset dataset(test::TinyDataset{.first = 20, .second = 30, .quarantine_every = 0, .runs = {"swap", "fade"}}.write(folder_ / "weighted"));
+  const auto weight = [](double of_set, int64_t rows) { return at::full({rows, 1}, of_set, at::kDouble); };
+  const auto set = [&](const std::string& name, double out, double back) {
+    return data::TranslatedSet{.run = name, .weights = {{{"warm", "cold"}, weight(out, 20)}, {{"cold", "warm"}, weight(back, 30)}}};
+  };
+  const std::vector<data::TranslatedSet> sets{set("swap", 0.5, 0.25), set("fade", 0.125, 1)};
+  const data::PairSet warm(dataset, "warm", {"cold"}, sets), cold(dataset, "cold", {"warm"}, sets);
+  const auto all = [&](int rank, int ranks) { return GlobalBatches({&warm, &cold}, 50, 3, rank, ranks); };
+  const GlobalBatch batch = all(0, 1).at(1);
+  for (size_t k = 0; k < 2; ++k) {
+    const data::PairSet& own = k == 0 ? warm : cold;
+    const auto ids = values(batch.domains[k].ids), paired = values(batch.domains[k].paired);
+    ASSERT_EQ(paired.size(), 50u);
+    std::set<double> seen;
+    for (size_t i = 0; i < paired.size(); ++i) {
+      const int64_t entry = ids[static_cast<size_t>(paired[i])];
+      const bool real = own.is_real(entry), from_warm = (k == 0) == real;
+      const std::string file = data::draw(own, entry, real, 3, 1).place.shard->path().string();
+      const bool swap = file.find("/swap/") != std::string::npos;
+      EXPECT_EQ(batch.domains[k].weights[static_cast<int64_t>(i)].item<double>(), from_warm ? (swap ? 0.5 : 0.125) : (swap ? 0.25 : 1)) << entry;
+      seen.insert(batch.domains[k].weights[static_cast<int64_t>(i)].item<double>());
+    }
+    EXPECT_EQ(seen.size(), 4u);
+    EXPECT_TRUE(all(1, 3).at(1).domains[k].weights.equal(batch.domains[k].weights));
+    EXPECT_EQ(batches(8).at(0).domains[k].weights.min().item<double>(), 1);
+  }
+}
+
 TEST_F(GlobalBatchesTest, TheSameSeedGivesTheSamePixelsAndAnotherSeedOthers) {
   EXPECT_TRUE(batches(8).load(5, augment_).equal(batches(8).load(5, augment_)));
   EXPECT_FALSE(values(batches(8, 0, 1, 3).at(5).domains[0].ids) == values(batches(8, 0, 1, 4).at(5).domains[0].ids));

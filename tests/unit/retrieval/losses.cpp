@@ -67,8 +67,8 @@ TEST(CrossDomainMatching, OfEquallyNearRowsTakesTheSmaller) {
 
 TEST(PseudoPositivePairs, OfOrthogonalPairsHasTheClosedForm) {
   const at::Tensor features = at::eye(5, at::kDouble);
-  EXPECT_NEAR(pseudo_positive_pairs(features, features, 1.0).losses.mean().item<double>(), std::log1p(4 * std::exp(-1.0)), 1e-12);
-  EXPECT_NEAR(pseudo_positive_pairs(features, features, 0.1).losses.mean().item<double>(), std::log1p(4 * std::exp(-10.0)), 1e-12);
+  EXPECT_NEAR(pseudo_positive_pairs(features, features, at::ones({5}, at::kDouble), 1.0).losses.mean().item<double>(), std::log1p(4 * std::exp(-1.0)), 1e-12);
+  EXPECT_NEAR(pseudo_positive_pairs(features, features, at::ones({5}, at::kDouble), 0.1).losses.mean().item<double>(), std::log1p(4 * std::exp(-10.0)), 1e-12);
 }
 
 /// Features, rows of each bank, dimensions, top, temperature.
@@ -96,12 +96,14 @@ class AgainstAutograd : public testing::TestWithParam<Shape> {
     };
     expect(instance_discrimination(features, MemoryBank(bank), ids, temperature), plain::instance_discrimination(x, constant, ids, temperature), "instance");
     expect(cross_domain_matching(features, MemoryBank(bank), temperature, top), plain::cross_domain_matching(x, constant, temperature, top), "matching");
-    const PairLosses pairs = pseudo_positive_pairs(features, others, temperature);
-    const at::Tensor truth = plain::pseudo_positive_pairs(x, y, temperature);
+    const at::Tensor weights = at::rand({count}, at::kDouble) + 0.1;
+    const PairLosses pairs = pseudo_positive_pairs(features, others, weights.to(type), temperature);
+    const at::Tensor truth = plain::pseudo_positive_pairs(x, y, temperature, weights);
+    const double sum = weights.sum().item<double>();
     const auto gradients = torch::autograd::grad({truth}, {x, y});
-    expect_near(pairs.losses.mean(), truth.detach(), tolerance, "pairs");
-    expect_near(pairs.queries_gradient / count, gradients[0], tolerance, "pairs, queries");
-    expect_near(pairs.others_gradient / count, gradients[1], tolerance, "pairs, others");
+    expect_near(pairs.losses.sum() / sum, truth.detach(), tolerance, "pairs");
+    expect_near(pairs.queries_gradient / sum, gradients[0], tolerance, "pairs, queries");
+    expect_near(pairs.others_gradient / sum, gradients[1], tolerance, "pairs, others");
   }
 };
 
@@ -117,7 +119,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AgainstAutograd,
 
 TEST(PseudoPositivePairs, WithoutAPairIsNothing) {
   const at::Tensor none = unit(4, 8).slice(0, 0, 0);
-  const PairLosses losses = pseudo_positive_pairs(none, none, 1.0);
+  const PairLosses losses = pseudo_positive_pairs(none, none, none.select(1, 0), 1.0);
   EXPECT_EQ(losses.losses.numel() + losses.queries_gradient.numel() + losses.others_gradient.numel(), 0);
 }
 
@@ -127,16 +129,16 @@ TEST(Losses, OfFeaturesThatAreNotFiniteAreNotFinite) {
   const MemoryBank bank(unit(50, 4));
   EXPECT_TRUE(std::isnan(mean(instance_discrimination(broken, bank, numbers({0, 1}), 0.1))));
   EXPECT_TRUE(std::isnan(mean(cross_domain_matching(broken, bank, 0.1, 5))));
-  EXPECT_TRUE(std::isnan(pseudo_positive_pairs(broken, broken, 0.1).losses.mean().item<double>()));
+  EXPECT_TRUE(std::isnan(pseudo_positive_pairs(broken, broken, at::ones({2}, at::kDouble), 0.1).losses.mean().item<double>()));
 }
 
-/// A global batch of `sizes` entries whose gathered rows are dealt to `ranks`, every third entry without a counterpart.
-GlobalBatch make_batch(std::array<int64_t, 2> sizes, int rank, int ranks) {
+/// A global batch of entries with these weights, whose gathered rows are dealt to `ranks`, every third entry without a counterpart.
+GlobalBatch make_batch(const std::array<at::Tensor, 2>& weights, int rank, int ranks) {
   GlobalBatch batch{.domains = std::vector<DomainBatch>(2)};
   std::array<std::vector<int64_t>, 2> ids, features, paired, counterparts;
   for (int r = 0; r < ranks; ++r) {
     for (size_t k = 0; k < 2; ++k) {
-      const training::Part part = training::part_of(sizes[k], r, ranks);
+      const training::Part part = training::part_of(weights[k].size(0), r, ranks);
       if (r == rank) batch.domains[k].own = part;
       for (int64_t at = part.first; at < part.last; ++at) features[k].push_back(batch.images++);
       for (int64_t at = part.first; at < part.last; ++at) {
@@ -152,6 +154,7 @@ GlobalBatch make_batch(std::array<int64_t, 2> sizes, int rank, int ranks) {
     batch.domains[k].features = numbers(features[k]);
     batch.domains[k].paired = numbers(paired[k]);
     batch.domains[k].counterparts = numbers(counterparts[k]);
+    batch.domains[k].weights = weights[k].index_select(0, batch.domains[k].paired);
   }
   return batch;
 }
@@ -167,12 +170,12 @@ at::Tensor arrange(const GlobalBatch& batch, const std::array<at::Tensor, 2>& fe
 }
 
 /// The gradient of a step on so many ranks, and its values: the ranks' shares put together.
-LossShare of_all_ranks(const TrainConfig& config, std::array<int64_t, 2> sizes, const std::array<at::Tensor, 2>& features,
+LossShare of_all_ranks(const TrainConfig& config, const std::array<at::Tensor, 2>& weights, const std::array<at::Tensor, 2>& features,
                        const std::array<at::Tensor, 2>& counterparts, const std::vector<MemoryBank>& banks, const Directions& matching, int ranks) {
   std::vector<at::Tensor> gradients;
   at::Tensor values = at::zeros({4}, at::kDouble);
   for (int rank = 0; rank < ranks; ++rank) {
-    const GlobalBatch batch = make_batch(sizes, rank, ranks);
+    const GlobalBatch batch = make_batch(weights, rank, ranks);
     const LossShare share = loss_share(config, batch, arrange(batch, features, counterparts), banks, matching);
     gradients.push_back(share.gradient);
     values += share.values;
@@ -184,22 +187,24 @@ const Directions both_ways = {{0, 1}, {1, 0}};
 
 struct TwoDomains : testing::Test {
   TwoDomains() { torch::manual_seed(4); }
-  const std::array<int64_t, 2> sizes = {7, 11};
+  std::array<at::Tensor, 2> weights = {at::ones({7}, at::kDouble), at::ones({11}, at::kDouble)};
   std::array<at::Tensor, 2> features = {unit(7, 6), unit(11, 6)}, counterparts = {unit(7, 6), unit(11, 6)};
   const std::vector<MemoryBank> banks = {MemoryBank(unit(14, 6)), MemoryBank(unit(22, 6))};
   TrainConfig config = {.matching_weight = 0.7, .matching_top = 5, .pair_weight = 0.4, .pair_temperature = 0.3};
 
-  LossShare of(int ranks, const Directions& matching = both_ways) const { return of_all_ranks(config, sizes, features, counterparts, banks, matching, ranks); }
+  LossShare of(int ranks, const Directions& matching = both_ways) const {
+    return of_all_ranks(config, weights, features, counterparts, banks, matching, ranks);
+  }
 };
 
 TEST_F(TwoDomains, SharesOfAnyNumberOfRanksHaveTheValueAndTheGradientOfOne) {
   const LossShare one = of(1);
-  const GlobalBatch batch = make_batch(sizes, 0, 1);
+  const GlobalBatch batch = make_batch(weights, 0, 1);
   EXPECT_GT(one.gradient.index_select(0, batch.domains[1].counterparts).abs().max().item<double>(), 1e-3);
   for (const int ranks : {2, 3, 5}) {
     const LossShare some = of(ranks);
     EXPECT_TRUE(some.values.allclose(one.values, 1e-12, 1e-12)) << ranks << " ranks: " << some.values << one.values;
-    const GlobalBatch dealt = make_batch(sizes, 0, ranks);
+    const GlobalBatch dealt = make_batch(weights, 0, ranks);
     for (size_t k = 0; k < 2; ++k) {
       for (const auto part : {&DomainBatch::features, &DomainBatch::counterparts}) {
         const at::Tensor ours = some.gradient.index_select(0, dealt.domains[k].*part), wanted = one.gradient.index_select(0, batch.domains[k].*part);
@@ -210,7 +215,7 @@ TEST_F(TwoDomains, SharesOfAnyNumberOfRanksHaveTheValueAndTheGradientOfOne) {
 }
 
 TEST_F(TwoDomains, TheLossIsTheFormulaOfThePaperAndItsGradientAutograds) {
-  const GlobalBatch batch = make_batch(sizes, 0, 1);
+  const GlobalBatch batch = make_batch(weights, 0, 1);
   const at::Tensor gathered = arrange(batch, features, counterparts).set_requires_grad(true);
   at::Tensor instance = at::zeros({}, at::kDouble), matching = instance, pairs = instance;
   for (size_t k = 0; k < 2; ++k) {
@@ -248,7 +253,7 @@ TEST_F(TwoDomains, PairsMayLookTheOtherWayOrBothWays) {
   const at::Tensor published = of(1).values[3];
   config.pair_direction = "image-to-counterpart";
   const at::Tensor reversed = of(1).values[3];
-  const GlobalBatch batch = make_batch(sizes, 0, 1);
+  const GlobalBatch batch = make_batch(weights, 0, 1);
   at::Tensor wanted = at::zeros({}, at::kDouble);
   for (size_t k = 0; k < 2; ++k) {
     const at::Tensor& paired = batch.domains[k].paired;
@@ -257,6 +262,31 @@ TEST_F(TwoDomains, PairsMayLookTheOtherWayOrBothWays) {
   EXPECT_NEAR(reversed.item<double>(), wanted.item<double>(), 1e-12);
   config.pair_direction = "both";
   EXPECT_NEAR(of(1).values[3].item<double>(), 0.5 * (published + reversed).item<double>(), 1e-12);
+}
+
+TEST_F(TwoDomains, PairsCountByTheirWeightsOnAnyNumberOfRanks) {
+  for (at::Tensor& of_domain : weights) of_domain = at::rand({of_domain.size(0)}, at::kDouble) + 0.1;
+  config.instance_weight = config.matching_weight = 0;
+  config.pair_direction = "both";
+  const GlobalBatch batch = make_batch(weights, 0, 1);
+  const at::Tensor gathered = arrange(batch, features, counterparts).set_requires_grad(true);
+  at::Tensor pairs = at::zeros({}, at::kDouble);
+  for (const DomainBatch& domain : batch.domains) {
+    const at::Tensor images = gathered.index_select(0, domain.features.index_select(0, domain.paired)), others = gathered.index_select(0, domain.counterparts);
+    pairs =
+        pairs + plain::pseudo_positive_pairs(others, images, 0.3, domain.weights) / 2 + plain::pseudo_positive_pairs(images, others, 0.3, domain.weights) / 2;
+  }
+  const LossShare one = of(1);
+  EXPECT_NEAR(one.values[3].item<double>(), pairs.item<double>(), 1e-12);
+  EXPECT_TRUE(one.gradient.allclose(torch::autograd::grad({0.4 * pairs}, {gathered})[0], 1e-10, 1e-12));
+  for (const int ranks : {2, 3}) EXPECT_TRUE(of(ranks).values.allclose(one.values, 1e-12, 1e-12)) << ranks << " ranks";
+}
+
+TEST_F(TwoDomains, AFactorOfAllWeightsChangesNothing) {
+  const LossShare plain = of(1);
+  for (at::Tensor& of_domain : weights) of_domain = of_domain * std::exp2(-1000);
+  EXPECT_TRUE(of(1).values.equal(plain.values));
+  EXPECT_TRUE(of(1).gradient.equal(plain.gradient));
 }
 
 TEST(MatchingDirections, AreAllUnlessNamed) {

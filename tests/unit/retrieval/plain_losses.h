@@ -1,5 +1,6 @@
 #pragma once
 #include <ATen/TensorOperators.h>
+#include <ATen/core/Reduction.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cross_entropy_loss.h>
@@ -24,8 +25,12 @@ inline at::Tensor cross_domain_matching(const at::Tensor& features, const at::Te
   return -(p * (p + 1e-5).log()).sum(1).mean();
 }
 
-inline at::Tensor pseudo_positive_pairs(const at::Tensor& counterparts, const at::Tensor& features, double temperature) {
-  return at::cross_entropy_loss(logits(counterparts, features, temperature), at::arange(features.size(0), features.options().dtype(at::kLong)));
+/// weights [P]: of each pair; without them all count the same.
+inline at::Tensor pseudo_positive_pairs(const at::Tensor& counterparts, const at::Tensor& features, double temperature, const at::Tensor& weights = {}) {
+  const at::Tensor diagonal = at::arange(features.size(0), features.options().dtype(at::kLong));
+  if (!weights.defined()) return at::cross_entropy_loss(logits(counterparts, features, temperature), diagonal);
+  const at::Tensor losses = at::cross_entropy_loss(logits(counterparts, features, temperature), diagonal, {}, at::Reduction::None);
+  return (losses * weights).sum() / weights.sum();
 }
 
 }  // namespace syncdr::retrieval::plain
