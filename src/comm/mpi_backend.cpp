@@ -163,29 +163,6 @@ WorkPointer MpiBackend::allgather(std::vector<std::vector<at::Tensor>>& outputs,
   return start(OpType::ALLGATHER, outputs[0], gathering(flat, input), unpack);
 }
 
-WorkPointer MpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input, const c10d::ReduceScatterOptions& options) {
-  require(output);
-  require(input);
-  SYNCDR_ASSERT(input.numel() == output.numel() * getSize() && input.scalar_type() == output.scalar_type(), "{} elements for each of {} ranks are not {}",
-                output.numel(), getSize(), input.numel());
-  return start(
-      OpType::_REDUCE_SCATTER_BASE, {output},
-      [output, input, count = count_of(output), how = reduction(input.scalar_type(), options.reduceOp)](MPI_Comm comm, Requests& requests) {
-        check_mpi(MPI_Ireduce_scatter_block(input.data_ptr(), output.data_ptr(), count, how.first, how.second, comm, &requests.emplace_back(MPI_REQUEST_NULL)),
-                  "MPI_Ireduce_scatter_block");
-      });
-}
-
-WorkPointer MpiBackend::reduce_scatter(std::vector<at::Tensor>& outputs, std::vector<std::vector<at::Tensor>>& inputs,
-                                       const c10d::ReduceScatterOptions& options) {
-  only(outputs);
-  SYNCDR_ASSERT(inputs.size() == 1 && inputs[0].size() == static_cast<size_t>(getSize()), "one input for each rank is needed");
-  std::vector<at::Tensor> rows;
-  for (const auto& input : inputs[0]) rows.push_back(input.reshape({-1}));
-  auto flat = at::stack(rows);
-  return _reduce_scatter_base(outputs[0], flat, options);
-}
-
 WorkPointer MpiBackend::barrier(const c10d::BarrierOptions&) {
   return start(OpType::BARRIER, {},
                [](MPI_Comm comm, Requests& requests) { check_mpi(MPI_Ibarrier(comm, &requests.emplace_back(MPI_REQUEST_NULL)), "MPI_Ibarrier"); });

@@ -40,9 +40,6 @@ class WatchedNccl : public Nccl {
   WorkPointer _allgather_base(at::Tensor& output, at::Tensor& input, const c10d::AllgatherOptions& options) override {
     return watched("all-gather", Nccl::_allgather_base(output, input, options));
   }
-  WorkPointer _reduce_scatter_base(at::Tensor& output, at::Tensor& input, const c10d::ReduceScatterOptions& options) override {
-    return watched("reduce-scatter", Nccl::_reduce_scatter_base(output, input, options));
-  }
 
  private:
   WorkPointer watched(const char* kind, WorkPointer work) {

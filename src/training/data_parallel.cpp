@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/full.h>
 #include <torch/nn/module.h>
 #include <torch/utils.h>
 
@@ -62,15 +61,6 @@ void DataParallel::backward_in_parts(int64_t parts, const std::function<at::Tens
     // The reducer averages over ranks, shares are to be summed.
     (world_.size() == 1 ? share : share * world_.size()).backward();
   }
-}
-
-at::Tensor gather_with_own_gradient(comm::World& world, const at::Tensor& rows, const char* what) {
-  if (world.size() == 1) return rows;
-  const at::Tensor counts = world.all_gather_rows(at::full({1}, rows.size(0), at::kLong), what);
-  const int64_t first = counts.narrow(0, 0, world.rank()).sum().item<int64_t>();
-  const at::Tensor all = world.all_gather_rows(rows.detach(), what);
-  const int64_t last = first + rows.size(0);
-  return at::cat({all.narrow(0, 0, first), rows, all.narrow(0, last, all.size(0) - last)});
 }
 
 nn::SumOverRanks sum_over_ranks(comm::World& world) {

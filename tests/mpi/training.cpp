@@ -51,8 +51,6 @@ at::Tensor mine(const at::Tensor& whole, Split split) {
   return whole.narrow(0, part.first, part.size());
 }
 
-at::Tensor info_nce(const at::Tensor& a, const at::Tensor& b) { return at::cross_entropy_loss(a.matmul(b.t()) / 0.1, at::arange(a.size(0))); }
-
 std::vector<at::Tensor> trained(const Net& net) {
   std::vector<at::Tensor> parameters = net->parameters();
   std::erase_if(parameters, [](const at::Tensor& parameter) { return !parameter.requires_grad(); });
@@ -81,7 +79,7 @@ const Global globals[] = {{24, Split::nearly_equal, at::kFloat, float_tolerance}
 
 // Trains one network over all ranks and one on this rank alone, on the same global batches; the losses take the network and two batches [B, 3, 6, 6].
 using Loss = std::function<at::Tensor(Net&, const at::Tensor&, const at::Tensor&)>;
-void expect_equal_training(const Global& global, const Loss& whole_loss, const Loss& share_of_loss, bool shares_sum) {
+void expect_equal_training(const Global& global, const Loss& loss_of) {
   const std::string where = fmt::format("{} rows, {}", global.rows, c10::toString(global.type));
   torch::manual_seed(100 + world().rank());  // ranks begin with different weights
   Net net, reference;
@@ -98,14 +96,14 @@ void expect_equal_training(const Global& global, const Loss& whole_loss, const L
   for (int step = 0; step < 20; ++step) {
     const at::Tensor a = base + 0.3 * at::randn_like(base), b = base.flip(3) + 0.3 * at::randn_like(base);
     parallel.before_forward();
-    at::Tensor loss = share_of_loss(net, mine(a, global.split), mine(b, global.split));
+    at::Tensor loss = loss_of(net, mine(a, global.split), mine(b, global.split));
     parallel.backward(loss);
     optimizer->step();
     at::Tensor total = loss.detach().clone();
-    if (shares_sum) world().all_reduce_sum(total, "loss");
+    world().all_reduce_sum(total, "loss");
 
     reference->zero_grad();
-    const at::Tensor expected = whole_loss(reference, a, b);
+    const at::Tensor expected = loss_of(reference, a, b);
     expected.backward();
     reference_optimizer->step();
     EXPECT_NEAR(total.item<double>(), expected.item<double>(), global.tolerance) << "step " << step << ", " << where;
@@ -150,20 +148,8 @@ TEST(Training, MeanLossOverRanksEqualsOneRank) {
     const Loss loss = [&](Net& net, const at::Tensor& a, const at::Tensor& b) {
       return (net(a) - b.mean({2, 3}).sum(1, true)).pow(2).sum() / static_cast<double>(global.rows);
     };
-    expect_equal_training(global, loss, loss, true);
+    expect_equal_training(global, loss);
   }
-}
-
-TEST(Training, ContrastiveLossAcrossRanksEqualsOneRank) {
-  const Loss whole = [](Net& net, const at::Tensor& a, const at::Tensor& b) {
-    const at::Tensor features = net(a);  // before b: the running averages see an order
-    return info_nce(features, net(b));
-  };
-  const Loss across = [](Net& net, const at::Tensor& a, const at::Tensor& b) {
-    const at::Tensor mine_a = net(a), mine_b = net(b);
-    return info_nce(training::gather_with_own_gradient(world(), mine_a, "a"), training::gather_with_own_gradient(world(), mine_b, "b"));
-  };
-  for (const Global& global : globals) expect_equal_training(global, whole, across, false);
 }
 
 TEST(Training, EveryRankHoldsTheSameBits) {
@@ -206,24 +192,6 @@ TEST(DataParallel, EachBackwardPassReplacesTheGradients) {
     parallel.backward(net(at::ones({1, 2})).sum());
     EXPECT_TRUE(net->weight.grad().allclose(at::full({1, 2}, static_cast<float>(world().size())))) << step;
   }
-}
-
-TEST(GatherWithOwnGradient, GivesAllRowsAndEachRankItsOwnGradient) {
-  const int rank = world().rank(), size = world().size();
-  // Rank r has r rows of value r (rank 0 none), and one more if it is alone.
-  const int64_t rows = size == 1 ? 1 : rank;
-  const at::Tensor own = at::full({rows, 2}, static_cast<float>(rank)).requires_grad_();
-  const at::Tensor all = training::gather_with_own_gradient(world(), own, "rows");
-  ASSERT_EQ(all.size(0), size == 1 ? 1 : size * (size - 1) / 2);
-  int64_t first = 0;
-  for (int other = 0; other < size && size > 1; ++other) {
-    EXPECT_TRUE(all.narrow(0, first, other).eq(other).all().item<bool>());
-    first += other;
-  }
-  const at::Tensor weights = at::arange(all.numel(), at::kFloat).view_as(all);
-  (all * weights).sum().backward();
-  const int64_t before = size == 1 ? 0 : rank * (rank - 1) / 2;
-  EXPECT_TRUE(own.grad().equal(weights.narrow(0, before, rows)));
 }
 
 namespace {

@@ -41,10 +41,6 @@ class DataParallel {
   comm::GradientReducer reducer_;
 };
 
-/// Rows of all ranks, [n_r, D] -> [sum n_r, D] in rank order, where gradients flow into this rank's own rows only: with DataParallel's sum over
-/// ranks this yields the exact gradient of a loss over the gathered rows, provided each rank backpropagates the *whole* loss.
-at::Tensor gather_with_own_gradient(comm::World& world, const at::Tensor& rows, const char* what);
-
 /// What nn::BatchNorm needs for statistics of the global batch; empty with one rank. The world must outlive it.
 nn::SumOverRanks sum_over_ranks(comm::World& world);
 
