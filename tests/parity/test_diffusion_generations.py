@@ -1,6 +1,5 @@
 """Whole checkpoints across two generations of diffusers and transformers: what each writes, and what we write, read by both and by us. Parts agree to 1e-5,
 pipelines to 1e-4 (norm of the difference / norm of the outputs, in float32), ids exactly."""
-import json
 import os
 import pathlib
 import re
@@ -15,16 +14,12 @@ from safetensors.torch import load_file, save_file
 
 import originals_checkpoints as originals
 from generations import next_generation, this_generation
+from probe import BIN, distance, probe
 
-BIN = pathlib.Path(os.environ["SYNCDR_BIN"])
 HERE = pathlib.Path(__file__).parent
 EMOJI = HERE.parents[1] / "configs" / "models" / "emoji"
 GENERATIONS = {"this": this_generation, "next": next_generation}
 TOLERANCE, PIPELINE_TOLERANCE = 1e-5, 1e-4
-
-
-def text_of(config):
-    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in config.items())
 
 
 def given_for(name):
@@ -49,18 +44,12 @@ class Folder(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def probe(self, what, checkpoint, tensors, **config):
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, self.folder / "in.safetensors")
-        subprocess.run([BIN / "parity_probe", what, "--model", checkpoint, "--in", self.folder / "in.safetensors", "--out", self.folder / "out.safetensors",
-                        "--config", text_of(config)], check=True)
-        return load_file(self.folder / "out.safetensors")
-
     def ours(self, checkpoint, given):
         """As originals_checkpoints.compute()."""
         texts = [text.encode() for text in originals.PROMPTS + originals.NEGATIVES]
-        ids = self.probe("tokenize", checkpoint, {"bytes": torch.frombuffer(bytearray(b"".join(texts)), dtype=torch.uint8),
-                                                  "ends": torch.tensor([len(text) for text in texts]).cumsum(0)})["encoded"]
-        latents = self.probe("vae-encode", checkpoint, given)
+        ids = probe("tokenize", {"bytes": torch.frombuffer(bytearray(b"".join(texts)), dtype=torch.uint8),
+                                 "ends": torch.tensor([len(text) for text in texts]).cumsum(0)}, checkpoint)["encoded"]
+        latents = probe("vae-encode", given, checkpoint)
         pipeline = {"images": given["images.0"], **{name: given[name] for name in ("encoding", "start", "step") if name in given}}
         if "encoding" in given:  # image to image takes the last steps, and draws for those alone
             skipped = originals.STEPS - int(originals.STEPS * originals.STRENGTH)
@@ -68,16 +57,16 @@ class Folder(unittest.TestCase):
             what, scales = "img2img", {"strengths": [originals.STRENGTH]}
         else:
             what, scales = "instruct", {"image_guidances": [originals.IMAGE_GUIDANCE]}
-        images = self.probe(what, checkpoint, pipeline, prompts=originals.PROMPTS, negatives=originals.NEGATIVES, steps=[originals.STEPS],
-                            guidances=[originals.GUIDANCE], **scales)["images.0"]
-        return {"ids": ids, "hidden": self.probe("text", checkpoint, {"ids": ids})["hidden"], "output": self.probe("unet", checkpoint, given)["output.0"],
-                "mean": latents["mean.0"], "logvar": latents["logvar.0"], "decoded": self.probe("vae-decode", checkpoint, given)["images.0"], "images": images}
+        images = probe(what, pipeline, checkpoint, prompts=originals.PROMPTS, negatives=originals.NEGATIVES, steps=[originals.STEPS],
+                       guidances=[originals.GUIDANCE], **scales)["images.0"]
+        return {"ids": ids, "hidden": probe("text", {"ids": ids}, checkpoint)["hidden"], "output": probe("unet", given, checkpoint)["output.0"],
+                "mean": latents["mean.0"], "logvar": latents["logvar.0"], "decoded": probe("vae-decode", given, checkpoint)["images.0"], "images": images}
 
     def compare(self, what, ours, theirs):
         self.assertTrue(torch.equal(ours["ids"], theirs["ids"]), f"{what}: ids")
         for name, tolerance in {**dict.fromkeys(["hidden", "output", "mean", "logvar", "decoded"], TOLERANCE), "images": PIPELINE_TOLERANCE}.items():
             self.assertEqual(ours[name].shape, theirs[name].shape, f"{what}: {name}")
-            error = float((ours[name] - theirs[name]).norm() / theirs[name].norm())
+            error = distance(ours[name], theirs[name])
             print(f"{'ok  ' if error <= tolerance else 'FAIL'} {what}: {name} {error:.1e} (at most {tolerance:.0e})", flush=True)
             with self.subTest(what, name=name):
                 self.assertLessEqual(error, tolerance)

@@ -7,26 +7,23 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 
 import diffusers
 import torch
 import transformers
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from safetensors.torch import load_file, save_file
 
 sys.modules["ftfy"] = None  # the original cleans text in another way where ftfy is installed
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E402
 
 from originals_checkpoints import randomised  # noqa: E402
+from probe import BIN, FAILURES, FOLDER, distance, probe  # noqa: E402
 
-PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
 EMOJI_TOKENIZER = os.path.join(os.path.dirname(__file__), "..", "..", "configs", "models", "emoji", "tokenizer")
 TOLERANCE, INVERSION_TOLERANCE = 1e-4, 1e-3  # inversion begins where there is least noise, which enlarges rounding most
 STEPS = 10
-FOLDER = tempfile.TemporaryDirectory()
-FAILURES, WORST = [], {}
+WORST = {}
 SCHEDULERS = ["PNDMScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler",
               "LMSDiscreteScheduler"]
 CROSS_DOWN, CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
@@ -61,7 +58,7 @@ def write_tokenizer(folder):
 
 def write_model(name):
     unet, schedule, scheduler, activation, levels, _ = MODELS[name]
-    folder = os.path.join(FOLDER.name, name)
+    folder = FOLDER / name
     text = CLIPTextConfig(vocab_size=514, hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
                           max_position_embeddings=20, hidden_act=activation, eos_token_id=513)
     randomised(CLIPTextModel(text)).save_pretrained(os.path.join(folder, "text_encoder"))
@@ -116,18 +113,6 @@ class GivenNoise:
             module.randn_tensor = original
 
 
-def probe(what, folder, tensors, **config):
-    source, result = os.path.join(FOLDER.name, "in.safetensors"), os.path.join(FOLDER.name, "out.safetensors")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, source)
-    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in config.items())
-    subprocess.run([PROBE, what, "--model", folder, "--in", source, "--out", result, "--config", lines], check=True)
-    return load_file(result)
-
-
-def distance(ours, theirs):
-    return float((ours - theirs).norm() / theirs.norm()) if ours.shape == theirs.shape else float("inf")
-
-
 def check(what, case, ours, theirs, tolerance=TOLERANCE):
     error = distance(ours, theirs)
     WORST[what] = max(WORST.get(what, (0.0,))[0], error), tolerance
@@ -168,7 +153,7 @@ def compare_img2img(name):
              for scheduler in SCHEDULERS for strength in (0.3, 0.8, 1.0) for guidance in (1.0, 7.5, 10.0)]
     cases += [{"schedulers": "", "strengths": 0.5, "guidances": 5.0, "etas": 0.0},
               {"schedulers": "DDIMScheduler", "strengths": 0.8, "guidances": 7.5, "etas": 0.7}]
-    ours = probe("img2img", folder, given, prompts=PROMPTS, negatives=NEGATIVES, steps=[STEPS],
+    ours = probe("img2img", given, folder, prompts=PROMPTS, negatives=NEGATIVES, steps=[STEPS],
                  **lists(cases, "schedulers", "strengths", "guidances", "etas"))
     pipe = load("StableDiffusionImg2ImgPipeline", folder)
     for k, case in enumerate(cases):
@@ -186,7 +171,7 @@ def compare_instruct(name):
     given, images = given_for(folder, size)
     pairs = [(7.5, 1.5), (10.0, 1.2), (10.0, 1.0), (2.0, 2.0), (1.0, 1.0)]
     cases = [{"schedulers": scheduler, "guidances": text, "image_guidances": image} for scheduler in ["", *SCHEDULERS] for text, image in pairs]
-    ours = probe("instruct", folder, given, prompts=PROMPTS, negatives=NEGATIVES, steps=[STEPS],
+    ours = probe("instruct", given, folder, prompts=PROMPTS, negatives=NEGATIVES, steps=[STEPS],
                  **lists(cases, "schedulers", "guidances", "image_guidances"))
     pipe = load("StableDiffusionInstructPix2PixPipeline", folder)
     for k, case in enumerate(cases):
@@ -222,12 +207,12 @@ def denoised(pipe, latents, prompts, depth, guidance):
 
 
 def compare_inversion(name):
-    folder, size = os.path.join(FOLDER.name, name), MODELS[name][-1]
+    folder, size = FOLDER / name, MODELS[name][-1]
     given, images = given_for(folder, size)
     cases = [{"strengths": depth, "guidances": guidance, "schedulers": "DDIMScheduler"} for depth in (0.3, 0.8, 1.0) for guidance in (1.0, 3.0)]
     texts = {"prompts": PROMPTS, "negatives": NEGATIVES, "steps": [STEPS]}
-    latents = probe("invert", folder, {"images": given["images"]}, **texts, **lists(cases, "strengths", "guidances"))
-    bridged = probe("ddib", folder, {"images": given["images"]}, **texts, targets=TARGETS, **lists(cases, "strengths", "guidances", "schedulers"))
+    latents = probe("invert", {"images": given["images"]}, folder, **texts, **lists(cases, "strengths", "guidances"))
+    bridged = probe("ddib", {"images": given["images"]}, folder, **texts, targets=TARGETS, **lists(cases, "strengths", "guidances", "schedulers"))
     pipe = load("StableDiffusionDiffEditPipeline", folder, inverse_scheduler=None)
     for k, case in enumerate(cases):
         with_scheduler(pipe, folder, "DDIMScheduler")
@@ -239,7 +224,7 @@ def compare_inversion(name):
 
 
 def check_help():
-    shown = subprocess.run([PROBE, "--help"], check=True, capture_output=True, text=True).stdout.splitlines()
+    shown = subprocess.run([BIN / "parity_probe", "--help"], check=True, capture_output=True, text=True).stdout.splitlines()
     for what in ("tokenize", "text", "vae-encode", "vae-decode", "unet", "encoder", "schedule", "img2img", "instruct", "invert", "ddib"):
         assert "->" in " ".join(shown[shown.index(f"  {what}"):][1:4]), what
 

@@ -3,15 +3,13 @@ import inspect
 import json
 import math
 import os
-import subprocess
-import tempfile
 
 import diffusers
 import torch
 from diffusers.schedulers import scheduling_euler_ancestral_discrete
-from safetensors.torch import load_file, save_file
 
-PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
+from probe import FAILURES, FOLDER, probe
+
 TOLERANCE = 1e-5
 SHAPE = (2, 4, 3, 5)
 STABLE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -24,8 +22,6 @@ RELATIVES = ["DDPM", "DEISMultistep", "DPMSolverSinglestep", "HeunDiscrete", "KD
 # The file of Stable Diffusion 1.5 as it is downloaded: it leaves the spacing to the class.
 PUBLISHED = {"_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", **STABLE, "num_train_timesteps": 1000, "set_alpha_to_one": False,
              "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None, "clip_sample": False}
-FOLDER = tempfile.TemporaryDirectory()
-FAILURES = []
 WORST = {}
 
 
@@ -39,7 +35,7 @@ class Cases:
         key = (cls, json.dumps(config, sort_keys=True))
         if key not in self.folders:
             self.folders[key] = str(len(self.folders))
-            getattr(diffusers, cls)(**config).save_pretrained(os.path.join(FOLDER.name, self.folders[key]))
+            getattr(diffusers, cls)(**config).save_pretrained(os.path.join(FOLDER, self.folders[key]))
         self.cases.append({"cls": cls, "config": config, "folder": self.folders[key], "name": swap, "steps": steps, "strength": strength,
                            "eta": eta})
 
@@ -47,8 +43,8 @@ class Cases:
         """A configuration that is not written by this diffusers."""
         folder = str(len(self.folders))
         self.folders["file", json.dumps(fields), folder] = folder
-        os.mkdir(os.path.join(FOLDER.name, folder))
-        with open(os.path.join(FOLDER.name, folder, "scheduler_config.json"), "w") as file:
+        os.mkdir(os.path.join(FOLDER, folder))
+        with open(os.path.join(FOLDER, folder, "scheduler_config.json"), "w") as file:
             json.dump(fields, file)
         self.cases.append({"cls": fields["_class_name"], "config": fields, "folder": folder, "name": swap, "steps": steps, "strength": strength, "eta": 0.0})
 
@@ -141,7 +137,7 @@ def all_cases():
 
 def theirs(case, given):
     """What diffusers computes; the noise of step i is the i-th given."""
-    folder = os.path.join(FOLDER.name, case["folder"])
+    folder = os.path.join(FOLDER, case["folder"])
     if case["cls"] == "DPMSolverSDEScheduler":
         scheduler = getattr(diffusers, case["name"]).from_pretrained(folder)
     else:
@@ -213,13 +209,9 @@ def compare(case, ours, original):
 
 
 def run(cases, given):
-    source, result = os.path.join(FOLDER.name, "in.safetensors"), os.path.join(FOLDER.name, "out.safetensors")
-    save_file(given, source)
     lists = {"folders": "folder", "names": "name", "steps": "steps", "strengths": "strength", "etas": "eta"}
-    config = "\n".join(f"{key} = {json.dumps([case[field] for case in cases])}" for key, field in lists.items())
-    subprocess.run([PROBE, "schedule", "--model", FOLDER.name, "--in", source, "--out", result, "--config", config], check=True)
     results = [{} for _ in cases]
-    for name, tensor in load_file(result).items():
+    for name, tensor in probe("schedule", given, FOLDER, **{key: [case[field] for case in cases] for key, field in lists.items()}).items():
         index, key = name.split(".", 1)
         results[int(index)][key] = tensor
     for case, ours in zip(cases, results):

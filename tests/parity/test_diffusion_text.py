@@ -6,17 +6,16 @@ import os
 import pathlib
 import random
 import shutil
-import subprocess
 import tempfile
 import unicodedata
 import unittest
 
 import torch
 from generations import next_generation, this_generation
+from probe import probe
 from safetensors.torch import load_file, save_file
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
-PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 WORDS = """
@@ -110,18 +109,11 @@ class Folder(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def probe(self, what, tensors, folder, **more):
-        source, result = self.folder / "in.safetensors", self.folder / "out.safetensors"
-        save_file(tensors, source)
-        config = "\n".join(f"{key} = {json.dumps(value)}" for key, value in more.items())
-        subprocess.run([PROBE, what, "--model", folder, "--in", source, "--out", result, "--config", config], check=True, timeout=120)
-        return load_file(result)
-
     def written(self):
         """A checkpoint that we write."""
         given = {"sample": torch.zeros(1, 8, 8, 8), "times": torch.tensor([0]), "ids": torch.zeros(1, 32, dtype=torch.int64),
                  "latents": torch.zeros(1, 8, 8, 8)}
-        self.probe("write-checkpoint", given, self.folder / "written", pipeline="StableDiffusionPipeline", texts=["a"], condition_channels=0)
+        probe("write-checkpoint", given, self.folder / "written", pipeline="StableDiffusionPipeline", texts=["a"], condition_channels=0)
         return self.folder / "written"
 
 
@@ -148,7 +140,7 @@ class Tokenizer(Folder):
         encoded = [text.encode() for text in texts]
         data = torch.frombuffer(bytearray(b"".join(encoded)), dtype=torch.uint8)
         ends = torch.tensor([len(text) for text in encoded]).cumsum(0)
-        ours = self.probe("tokenize", {"bytes": data, "ends": ends}, folder, add=list(add))
+        ours = probe("tokenize", {"bytes": data, "ends": ends}, folder, add=list(add))
         whole, start, different = ours["whole"].tolist(), 0, []
         for text, end, ids in zip(texts, ours["whole_ends"].tolist(), theirs["whole"]):
             if whole[start:end] != ids:
@@ -249,7 +241,7 @@ class TextEncoder(Folder):
     def close(self, what, ids, theirs):
         index = {"_class_name": "StableDiffusionPipeline", "text_encoder": ["transformers", "CLIPTextModel"]}
         (self.folder / "model_index.json").write_text(json.dumps(index))
-        ours = self.probe("text", {"ids": torch.tensor(ids)}, self.folder)["hidden"]
+        ours = probe("text", {"ids": torch.tensor(ids)}, self.folder)["hidden"]
         error = float((ours - theirs).norm() / theirs.norm())
         print(f"{'ok  ' if error <= 1e-5 else 'FAIL'} text, {what}: {error:.1e} (at most 1e-5)")
         self.assertLessEqual(error, 1e-5)

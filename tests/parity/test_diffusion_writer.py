@@ -1,31 +1,24 @@
 """Checkpoint folders that we write, loaded by diffusers and transformers of this Python's generation: networks to 1e-5 (norm of the difference / norm
 of the outputs), the same ids, and the whole pipelines run."""
-import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import unittest
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
 
 sys.modules["ftfy"] = None  # the original cleans text in another way where ftfy is installed
 from diffusers import StableDiffusionInstructPix2PixPipeline, StableDiffusionPipeline  # noqa: E402
 from diffusers.utils import logging  # noqa: E402
 from transformers import CLIPTokenizer  # noqa: E402
 
-PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
+from probe import distance, probe  # noqa: E402
+
 TEXTS = ["", "a photo", "A painting of an object.", "it's 42!?", "naïve café", "a\tb\u00a0c", "<|endoftext|>x", "x" * 100, "'S 'LL", "\"quoted\" \\ back"]
 # Transformers 5 makes other ids of these. What we write has the files of transformers 4, and so its rules.
 if transformers.__version__ < "5":
     TEXTS += ["漢字 ひらがな", "👩\u200d👩\u200d👧 ❤️", "\u0000\u0345ẞİ", "<|startoftext|> <|STARTOFTEXT|>"]
-
-
-def text_of(config):
-    return "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in config.items())
 
 
 class Writer(unittest.TestCase):
@@ -39,15 +32,12 @@ class Writer(unittest.TestCase):
         torch.manual_seed(5)
         given = {"sample": torch.randn(2, 8 + condition_channels, 8, 8), "times": torch.tensor([999, 3]), "ids": torch.randint(0, 514, (2, 32)),
                  "latents": torch.randn(2, 8, 8, 8)}
-        save_file(given, self.folder / "in.safetensors")
-        config = {"pipeline": pipeline.__name__, "texts": TEXTS, "condition_channels": condition_channels}
-        subprocess.run([PROBE, "write-checkpoint", "--model", self.checkpoint, "--in", self.folder / "in.safetensors",
-                        "--out", self.folder / "out.safetensors", "--config", text_of(config)], check=True, timeout=120)
-        return given, load_file(self.folder / "out.safetensors"), pipeline.from_pretrained(self.checkpoint)
+        ours = probe("write-checkpoint", given, self.checkpoint, pipeline=pipeline.__name__, texts=TEXTS, condition_channels=condition_channels)
+        return given, ours, pipeline.from_pretrained(self.checkpoint)
 
     def close(self, what, ours, theirs):
         self.assertEqual(ours.shape, theirs.shape)
-        error = float((ours - theirs).norm() / theirs.norm())
+        error = distance(ours, theirs)
         print(f"{'ok  ' if error <= 1e-5 else 'FAIL'} {what}: {error:.1e} (at most 1e-5)")
         self.assertLessEqual(error, 1e-5)
 

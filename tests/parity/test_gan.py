@@ -2,33 +2,11 @@
 
 In float64 everything, gradients too, must agree to 1e-10; in float32, where kernels add in other orders, the outputs to 1e-5.
 """
-import os
-import subprocess
-import tempfile
-
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
-FOLDER = tempfile.TemporaryDirectory()
-FAILURES = []
-
-
-def probe(what, tensors, config=""):
-    source, result = os.path.join(FOLDER.name, "in.safetensors"), os.path.join(FOLDER.name, "out.safetensors")
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, source)
-    subprocess.run([PROBE, what, "--in", source, "--out", result, "--config", config], check=True)
-    return load_file(result)
-
-
-def check(what, ours, theirs, tolerance, scale=None):
-    """Largest difference, relative to the largest value (or to scale, where the true value is zero)."""
-    error = float((ours - theirs).abs().max() / (theirs.abs().max() if scale is None else scale))
-    print(f"{'ok  ' if error <= tolerance else 'FAIL'} {what}: {error:.1e} (at most {tolerance:.0e})")
-    if not error <= tolerance:
-        FAILURES.append(what)
+from probe import check, finish, judge, probe
 
 
 def binomial(*line):
@@ -113,7 +91,7 @@ def compare_network(name, network, run, config, images):
         cotangents = [torch.randn_like(output) for output in outputs]
         given = {"images": x, **{f"weights.{key}": value for key, value in network.state_dict().items()},
                  **{f"cotangent.{i}": cotangent for i, cotangent in enumerate(cotangents)}}
-        ours = probe(name, given, config)
+        ours = probe(name, given, **config)
         for i, output in enumerate(outputs):
             check(f"{name} {dtype} output {i} {list(output.shape)}", ours[f"output.{i}"], output.detach(), tolerance)
         if name == "cut_discriminator":
@@ -126,7 +104,7 @@ def compare_network(name, network, run, config, images):
         for key, parameter in network.named_parameters():
             # A bias in front of an instance norm has no effect and only rounding for a gradient: measured by its convolution's.
             scale = dict(network.named_parameters())[key.replace("bias", "weight")].grad.abs().max()
-            check(f"{name} gradient of {key}", ours[f"grad.{key}"], parameter.grad, tolerance, scale)
+            judge(f"{name} gradient of {key}", float((ours[f"grad.{key}"] - parameter.grad).abs().max() / scale), tolerance)
 
 
 def compare_nce():
@@ -162,10 +140,9 @@ def compare_nce():
 torch.manual_seed(1)
 torch.set_num_threads(1)
 wanted = [0, 4, 8, 12, 13, 16]
-compare_network("cut_generator", Generator(6, 3), lambda network, x: network(x, wanted), f"width = 6\nblocks = 3\nnce_layers = {wanted}",
+compare_network("cut_generator", Generator(6, 3), lambda network, x: network(x, wanted), {"width": 6, "blocks": 3, "nce_layers": wanted},
                 torch.rand(2, 3, 24, 32) * 2 - 1)
-compare_network("cut_discriminator", Discriminator(6, 3), lambda network, x: network(x), "width = 6\nlayers = 3", torch.rand(2, 3, 52, 45) * 2 - 1)
-compare_network("cut_discriminator", Discriminator(4, 5), lambda network, x: network(x), "width = 4\nlayers = 5", torch.rand(1, 3, 128, 128) * 2 - 1)
+compare_network("cut_discriminator", Discriminator(6, 3), lambda network, x: network(x), {"width": 6, "layers": 3}, torch.rand(2, 3, 52, 45) * 2 - 1)
+compare_network("cut_discriminator", Discriminator(4, 5), lambda network, x: network(x), {"width": 4, "layers": 5}, torch.rand(1, 3, 128, 128) * 2 - 1)
 compare_nce()
-if FAILURES:
-    raise SystemExit(f"{len(FAILURES)} comparisons failed: " + ", ".join(FAILURES))
+finish()

@@ -1,23 +1,12 @@
 """Learning rates and optimizer steps against PyTorch's own."""
-import os
-import subprocess
-import tempfile
 import warnings
 
 import torch
-from safetensors.torch import load_file, save_file
 
-PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
+from probe import probe
+
 # Schedulers warn when they are stepped without an optimizer's step, which is what listing their rates means.
 warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-
-
-def probe(what, tensors, config):
-    with tempfile.TemporaryDirectory() as folder:
-        into, out = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
-        save_file(tensors, into)
-        subprocess.run([PROBE, what, "--in", into, "--out", out, "--config", config], check=True)
-        return load_file(out)
 
 
 def rates_of(schedule, steps, rate, warmup=0.3, floor=0.0, warmup_steps=0):
@@ -48,8 +37,7 @@ def check_schedules():
         for steps in (3, 10, 57, 1000):
             # The rise must not end at step 0 exactly: PyTorch divides by zero there.
             for warmup in (0.0, 0.25, 0.3, 1.0) if schedule == "one_cycle" else (0.3,):
-                config = f'schedule = "{schedule}"\nlearning_rate = 0.003\nwarmup = {warmup}'
-                ours = probe("learning_rates", {"steps": torch.tensor(steps)}, config)["rate"]
+                ours = probe("learning_rates", {"steps": torch.tensor(steps)}, schedule=schedule, learning_rate=0.003, warmup=warmup)["rate"]
                 theirs = rates_of(schedule, steps, 0.003, warmup)
                 # CosineAnnealingLR multiplies its rates up step by step: rounding grows with the steps.
                 torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-13, msg=lambda text: f"{schedule}, {steps} steps, warmup {warmup}: {text}")
@@ -59,8 +47,8 @@ def check_warmup_and_floor():
     for schedule in ("constant", "cosine", "linear"):
         for steps, warmup_steps in ((10, 1), (57, 5), (1000, 999), (1000, 100)):
             for floor in (0.0, 0.1) if schedule == "cosine" else (0.0,):
-                config = f'schedule = "{schedule}"\nlearning_rate = 0.003\nwarmup_steps = {warmup_steps}\nfloor = {floor}'
-                ours = probe("learning_rates", {"steps": torch.tensor(steps)}, config)["rate"]
+                ours = probe("learning_rates", {"steps": torch.tensor(steps)}, schedule=schedule, learning_rate=0.003, warmup_steps=warmup_steps,
+                             floor=floor)["rate"]
                 theirs = rates_of(schedule, steps, 0.003, floor=floor, warmup_steps=warmup_steps)
                 torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-13, msg=lambda text: f"{schedule}, {steps} steps, {warmup_steps} rising: {text}")
 
@@ -90,8 +78,8 @@ def check_steps():
                 optimizer.step()
                 if step + 1 < steps:
                     scheduler.step()
-            config = f'name = "{name}"\nlearning_rate = 0.01\nbetas = [0.5, 0.99]\nweight_decay = 0.05\nschedule = "one_cycle"\nclip = {clip}'
-            ours = probe("optimize", {"weight": weight, "gradients": gradients}, config)
+            ours = probe("optimize", {"weight": weight, "gradients": gradients}, name=name, learning_rate=0.01, betas=[0.5, 0.99], weight_decay=0.05,
+                         schedule="one_cycle", clip=clip)
             torch.testing.assert_close(ours["weight"], theirs.detach(), rtol=tolerance, atol=tolerance, msg=lambda text: f"{name}: {text}")
             state = optimizer.state_dict()["state"][0]
             expected = {"0." + key: value for key, value in state.items()}
@@ -119,8 +107,7 @@ def check_loss_scaling():
             scaler.step(optimizer)
             scaler.update()
             scales.append(scaler.get_scale())
-        config = f'name = "sgd"\nlearning_rate = 1e-3\nweight_decay = 0\nclip = {clip}'
-        ours = probe("scaled_steps", {"weight": weight, "gradients": gradients}, config)
+        ours = probe("scaled_steps", {"weight": weight, "gradients": gradients}, name="sgd", learning_rate=1e-3, weight_decay=0, clip=clip)
         scales = torch.tensor(scales, dtype=torch.float64)
         assert (scales.diff() > 0).sum() == 2 and (scales.diff() < 0).sum() == 4, "the scale is to move both ways"
         torch.testing.assert_close(ours["scale"], scales, rtol=0, atol=0)

@@ -1,39 +1,9 @@
 """Encoders against timm, losses and memory bank against plain PyTorch written from the paper's formulas."""
-import os
-import subprocess
-import sys
-import tempfile
-
 import timm
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 
-PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
-FOLDER = tempfile.TemporaryDirectory()
-FAILURES = []
-
-
-def path(name):
-    return os.path.join(FOLDER.name, name)
-
-
-def probe(what, tensors, config, model=""):
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path("in.safetensors"))
-    subprocess.run([PROBE, what, "--in", path("in.safetensors"), "--out", path("out.safetensors"), "--config", config,
-                    "--model", model], check=True)
-    return load_file(path("out.safetensors"))
-
-
-def check(what, ours, theirs, tolerance):
-    """Largest difference relative to the largest value."""
-    assert ours.shape == theirs.shape, (what, ours.shape, theirs.shape)
-    ours, theirs = ours.double(), theirs.double()
-    error = ((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)).item()
-    good = error <= tolerance
-    print(f"{'ok  ' if good else 'BAD '} {what}: relative error {error:.2e} (at most {tolerance:.0e})", flush=True)
-    if not good:
-        FAILURES.append(what)
+from probe import FOLDER, check, finish, probe, random_statistics, save
 
 
 def unit(*shape):
@@ -44,7 +14,7 @@ def test_losses(batch, dim, rows, other_rows, temperature, top):
     features, counterparts, bank, other = unit(batch, dim), unit(batch, dim), unit(rows, dim), unit(other_rows, dim)
     ids = torch.randperm(rows)[:batch]
     ours = probe("retrieval_losses", {"features": features, "counterparts": counterparts, "bank": bank, "other_bank": other, "rows": ids},
-                 f"temperature = {temperature}\ntop = {top}")
+                 temperature=temperature, top=top)
     features.requires_grad_()
     counterparts.requires_grad_()
 
@@ -70,7 +40,7 @@ def test_losses(batch, dim, rows, other_rows, temperature, top):
 def test_memory_bank():
     bank, features, ids = unit(50, 16), unit(7, 16), torch.randperm(50)[:7]
     for momentum in (0.0, 0.5, 0.9):
-        ours = probe("memory_bank", {"bank": bank, "features": features, "rows": ids}, f"momentum = {momentum}")["bank"]
+        ours = probe("memory_bank", {"bank": bank, "features": features, "rows": ids}, momentum=momentum)["bank"]
         theirs = bank.clone()
         for f, i in zip(features, ids):
             row = momentum * bank[i] + (1 - momentum) * f
@@ -78,31 +48,20 @@ def test_memory_bank():
         check(f"memory bank, momentum {momentum}", ours, theirs, 1e-12)
 
 
-def randomise_statistics(module):
-    for part in module.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.running_mean.normal_(0, 0.1)
-            part.running_var.uniform_(0.5, 1.5)
-            part.weight.data.uniform_(0.5, 1.5)
-            part.bias.data.normal_(0, 0.1)
-
-
 def test_encoder(name, size, gradients, as_backbone):
     """Weights of timm's model; as_backbone: its file as timm saves it, classifier included, so that only our head is drawn by us."""
-    backbone = timm.create_model(name, pretrained=False)
-    randomise_statistics(backbone)
+    backbone = random_statistics(timm.create_model(name, pretrained=False))
     dim, batch = 24, 6
     head = torch.nn.Linear(backbone.num_features, dim)
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
     weights = torch.randn(batch, dim)
     state = backbone.state_dict()
-    config = f'name = "{name}"\ndim = {dim}'
     if as_backbone:
-        save_file(state, path("weights.safetensors"))
+        file = save(state, FOLDER / "weights.safetensors")
     else:
         whole = {"backbone." + key: value for key, value in state.items() if not key.startswith("fc.")}
-        save_file(whole | {"head.weight": head.weight.data, "head.bias": head.bias.data}, path("weights.safetensors"))
-    ours = probe("encoder", {"images": images, "weights": weights}, config, path("weights.safetensors"))
+        file = save(whole | {"head.weight": head.weight.data, "head.bias": head.bias.data}, FOLDER / "weights.safetensors")
+    ours = probe("encoder", {"images": images, "weights": weights}, file, name=name, dim=dim)
 
     mean = torch.tensor(timm.data.IMAGENET_DEFAULT_MEAN).view(1, 3, 1, 1)
     deviation = torch.tensor(timm.data.IMAGENET_DEFAULT_STD).view(1, 3, 1, 1)
@@ -138,5 +97,4 @@ test_memory_bank()
 test_encoder("resnet18", 64, gradients=True, as_backbone=False)
 test_encoder("resnet18", 63, gradients=False, as_backbone=True)
 test_encoder("resnet50", 64, gradients=False, as_backbone=False)
-if FAILURES:
-    sys.exit(f"{len(FAILURES)} checks failed: {FAILURES}")
+finish()

@@ -5,7 +5,6 @@ In double precision: a rounding grows about tenfold a step in so small a trainin
 that agree to 1e-7 in the first step differ in the fourth."""
 import io
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -19,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-BIN = pathlib.Path(os.environ["SYNCDR_BIN"])
+from probe import BIN, probe
+
 SIZE, DIM, STEPS, SEED = 64, 32, 20, 3
 TEMPERATURE, PAIR_TEMPERATURE, TOP = 0.1, 0.5, 12
 MATCHING_WEIGHT, PAIR_WEIGHT = 1.0, 0.5
@@ -109,11 +109,9 @@ class Encoder(torch.nn.Module):
         return F.normalize(self.head(self.backbone(images)), dim=1)
 
 
-def batches(domain, batch, stream, epoch, folder):
-    save_file({name: torch.tensor(value) for name, value in
-               {"size": len(domain.images), "batch": batch, "seed": SEED, "stream": stream, "epoch": epoch}.items()}, folder / "in.safetensors")
-    subprocess.run([BIN / "parity_probe", "batch_order", "--in", folder / "in.safetensors", "--out", folder / "out.safetensors"], check=True)
-    return load_file(folder / "out.safetensors")["entries"]
+def batches(domain, batch, stream, epoch):
+    given = {"size": len(domain.images), "batch": batch, "seed": SEED, "stream": stream, "epoch": epoch}
+    return probe("batch_order", {name: torch.tensor(value) for name, value in given.items()})["entries"]
 
 
 def entropy(logits):
@@ -121,7 +119,7 @@ def entropy(logits):
     return -(p * (p + 1e-5).log()).sum(1).mean()
 
 
-def train(domains, weights, folder):
+def train(domains, weights):
     """-> [STEPS][loss, instance, matching, pairs]"""
     encoder = Encoder()
     encoder.load_state_dict(load_file(weights))
@@ -135,7 +133,7 @@ def train(domains, weights, folder):
     per_epoch = min(len(domain.images) // size for domain, size in zip(domains, sizes))
     losses, step = [], 0
     while step < STEPS:
-        order = [batches(domain, size, k, step // per_epoch, folder) for k, (domain, size) in enumerate(zip(domains, sizes))]
+        order = [batches(domain, size, k, step // per_epoch) for k, (domain, size) in enumerate(zip(domains, sizes))]
         for at in range(min(per_epoch, STEPS - step)):
             ids = [entries[at] for entries in order]
             # All images of a step go through the encoder together: batch normalisation sees both domains and their counterparts.
@@ -188,7 +186,7 @@ def main():
             syncdr("syncdr", "train", config, *settings, "--arm", arm, "--set", f"train.epochs={-(-STEPS // per_epoch)}")
             log = [json.loads(line) for line in (folder / "run" / "train" / arm / "log.jsonl").read_text().splitlines()]
             ours = [[line[key] for key in ("loss", "loss_id", "loss_cdm", "loss_ppp")] for line in log if "loss" in line][:STEPS]
-            theirs = train(domains, weights, folder)
+            theirs = train(domains, weights)
             for step, (our, their) in enumerate(zip(ours, theirs, strict=True), 1):
                 error = max(abs(a - b) / max(1e-3, abs(b)) for a, b in zip(our, their))
                 good = error <= 1e-9
