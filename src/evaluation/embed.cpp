@@ -40,7 +40,7 @@ at::Tensor pooled_part(comm::World& world, retrieval::Encoder& encoder, const Im
         const int64_t first = part.first + step * step_calls, last = std::min(first + step_calls, part.last);
         return images.load(first * call, std::min(last * call, images.count));
       },
-      0, steps, /*threads=*/1);
+      0, steps, world.threads(0));
   std::vector<at::Tensor> features;
   while (!loader.done()) features.push_back(retrieval::pooled_of(encoder, loader.next(), world.device(), call).to(at::kCPU));
   return features.empty() ? at::Tensor() : at::cat(features);

@@ -98,7 +98,8 @@ std::vector<data::ShardList> training_lists(const training::Task& task) {
 class AutoencoderFit : public training::Learner {
  public:
   AutoencoderFit(const training::Task& task, const AutoencoderFitConfig& config)
-      : config_(config), seed_(task.seed), device_(task.world.device()), part_(training::part_of(config.batch, task.world.rank(), task.world.size())),
+      : world_(task.world), config_(config), seed_(task.seed), device_(task.world.device()),
+        part_(training::part_of(config.batch, task.world.rank(), task.world.size())),
         lists_(training_lists(task)),
         batches_(task.dataset, task.domains,
                  {.batch = config.batch, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.autoencoder.batch"}, seed_,
@@ -111,7 +112,7 @@ class AutoencoderFit : public training::Learner {
   std::vector<std::string> loss_names() const override { return {"loss_pixel", "loss_chroma", "loss_gradient", "loss_kl"}; }
 
   void begin(int64_t first, int64_t last) override {
-    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, threads_ahead(device_));
+    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, world_.threads(0));
   }
 
   double learning_rate(int64_t step) const override { return training::learning_rate_at(config_.optimizer, step, config_.steps); }
@@ -228,6 +229,7 @@ class AutoencoderFit : public training::Learner {
     return 1 / deviation;
   }
 
+  comm::World& world_;
   AutoencoderFitConfig config_;
   uint64_t seed_;
   c10::Device device_;

@@ -76,7 +76,7 @@ std::vector<at::Tensor> patch_locations(const std::vector<at::Tensor>& features,
 class CutFit : public training::Learner {
  public:
   CutFit(const training::Task& task, const CutConfig& config)
-      : config_(config), seed_(task.seed), device_(task.world.device()),
+      : world_(task.world), config_(config), seed_(task.seed), device_(task.world.device()),
         batches_(task.dataset, task.domains, {.batch = config.batch, .augment = config.augment, .batch_setting = "fit.cut.batch"}, task.seed,
                  training::part_of(config.batch, task.world.rank(), task.world.size())),
         translator_(initialised(Translator(config.generator, config.nce_weight > 0), "translator", task.seed, device_)),
@@ -92,7 +92,7 @@ class CutFit : public training::Learner {
   std::vector<std::string> loss_names() const override { return {"loss_discriminator", "loss_gan", "loss_nce"}; }
 
   void begin(int64_t first, int64_t last) override {
-    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, threads_ahead(device_));
+    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, world_.threads(0));
   }
 
   double learning_rate(int64_t step) const override { return training::learning_rate_at(translator_settings_, step, config_.steps); }
@@ -205,6 +205,7 @@ class CutFit : public training::Learner {
     return generator;
   }
 
+  comm::World& world_;
   CutConfig config_;
   uint64_t seed_;
   c10::Device device_;

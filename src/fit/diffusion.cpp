@@ -108,7 +108,7 @@ class DiffusionFit : public training::Learner {
  public:
   /// companions: the folder that holds the checkpoint's tokenizer and scheduler.
   DiffusionFit(const training::Task& task, DenoiserNetworks networks, const DiffusionFitConfig& config, fs::path companions)
-      : config_(config), seed_(task.seed), device_(task.world.device()), companions_(std::move(companions)),
+      : world_(task.world), config_(config), seed_(task.seed), device_(task.world.device()), companions_(std::move(companions)),
         shape_{.latent = networks.latent_shape(config.augment.crop), .train_steps = networks.scheduler->train_steps()},
         networks_(moved(std::move(networks), device_)), encoder_(networks_.autoencoder, device_, config), parts_(networks_, config, seed_),
         parallel_(task.world, *parts_), optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)),
@@ -125,7 +125,7 @@ class DiffusionFit : public training::Learner {
   std::vector<std::string> loss_names() const override { return {"loss"}; }
 
   void begin(int64_t first, int64_t last) override {
-    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, threads_ahead(device_));
+    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, world_.threads(0));
   }
 
   double learning_rate(int64_t step) const override { return training::learning_rate_at(config_.optimizer, step, config_.steps); }
@@ -250,6 +250,7 @@ class DiffusionFit : public training::Learner {
     return nn::to_bytes(networks_.autoencoder->decode(latents / scale));
   }
 
+  comm::World& world_;
   DiffusionFitConfig config_;
   uint64_t seed_;
   c10::Device device_;

@@ -52,7 +52,4 @@ class UnpairedBatches {
   std::vector<ImageStream> streams_;  // of the domains
 };
 
-/// Threads that read batches ahead. Decoding is cheap beside a step; on a CPU one thread of it is already one core's share.
-inline int64_t threads_ahead(c10::Device device) { return device.is_cuda() ? 4 : 1; }
-
 }  // namespace syncdr::fit
