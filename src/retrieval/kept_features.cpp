@@ -36,20 +36,22 @@ io::Identity identity_of(Encoder& encoder, const data::Dataset& dataset, const T
   identity.emplace("backbone", nn::state_hash(encoder->backbone()));
   identity.emplace("dataset", io::hash_file(dataset.root() / "dataset.json"));
   identity.emplace("seed", std::to_string(seed));
+  identity.emplace("format", "2");  // a checksum for each view
   return identity;
 }
 
 /// Rows [first, last) of a shard, each in all its views: [rows * (views + 1), 3, S, S] uint8, channels last.
 at::Tensor views_of(const data::ShardReader& shard, const std::string& name, int64_t first, int64_t last, const TrainConfig& config, uint64_t seed) {
-  const int64_t views = config.kept_views, side = config.augment.crop;
+  const int64_t views = config.kept_views, side = config.augment.crop, enlarged = data::pixels_for(config.augment);
   at::Tensor pixels = at::empty({(last - first) * (views + 1), side, side, 3}, at::kByte);
   data::each_image(last - first, [&](int64_t i) {
     uint8_t* out = pixels.data_ptr<uint8_t>() + i * (views + 1) * pixels.stride(0);
     const uint64_t key = io::hash64(fmt::format("{}/{}", name, first + i));
-    const data::Image image = shard.image(first + i, data::pixels_for(config.augment));
+    const data::Image image = shard.image(first + i, enlarged);
     for (int64_t view = 0; view < views; ++view, out += pixels.stride(0))
       data::augment(image, config.augment, core::Random(seed, core::Purpose::augmentation, key, static_cast<uint32_t>(view), 1), out);
-    data::evaluation_view(shard.image(first + i, config.augment.resize), config.augment, out);
+    if (enlarged == config.augment.resize) data::evaluation_view(image, config.augment, out);
+    else data::evaluation_view(shard.image(first + i, config.augment.resize), config.augment, out);
   });
   return pixels.permute({0, 3, 1, 2});
 }
@@ -78,16 +80,16 @@ std::span<const uint8_t> bytes_of(const float* values, int64_t count) {
 
 /// pooled [rows * (views + 1), F] float on the CPU, contiguous.
 void write_block(const Task& task, const at::Tensor& pooled, int64_t views) {
-  const int64_t rows = task.last - task.first, each = pooled.numel() / rows;
+  const int64_t width = pooled.size(1);
   const auto* values = pooled.const_data_ptr<float>();
   std::vector<uint32_t> checksums;
-  for (int64_t row = 0; row < rows; ++row) checksums.push_back(io::crc32c(bytes_of(values + row * each, each)));
+  for (int64_t view = 0; view < pooled.size(0); ++view) checksums.push_back(io::crc32c(bytes_of(values + view * width, width)));
   io::AtomicFile file(task.file, io::process_token());
   io::Hdf5Writer writer(file.temporary());
   writer.attribute("format", "syncdr-features");
-  writer.attribute("rows", rows);
+  writer.attribute("rows", task.last - task.first);
   writer.attribute("views", views + 1);
-  writer.attribute("width", pooled.size(1));
+  writer.attribute("width", width);
   writer.write("/features", std::vector<float>(values, values + pooled.numel()));
   writer.write("/crc32c", checksums);
   writer.close();
@@ -135,24 +137,24 @@ KeptFeatures::Block KeptFeatures::open(const fs::path& file, int64_t rows) const
   const io::Hdf5Reader hdf5(file);
   const io::Extent extent = hdf5.extent("/features");
   Block block{.file = io::InputFile(file), .features = extent.offset, .checksums = hdf5.read<uint32_t>("/crc32c")};
-  const uint64_t bytes = static_cast<uint64_t>(rows) * static_cast<uint64_t>((views_ + 1) * width_) * sizeof(float);
-  if (extent.bytes != bytes || std::ssize(block.checksums) != rows)
-    throw core::DataError("{}: holds {} bytes of {} images, {} of {} are needed. Remove it: it is computed anew", file.string(), extent.bytes,
-                          block.checksums.size(), bytes, rows);
+  const int64_t views = rows * (views_ + 1);
+  const uint64_t bytes = static_cast<uint64_t>(views * width_) * sizeof(float);
+  if (extent.bytes != bytes || std::ssize(block.checksums) != views)
+    throw core::DataError("{}: holds {} bytes of {} views, {} of {} are needed. Remove it: it is computed anew", file.string(), extent.bytes,
+                          block.checksums.size(), bytes, views);
   return block;
 }
 
 void KeptFeatures::read(const data::Place& place, int64_t view, std::span<float> into) const {
   const auto& blocks = blocks_.at(place.shard->path());
   const Block& block = blocks[static_cast<size_t>(place.row / block_rows)];
-  const int64_t row = place.row % block_rows, each = (views_ + 1) * width_;
-  std::vector<float> all(static_cast<size_t>(each));
-  const std::span bytes(reinterpret_cast<uint8_t*>(all.data()), all.size() * sizeof(float));
-  block.file.read_at(block.features + static_cast<uint64_t>(row) * bytes.size(), bytes);
-  if (io::crc32c(bytes) != block.checksums[static_cast<size_t>(row)])
-    throw core::DataError("{}: the features of its row {} do not match their checksum: the file was damaged. Remove it: it is computed anew",
-                          block.file.path().string(), row);
-  std::copy_n(all.begin() + view * width_, width_, into.begin());
+  const int64_t row = place.row % block_rows;
+  const auto number = static_cast<uint64_t>(row * (views_ + 1) + view);
+  const std::span bytes(reinterpret_cast<uint8_t*>(into.data()), into.size_bytes());
+  block.file.read_at(block.features + number * bytes.size(), bytes);
+  if (io::crc32c(bytes) != block.checksums[number])
+    throw core::DataError("{}: the features of its row {}, view {}, do not match their checksum: the file was damaged. Remove it: it is computed anew",
+                          block.file.path().string(), row, view);
 }
 
 }  // namespace syncdr::retrieval

@@ -33,8 +33,8 @@ class KeptFeatures {
  private:
   struct Block {
     io::InputFile file;
-    uint64_t features = 0;  // where they begin in the file
-    std::vector<uint32_t> checksums;
+    uint64_t features = 0;            // where they begin in the file
+    std::vector<uint32_t> checksums;  // of each view
   };
   Block open(const std::filesystem::path& file, int64_t rows) const;
 

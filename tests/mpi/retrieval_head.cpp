@@ -5,6 +5,8 @@
 
 #include "retrieval_case.h"
 #include "syncdr/io/atomic_file.h"
+#include "syncdr/io/hash.h"
+#include "syncdr/io/hdf5.h"
 
 namespace syncdr::retrieval {
 namespace {
@@ -78,6 +80,17 @@ TEST_F(TrainingOfAHead, ComputesEachImageOnceAndLeavesTheBackbone) {
   if (!world().is_root()) return;
   Encoder before(EncoderConfig{.name = "small", .dim = 32}, 5), after = load_encoder(folder_ / "second" / "encoder.safetensors");
   EXPECT_EQ(nn::state_hash(after->backbone()), nn::state_hash(before->backbone()));
+}
+
+TEST_F(TrainingOfAHead, EachViewHasAChecksumOfItsOwnSoThatOneIsReadAlone) {
+  run(config(), {}, "run", {});
+  const io::Hdf5Reader block(folder_ / "kept" / kept_block("real/warm/train-00000-of-00001.h5"));
+  const auto features = block.read<float>("/features");
+  const auto checksums = block.read<uint32_t>("/crc32c");
+  ASSERT_EQ(checksums.size(), 30u * 4u) << "three augmented views of each image, and the one of evaluation";
+  const size_t width = features.size() / checksums.size();
+  for (size_t view = 0; view < checksums.size(); ++view)
+    EXPECT_EQ(io::crc32c({reinterpret_cast<const uint8_t*>(features.data() + view * width), width * sizeof(float)}), checksums[view]) << view;
 }
 
 TEST_F(TrainingOfAHead, ADamagedFileIsNamed) {
