@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 BLOCKS = 2
 SMALL = {"hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 6, "num_hidden_layers": BLOCKS}
 BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": BLOCKS}
-CLIP = {**BASE, "image_size": 224, "patch_size": 32, "projection_dim": 512}
+CLIP = {**BASE, "image_size": 96, "patch_size": 32, "projection_dim": 512}
 TEXT = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 1, "bos_token_id": 0, "eos_token_id": 1,
         "pad_token_id": 1}
 
@@ -41,23 +41,23 @@ def clip_alone(images):
 
 
 def siglip(images):
-    model = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**BASE, image_size=224, patch_size=16))
+    model = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**BASE, image_size=64, patch_size=16))
     return model, lambda: model(pixel_values=images).pooler_output
 
 
 def siglip_whole(images):
-    model = transformers.SiglipModel(transformers.SiglipConfig(text_config=TEXT, vision_config={**BASE, "image_size": 224, "patch_size": 16, "hidden_act": "gelu"}))
+    model = transformers.SiglipModel(transformers.SiglipConfig(text_config=TEXT, vision_config={**BASE, "image_size": 64, "patch_size": 16, "hidden_act": "gelu"}))
     return model, lambda: model.vision_model(pixel_values=images).pooler_output
 
 
 def dinov2(images):
-    model = transformers.Dinov2Model(transformers.Dinov2Config(hidden_size=384, num_attention_heads=6, num_hidden_layers=BLOCKS, image_size=518, patch_size=14))
+    model = transformers.Dinov2Model(transformers.Dinov2Config(hidden_size=384, num_attention_heads=6, num_hidden_layers=BLOCKS, image_size=56, patch_size=14))
     return model, lambda: model(pixel_values=images).pooler_output
 
 
 def dinov2_with_registers(images):
     model = transformers.Dinov2WithRegistersForImageClassification(transformers.Dinov2WithRegistersConfig(
-        hidden_size=384, num_attention_heads=6, num_hidden_layers=BLOCKS, image_size=518, patch_size=14))
+        hidden_size=384, num_attention_heads=6, num_hidden_layers=BLOCKS, image_size=56, patch_size=14))
     return model, lambda: model.dinov2_with_registers(pixel_values=images).pooler_output
 
 
@@ -67,15 +67,16 @@ def dinov3(images):
 
 
 def vit(images):
-    model = transformers.ViTForImageClassification(transformers.ViTConfig(**SMALL, image_size=224, patch_size=16, layer_norm_eps=1e-6))
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(**SMALL, image_size=64, patch_size=16, layer_norm_eps=1e-6))
     return model, lambda: model.vit(pixel_values=images).last_hidden_state[:, 0]
 
 
-MODELS = {"clip": ("vit_base_patch32_clip_quickgelu_224", 224), "clip_with_projection": ("vit_base_patch32_clip_224", 224),
-          "clip_alone": ("vit_base_patch32_clip_quickgelu_224_unprojected", 224), "siglip": ("vit_base_patch16_siglip_224_tanh", 224),
-          "siglip_whole": ("vit_base_patch16_siglip_224", 224), "dinov2": ("vit_small_patch14_dinov2", 518),
-          "dinov2_with_registers": ("vit_small_patch14_reg4_dinov2", 518), "dinov3": ("vit_small_patch16_dinov3_qkvb", 256),
-          "vit": ("vit_small_patch16_224", 224)}
+# The row, and the side of the images: few patches.
+MODELS = {"clip": ("vit_base_patch32_clip_quickgelu_224", 96), "clip_with_projection": ("vit_base_patch32_clip_224", 96),
+          "clip_alone": ("vit_base_patch32_clip_quickgelu_224_unprojected", 96), "siglip": ("vit_base_patch16_siglip_224_tanh", 64),
+          "siglip_whole": ("vit_base_patch16_siglip_224", 64), "dinov2": ("vit_small_patch14_dinov2", 56),
+          "dinov2_with_registers": ("vit_small_patch14_reg4_dinov2", 56), "dinov3": ("vit_small_patch16_dinov3_qkvb", 64),
+          "vit": ("vit_small_patch16_224", 64)}
 
 
 def save(name, folder, file):

@@ -1,9 +1,7 @@
-"""Vision transformers beside timm, open_clip, torchvision and both generations of transformers: real widths, one or two blocks, random weights."""
-import os
-import pathlib
+"""Vision transformers beside timm, open_clip, torchvision and both generations of transformers: real widths, one or two blocks, random weights, mostly of few
+patches."""
 import re
 import subprocess
-import tempfile
 import unittest
 import unittest.mock
 
@@ -11,14 +9,14 @@ import open_clip
 import timm
 import torch
 import torchvision
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from timm.models import get_pretrained_cfg
 from timm.models.vision_transformer import checkpoint_filter_fn
 
 import originals_vit
 from generations import next_generation, this_generation
+from probe import BIN, FOLDER, largest, probe, save
 
-BIN = pathlib.Path(os.environ["SYNCDR_BIN"])
 BLOCKS = originals_vit.BLOCKS
 # timm's name of weights that have a row's normalisation and size; a row's own, after its point, comes first.
 WEIGHTS = {"clip_quickgelu": "openai", "clip": "datacompxl", "dinov2": "lvd142m", "dinov3": "lvd1689m", "siglip": "v2_webli", "": "augreg_in1k"}
@@ -31,25 +29,15 @@ def rows():
 
 class Vit(unittest.TestCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
         torch.manual_seed(5)
 
     def ours(self, row, weights, images, **config):
         """weights: a file, or a state."""
-        if isinstance(weights, dict):
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, self.folder / "weights.safetensors")
-            weights = self.folder / "weights.safetensors"
-        save_file({"images": images}, self.folder / "in.safetensors")
-        config = {"name": row, "size": images.shape[-1], "depth": BLOCKS, **config}
-        subprocess.run([BIN / "parity_probe", "vit", "--in", self.folder / "in.safetensors", "--out", self.folder / "out.safetensors", "--model", weights,
-                        "--config", "\n".join(f"{key} = {value!r}" for key, value in config.items())], check=True)
-        return load_file(self.folder / "out.safetensors")
+        file = save(weights, FOLDER / "weights.safetensors") if isinstance(weights, dict) else weights
+        return probe("vit", {"images": images}, file, **{"name": row, "size": images.shape[-1], "depth": BLOCKS, **config})
 
     def same(self, what, ours, theirs, tolerance=1e-4):
-        self.assertEqual(ours.shape, theirs.shape, what)
-        error = ((ours.double() - theirs.double()).abs().max() / theirs.double().abs().max()).item()
+        error = largest(ours, theirs)
         print(f"{what}: relative error {error:.1e} (at most {tolerance:.0e})", flush=True)
         self.assertLessEqual(error, tolerance, what)
 
@@ -68,6 +56,10 @@ class Vit(unittest.TestCase):
         originals_vit.randomise(model)
         return model, configuration
 
+    def small(self, row):
+        """The side of images of 3 x 3 patches."""
+        return 3 * int(re.search(r"patch(\d+)", row)[1])
+
     def timms_depth(self, row):
         with unittest.mock.patch("timm.models.vision_transformer._create_vision_transformer") as vit, unittest.mock.patch("timm.models.eva._create_eva") as eva:
             timm.create_model(re.sub("_fc_norm|_tanh|_unprojected", "", row.partition(".")[0]))
@@ -80,13 +72,13 @@ class Vit(unittest.TestCase):
             if row.startswith("vit_b_"):
                 continue  # torchvision's
             with self.subTest(row):
-                model, configuration = self.timm_model(row, depth=1)
-                size = configuration.input_size[1]
+                size = self.small(row)
+                model, configuration = self.timm_model(row, depth=1, img_size=size)
                 images = torch.randn(1, 3, size, size)
                 ours = self.ours(row, model.state_dict(), images, depth=1)
                 self.same(row, ours["features"], model(images))
                 self.assertEqual(ours["trained_depth"].item(), self.timms_depth(row))
-                self.assertEqual(ours["trained_size"].item(), size)
+                self.assertEqual(ours["trained_size"].item(), configuration.input_size[1])
                 self.assertEqual((tuple(ours["mean"].tolist()), tuple(ours["deviation"].tolist())), (configuration.mean, configuration.std))
                 self.assertEqual({ours["epsilon"].item()}, {part.eps for part in model.modules() if isinstance(part, torch.nn.LayerNorm)})
 
@@ -113,8 +105,8 @@ class Vit(unittest.TestCase):
     def test_other_precisions(self):
         for row in "vit_small_patch16_224", "vit_base_patch32_clip_quickgelu_224", "vit_small_patch16_dinov3_qkvb", "vit_base_patch16_siglip_224":
             with self.subTest(row):
-                model, configuration = self.timm_model(row)
-                images = torch.randn(1, 3, *configuration.input_size[1:])
+                model, _ = self.timm_model(row, img_size=self.small(row))
+                images = torch.randn(1, 3, self.small(row), self.small(row))
                 state = model.state_dict()
                 with torch.autocast("cpu", torch.bfloat16):
                     low = model(images)
@@ -157,7 +149,7 @@ class Vit(unittest.TestCase):
         for generation in this_generation, next_generation:
             for name, (row, _) in originals_vit.MODELS.items():
                 with self.subTest(name, generation=generation.__name__):
-                    folder, file = self.folder / generation.__name__ / name, self.folder / "theirs.safetensors"
+                    folder, file = FOLDER / generation.__name__ / name, FOLDER / "theirs.safetensors"
                     generation("originals_vit", "save", name=name, folder=folder, file=file)
                     theirs = load_file(file)
                     ours = self.ours(row, folder / "model.safetensors", theirs["images"])
