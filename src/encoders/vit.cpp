@@ -10,6 +10,7 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/silu.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -59,19 +60,23 @@ Rotation rotation(int64_t side, int64_t before, int64_t head, const at::Tensor& 
   return {angles.cos().to(type), angles.sin().to(type)};
 }
 
-/// Two linear layers: [..., D] -> the same.
+/// Two linear layers, the first one with a gate if there is one: [..., D] -> the same.
 class Perceptron : public torch::nn::Module {
  public:
   explicit Perceptron(const VitOptions& options) : activation_(options.activation) {
     const int64_t hidden = options.hidden > 0 ? options.hidden : 4 * options.width;
-    first_ = add(*this, "fc1", {hidden, options.width});
+    first_ = add(*this, options.gated ? "fc1_x" : "fc1", {hidden, options.width});
+    if (options.gated) gate_ = add(*this, "fc1_g", {hidden, options.width});
     second_ = add(*this, "fc2", {options.width, hidden});
   }
-  at::Tensor forward(const at::Tensor& x) const { return linear(*second_, activate(linear(*first_, x), activation_)); }
+  at::Tensor forward(const at::Tensor& x) const {
+    const at::Tensor inner = linear(*first_, x);
+    return linear(*second_, gate_ ? at::silu(linear(*gate_, x)) * inner : activate(inner, activation_));
+  }
 
  private:
   VitOptions::Activation activation_;
-  std::shared_ptr<Affine> first_, second_;
+  std::shared_ptr<Affine> first_, gate_, second_;
 };
 
 /// Self-attention: [B, N, D] -> the same.

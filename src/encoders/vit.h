@@ -22,6 +22,7 @@ struct VitOptions {
   int64_t patch = 16;  ///< its side in pixels
   int64_t width = 768, depth = 12, heads = 12;
   int64_t hidden = 0;     ///< of the layers' perceptrons; 0: 4 width
+  bool gated = false;     ///< perceptrons are SwiGLU (Shazeer, 2020) in place of two layers with an activation between
   int64_t registers = 0;  ///< tokens that stand for no patch, beside the class token
   double epsilon = 1e-6;  ///< of the norms
   Activation activation = gelu;
@@ -39,9 +40,15 @@ struct VitOptions {
 constexpr VitOptions vit_small(int64_t patch) { return {.patch = patch, .width = 384, .heads = 6}; }
 constexpr VitOptions vit_base(int64_t patch) { return {.patch = patch}; }
 constexpr VitOptions vit_large(int64_t patch) { return {.patch = patch, .width = 1024, .depth = 24, .heads = 16}; }
+constexpr VitOptions vit_huge(int64_t patch) { return {.patch = patch, .width = 1280, .depth = 32, .heads = 20}; }
 constexpr VitOptions vit_so400m(int64_t patch) { return {.patch = patch, .width = 1152, .depth = 27, .heads = 16, .hidden = 4304}; }
 
 /// What is the same in a family, whatever the network's size.
+constexpr VitOptions gated(VitOptions options) {
+  options.gated = true;
+  return options;
+}
+
 constexpr VitOptions with_fc_norm(VitOptions options) {
   options.pooling = VitOptions::mean_then_norm;
   return options;

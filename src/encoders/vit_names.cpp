@@ -78,6 +78,7 @@ constexpr Rename renames[] = {
     {".o_proj.", ".proj."},
     {".intermediate.dense.", ".mlp.fc1."},
     {".output.dense.", ".mlp.fc2."},
+    {".gate_proj.", ".fc1_g."},
     {".up_proj.", ".fc1."},
     {".down_proj.", ".fc2."},
     {".layer_scale1.lambda1", ".ls1.gamma"},
@@ -92,6 +93,9 @@ constexpr Rename renames[] = {
 
 /// Not of the network that gives features: a token for training with masks, a classifier's layer behind the class token, positions' numbers.
 constexpr std::string_view dropped[] = {"mask_token", "pooler.dense.weight", "pooler.dense.bias", "position_ids"};
+
+/// A perceptron's layer beside its gate.
+constexpr Rename beside_gate[] = {{".fc1.", ".fc1_x."}};
 
 /// timm's class for DINOv3 has no modules for its scales.
 constexpr Rename scales[] = {{".ls1.gamma", ".gamma_1"}, {".ls2.gamma", ".gamma_2"}};
@@ -216,6 +220,7 @@ io::NamedTensors Vit::own_names(io::NamedTensors file, const std::string& where)
   const auto timm_name = [&](std::string name) {
     rename(name, renames);
     if (is_rotary) rename(name, scales);
+    if (options_.gated) rename(name, beside_gate);
     return std::find(std::begin(dropped), std::end(dropped), name) == std::end(dropped) ? name : "";
   };
   io::NamedTensors tensors = renamed(file, timm_name, where);

@@ -66,6 +66,12 @@ def dinov3(images):
     return model, lambda: model(pixel_values=images).last_hidden_state[:, 5:].mean(1)
 
 
+def dinov3_gated(images):
+    model = transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(**SMALL, image_size=224, patch_size=16, num_register_tokens=4, use_gated_mlp=True,
+                                                                     hidden_act="silu"))
+    return model, lambda: model(pixel_values=images).last_hidden_state[:, 5:].mean(1)
+
+
 def vit(images):
     model = transformers.ViTForImageClassification(transformers.ViTConfig(**SMALL, image_size=64, patch_size=16, layer_norm_eps=1e-6))
     return model, lambda: model.vit(pixel_values=images).last_hidden_state[:, 0]
@@ -76,7 +82,7 @@ MODELS = {"clip": ("vit_base_patch32_clip_quickgelu_224", 96), "clip_with_projec
           "clip_alone": ("vit_base_patch32_clip_quickgelu_224_unprojected", 96), "siglip": ("vit_base_patch16_siglip_224_tanh", 64),
           "siglip_whole": ("vit_base_patch16_siglip_224", 64), "dinov2": ("vit_small_patch14_dinov2", 56),
           "dinov2_with_registers": ("vit_small_patch14_reg4_dinov2", 56), "dinov3": ("vit_small_patch16_dinov3_qkvb", 64),
-          "vit": ("vit_small_patch16_224", 64)}
+          "dinov3_gated": ("vit_small_plus_patch16_dinov3_qkvb", 64), "vit": ("vit_small_patch16_224", 64)}
 
 
 def save(name, folder, file):

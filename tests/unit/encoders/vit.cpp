@@ -50,7 +50,7 @@ void expect_loaded(const Vit& vit, const io::NamedTensors& file) {
 
 TEST(Vit, GradientsReachEachParameter) {
   for (const VitOptions& options : {tiny, with_fc_norm(tiny), clip(tiny, VitOptions::quick_gelu, 6), dinov2(tiny), dinov2(tiny, 4),
-                                    dinov3(tiny, VitOptions::no_keys), siglip(tiny, VitOptions::tanh_gelu)}) {
+                                    dinov3(tiny, VitOptions::no_keys), dinov3(gated(tiny)), siglip(tiny, VitOptions::tanh_gelu)}) {
     const auto vit = network(options);
     const at::Tensor features = vit->forward(at::randn({3, 3, side, side}));
     EXPECT_EQ(features.sizes(), at::IntArrayRef({3, vit->features()}));
@@ -162,6 +162,23 @@ TEST(VitNames, ZeroBiasesOfDinov3AreLeftOutAndOthersRefused) {
   EXPECT_THAT(refusal(*plain, theirs), HasSubstr("take vit_tiny_qkvb"));
   load_backbone(*biased, theirs, "a.safetensors");
   EXPECT_TRUE(nn::state_of(*biased).at("blocks.1.attn.v_bias").equal(at::ones({32})));
+}
+
+TEST(VitNames, AGateIsReadByTransformersNameAndOtherPerceptronsAreRefused) {
+  const auto with_gate = network(dinov3(gated(tiny))), plain = network(dinov3(tiny));
+  const io::NamedTensors file = file_of(*with_gate);
+  io::NamedTensors theirs = file;
+  for (const std::string kind : {"weight", "bias"}) {
+    for (const std::string block : {"blocks.0.mlp.", "blocks.1.mlp."}) {
+      move(theirs, block + "fc1_g." + kind, block + "gate_proj." + kind);
+      move(theirs, block + "fc1_x." + kind, block + "up_proj." + kind);
+      move(theirs, block + "fc2." + kind, block + "down_proj." + kind);
+    }
+  }
+  load_backbone(*with_gate, theirs, "a.safetensors");
+  expect_loaded(*with_gate, file);
+  EXPECT_THAT(refusal(*plain, theirs), HasSubstr("\"blocks.0.mlp.fc1_g.bias\" not known"));
+  EXPECT_THAT(refusal(*with_gate, file_of(*plain)), HasSubstr("\"blocks.0.mlp.fc1_g.bias\" missing"));
 }
 
 TEST(VitNames, PositionsAreResampledAndTheClassTokensStays) {
