@@ -1,6 +1,9 @@
 #include "checks.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <set>
 
@@ -21,7 +24,7 @@ data::ShardList images_of(const Job& job, const std::string& domain, const std::
 
 void check_encoder(const Job& job) {
   const auto& train = job.settings.train;
-  retrieval::check_settings(train);
+  retrieval::check_settings(train, job.domains);
   retrieval::check_side(train.encoder, train.augment.crop);
   if (!train.encoder.weights.empty()) job.world.root_only("reading the encoder's weights", [&] { retrieval::make_encoder(train.encoder, job.seed()); });
 }
@@ -44,7 +47,19 @@ void check_batches(const Job& job, const Arm& arm, const std::vector<int64_t>& i
 
 }  // namespace
 
+void check_writable(const Job& job, const std::filesystem::path& folder, const std::string& setting) {
+  job.world.root_only("looking whether a folder can be written", [&] {
+    auto there = std::filesystem::absolute(folder);
+    while (!std::filesystem::exists(there)) there = there.parent_path();
+    const bool is_folder = std::filesystem::is_directory(there);
+    if (is_folder && ::access(there.c_str(), W_OK | X_OK) == 0) return;
+    throw core::IoError("{}: nothing can be written there, {}: {}. Choose another {}, or mend that", folder.string(), there.string(),
+                        is_folder ? std::strerror(errno) : "it is no folder", setting);
+  });
+}
+
 void check_train(const Job& job, const std::vector<std::string>& arms) {
+  check_writable(job, job.out, "run.out");
   check_encoder(job);
   std::vector<int64_t> images;
   for (const auto& domain : job.domains) {

@@ -7,6 +7,9 @@
 /// What would stop a phase hours later, found before the first one begins. Called by all ranks.
 namespace syncdr::app {
 
+/// That files can be made in a folder, which need not be there yet. Throws IoError. setting: what names it, for the message.
+void check_writable(const Job& job, const std::filesystem::path& folder, const std::string& setting);
+
 /// Training arms: the encoder and its weights, the splits, the size of batches, the translated sets that are to be there already. Throws UsageError or
 /// DataError.
 void check_train(const Job& job, const std::vector<std::string>& arms);

@@ -74,6 +74,7 @@ struct Fit {
   int64_t (*most_ranks)(const FitSettings& settings);                     ///< the smallest global batch
   std::vector<fs::path> (*folders)(const Job& job);                       ///< of its trainings
   std::string (*model)(const Job& job, const Job::Direction& direction);  ///< what it leaves; empty: it has not begun
+  void (*check)(const Job& job);                                          ///< throws what would stop it
   void (*run)(Job& job);
 };
 
@@ -89,6 +90,7 @@ const std::vector<Fit>& fits() {
              return folders;
            },
        .model = [](auto& job, auto& direction) { return (job.cut_folder(direction) / "generator.safetensors").string(); },
+       .check = [](auto& job) { fit::check_cut(job.task(job.domains, job.out), job.settings.fit.cut); },
        .run =
            [](Job& job) {
              for (const auto& direction : job.directions())
@@ -103,6 +105,7 @@ const std::vector<Fit>& fits() {
            },
        .folders = [](auto& job) { return std::vector{job.diffusion_folder(), job.diffusion_folder() / "autoencoder"}; },
        .model = [](auto& job, auto&) { return fs::exists(job.diffusion_folder()) ? (job.diffusion_folder() / "checkpoint").string() : ""; },
+       .check = [](auto& job) { fit::check_diffusion(job.task(job.domains, job.diffusion_folder()), job.settings.fit.diffusion); },
        .run = [](Job& job) { fit::fit_diffusion(job.task(job.domains, job.diffusion_folder()), job.settings.fit.diffusion); }},
   };
   return table;
@@ -167,20 +170,34 @@ std::vector<fs::path> translate_marks(const Job& job, const std::string& transla
   return marks_in(folders, {"run.json"});
 }
 
+void check_fit(const Job& job, const std::vector<std::string>& models) {
+  check_writable(job, job.out, "run.out");
+  for (const auto& model : models) named(fits(), model).check(job);
+}
+
 void check_translate(const Job& job, const std::vector<std::string>& translators) {
   for (const auto& translator : translators)
-    for (const auto& [source, target] : job.directions())
-      translate::check_texts({job.dataset, source, target, "train"}, translation(job.settings, ArmPart(translator)));
+    for (const auto& [source, target] : job.directions()) {
+      const auto config = translation(job.settings, ArmPart(translator));
+      check_writable(job, job.dataset.synthetic_folder(source, target, config.run), "data.root");
+      translate::check_translation({job.dataset, source, target, "train"}, config);
+    }
 }
 
 /// Translates all domains' training images, each into every other's look.
 boost::json::object run_translate(Job& job, const std::string& translator) {
   const ArmPart part(translator);
   const Fit* fit = fit_for(*part.translator);
-  boost::json::object figures;
-  for (const auto& direction : job.directions()) {
+  const auto with_model = [&](const Job::Direction& direction) {
     translate::TranslateConfig config = translation(job.settings, part);
     if (fit && fit->given(config).empty()) fit->given(config) = fit->model(job, direction);
+    return config;
+  };
+  for (const auto& direction : job.directions())  // the last one's model may be missing
+    translate::check_translation({job.dataset, direction.source, direction.target, "train"}, with_model(direction));
+  boost::json::object figures;
+  for (const auto& direction : job.directions()) {
+    const translate::TranslateConfig config = with_model(direction);
     const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
     const auto result = translate::translate_split(job.world, {job.dataset, direction.source, direction.target, "train"}, config, job.seed(), *made);
     figures[direction.name()] = {
@@ -311,6 +328,7 @@ const std::vector<Phase>& phases() {
       {.name = "fit",
        .tasks = fit_tasks,
        .marks = [](auto& job, auto& model) { return marks_in(named(fits(), model).folders(job), {"checkpoints", "done.json"}); },
+       .check = check_fit,
        .run =
            [](auto& job, auto& model) {
              named(fits(), model).run(job);
@@ -328,7 +346,11 @@ const std::vector<Phase>& phases() {
              return std::vector{PhaseTask{.needs = arm.trained() ? std::vector{task_name("train", arm.name)} : std::vector<std::string>()}};
            },
        .marks = [](auto& job, auto&) { return marks_in({job.out}, {"config.toml"}); },
-       .check = [](auto& job, auto&) { check_evaluation(job, "test"); },
+       .check =
+           [](auto& job, auto&) {
+             check_writable(job, job.out, "run.out");
+             check_evaluation(job, "test");
+           },
        .run = [](auto& job, auto&) { return evaluate_arms(job, job.settings.run.arms, "test", true); }},
   };
   return table;

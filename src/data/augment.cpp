@@ -30,7 +30,7 @@ struct Draws {
 };
 
 void check(const Image& image, const AugmentConfig& config) {
-  if (config.crop > config.resize) throw core::UsageError("augment.crop = {} is larger than augment.resize = {}", config.crop, config.resize);
+  check_sides(config, "augment");
   SYNCDR_ASSERT(image.height > 0 && image.width > 0 && image.pixels.size() == static_cast<size_t>(image.height * image.width * 3),
                 "{} bytes of pixels for {} x {}", image.pixels.size(), image.width, image.height);
 }
@@ -84,6 +84,10 @@ void change_tone(cv::Mat& pixels, const Draws& draws) {
 }
 
 }  // namespace
+
+void check_sides(const AugmentConfig& config, const std::string& keys) {
+  if (config.crop > config.resize) throw core::UsageError("{0}.crop = {1} is larger than {0}.resize = {2}", keys, config.crop, config.resize);
+}
 
 void augment(const Image& image, const AugmentConfig& config, core::Random random, uint8_t* out) {
   check(image, config);

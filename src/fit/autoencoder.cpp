@@ -3,6 +3,7 @@
 #include <cmath>
 #include <optional>
 
+#include "checks.h"
 #include "losses.h"
 #include "sample_sheet.h"
 #include "syncdr/core/philox.h"
@@ -16,7 +17,6 @@
 #include "syncdr/training/data_parallel.h"
 #include "syncdr/training/ema.h"
 #include "syncdr/training/optimizer.h"
-#include "unpaired_data.h"
 
 namespace syncdr::fit {
 namespace {
@@ -57,7 +57,13 @@ data::AugmentConfig whole_view(const AutoencoderFitConfig& config) {
   return view;
 }
 
-void check_autoencoder(const AutoencoderFitConfig& config, int ranks) {
+const std::string keys = "fit.diffusion.autoencoder";
+
+UnpairedOptions images_of(const AutoencoderFitConfig& config) {
+  return {.batch = config.batch, .augment = config.augment, .extra = config.extra_split, .keys = keys};
+}
+
+void check_network(const AutoencoderFitConfig& config, int ranks) {
   if (config.batch < ranks)
     throw core::UsageError("fit.diffusion.autoencoder.batch = {} is less than the {} ranks: raise it or start fewer ranks", config.batch, ranks);
   if (config.channels.empty() || config.channels.size() > 8) throw core::UsageError("fit.diffusion.autoencoder.channels: use 1 to 8 levels");
@@ -99,13 +105,9 @@ class AutoencoderFit : public training::Learner {
  public:
   AutoencoderFit(const training::Task& task, const AutoencoderFitConfig& config)
       : world_(task.world), config_(config), seed_(task.seed), device_(task.world.device()),
-        part_(training::part_of(config.batch, task.world.rank(), task.world.size())),
-        lists_(training_lists(task)),
-        batches_(task.dataset, task.domains,
-                 {.batch = config.batch, .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.autoencoder.batch"}, seed_,
-                 part_),
-        autoencoder_(new_autoencoder(config, seed_, device_)), parallel_(task.world, *autoencoder_),
-        optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)) {
+        part_(training::part_of(config.batch, task.world.rank(), task.world.size())), lists_(training_lists(task)),
+        batches_(task.dataset, task.domains, images_of(config), seed_, part_), autoencoder_(new_autoencoder(config, seed_, device_)),
+        parallel_(task.world, *autoencoder_), optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)) {
     if (config.ema > 0) ema_.emplace(*autoencoder_, config.ema);
   }
 
@@ -245,9 +247,16 @@ class AutoencoderFit : public training::Learner {
 
 }  // namespace
 
+void check_autoencoder(const training::Task& task, const AutoencoderFitConfig& config) {
+  check_network(config, task.world.size());
+  check_weights({config.loss.pixel_weight, config.loss.chroma_weight, config.loss.gradient_weight}, keys + ".loss");
+  check_training(config.optimizer, config.ema, keys);
+  check_images(task, images_of(config));
+}
+
 void fit_autoencoder(const training::Task& task, const AutoencoderFitConfig& config) {
-  check_autoencoder(config, task.world.size());
-  const std::string title = fmt::format("autoencoder of {}", fmt::join(task.domains, " and ")), keys = "fit.diffusion.autoencoder";
+  check_autoencoder(task, config);
+  const std::string title = fmt::format("autoencoder of {}", fmt::join(task.domains, " and "));
   training::RunPlan plan = training::plan_of(task, title, config, keys, std::ssize(task.domains) * config.batch);
   plan.bound_by = training::bound_by_schedule(config.optimizer.schedule, keys);
   if (training::finished_run(task.world, plan)) return;

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <optional>
 
+#include "checks.h"
 #include "sample_sheet.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/gan/cut.h"
@@ -16,18 +17,11 @@
 #include "syncdr/training/data_parallel.h"
 #include "syncdr/training/ema.h"
 #include "syncdr/training/optimizer.h"
-#include "unpaired_data.h"
 
 namespace syncdr::fit {
 namespace {
 
 namespace fs = std::filesystem;
-
-void check(const CutConfig& config, int ranks) {
-  if (config.batch < ranks) throw core::UsageError("fit.cut.batch = {} is less than the {} ranks: raise it or start fewer ranks", config.batch, ranks);
-  if (config.augment.crop % 4 != 0 || config.augment.crop < 16)
-    throw core::UsageError("fit.cut.augment.crop = {}: CUT needs a multiple of 4, at least 16", config.augment.crop);
-}
 
 /// What is optimized together: the generator and the heads that its PatchNCE uses.
 struct TranslatorImpl : torch::nn::Module {
@@ -50,6 +44,8 @@ template <class Network> Network initialised(Network network, const std::string&
 training::OptimizerConfig adam(const CutConfig& config, double rate) {
   return {.name = "adam", .learning_rate = rate, .betas = config.betas, .weight_decay = 0, .schedule = config.schedule};
 }
+
+UnpairedOptions images_of(const CutConfig& config) { return {.batch = config.batch, .augment = config.augment, .extra = {}, .keys = "fit.cut"}; }
 
 void set_trainable(torch::nn::Module& module, bool trainable) {
   for (at::Tensor& parameter : module.parameters()) parameter.set_requires_grad(trainable);
@@ -77,8 +73,7 @@ class CutFit : public training::Learner {
  public:
   CutFit(const training::Task& task, const CutConfig& config)
       : world_(task.world), config_(config), seed_(task.seed), device_(task.world.device()),
-        batches_(task.dataset, task.domains, {.batch = config.batch, .augment = config.augment, .batch_setting = "fit.cut.batch"}, task.seed,
-                 training::part_of(config.batch, task.world.rank(), task.world.size())),
+        batches_(task.dataset, task.domains, images_of(config), task.seed, training::part_of(config.batch, task.world.rank(), task.world.size())),
         translator_(initialised(Translator(config.generator, config.nce_weight > 0), "translator", task.seed, device_)),
         discriminator_(initialised(gan::Discriminator(config.discriminator), "discriminator", task.seed, device_)),
         translator_settings_(adam(config, config.learning_rate)), discriminator_settings_(adam(config, config.discriminator_learning_rate)),
@@ -222,8 +217,21 @@ class CutFit : public training::Learner {
 
 }  // namespace
 
+void check_cut(const training::Task& task, const CutConfig& config) {
+  const int ranks = task.world.size();
+  if (config.batch < ranks) throw core::UsageError("fit.cut.batch = {} is less than the {} ranks: raise it or start fewer ranks", config.batch, ranks);
+  const int64_t side = config.augment.crop;
+  if (side % 4 != 0 || side < 16) throw core::UsageError("fit.cut.augment.crop = {}: CUT needs a multiple of 4, at least 16", side);
+  check_weights({config.gan_weight, config.nce_weight}, "fit.cut");
+  check_training(adam(config, config.learning_rate), config.ema, "fit.cut");
+  const torch::NoGradGuard no_grad;
+  const gan::Generator generator(config.generator);  // refuses layers that it has not
+  gan::Discriminator(config.discriminator)->forward(at::zeros({1, 3, side, side}));
+  check_images(task, images_of(config));
+}
+
 void fit_cut(const training::Task& task, const CutConfig& config) {
-  check(config, task.world.size());
+  check_cut(task, config);
   const std::string title = fmt::format("CUT {} -> {}", task.domains.at(0), task.domains.at(1));
   training::RunPlan plan = training::plan_of(task, title, config, "fit.cut", config.batch);
   plan.bound_by = training::bound_by_schedule(config.schedule, "fit.cut");

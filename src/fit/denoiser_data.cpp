@@ -21,11 +21,14 @@ void fill_noise(at::Tensor& tensor, int64_t row, core::Random random, double dev
 
 }  // namespace
 
+UnpairedOptions images_of(const DiffusionFitConfig& config, int64_t domains) {
+  return {.batch = config.batch / domains, .augment = config.augment, .extra = config.extra_split, .keys = "fit.diffusion"};
+}
+
 DenoiserBatches::DenoiserBatches(const data::Dataset& dataset, const std::vector<std::string>& domains, const DiffusionFitConfig& config, uint64_t seed,
                                  training::Part part, DenoiserShape shape, std::function<bool(const ImageView&)> encoded)
     : config_(config), seed_(seed), part_(part), shape_(std::move(shape)), encoded_(std::move(encoded)) {
-  const UnpairedOptions options{
-      .batch = config.batch / std::ssize(domains), .augment = config.augment, .extra = config.extra_split, .batch_setting = "fit.diffusion.batch"};
+  const UnpairedOptions options = images_of(config, std::ssize(domains));
   for (const auto& domain : domains) streams_.emplace_back(dataset, domain, options, seed, streams_.size() + 1);
 }
 

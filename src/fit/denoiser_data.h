@@ -35,6 +35,9 @@ struct DenoiserShape {
   int64_t train_steps = 1000;
 };
 
+/// The images that it reads, of so many domains.
+UnpairedOptions images_of(const DiffusionFitConfig& config, int64_t domains);
+
 class DenoiserBatches {
  public:
   /// part: this rank's of the global batch. encoded: whether an image's pixels are not needed any more; asked by the threads that load.

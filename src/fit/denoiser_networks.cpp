@@ -81,13 +81,19 @@ diffusion::UNet with_condition_channels(diffusion::UNet& unet, int64_t channels)
   return wider;
 }
 
-void fit_to_layout(DenoiserNetworks& networks, const DiffusionFitConfig& config) {
-  const int64_t latent = networks.autoencoder->config().latent_channels, in = networks.unet->config().in_channels;
+/// Whether a UNet with `in` input channels lacks those of the condition. Throws UsageError if it fits the layout neither with nor without them.
+bool lacks_condition(int64_t in, int64_t latent, const DiffusionFitConfig& config) {
   const int64_t wanted = config.layout == "instruct" ? 2 * latent : latent;
-  if (in == wanted) return;
+  if (in == wanted) return false;
   if (in != latent || wanted < in)
     throw core::UsageError("{}: its UNet has {} input channels, layout \"{}\" needs {} of latents of {}. Choose another fit.diffusion.layout or checkpoint",
                            config.from, in, config.layout, wanted, latent);
+  return true;
+}
+
+void fit_to_layout(DenoiserNetworks& networks, const DiffusionFitConfig& config) {
+  const int64_t latent = networks.autoencoder->config().latent_channels;
+  if (!lacks_condition(networks.unet->config().in_channels, latent, config)) return;
   core::info("{}: the UNet gets {} input channels for the condition", config.from, latent);
   networks.unet = with_condition_channels(networks.unet, latent);
   networks.new_condition = true;
@@ -99,10 +105,21 @@ void set_trained(torch::nn::Module& module, bool trained) {
 
 }  // namespace
 
-std::vector<int64_t> DenoiserNetworks::latent_shape(int64_t side) const {
+void check_side(int64_t side, int64_t factor) {
   // The UNet's levels may have odd sides; the autoencoder's latents would stand for a larger image.
-  if (side % autoencoder->factor() != 0)
-    throw core::UsageError("fit.diffusion.augment.crop = {}: the autoencoder needs a multiple of {}", side, autoencoder->factor());
+  if (side % factor != 0) throw core::UsageError("fit.diffusion.augment.crop = {}: the autoencoder needs a multiple of {}", side, factor);
+}
+
+void check_checkpoint(const DiffusionFitConfig& config) {
+  const diffusion::CheckpointFolder checkpoint(config.from, config.variant);
+  const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
+  check_side(config.augment.crop, autoencoder.factor());
+  lacks_condition(diffusion::read_unet_config(checkpoint).in_channels, autoencoder.latent_channels, config);
+  tokens_of(diffusion::load_tokenizer(checkpoint), config.prompts);
+}
+
+std::vector<int64_t> DenoiserNetworks::latent_shape(int64_t side) const {
+  check_side(side, autoencoder->factor());
   return {autoencoder->config().latent_channels, side / autoencoder->factor(), side / autoencoder->factor()};
 }
 

@@ -23,6 +23,12 @@ struct DenoiserNetworks {
   std::vector<int64_t> latent_shape(int64_t side) const;
 };
 
+/// Throws UsageError unless images of this side fit an autoencoder whose latents are smaller by the factor.
+void check_side(int64_t side, int64_t factor);
+
+/// What of config.from shows without reading its networks, as load_networks refuses it.
+void check_checkpoint(const DiffusionFitConfig& config);
+
 /// Writes tokenizer and scheduler of a model from scratch into the checkpoint folder that it will have, or copies them from the checkpoint that is gone
 /// on from. By rank 0.
 void write_companions(const DiffusionFitConfig& config, const std::filesystem::path& checkpoint);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "checks.h"
 #include "denoiser_networks.h"
 #include "losses.h"
 #include "sample_sheet.h"
@@ -37,7 +38,7 @@ void check_denoiser_network(const DiffusionFitConfig& config) {
     throw core::UsageError("fit.diffusion.text.width = {} is not a multiple of heads = {}", config.text.width, config.text.heads);
 }
 
-void check_diffusion(const DiffusionFitConfig& config, int64_t domains, int ranks) {
+void check_settings(const DiffusionFitConfig& config, int64_t domains, int ranks) {
   const auto empty = [](const std::string& prompt) { return prompt.empty(); };
   if (std::ssize(config.prompts) != domains || std::any_of(config.prompts.begin(), config.prompts.end(), empty))
     throw core::UsageError("fit.diffusion.prompts needs {} texts, one per domain, as in [\"a photo\", \"a sketch\"]", domains);
@@ -53,6 +54,7 @@ void check_diffusion(const DiffusionFitConfig& config, int64_t domains, int rank
   check_denoiser_network(config);
   if (config.zero_terminal_snr && config.prediction == "epsilon")
     throw core::UsageError("fit.diffusion.zero_terminal_snr needs prediction = \"v_prediction\": pure noise says nothing about the original");
+  check_side(config.augment.crop, int64_t{1} << (config.autoencoder.channels.size() - 1));
 }
 
 DenoiserNetworks moved(DenoiserNetworks networks, c10::Device device) {
@@ -271,15 +273,24 @@ class DiffusionFit : public training::Learner {
 
 }  // namespace
 
+void check_diffusion(const training::Task& task, const DiffusionFitConfig& config) {
+  const int64_t domains = std::ssize(task.domains);
+  if (config.from.empty()) check_autoencoder({task.world, task.dataset, task.domains, task.seed, task.out / "autoencoder"}, config.autoencoder);
+  else check_checkpoint(config);
+  check_settings(config, domains, task.world.size());
+  check_training(config.optimizer, config.ema, "fit.diffusion");
+  check_images(task, images_of(config, domains));
+}
+
 void fit_diffusion(const training::Task& task, const DiffusionFitConfig& config) {
-  check_diffusion(config, std::ssize(task.domains), task.world.size());
+  check_diffusion(task, config);
   const std::string title = fmt::format("diffusion of {}", fmt::join(task.domains, " and "));
   training::RunPlan plan = training::plan_of(task, title, config, "fit.diffusion", config.batch);
   plan.bound_by = training::bound_by_schedule(config.optimizer.schedule, "fit.diffusion.optimizer");
   if (training::finished_run(task.world, plan)) return;
   const fs::path autoencoder = task.out / "autoencoder", checkpoint = task.out / "checkpoint";
-  if (config.from.empty()) fit_autoencoder({task.world, task.dataset, task.domains, task.seed, autoencoder}, config.autoencoder);
   task.world.root_only("writing tokenizer and scheduler", [&] { write_companions(config, checkpoint); });
+  if (config.from.empty()) fit_autoencoder({task.world, task.dataset, task.domains, task.seed, autoencoder}, config.autoencoder);
   DenoiserNetworks networks = config.from.empty() ? make_networks(config, autoencoder, checkpoint, task.seed) : load_networks(config);
   DiffusionFit fit(task, std::move(networks), config, checkpoint);
   training::run(task.world, fit, plan);

@@ -23,7 +23,7 @@ int64_t images_in(const std::vector<data::PairSet>& sets, const std::string& dom
   int64_t images = 0;
   for (const data::PairSet& set : sets) images += set.size();
   if (images < options.batch)
-    throw core::UsageError("domain {} has {} training images, fewer than a batch of {}: lower {}", domain, images, options.batch, options.batch_setting);
+    throw core::UsageError("domain {} has {} training images, fewer than a batch of {}: lower {}.batch", domain, images, options.batch, options.keys);
   return images;
 }
 

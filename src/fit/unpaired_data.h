@@ -13,8 +13,8 @@ namespace syncdr::fit {
 struct UnpairedOptions {
   int64_t batch = 1;  ///< images of each domain in a global batch
   data::AugmentConfig augment;
-  std::string extra;          ///< a further split; empty: none
-  std::string batch_setting;  ///< "fit.cut.batch", for messages
+  std::string extra;  ///< a further split; empty: none
+  std::string keys;   ///< of these settings: "fit.cut", for messages
 };
 
 /// One domain's images in their own random order, an order an epoch of theirs: a pure function of the step and the seed.

@@ -67,6 +67,11 @@ std::vector<training::ParameterGroup> trained_groups(EncoderImpl& encoder, const
   return groups;
 }
 
+void check_layers(const EncoderConfig& config) {
+  const encoders::BackboneRow* row = encoders::find_backbone(config.name);
+  trained_layers(row->make(*row, config.size > 0 ? config.size : row->size)->layers(), config);
+}
+
 void train_mode(EncoderImpl& encoder) {
   encoder.train();
   for (const auto& module : encoder.modules()) {

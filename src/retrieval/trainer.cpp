@@ -1,6 +1,7 @@
 #include "syncdr/retrieval/trainer.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
 
 #include "bank_files.h"
 #include "fill_bank.h"
@@ -298,7 +299,11 @@ TrainResult result_of(const boost::json::object& record, const std::string& wher
 
 }  // namespace
 
-void check_settings(const TrainConfig& config) {
+void check_settings(const TrainConfig& config, const std::vector<std::string>& domains) {
+  data::check_sides(config.augment, "train.augment");
+  matching_directions(config, domains);
+  check_layers(config.encoder);
+  training::make_optimizer(std::vector<at::Tensor>{at::zeros({1})}, config.optimizer);  // refuses what it does not take
   if (config.encoder.train == "head" && config.encoder.weights.empty())
     throw core::UsageError("train.encoder.train = \"head\" without train.encoder.weights would train a head on random features. Name a file of weights");
   if (config.retention == "weight" && config.retention_threshold <= 0)
@@ -307,7 +312,7 @@ void check_settings(const TrainConfig& config) {
 }
 
 TrainResult train(const training::Task& task, const std::vector<data::TranslatedSet>& sets, const TrainConfig& config, const Validate& validate) {
-  check_settings(config);
+  check_settings(config, task.domains);
   if (config.patience > 0 && !validate) throw core::UsageError("train.patience = {}: nothing is validated. Use 0", config.patience);
   if (config.precision == "fp16" && task.world.device().is_cpu())
     core::warn("train.precision = \"fp16\": on CPUs LibTorch trains convolutions a hundred times as slowly in it as in fp32 or bf16");

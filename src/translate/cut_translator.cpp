@@ -15,8 +15,6 @@ class CutTranslator : public Translator {
   CutTranslator(const TranslateConfig& config, const std::filesystem::path& weights, c10::Device device)
       : generator_(gan::load_generator(weights)), weights_(weights.filename().string()), model_(nn::state_hash(*generator_)), size_(config.size),
         batch_(config.batch), device_(device) {
-    if (size_ % 4 != 0 || size_ < 16)
-      throw core::UsageError("translate.size is {}: CUT's generator halves the image twice, so it must be a multiple of 4, at least 16", size_);
     generator_->eval();
     generator_->to(device_);
   }
@@ -48,12 +46,17 @@ class CutTranslator : public Translator {
 
 }  // namespace
 
+void check_cut(const TranslateConfig& config) {
+  if (config.size % 4 != 0 || config.size < 16)
+    throw core::UsageError("translate.size is {}: CUT's generator halves the image twice, so it must be a multiple of 4, at least 16", config.size);
+  if (const std::filesystem::path weights = config.cut.weights; !weights.empty() && !std::filesystem::is_regular_file(weights))
+    throw core::DataError("{}: there is no generator. Train it with `syncdr fit cut`, or name another with translate.cut.weights", weights.string());
+}
+
 std::unique_ptr<Translator> make_cut(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device) {
-  const std::filesystem::path weights = config.cut.weights;
-  if (weights.empty() || !std::filesystem::is_regular_file(weights))
-    throw core::DataError("{}no generator from {} to {}. Train it with `syncdr fit cut`, or name one with translate.cut.weights",
-                          weights.empty() ? "" : weights.string() + ": ", source, target);
-  return std::make_unique<CutTranslator>(config, weights, device);
+  if (config.cut.weights.empty())
+    throw core::DataError("no generator from {} to {}. Train it with `syncdr fit cut`, or name one with translate.cut.weights", source, target);
+  return std::make_unique<CutTranslator>(config, config.cut.weights, device);
 }
 
 }  // namespace syncdr::translate

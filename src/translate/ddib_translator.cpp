@@ -17,7 +17,6 @@ class DdibTranslator : public DiffusionTranslator {
  public:
   DdibTranslator(const TranslateConfig& config, const std::string& source, c10::Device device)
       : DiffusionTranslator(with_ddim(config), device, config.ddib.depth), source_prompt_(domain_prompt(config, source, diffusion::PromptKind::description)) {
-    refuse_condition();
     say_cut(source_prompt_, cut_from(source_prompt_));
   }
 
@@ -42,6 +41,8 @@ class DdibTranslator : public DiffusionTranslator {
 };
 
 }  // namespace
+
+void check_ddib(const TranslateConfig& config) { refuse_condition(config, check_diffusion(with_ddim(config), config.ddib.depth)); }
 
 std::unique_ptr<Translator> make_ddib(const TranslateConfig& config, const std::string& source, const std::string&, c10::Device device) {
   return std::make_unique<DdibTranslator>(config, source, device);

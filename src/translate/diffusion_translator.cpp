@@ -9,6 +9,8 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/philox.h"
+#include "syncdr/diffusion/autoencoder.h"
+#include "syncdr/diffusion/unet.h"
 #include "syncdr/nn/one_thread.h"
 
 namespace syncdr::translate {
@@ -33,11 +35,7 @@ std::unique_ptr<diffusion::Scheduler> planned(const DiffusionConfig& config, con
   return scheduler;
 }
 
-/// Refuses the sampler's settings, and says where it begins.
-void check_sampler(const DiffusionConfig& config, double share) {
-  const auto& names = diffusion::sampler_names();
-  if (!config.scheduler.empty() && std::find(names.begin(), names.end(), config.scheduler) == names.end())
-    throw core::UsageError("translate.diffusion.scheduler = \"{}\" is not one of {}", config.scheduler, fmt::join(names, ", "));
+void say_sampler(const DiffusionConfig& config, double share) {
   const auto scheduler = planned(config, config.scheduler, config.eta);
   const auto start = static_cast<size_t>(scheduler->start_index(share));
   const std::vector<double>& times = scheduler->timesteps();
@@ -45,25 +43,41 @@ void check_sampler(const DiffusionConfig& config, double share) {
              times[start], scheduler->spacing());
 }
 
-/// The checkpoint, its sampler checked: that takes no time, while the networks may take minutes.
 diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double share) {
   if (config.diffusion.checkpoint.empty())
     throw core::DataError(
         "the translator \"{}\" has no model. Train one with `syncdr fit diffusion`, or name a checkpoint folder with "
         "translate.diffusion.checkpoint",
         config.translator);
-  diffusion::CheckpointFolder checkpoint(config.diffusion.checkpoint, config.diffusion.variant);
-  check_sampler(config.diffusion, share);
-  return checkpoint;
+  say_sampler(config.diffusion, share);
+  return diffusion::CheckpointFolder(config.diffusion.checkpoint, config.diffusion.variant);
 }
 
 }  // namespace
 
+std::optional<int64_t> check_diffusion(const TranslateConfig& config, double share) {
+  const DiffusionConfig& diffusion = config.diffusion;
+  const auto& names = diffusion::sampler_names();
+  if (!diffusion.scheduler.empty() && std::find(names.begin(), names.end(), diffusion.scheduler) == names.end())
+    throw core::UsageError("translate.diffusion.scheduler = \"{}\" is not one of {}", diffusion.scheduler, fmt::join(names, ", "));
+  if (diffusion.checkpoint.empty()) return std::nullopt;
+  const diffusion::CheckpointFolder checkpoint(diffusion.checkpoint, diffusion.variant);
+  planned(diffusion, diffusion.scheduler, diffusion.eta)->start_index(share);
+  const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
+  if (config.size % autoencoder.factor() != 0)
+    throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, autoencoder.factor());
+  return diffusion::read_unet_config(checkpoint).in_channels - autoencoder.latent_channels;
+}
+
+void refuse_condition(const TranslateConfig& config, std::optional<int64_t> condition_channels) {
+  if (condition_channels.value_or(0) != 0)
+    throw core::UsageError("{}: its network takes an image beside the noise, which {} has none for. Use the translator instruct or structure",
+                           config.diffusion.checkpoint, config.translator);
+}
+
 DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share)
     : config_(config), row_(*find_translator(config.translator)), model_(checkpoint_of(config, share), precision_of(config.diffusion.precision), device),
       hash_(model_.hash()), configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
-  if (config.size % model_.factor() != 0)
-    throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, model_.factor());
   say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
   model_.record_steps(config.diffusion.cuda_graph);
 }
@@ -73,12 +87,6 @@ Translated DiffusionTranslator::translate(const at::Tensor& images, std::span<co
   return to_bytes(each_image(images, model_.device(), [&](const at::Tensor& part, int64_t first) {
     return paint(part, requests.subspan(static_cast<size_t>(first), static_cast<size_t>(part.size(0))));
   }));
-}
-
-void DiffusionTranslator::refuse_condition() const {
-  if (model_.condition_channels() != 0)
-    throw core::UsageError("{}: its network takes an image beside the noise, which {} has none for. Use the translator instruct or structure",
-                           config_.diffusion.checkpoint, row_.name);
 }
 
 std::unique_ptr<diffusion::Scheduler> DiffusionTranslator::make_scheduler(const std::string& name, double eta) const {

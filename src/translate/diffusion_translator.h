@@ -7,11 +7,16 @@
 
 namespace syncdr::translate {
 
+/// What check_NAME of these translators begins with: the sampler, of whose steps a share is taken, and if a checkpoint is named, that it is there and can make
+/// images of the size. Returns how many channels of an image its UNet takes beside the noise; empty: no checkpoint is named.
+std::optional<int64_t> check_diffusion(const TranslateConfig& config, double share = 1);
+/// For translators that show the network no image: throws UsageError if it takes one.
+void refuse_condition(const TranslateConfig& config, std::optional<int64_t> condition_channels);
+
 /// What the translators share that sample from a diffusion model: the model, texts encoded once, noise by request, provenance.
 class DiffusionTranslator : public Translator {
  public:
-  /// share: of the sampler's steps that are taken. Throws DataError if the checkpoint is missing or does not fit, UsageError on a size that the model
-  /// cannot take or a sampler that cannot do this.
+  /// share: of the sampler's steps that are taken. Throws DataError if the checkpoint is missing or does not fit.
   DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share = 1);
   int64_t batch() const override { return config_.batch; }
   int64_t size() const override { return config_.size; }
@@ -27,8 +32,6 @@ class DiffusionTranslator : public Translator {
   /// Settings of the one translator.
   virtual std::map<std::string, std::string> own_settings() const = 0;
 
-  /// For translators that show the network no image: throws UsageError if it takes one.
-  void refuse_condition() const;
   const TranslateConfig& config() const { return config_; }
   diffusion::StableDiffusion& model() { return model_; }
   /// Planned for the configured number of steps, for the use of one thread.

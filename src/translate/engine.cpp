@@ -46,13 +46,23 @@ int64_t threads_for(const TranslateConfig& config, const comm::World& world) {
   return std::clamp<int64_t>(cores / world.local_size() / 2, 1, 8);
 }
 
-UnitLayout make_layout(const comm::World& world, const TranslationTask& task, const TranslateConfig& config, uint64_t seed, const Translator& translator) {
-  if (config.variants > 1 && !translator.is_random())
-    throw core::UsageError("translate.variants is {}, but the translator \"{}\" draws nothing at random: all variants would be equal. Use 1", config.variants,
-                           config.translator);
+/// The images, of which there must be some.
+data::ShardList sources_of(const TranslationTask& task) {
   auto rows = task.dataset.real(task.source, task.split);
   if (rows.rows() == 0) throw core::DataError("{}: {}/{} holds no images", task.dataset.root().string(), task.source, task.split);
-  auto prompts = read_run_prompts(config, translator, task.target, rows);
+  return rows;
+}
+
+void check_variants(const TranslateConfig& config, bool random) {
+  if (config.variants > 1 && !random)
+    throw core::UsageError("translate.variants is {}, but the translator \"{}\" draws nothing at random: all variants would be equal. Use 1", config.variants,
+                           config.translator);
+}
+
+UnitLayout make_layout(const comm::World& world, const TranslationTask& task, const TranslateConfig& config, uint64_t seed, const Translator& translator) {
+  check_variants(config, translator.is_random());
+  auto rows = sources_of(task);
+  RunPrompts prompts(texts_for(config, translator.prompt_kind(), task.target, rows), translator);
   UnitLayout layout{.rows = std::move(rows),
                     .prompts = std::move(prompts),
                     .folder = task.dataset.synthetic_folder(task.source, task.target, run_name(config)),
@@ -231,6 +241,15 @@ TranslateResult Rounds::finish() {
 }
 
 }  // namespace
+
+void check_translation(const TranslationTask& task, const TranslateConfig& config) {
+  const TranslatorRow* row = find_translator(config.translator);
+  if (!row) return;  // make_translator says so
+  check_variants(config, row->random);
+  if (row->check) row->check(config);
+  if (config.translator == "ddib") domain_prompt(config, task.source, *row->prompt);
+  texts_for(config, row->prompt, task.target, sources_of(task));
+}
 
 std::string run_name(const TranslateConfig& config) { return config.run.empty() ? config.translator : config.run; }
 

@@ -6,7 +6,7 @@ namespace {
 /// SDEdit (Meng et al., ICLR 2022) under the target's description.
 class Img2ImgTranslator : public DiffusionTranslator {
  public:
-  Img2ImgTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device, config.img2img.strength) { refuse_condition(); }
+  Img2ImgTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device, config.img2img.strength) {}
 
  private:
   at::Tensor paint(const at::Tensor& images, std::span<const Request> requests) override {
@@ -21,6 +21,8 @@ class Img2ImgTranslator : public DiffusionTranslator {
 };
 
 }  // namespace
+
+void check_img2img(const TranslateConfig& config) { refuse_condition(config, check_diffusion(config, config.img2img.strength)); }
 
 std::unique_ptr<Translator> make_img2img(const TranslateConfig& config, const std::string&, const std::string&, c10::Device device) {
   return std::make_unique<Img2ImgTranslator>(config, device);

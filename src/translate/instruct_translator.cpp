@@ -7,11 +7,7 @@ namespace {
 /// InstructPix2Pix (Brooks, Holynski and Efros, CVPR 2023).
 class InstructTranslator : public DiffusionTranslator {
  public:
-  InstructTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device) {
-    if (model().condition_channels() == 0)
-      throw core::UsageError("{}: its network takes no image beside the noise: it is no InstructPix2Pix. Use the translator img2img or ddib",
-                             config.diffusion.checkpoint);
-  }
+  InstructTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device) {}
 
  private:
   at::Tensor paint(const at::Tensor& images, std::span<const Request> requests) override {
@@ -27,6 +23,12 @@ class InstructTranslator : public DiffusionTranslator {
 };
 
 }  // namespace
+
+void check_instruct(const TranslateConfig& config) {
+  if (check_diffusion(config) == 0)
+    throw core::UsageError("{}: its network takes no image beside the noise: it is no InstructPix2Pix. Use the translator img2img or ddib",
+                           config.diffusion.checkpoint);
+}
 
 std::unique_ptr<Translator> make_instruct(const TranslateConfig& config, const std::string&, const std::string&, c10::Device device) {
   return std::make_unique<InstructTranslator>(config, device);

@@ -64,6 +64,7 @@ RunPrompts::RunPrompts(std::vector<std::string> texts, const Translator& transla
     say_cut(text, cut);
     if (!cut.empty()) cuts.push_back(cut);
   }
+  if (texts_.empty()) return;
   if (texts_.size() == 1) {
     provenance_["prompt"] = texts_[0];
     if (!cuts.empty()) provenance_["prompt_cut"] = cuts[0];
@@ -73,23 +74,13 @@ RunPrompts::RunPrompts(std::vector<std::string> texts, const Translator& transla
   }
 }
 
-void check_texts(const TranslationTask& task, const TranslateConfig& config) {
-  const TranslatorRow* row = find_translator(config.translator);
-  if (!row || !row->prompt) return;
-  if (config.translator == "ddib") domain_prompt(config, task.source, *row->prompt);
-  if (config.image_prompts.empty()) domain_prompt(config, task.target, *row->prompt);
-  else texts_of_images(config.image_prompts, task.dataset.real(task.source, task.split));
-}
-
-RunPrompts read_run_prompts(const TranslateConfig& config, const Translator& translator, const std::string& target, const data::ShardList& rows) {
-  const auto kind = translator.prompt_kind();
-  if (!kind) {
-    if (!config.image_prompts.empty())
-      throw core::UsageError("translate.image_prompts is set, but the translator \"{}\" takes no text. Leave it empty", config.translator);
-    return {};
-  }
-  if (!config.image_prompts.empty()) return {texts_of_images(config.image_prompts, rows), translator};
-  return {{domain_prompt(config, target, *kind)}, translator};
+std::vector<std::string> texts_for(const TranslateConfig& config, std::optional<diffusion::PromptKind> kind, const std::string& target,
+                                   const data::ShardList& rows) {
+  if (!config.image_prompts.empty() && !kind)
+    throw core::UsageError("translate.image_prompts is set, but the translator \"{}\" takes no text. Leave it empty", config.translator);
+  if (!kind) return {};
+  if (!config.image_prompts.empty()) return texts_of_images(config.image_prompts, rows);
+  return {domain_prompt(config, target, *kind)};
 }
 
 }  // namespace syncdr::translate

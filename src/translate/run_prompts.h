@@ -13,7 +13,7 @@ namespace syncdr::translate {
 class RunPrompts {
  public:
   RunPrompts() = default;
-  /// One text for all rows, or one for each. Says each that the translator cuts, once.
+  /// One text for all rows, or one for each, or none. Says each that the translator cuts, once.
   RunPrompts(std::vector<std::string> texts, const Translator& translator);
 
   /// Empty: the translator takes no text.
@@ -26,8 +26,9 @@ class RunPrompts {
   std::map<std::string, std::string> provenance_;
 };
 
-/// The target's text in config.prompts, or config.image_prompts' for each of the rows. Throws UsageError if the translator needs what is not
-/// configured or takes no text at all; DataError naming file and line, domain or key.
-RunPrompts read_run_prompts(const TranslateConfig& config, const Translator& translator, const std::string& target, const data::ShardList& rows);
+/// The target's text in config.prompts, or config.image_prompts' for each of the rows; none without a kind. Throws UsageError if the translator needs what is
+/// not configured or takes no text at all; DataError naming file and line, domain or key.
+std::vector<std::string> texts_for(const TranslateConfig& config, std::optional<diffusion::PromptKind> kind, const std::string& target,
+                                   const data::ShardList& rows);
 
 }  // namespace syncdr::translate

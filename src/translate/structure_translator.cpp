@@ -12,13 +12,7 @@ namespace {
 /// without pairs: to paint an image of its own domain from its map.
 class StructureTranslator : public DiffusionTranslator {
  public:
-  StructureTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device) {
-    if (model().condition_channels() == 0)
-      throw core::UsageError("{}: its network takes no image beside the noise, where the structure map belongs. Train one with `syncdr fit diffusion`",
-                             config.diffusion.checkpoint);
-    const auto& sigma = config.structure.sigma;
-    if (sigma.size() != 2 || sigma[0] > sigma[1]) throw core::UsageError("translate.structure.sigma must be [smallest, largest]");
-  }
+  StructureTranslator(const TranslateConfig& config, c10::Device device) : DiffusionTranslator(config, device) {}
 
  private:
   at::Tensor paint(const at::Tensor& images, std::span<const Request> requests) override {
@@ -43,6 +37,14 @@ class StructureTranslator : public DiffusionTranslator {
 };
 
 }  // namespace
+
+void check_structure(const TranslateConfig& config) {
+  const auto& sigma = config.structure.sigma;
+  if (sigma.size() != 2 || sigma[0] > sigma[1]) throw core::UsageError("translate.structure.sigma must be [smallest, largest]");
+  if (check_diffusion(config) == 0)
+    throw core::UsageError("{}: its network takes no image beside the noise, where the structure map belongs. Train one with `syncdr fit diffusion`",
+                           config.diffusion.checkpoint);
+}
 
 std::unique_ptr<Translator> make_structure(const TranslateConfig& config, const std::string&, const std::string&, c10::Device device) {
   return std::make_unique<StructureTranslator>(config, device);

@@ -56,6 +56,7 @@ std::unique_ptr<Translator> make_translator(const TranslateConfig& config, const
     at::globalContext().setBenchmarkCuDNN(false);
     at::globalContext().setDeterministicCuDNN(true);
   }
+  if (row->check) row->check(config);
   return row->make(config, source, target, device);
 }
 

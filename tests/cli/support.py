@@ -34,6 +34,26 @@ augment = { resize = 32, crop = 32 }
 [evaluate]
 resamples = 100
 """
+# The same of a diffusion model; texts for its prompt file.
+DIFFUSION = """
+[fit.diffusion]
+prompts = ["a photo", "a sketch"]
+steps = 4
+batch = 4
+unet = { channels = [8, 16], head_width = 8, norm_groups = 4 }
+text = { width = 16, layers = 1, heads = 2, length = 16 }
+augment = { resize = 32, crop = 32 }
+sample_every = 2
+checkpoint_every = 2
+[fit.diffusion.autoencoder]
+steps = 4
+batch = 4
+channels = [8, 16]
+latent_channels = 4
+norm_groups = 4
+augment = { resize = 32, crop = 32 }
+"""
+PROMPTS = '[photo]\ndescription = "a photo"\n[sketch]\ndescription = "a sketch"\n'
 
 
 def run(*command, ranks=None, env=None, timeout=240):

@@ -9,27 +9,7 @@ import tempfile
 import time
 import unittest
 
-from support import BIN, MPIRUN, SMALL, bytes_of, expect, ranks_of, run, write_pictures
-
-DIFFUSION = """
-[fit.diffusion]
-prompts = ["a photo", "a sketch"]
-steps = 4
-batch = 4
-unet = { channels = [8, 16], head_width = 8, norm_groups = 4 }
-text = { width = 16, layers = 1, heads = 2, length = 16 }
-augment = { resize = 32, crop = 32 }
-sample_every = 2
-checkpoint_every = 2
-[fit.diffusion.autoencoder]
-steps = 4
-batch = 4
-channels = [8, 16]
-latent_channels = 4
-norm_groups = 4
-augment = { resize = 32, crop = 32 }
-"""
-PROMPTS = '[photo]\ndescription = "a photo"\n[sketch]\ndescription = "a sketch"\n'
+from support import BIN, DIFFUSION, MPIRUN, PROMPTS, SMALL, bytes_of, expect, ranks_of, run, write_pictures
 
 
 class Diffusion(unittest.TestCase):

@@ -34,6 +34,9 @@ struct AugmentConfig {
   }
 };
 
+/// Throws UsageError if the crop is larger than what it is cut from. keys: "train.augment", for the message.
+void check_sides(const AugmentConfig& config, const std::string& keys);
+
 /// A training view of an image: one affine warp (resize, rotation, scale, shift, crop, flip together, so pixels are interpolated once), borders
 /// repeated, then grey, contrast, brightness, negative. Writes [crop, crop, 3] uint8 to out. The same random stream gives the same pixels.
 void augment(const Image& image, const AugmentConfig& config, core::Random random, uint8_t* out);

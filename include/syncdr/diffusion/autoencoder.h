@@ -24,10 +24,14 @@ struct AutoencoderConfig {
   double scaling_factor = 0.18215;                 ///< what latents are multiplied by before diffusion and divided by before decode()
   bool quant_conv = true, post_quant_conv = true;  ///< 1x1 convolutions behind the encoder and before the decoder
   bool mid_attention = true;
+
+  /// Pixels a latent pixel's side: 2 to the number of downsamplings.
+  int64_t factor() const { return int64_t{1} << (channels.size() - 1); }
 };
 
 /// Throws DataError naming file and field: a value out of range, a block type or a field that is not supported.
 AutoencoderConfig read_autoencoder_config(ConfigReader& reader);
+AutoencoderConfig read_autoencoder_config(const CheckpointFolder& checkpoint);
 
 /// A normal distribution of latents with independent values: mean and logvar [B, latent_channels, h, w], logvar within [-30, 20].
 struct LatentDistribution {
@@ -47,8 +51,7 @@ class AutoencoderImpl : public torch::nn::Module {
   LatentDistribution encode(const at::Tensor& images);
   /// [B, latent_channels, h, w] -> [B, out_channels, factor() h, factor() w]. Throws UsageError on another shape.
   at::Tensor decode(const at::Tensor& latents);
-  /// Pixels a latent pixel's side: 2 to the number of downsamplings.
-  int64_t factor() const { return int64_t{1} << (config_.channels.size() - 1); }
+  int64_t factor() const { return config_.factor(); }
   const AutoencoderConfig& config() const { return config_; }
 
  private:

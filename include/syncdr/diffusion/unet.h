@@ -48,6 +48,7 @@ struct UNetConfig {
 
 /// Throws DataError naming file and field: a value out of range, lists of different lengths, a block type or a field that is not supported.
 UNetConfig read_unet_config(ConfigReader& reader);
+UNetConfig read_unet_config(const CheckpointFolder& checkpoint);
 
 /// The noise predictor of Stable Diffusion (Rombach et al., CVPR 2022), equal to diffusers' UNet2DConditionModel with its block types
 /// DownBlock2D, CrossAttnDownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D and CrossAttnUpBlock2D, and with its parameters' names. Made of a

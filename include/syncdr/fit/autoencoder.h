@@ -83,4 +83,7 @@ struct AutoencoderFitConfig {
 /// Throws as training::run, and UsageError on values that do not fit each other, naming keys as fit.diffusion.autoencoder.*.
 void fit_autoencoder(const training::Task& task, const AutoencoderFitConfig& config);
 
+/// Throws what such a training would be refused for, as check_cut does.
+void check_autoencoder(const training::Task& task, const AutoencoderFitConfig& config);
+
 }  // namespace syncdr::fit

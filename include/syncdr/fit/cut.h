@@ -55,7 +55,11 @@ struct CutConfig {
 /// metadata: the GeneratorConfig as TOML). The log has loss_discriminator, loss_gan, loss_nce, unweighted; images are counted of the source domain. R ranks
 /// train what one rank trains, within float rounding.
 ///
-/// Throws as training::run, and UsageError if batch is less than the number of ranks.
+/// Throws as training::run, and what check_cut throws.
 void fit_cut(const training::Task& task, const CutConfig& config);
+
+/// Throws what such a training would be refused for, before hours go into what comes before it: UsageError on settings that do not fit each other, the ranks or
+/// the number of images, or that would learn nothing, DataError where a domain has no training images. All ranks call it.
+void check_cut(const training::Task& task, const CutConfig& config);
 
 }  // namespace syncdr::fit

@@ -119,4 +119,8 @@ struct DiffusionFitConfig {
 /// Throws as training::run; UsageError if settings do not fit each other; DataError on a broken checkpoint.
 void fit_diffusion(const training::Task& task, const DiffusionFitConfig& config);
 
+/// Throws what such a training would be refused for, as check_cut does, and DataError on a checkpoint to go on from that is broken, as far as that shows
+/// without reading its networks.
+void check_diffusion(const training::Task& task, const DiffusionFitConfig& config);
+
 }  // namespace syncdr::fit

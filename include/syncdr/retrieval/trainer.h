@@ -117,8 +117,8 @@ struct TrainConfig {
 /// Whether a training works on kept features.
 inline bool keeps_features(const TrainConfig& config) { return config.encoder.train == "head" && config.kept_views > 0; }
 
-/// Throws UsageError where settings contradict each other.
-void check_settings(const TrainConfig& config);
+/// Throws UsageError where settings contradict each other, or name what there is not among the domains or the encoder's layers.
+void check_settings(const TrainConfig& config, const std::vector<std::string>& domains);
 
 struct TrainResult {
   double best_score = 0;    ///< validation score of the kept epoch, in `selected_by`

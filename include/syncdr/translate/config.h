@@ -22,6 +22,9 @@ struct TranslateConfig;
 /// cannot take.
 using MakeTranslator = std::unique_ptr<Translator>(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device);
 MakeTranslator make_cut, make_filter, make_img2img, make_instruct, make_ddib, make_structure;
+/// Throws what the translator would be refused for, as far as that shows before a model is read, or fitted: config may name none.
+using CheckTranslator = void(const TranslateConfig& config);
+CheckTranslator check_cut, check_img2img, check_instruct, check_ddib, check_structure;
 
 struct TranslatorRow {
   std::string_view name;
@@ -31,15 +34,16 @@ struct TranslatorRow {
   bool random;
   std::optional<diffusion::PromptKind> prompt;  ///< which of the target domain's texts it needs, if any
   MakeTranslator* make;
+  CheckTranslator* check;  ///< null: nothing can be wrong; make_translator calls it
 };
 
 inline constexpr TranslatorRow translators[] = {
-    {"cut", "CUT translations", "cut", false, {}, make_cut},
-    {"filter", "filter (control)", "", false, {}, make_filter},
-    {"img2img", "img2img diffusion", "diffusion", true, diffusion::PromptKind::description, make_img2img},
-    {"instruct", "InstructPix2Pix", "diffusion", true, diffusion::PromptKind::instruction, make_instruct},
-    {"ddib", "DDIB", "diffusion", false, diffusion::PromptKind::description, make_ddib},
-    {"structure", "structure diffusion", "diffusion", true, diffusion::PromptKind::description, make_structure},
+    {"cut", "CUT translations", "cut", false, {}, make_cut, check_cut},
+    {"filter", "filter (control)", "", false, {}, make_filter, nullptr},
+    {"img2img", "img2img diffusion", "diffusion", true, diffusion::PromptKind::description, make_img2img, check_img2img},
+    {"instruct", "InstructPix2Pix", "diffusion", true, diffusion::PromptKind::instruction, make_instruct, check_instruct},
+    {"ddib", "DDIB", "diffusion", false, diffusion::PromptKind::description, make_ddib, check_ddib},
+    {"structure", "structure diffusion", "diffusion", true, diffusion::PromptKind::description, make_structure, check_structure},
 };
 /// Null: there is none of this name.
 const TranslatorRow* find_translator(std::string_view name);

@@ -30,8 +30,9 @@ struct TranslateResult {
 /// (what is sealed stays).
 TranslateResult translate_split(comm::World& world, const TranslationTask& task, const TranslateConfig& config, uint64_t seed, Translator& translator);
 
-/// Throws what the texts of a translation would be refused for, before its networks are read: they may be missing in the second direction alone.
-void check_texts(const TranslationTask& task, const TranslateConfig& config);
+/// Throws what a translation would be refused for, as far as that shows before its model is read, or fitted (config names none then): its settings, images and
+/// texts, which may be missing in the second direction alone.
+void check_translation(const TranslationTask& task, const TranslateConfig& config);
 
 /// The run's name: config.run, or the translator's name if that is empty.
 std::string run_name(const TranslateConfig& config);

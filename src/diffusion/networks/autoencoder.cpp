@@ -235,6 +235,11 @@ at::Tensor AutoencoderImpl::decode(const at::Tensor& latents) {
   return decoder_->forward(post_quant_ ? post_quant_->forward(latents) : latents);
 }
 
+AutoencoderConfig read_autoencoder_config(const CheckpointFolder& checkpoint) {
+  ConfigReader reader(checkpoint.component("vae", "AutoencoderKL") / "config.json");
+  return read_autoencoder_config(reader);
+}
+
 Autoencoder load_autoencoder(const CheckpointFolder& checkpoint) {
   return autoencoder_of(checkpoint.component("vae", "AutoencoderKL"), checkpoint.weights("vae", "diffusion_pytorch_model"));
 }

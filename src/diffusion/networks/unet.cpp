@@ -246,6 +246,11 @@ at::Tensor UNetImpl::forward(const at::Tensor& sample, const at::Tensor& timeste
   return conv_out_->forward(normalized(norm_out_, x));
 }
 
+UNetConfig read_unet_config(const CheckpointFolder& checkpoint) {
+  ConfigReader reader(checkpoint.component("unet", "UNet2DConditionModel") / "config.json");
+  return read_unet_config(reader);
+}
+
 UNet load_unet(const CheckpointFolder& checkpoint) {
   return unet_of(checkpoint.component("unet", "UNet2DConditionModel"), checkpoint.weights("unet", "diffusion_pytorch_model"));
 }

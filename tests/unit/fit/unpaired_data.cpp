@@ -34,7 +34,7 @@ class UnpairedData : public testing::Test {
 
   UnpairedBatches batches(const std::string& extra, int64_t batch, training::Part part) const {
     const data::AugmentConfig plain{.resize = 8, .crop = 8, .flip = 0};
-    return {data::Dataset(folder_.path()), {"a", "b"}, {.batch = batch, .augment = plain, .extra = extra, .batch_setting = "x.batch"}, 7, part};
+    return {data::Dataset(folder_.path()), {"a", "b"}, {.batch = batch, .augment = plain, .extra = extra, .keys = "x"}, 7, part};
   }
 
   static std::vector<int64_t> numbers_of(const at::Tensor& images) {

@@ -144,7 +144,7 @@ TEST(MakeTranslator, MissingWeightsSayHowToTrainThem) {
   TranslateConfig config;
   EXPECT_ERROR(make_one(config), core::DataError, "syncdr fit cut");
   config.cut.weights = "/nowhere/generator.safetensors";
-  EXPECT_ERROR(make_one(config), core::DataError, "/nowhere/generator.safetensors: no generator from Art to Clipart");
+  EXPECT_ERROR(make_one(config), core::DataError, "/nowhere/generator.safetensors: there is no generator");
 }
 
 TEST(MakeTranslator, RefusesNamesAndSizesItCannotServe) {
