@@ -271,7 +271,8 @@ void evaluate_trained(Job& job, const fs::path& folder, const std::string& split
   result.best_epoch = io::json_int(done, "best_epoch", where);
   result.selected_by = io::json_string(done, "selected_by", where);
   result.log = folder / "log.jsonl";
-  const auto data = evaluation_data(job, split);
+  auto data = evaluation_data(job, split);
+  if (retrieval::keeps_features(job.settings.train)) data.pooled = &job.pooled;
   result.evaluation = evaluate_encoder(job, retrieval::load_encoder(folder / "encoder.safetensors"), data, job.settings.evaluate);
   if (!done.contains("other_by")) return;
   result.other = {io::json_string(done, "other_by", where), io::json_int(done, "other_epoch", where), result.evaluation.mean};
@@ -285,6 +286,7 @@ void evaluate_trained(Job& job, const fs::path& folder, const std::string& split
 
 /// Evaluates an arm's best encoder on a split. The result is rank 0's.
 evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& split) {
+  core::info("evaluate {}", arm.name);
   evaluation::ArmResult result;
   result.name = arm.name;
   result.title = title_of(job.settings, arm);
@@ -297,7 +299,8 @@ evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& 
   auto encoder = retrieval::untrained_encoder(job.settings.train.encoder, job.seed());
   encoder->to(job.world.device());
   auto data = evaluation_data(job, split);
-  result.validation_score = validation(job, encoder, {}, data.centre = arm.plain->centre).labels;
+  data.pooled = &job.pooled;
+  result.validation_score = validation(job, encoder, {}, data.centre = arm.plain->centre, data.pooled).labels;
   result.evaluation = evaluation::evaluate(job.world, encoder, data, job.settings.evaluate);
   return result;
 }

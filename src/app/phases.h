@@ -7,6 +7,7 @@
 #include "settings.h"
 #include "syncdr/comm/world.h"
 #include "syncdr/data/dataset.h"
+#include "syncdr/retrieval/features.h"
 #include "syncdr/training/run.h"
 
 namespace syncdr::app {
@@ -20,6 +21,8 @@ struct Job {
   data::Dataset dataset;
   std::vector<std::string> domains;  ///< two or more
   std::filesystem::path out;
+  /// Of the images that the report is made on, by the backbone as it is before training: arms that do not train it share them.
+  retrieval::PooledFeatures pooled;
 
   struct Direction {
     std::string source, target;

@@ -341,6 +341,7 @@ template std::vector<uint32_t> Hdf5Reader::read(const std::string&) const;
 template std::vector<uint64_t> Hdf5Reader::read(const std::string&) const;
 template std::vector<int32_t> Hdf5Reader::read(const std::string&) const;
 template std::vector<int64_t> Hdf5Reader::read(const std::string&) const;
+template std::vector<float> Hdf5Reader::read(const std::string&) const;
 
 template <> std::vector<std::string> Hdf5Reader::read(const std::string& name) const {
   const Hdf5Guard guard;

@@ -160,4 +160,5 @@ def main():
             json.dump({**vars(options), "runs": figures, "medians": medians}, file, indent=2)
 
 
-main()
+if __name__ == "__main__":
+    main()

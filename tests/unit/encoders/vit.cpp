@@ -177,8 +177,8 @@ TEST(VitNames, AGateIsReadByTransformersNameAndOtherPerceptronsAreRefused) {
   }
   load_backbone(*with_gate, theirs, "a.safetensors");
   expect_loaded(*with_gate, file);
-  EXPECT_THAT(refusal(*plain, theirs), HasSubstr("\"blocks.0.mlp.fc1_g.bias\" not known"));
-  EXPECT_THAT(refusal(*with_gate, file_of(*plain)), HasSubstr("\"blocks.0.mlp.fc1_g.bias\" missing"));
+  EXPECT_THAT(refusal(*plain, theirs), testing::AllOf(HasSubstr("\"blocks.0.mlp.fc1_g.bias\""), HasSubstr("not known")));
+  EXPECT_THAT(refusal(*with_gate, file_of(*plain)), testing::AllOf(HasSubstr("\"blocks.0.mlp.fc1_g.bias\""), HasSubstr("missing")));
 }
 
 TEST(VitNames, PositionsAreResampledAndTheClassTokensStays) {
