@@ -35,9 +35,11 @@ class BlockImpl : public torch::nn::Module {
   }
 
   at::Tensor forward(const at::Tensor& input) {
-    at::Tensor x = bn1_->forward_with(conv1_->forward(input), nn::Activation::relu);
-    x = bn2_->forward_with(conv2_->forward(x), nn::Activation::relu);
-    return bn3_->forward_with(conv3_->forward(pooled(x)), nn::Activation::relu, shortcut_ ? shortcut_->forward(pooled(input)) : input);
+    at::Tensor x = bn1_->forward(conv1_->forward(input)).relu_();
+    x = bn2_->forward(conv2_->forward(x)).relu_();
+    x = bn3_->forward(conv3_->forward(pooled(x)));
+    x = x + (shortcut_ ? shortcut_->forward(pooled(input)) : input);
+    return x.relu_();
   }
 
  private:
@@ -121,7 +123,7 @@ class ClipResNet : public Backbone {
 
   at::Tensor forward(const at::Tensor& images) override {
     at::Tensor x = images;
-    for (size_t k = 0; k < 3; ++k) x = stem_norms_[k]->forward_with(stem_[k]->forward(x), nn::Activation::relu);  // [B, 64, H/2, W/2]
+    for (size_t k = 0; k < 3; ++k) x = stem_norms_[k]->forward(stem_[k]->forward(x)).relu_();  // [B, 64, H/2, W/2]
     x = at::avg_pool2d(x, 2);
     for (auto& stage : stages_) x = stage->forward(x);  // [B, 2048, H/32, W/32]
     return pool_->forward(x);

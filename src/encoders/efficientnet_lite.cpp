@@ -1,4 +1,5 @@
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/hardtanh.h>
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/conv.h>
@@ -26,18 +27,15 @@ struct Unit {
   nn::BatchNorm norm;
 
   /// TensorFlow's SAME padding: as much as makes ceil(side / stride) outputs, an odd pixel at the end.
-  at::Tensor forward(const at::Tensor& input, nn::Activation activation, const at::Tensor& residual = {}) {
-    return norm->forward_with(convolved(input), activation, residual);
-  }
-
-  at::Tensor convolved(const at::Tensor& input) {
+  at::Tensor forward(const at::Tensor& input) {
     const int64_t kernel = convolution->options.kernel_size()->at(0), stride = convolution->options.stride()->at(0);
     const auto padding = [&](int64_t side) { return std::max<int64_t>(0, ((side + stride - 1) / stride - 1) * stride + kernel - side); };
     const int64_t rows = padding(input.size(2)), columns = padding(input.size(3));
     if (rows % 2 == 0 && columns % 2 == 0) {  // no copy
-      return at::conv2d(input, convolution->weight, {}, stride, {rows / 2, columns / 2}, 1, convolution->options.groups());
+      return norm->forward(at::conv2d(input, convolution->weight, {}, stride, {rows / 2, columns / 2}, 1, convolution->options.groups()));
     }
-    return convolution->forward(at::constant_pad_nd(input, {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2}));
+    const at::Tensor padded = at::constant_pad_nd(input, {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2});
+    return norm->forward(convolution->forward(padded));
   }
 };
 
@@ -46,6 +44,8 @@ Unit make_unit(torch::nn::Module& owner, const std::string& convolution, const s
   return {owner.register_module(convolution, torch::nn::Conv2d(options)),
           owner.register_module(norm, nn::BatchNorm(shape.out, /*affine=*/true, /*epsilon=*/1e-3))};
 }
+
+at::Tensor activated(at::Tensor x) { return at::hardtanh_(x, 0, 6); }  // ReLU6
 
 /// Blocks that are alike: the first may stride and changes the number of channels.
 struct StageShape {
@@ -68,8 +68,9 @@ class BlockImpl : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& input) {
     at::Tensor x = input;
-    for (size_t k = 0; k + 1 < units_.size(); ++k) x = units_[k].forward(x, nn::Activation::relu6);
-    return units_.back().forward(x, nn::Activation::none, adds_ ? input : at::Tensor());
+    for (size_t k = 0; k + 1 < units_.size(); ++k) x = activated(units_[k].forward(x));
+    x = units_.back().forward(x);
+    return adds_ ? x + input : x;
   }
 
  private:
@@ -116,9 +117,9 @@ class EfficientNetLite : public Backbone {
   }
 
   at::Tensor forward(const at::Tensor& images) override {
-    at::Tensor x = stem_.forward(images, nn::Activation::relu6);  // [B, 32, H/2, W/2]
-    for (auto& stage : stages_) x = stage->forward(x);            // [B, 320, H/32, W/32]
-    return head_.forward(x, nn::Activation::relu6).mean({2, 3});
+    at::Tensor x = activated(stem_.forward(images));    // [B, 32, H/2, W/2]
+    for (auto& stage : stages_) x = stage->forward(x);  // [B, 320, H/32, W/32]
+    return activated(head_.forward(x)).mean({2, 3});
   }
 
   int64_t features() const override { return head_channels; }

@@ -37,13 +37,13 @@ class BlockImpl : public torch::nn::Module {
   }
 
   at::Tensor forward(const at::Tensor& input) {
-    const at::Tensor residual = shortcut_ ? shortcut_->forward(input) : input;
     at::Tensor x = input;
     for (size_t k = 0; k < convolutions_.size(); ++k) {
-      const bool last = k + 1 == convolutions_.size();
-      x = norms_[k]->forward_with(convolutions_[k]->forward(x), nn::Activation::relu, last ? residual : at::Tensor());
+      x = norms_[k]->forward(convolutions_[k]->forward(x));
+      if (k + 1 < convolutions_.size()) x.relu_();
     }
-    return x;
+    x = x + (shortcut_ ? shortcut_->forward(input) : input);
+    return x.relu_();
   }
 
  private:
@@ -116,9 +116,9 @@ class ResNet : public Backbone {
 
   at::Tensor forward(const at::Tensor& images) override {
     const int64_t pool = shape_.pool_kernel;
-    at::Tensor x = bn1_->forward_with(conv1_->forward(images), nn::Activation::relu);  // [B, C, H/2, W/2]
-    x = at::max_pool2d(x, pool, /*stride=*/2, /*padding=*/(pool - 1) / 2);             // [B, C, H/4, W/4]
-    for (auto& stage : stages_) x = stage->forward(x);                                 // [B, features, H/32, W/32]
+    at::Tensor x = bn1_->forward(conv1_->forward(images)).relu_();          // [B, C, H/2, W/2]
+    x = at::max_pool2d(x, pool, /*stride=*/2, /*padding=*/(pool - 1) / 2);  // [B, C, H/4, W/4]
+    for (auto& stage : stages_) x = stage->forward(x);                      // [B, features, H/32, W/32]
     return x.mean({2, 3});
   }
 

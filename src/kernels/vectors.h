@@ -1,6 +1,4 @@
 #pragma once
-#include <c10/util/BFloat16.h>
-
 #include <cstdint>
 
 /// Loops for the processor's widest registers, written once for both widths: 16 floats (AVX-512) and 8 (AVX2 with FMA). What is inlined here takes the
@@ -36,9 +34,6 @@ struct Wide {
   typedef float Vector __attribute__((vector_size(64)));
   typedef float Loose __attribute__((vector_size(64), aligned(4), may_alias));
   typedef int32_t Integers __attribute__((vector_size(64)));
-  typedef uint32_t Bits __attribute__((vector_size(64)));
-  typedef uint16_t Halves __attribute__((vector_size(32)));
-  typedef uint16_t LooseHalves __attribute__((vector_size(32), aligned(2), may_alias));
 };
 
 struct Narrow {
@@ -47,27 +42,11 @@ struct Narrow {
   typedef float Vector __attribute__((vector_size(32)));
   typedef float Loose __attribute__((vector_size(32), aligned(4), may_alias));
   typedef int32_t Integers __attribute__((vector_size(32)));
-  typedef uint32_t Bits __attribute__((vector_size(32)));
-  typedef uint16_t Halves __attribute__((vector_size(16)));
-  typedef uint16_t LooseHalves __attribute__((vector_size(16), aligned(2), may_alias));
 };
 
 template <class W> SYNCDR_INLINE typename W::Vector load(const float* from) { return *reinterpret_cast<const typename W::Loose*>(from); }
 
 template <class W> SYNCDR_INLINE void store(float* to, typename W::Vector values) { *reinterpret_cast<typename W::Loose*>(to) = values; }
-
-template <class W> SYNCDR_INLINE typename W::Vector load(const c10::BFloat16* from) {
-  const typename W::Halves halves = *reinterpret_cast<const typename W::LooseHalves*>(from);
-  return (typename W::Vector)(__builtin_convertvector(halves, typename W::Bits) << 16);
-}
-
-/// To the nearest, ties to even; no number stays none.
-template <class W> SYNCDR_INLINE void store(c10::BFloat16* to, typename W::Vector values) {
-  typedef typename W::Bits Bits;
-  const Bits bits = (Bits)values, rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const Bits kept = values == values ? rounded : Bits{} + 0x7fc0u;
-  *reinterpret_cast<typename W::LooseHalves*>(to) = __builtin_convertvector(kept, typename W::Halves);
-}
 
 /// c [ROWS, COLUMNS registers] = a [ROWS, depth] times as many columns of b [depth, .].
 template <class W, int ROWS, int COLUMNS>

@@ -13,9 +13,6 @@ namespace syncdr::nn {
 enum class BatchNormMode { global, local, frozen };
 BatchNormMode batch_norm_mode_from_name(const std::string& name);  ///< throws UsageError
 
-/// What may come behind a batch normalisation in the same pass over memory.
-enum class Activation { none, relu, relu6 };
-
 /// Batch normalisation over [B, C, H, W] or [B, C] (Ioffe and Szegedy, ICML 2015), with PyTorch's names, momentum, 0.1, and, unless another is given,
 /// epsilon.
 /// Ranks may hold different numbers of samples; the statistics are of the global batch, and gradients flow through them.
@@ -24,8 +21,6 @@ class BatchNormImpl : public torch::nn::Module {
   explicit BatchNormImpl(int64_t channels, bool affine = true, double epsilon = 1e-5);
   /// Throws UsageError if the statistics of one value a channel are asked for (local mode, or one rank).
   at::Tensor forward(const at::Tensor& input);
-  /// The activation of forward(input) + residual. On CPUs in fewer passes over memory than one after the other.
-  at::Tensor forward_with(const at::Tensor& input, Activation activation, const at::Tensor& residual = {});
 
   at::Tensor weight, bias;                                    // [C], undefined without affine
   at::Tensor running_mean, running_var, num_batches_tracked;  // [C], [C], []
@@ -35,7 +30,6 @@ class BatchNormImpl : public torch::nn::Module {
  private:
   double epsilon_;
   at::Tensor forward_global(const at::Tensor& input);
-  at::Tensor forward_fused(const at::Tensor& input, Activation activation, const at::Tensor& residual);
 };
 TORCH_MODULE(BatchNorm);
 
