@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What arms are worth over several seeds: the whole job of a configuration once per seed, and one table of all of them.
+# What arms are worth over several seeds: the whole job of a configuration once per seed, and tables of all of them.
 # usage: launch/evidence.sh CONFIG [--seeds N] [--prepare CONFIG] [--out FOLDER] [--set key=value ...]
 #   --prepare: a configuration whose translations all seeds share, run once before; CONFIG then names its translated sets as arms
 set -euo pipefail
@@ -25,6 +25,6 @@ syncdr() { launch/mpirun.sh -np "${RANKS:-2}" build/release/bin/syncdr "$@"; }
 runs=()
 for ((seed = 0; seed < seeds; seed++)); do
   runs+=("$out/seed-$seed")
-  [ -e "$out/seed-$seed/metrics.json" ] || syncdr run "$config" --set seed=$seed --set run.out="$out/seed-$seed" "${settings[@]}"
+  [ -e "$out/seed-$seed/metrics.json" ] || syncdr run "$config" --set seed=$seed --set run.out="$out/seed-$seed" --set train.kept_folder="$out/features" "${settings[@]}"
 done
 python3 launch/evidence_table.py "${runs[@]}" | tee "$out/table.md"

@@ -25,7 +25,7 @@ data::ShardList images_of(const Job& job, const std::string& domain, const std::
 void check_encoder(const Job& job) {
   const auto& train = job.settings.train;
   retrieval::check_settings(train, job.domains);
-  retrieval::check_side(train.encoder, train.augment.crop);
+  retrieval::check_sizes(train.encoder, train.augment.crop);
   if (!train.encoder.weights.empty()) job.world.root_only("reading the encoder's weights", [&] { retrieval::make_encoder(train.encoder, job.seed()); });
 }
 

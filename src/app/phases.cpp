@@ -1,6 +1,7 @@
 #include "phases.h"
 
 #include <algorithm>
+#include <boost/json/serialize.hpp>
 #include <iterator>
 
 #include "checks.h"
@@ -9,6 +10,7 @@
 #include "syncdr/core/log.h"
 #include "syncdr/evaluation/report.h"
 #include "syncdr/evaluation/validate.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
 #include "syncdr/retrieval/encoder.h"
 #include "syncdr/translate/engine.h"
@@ -235,8 +237,8 @@ boost::json::object run_train(Job& job, const std::string& name) {
   };
   core::info("train {}: {}", arm.name, title_of(settings, arm));
   retrieval::TrainConfig config = settings.train;
-  if (const std::string remark = retrieval::check_side(config.encoder, config.augment.crop); !remark.empty()) core::info("{}", remark);
-  if (config.kept_folder.empty()) config.kept_folder = (job.out / "features").string();
+  if (const std::string remark = retrieval::check_sizes(config.encoder, config.augment.crop); !remark.empty()) core::info("{}", remark);
+  config.kept_folder = job.kept_folder().string();
   auto sets = sets_of(settings, arm);
   for (auto& set : sets) set.weights = pair_weights_of(job, set.run);
   const auto result = retrieval::train(job.task(job.domains, job.train_folder(arm)), sets, config, validate);
@@ -440,6 +442,7 @@ boost::json::object evaluate_arms(Job& job, const std::vector<std::string>& arms
     metrics = evaluation::metrics_json(input, input.baseline, input.main);
     if (with_report) {
       io::write_json(job.out / "metrics.json", metrics);
+      io::write_file(job.out / "hits.json", boost::json::serialize(evaluation::hits_json(input)));
       evaluation::write_report(job.out / "report.html", job.dataset, input);
     }
     fmt::print("{}\n", evaluation::table_text(input));

@@ -35,6 +35,10 @@ struct Job {
   std::filesystem::path cut_folder(const Direction& direction) const { return out / "fit" / "cut" / direction.name(); }
   std::filesystem::path diffusion_folder() const { return out / "fit" / "diffusion"; }
   std::filesystem::path train_folder(const Arm& arm) const { return out / "train" / arm.folder(); }
+  /// Where what encoders without training make of the images is kept.
+  std::filesystem::path kept_folder() const {
+    return settings.train.kept_folder.empty() ? out / "features" : std::filesystem::path(settings.train.kept_folder);
+  }
 };
 
 struct Phase;

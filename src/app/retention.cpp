@@ -22,28 +22,21 @@ std::string identity_of(const Job& job, const std::string& set) {
   data::AugmentConfig views = job.settings.train.augment;
   io::Identity identity = io::identity_of(core::visit_of(encoder), "encoder");
   identity.merge(io::identity_of(core::visit_of(views), "augment"));
-  identity["seed"] = std::to_string(job.settings.seed);
-  if (!encoder.weights.empty()) identity["weights"] = io::hash_file(encoder.weights);
+  if (encoder.weights.empty()) identity["seed"] = std::to_string(job.settings.seed);
+  else identity["weights"] = io::hash_file(encoder.weights);
   identity["dataset"] = io::hash_file(job.dataset.root() / "dataset.json");
   for (const auto& [source, target] : job.directions())
     identity[source + " to " + target] = io::hash_file(job.dataset.synthetic_folder(source, target, set) / "translation.json");
   return boost::json::serialize(io::to_json(identity));
 }
 
-bool is_there(const fs::path& file, const std::string& identity) {
-  if (!fs::exists(file)) return false;
-  const auto metadata = io::read_safetensors(file).metadata;
-  const auto kept = metadata.find("identity");
-  return kept != metadata.end() && kept->second == identity;
-}
-
 }  // namespace
 
 std::map<std::string, evaluation::PairRanks> pair_ranks_of(Job& job, const std::string& set) {
-  const auto file = job.out / "retention" / (set + ".safetensors");
   const auto identity = identity_of(job, set);
+  const auto file = job.kept_folder() / "retention" / fmt::format("{}-{}.safetensors", set, io::hash128(identity));
   bool missing = false;
-  job.world.root_only("looking for retention", [&] { missing = !is_there(file, identity); });
+  job.world.root_only("looking for retention", [&] { missing = !fs::exists(file); });
   if (job.world.any(missing, "agreeing on retention")) {
     core::info("retention: {}", set);
     auto encoder = retrieval::untrained_encoder(job.settings.train.encoder, job.seed());

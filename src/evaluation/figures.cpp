@@ -105,6 +105,27 @@ template <class Cell> std::string table(const ReportInput& input, const std::str
 
 }  // namespace
 
+boost::json::object hits_json(const ReportInput& input) {
+  const auto& first = input.arms.front().evaluation;
+  const auto by_cutoff = [&](const Evaluation& evaluation, size_t direction, int32_t Hits::* count) {
+    boost::json::object object;
+    for (const auto& [k, directions] : evaluation.hits) {
+      boost::json::array counts;
+      for (const Hits& hits : directions.at(direction).hits) counts.emplace_back(hits.*count);
+      object[fmt::format("prec@{}", k)] = std::move(counts);
+    }
+    return object;
+  };
+  boost::json::object correct;
+  for (const auto& arm : input.arms)
+    correct[arm.title] = by_direction(first.directions, [&](size_t i) { return by_cutoff(arm.evaluation, i, &Hits::correct); });
+  const auto& some = first.hits.begin()->second;
+  return {{"unit", name_of(first.unit())},
+          {"categories", by_direction(first.directions, [&](size_t i) { return boost::json::array(some[i].categories.begin(), some[i].categories.end()); })},
+          {"possible", by_direction(first.directions, [&](size_t i) { return by_cutoff(first, i, &Hits::possible); })},
+          {"correct", std::move(correct)}};
+}
+
 std::string retention_text(const std::vector<SetRetention>& retention) {
   if (retention.empty()) return "";
   std::vector<Row> rows{{"retention, %", "", "pairs", "source first", "its mean 1/rank", "translation first", "its mean 1/rank"}};

@@ -1,5 +1,7 @@
 #include "syncdr/retrieval/encoder.h"
 
+#include <torch/nn/init.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -39,6 +41,11 @@ std::shared_ptr<encoders::Backbone> make_backbone(const EncoderConfig& config) {
 /// Nothing if it is to be random.
 io::NamedTensors tensors_of(const EncoderConfig& config) { return config.weights.empty() ? io::NamedTensors() : io::read_safetensors(config.weights).tensors; }
 
+void check_head(const EncoderConfig& config, const encoders::Backbone& backbone) {
+  if (config.head == "identity" && config.dim != backbone.features())
+    throw core::UsageError("train.encoder.head = \"identity\": {0} has {1} features. Set train.encoder.dim = {1}", config.name, backbone.features());
+}
+
 Encoder with_weights(const EncoderConfig& config, uint64_t seed, io::NamedTensors tensors) {
   Encoder encoder(config, seed);
   if (is_whole_encoder(tensors)) {
@@ -61,6 +68,12 @@ EncoderImpl::EncoderImpl(const EncoderConfig& config, uint64_t seed)
   encoders::initialise(*backbone_, "backbone.", seed);
   if (!head_) return;
   const at::NoGradGuard no_gradient;
+  if (config.head == "identity") {
+    check_head(config, *backbone_);
+    torch::nn::init::eye_(head_->weight);
+    head_->bias.zero_();
+    return;
+  }
   const double bound = 1 / std::sqrt(static_cast<double>(backbone_->features()));
   for (const auto& item : head_->named_parameters()) {
     fill_uniform(item.value(), bound, core::Random(seed, core::Purpose::weights, io::hash64("head." + item.key())));
@@ -101,9 +114,11 @@ Encoder untrained_encoder(const EncoderConfig& config, uint64_t seed) {
   return with_weights(whole ? config : without_head, seed, std::move(tensors));
 }
 
-std::string check_side(const EncoderConfig& config, int64_t side) {
+std::string check_sizes(const EncoderConfig& config, int64_t side) {
   const int64_t trained = row_of(config).size, size = config.size > 0 ? config.size : trained;
-  if (!make_backbone(config)->takes(side)) {
+  const auto backbone = make_backbone(config);
+  check_head(config, *backbone);
+  if (!backbone->takes(side)) {
     throw core::UsageError(
         "train.augment.crop = {0}: {1} takes images of {2} pixels. Set train.augment.crop = {2}, or train.encoder.size = {0}: position "
         "embeddings are then resampled",

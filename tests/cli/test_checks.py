@@ -66,7 +66,8 @@ class Checks(unittest.TestCase):
     def test_settings_of_a_training_that_contradict_each_other(self):
         for setting, text in (("train.augment.crop=33", "train.augment.crop = 33 is larger than train.augment.resize = 32"),
                               ('train.matching_directions=["photo->art"]', 'no direction "photo->art"'), ("train.ema=1", "train.ema = 1"),
-                              ("train.encoder.train=layer9", '"layer9" is no layer of small'), ("train.retention_threshold=0", "Use a value above 0")):
+                              ("train.encoder.train=layer9", '"layer9" is no layer of small'),
+                              ("train.encoder.head=identity", "Set train.encoder.dim = 256"), ("train.retention_threshold=0", "Use a value above 0")):
             self.refused_by_run_and_alone(("train", "--arm", "cds"), 2, text, settings=[setting, "train.retention=weight"])
         self.refused_by_run_and_alone(("train", "--arm", "cds"), 2, "optimizer.betas", settings=["train.optimizer.name=adam", "train.optimizer.betas=[0.9]"])
 

@@ -79,7 +79,7 @@ class WholeJob(unittest.TestCase):
         expect(self.job("retention", "full", "--arm", "cds", ranks=1), 2, "none of the arms cds has translations")
         drop = ["--set", "train.retention=drop", "--set", "train.epochs=1", "--arm", "true"]
         expect(self.job("train", "dropped", *drop, "--set", "train.retention_threshold=0.2", ranks=1), 0, "of 1140 pairs of true are left out")
-        self.assertTrue((self.folder / "dropped" / "retention" / "true.safetensors").exists())
+        self.assertEqual(len(list((self.folder / "dropped/features/retention").glob("true-*.safetensors"))), 1)
         weight = ["--set", "train.epochs=1", "--arm", "filter+true", "--set", "train.retention=weight"]
         expect(self.job("train", "full", *weight, ranks=2), 0, "pairs of true count with weights of", "pairs of full-filter count with weights of")
         expect(self.job("train", "full", *weight, "--set", "train.retention_threshold=0.2", ranks=1), 2, "train.retention_threshold = 0.1, now it is 0.2")

@@ -84,4 +84,9 @@ std::string table_text(const ReportInput& input);
 /// stands in place of "a_to_b".
 boost::json::object metrics_json(const ReportInput& input, const std::string& baseline_name, const std::string& main_name);
 
+/// What each query found, for comparisons of several runs on the same queries: {"unit": what intervals draw, "categories": {"a_to_b": one label per query,
+/// ...}, "possible": {"a_to_b": {"prec@1": neighbours of each query that could have been right, ...}, ...}, "correct": {TITLE: as "possible", of those
+/// that were}}.
+boost::json::object hits_json(const ReportInput& input);
+
 }  // namespace syncdr::evaluation

@@ -18,9 +18,8 @@ namespace syncdr::retrieval {
 /// "head.*" and, with feature_norm, "feature_norm.*".
 class EncoderImpl : public torch::nn::Module {
  public:
-  /// Initial weights: the backbone's by encoders::initialise, PyTorch's uniform distribution for the head. Each tensor's numbers are a function of seed
-  /// and its name.
-  /// config.dim 0: no head, the pooled features.
+  /// Initial weights: the backbone's by encoders::initialise, config.head's or PyTorch's uniform distribution for the head. Each tensor's numbers are a
+  /// function of seed and its name. config.dim 0: no head, the pooled features.
   EncoderImpl(const EncoderConfig& config, uint64_t seed);
   /// [B, 3, H, W] float, normalised by `normalisation` -> [B, dim], unit rows, in the type of the parameters (float unless converted). Throws UsageError if the
   /// backbone does not take images of this side.
@@ -46,9 +45,9 @@ TORCH_MODULE(Encoder);
 /// encoder's. Throws DataError if a name or a shape does not fit.
 Encoder make_encoder(const EncoderConfig& config, uint64_t seed);
 
-/// Whether images of this side suit the encoder: throws UsageError if they cannot pass it. Returns a remark where its weights were trained with images of
-/// another side, else nothing.
-std::string check_side(const EncoderConfig& config, int64_t side);
+/// Whether images of this side suit the encoder, and the head its backbone: throws UsageError if not. Returns a remark where its weights were trained with
+/// images of another side, else nothing.
+std::string check_sizes(const EncoderConfig& config, int64_t side);
 
 /// What make_encoder makes, as it is before any training: without a head, whose weights would be random, unless config.weights holds a whole encoder.
 Encoder untrained_encoder(const EncoderConfig& config, uint64_t seed);

@@ -11,6 +11,7 @@ struct EncoderConfig {
   std::string name = "resnet50";
   int64_t size = 0;
   int64_t dim = 512;
+  std::string head = "random";
   std::string weights;
   std::string batch_norm = "global";
   bool feature_norm = false;
@@ -21,6 +22,9 @@ struct EncoderConfig {
     field(name, "name", "architecture; small: for 64-pixel pictures", encoders::backbone_names());
     field(size, "size", "side of the images that it sees, for networks with position embeddings; 0: the side that it was trained with", core::between(0, 4096));
     field(dim, "dim", "features per image", core::between(2, 65536));
+    field(head, "head",
+          "how the linear head begins: random, or as the identity, where dim is the backbone's number of features: training then begins with these",
+          {"random", "identity"});
     field(weights, "weights",
           "safetensors of a backbone as timm, torchvision, open_clip or transformers name it, or of a whole trained encoder; empty: random");
     field(batch_norm, "batch_norm", "statistics of batch normalisation in training: of all ranks, of this rank, or the stored ones",

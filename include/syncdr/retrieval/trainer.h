@@ -101,7 +101,7 @@ struct TrainConfig {
         kept_views, "kept_views",
         "encoder.train = \"head\": augmented views of each image whose features are computed once, by the backbone that stays, and kept; 0: at each step anew",
         core::between(0, 1000));
-    field(kept_folder, "kept_folder", "where they are kept; empty: features in the run's folder");
+    field(kept_folder, "kept_folder", "where they are kept, and ranks of pairs; empty: features in the run's folder. Runs can share it");
     field(ema, "ema", "decay of a moving average of the weights, which is then validated and saved in their place; 0: none", core::between(0, 1));
     field(patience, "patience", "validations in a row without a better score after which training ends; 0: never", core::at_least(0));
     field(precision, "precision",

@@ -190,6 +190,23 @@ TEST_F(Report, MetricsJsonHasTheArmsUnderTheirRoles) {
   EXPECT_NO_THROW(io::parse_json(io::pretty_json(json), "metrics.json"));
 }
 
+TEST_F(Report, HitsOfAllQueriesAddUpToTheFigures) {
+  const auto json = hits_json(*input_);
+  EXPECT_EQ(json.at("unit").as_string(), "queries");
+  EXPECT_EQ(json.at("categories").at("a_to_b").as_array().size(), 24u);
+  const auto sum = [](const boost::json::value& counts) {
+    double total = 0;
+    for (const auto& count : counts.as_array()) total += static_cast<double>(count.as_int64());
+    return total;
+  };
+  for (const auto& arm : input_->arms)
+    for (const int64_t k : {1, 5, 15}) {
+      const auto figure = fmt::format("prec@{}", k);
+      EXPECT_DOUBLE_EQ(sum(json.at("correct").at(arm.title).at("b_to_a").at(figure)) / sum(json.at("possible").at("b_to_a").at(figure)),
+                       arm.evaluation.directions[1].precision.at(k).value);
+    }
+}
+
 TEST_F(Report, OfThreeDomainsShowsAllSixDirections) {
   test::FlowerDataset three;
   three.domains = {"colour", "ink", "chalk"};

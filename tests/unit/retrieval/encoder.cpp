@@ -55,6 +55,17 @@ TEST(Encoder, InitialWeightsDependOnTheSeedAlone) {
   EXPECT_FALSE(first.at("backbone.conv1.weight").equal(other.at("backbone.conv1.weight")));
 }
 
+TEST(Encoder, AHeadThatBeginsAsTheIdentityChangesNothing) {
+  const at::NoGradGuard no_gradient;
+  const EncoderConfig config{.name = "small", .dim = 256, .head = "identity"};
+  Encoder encoder = make_encoder(config, 1), without = untrained_encoder(config, 1);
+  const at::Tensor images = pictures(3, 32);
+  encoder->eval();
+  without->eval();
+  EXPECT_TRUE(encoder->forward(images).allclose(without->forward(images)));
+  EXPECT_ERROR(check_sizes({.name = "small", .dim = 255, .head = "identity"}, 32), core::UsageError, "Set train.encoder.dim = 256");
+}
+
 TEST(Encoder, ConvolutionsBeginWithHesVarianceByFanOut) {
   const io::NamedTensors state = copies(*make_encoder(small(), 7));
   EXPECT_NEAR(state.at("backbone.layer4.0.conv2.weight").std().item<double>(), std::sqrt(2.0 / (256 * 9)), 2e-4);
@@ -148,12 +159,12 @@ TEST(Encoder, ABackbonesFileMayHaveItsPrefixAndNoHead) {
 
 TEST(Encoder, SaysWhereTheSideOfImagesDoesNotSuitItsBackbone) {
   EncoderConfig config{.name = "resnet50_clip", .dim = 8};
-  EXPECT_EQ(check_side(config, 224), "");
-  EXPECT_ERROR(check_side(config, 96), core::UsageError, "train.augment.crop = 96: resnet50_clip takes images of 224 pixels");
+  EXPECT_EQ(check_sizes(config, 224), "");
+  EXPECT_ERROR(check_sizes(config, 96), core::UsageError, "train.augment.crop = 96: resnet50_clip takes images of 224 pixels");
   config.size = 96;
-  EXPECT_EQ(check_side(config, 96), "");
+  EXPECT_EQ(check_sizes(config, 96), "");
   config.weights = "not/looked/at.safetensors";
-  EXPECT_EQ(check_side(config, 96), "train.augment.crop = 96: the weights of resnet50_clip were trained with images of 224 pixels");
+  EXPECT_EQ(check_sizes(config, 96), "train.augment.crop = 96: the weights of resnet50_clip were trained with images of 224 pixels");
   config.weights.clear();
   const at::NoGradGuard no_gradient;
   Encoder encoder = make_encoder(config, 1);
