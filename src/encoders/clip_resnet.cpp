@@ -31,14 +31,18 @@ class BlockImpl : public torch::nn::Module {
     bn2_ = register_module("bn2", nn::BatchNorm(width));
     conv3_ = register_module("conv3", convolution(width, out, 1));
     bn3_ = register_module("bn3", nn::BatchNorm(out));
-    if (stride != 1 || in != out) shortcut_ = register_module("downsample", torch::nn::Sequential(convolution(in, out, 1), nn::BatchNorm(out)));
+    if (stride != 1 || in != out) {
+      shortcut_ = convolution(in, out, 1);
+      shortcut_norm_ = nn::BatchNorm(out);
+      register_module("downsample", torch::nn::Sequential(shortcut_, shortcut_norm_));
+    }
   }
 
   at::Tensor forward(const at::Tensor& input) {
-    at::Tensor x = bn1_->forward(conv1_->forward(input)).relu_();
-    x = bn2_->forward(conv2_->forward(x)).relu_();
-    x = bn3_->forward(conv3_->forward(pooled(x)));
-    x = x + (shortcut_ ? shortcut_->forward(pooled(input)) : input);
+    at::Tensor x = bn1_->after(conv1_, input).relu_();
+    x = bn2_->after(conv2_, x).relu_();
+    x = bn3_->after(conv3_, pooled(x));
+    x = x + (shortcut_ ? shortcut_norm_->after(shortcut_, pooled(input)) : input);
     return x.relu_();
   }
 
@@ -46,9 +50,8 @@ class BlockImpl : public torch::nn::Module {
   at::Tensor pooled(const at::Tensor& x) const { return stride_ > 1 ? at::avg_pool2d(x, stride_) : x; }
 
   int64_t stride_;
-  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr}, conv3_{nullptr};
-  nn::BatchNorm bn1_{nullptr}, bn2_{nullptr}, bn3_{nullptr};
-  torch::nn::Sequential shortcut_{nullptr};
+  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr}, conv3_{nullptr}, shortcut_{nullptr};
+  nn::BatchNorm bn1_{nullptr}, bn2_{nullptr}, bn3_{nullptr}, shortcut_norm_{nullptr};
 };
 TORCH_MODULE(Block);
 
@@ -123,7 +126,7 @@ class ClipResNet : public Backbone {
 
   at::Tensor forward(const at::Tensor& images) override {
     at::Tensor x = images;
-    for (size_t k = 0; k < 3; ++k) x = stem_norms_[k]->forward(stem_[k]->forward(x)).relu_();  // [B, 64, H/2, W/2]
+    for (size_t k = 0; k < 3; ++k) x = stem_norms_[k]->after(stem_[k], x).relu_();  // [B, 64, H/2, W/2]
     x = at::avg_pool2d(x, 2);
     for (auto& stage : stages_) x = stage->forward(x);  // [B, 2048, H/32, W/32]
     return pool_->forward(x);

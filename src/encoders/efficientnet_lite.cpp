@@ -31,11 +31,9 @@ struct Unit {
     const int64_t kernel = convolution->options.kernel_size()->at(0), stride = convolution->options.stride()->at(0);
     const auto padding = [&](int64_t side) { return std::max<int64_t>(0, ((side + stride - 1) / stride - 1) * stride + kernel - side); };
     const int64_t rows = padding(input.size(2)), columns = padding(input.size(3));
-    if (rows % 2 == 0 && columns % 2 == 0) {  // no copy
-      return norm->forward(at::conv2d(input, convolution->weight, {}, stride, {rows / 2, columns / 2}, 1, convolution->options.groups()));
-    }
+    if (rows % 2 == 0 && columns % 2 == 0) return norm->after(convolution, input, {rows / 2, columns / 2});  // no copy
     const at::Tensor padded = at::constant_pad_nd(input, {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2});
-    return norm->forward(convolution->forward(padded));
+    return norm->after(convolution, padded);
   }
 };
 

@@ -32,17 +32,19 @@ class BlockImpl : public torch::nn::Module {
       add(2, width, out, 3, 1);
     }
     if (stride != 1 || in != out) {
-      shortcut_ = register_module("downsample", torch::nn::Sequential(convolution(in, out, 1, stride), nn::BatchNorm(out)));
+      shortcut_ = convolution(in, out, 1, stride);
+      shortcut_norm_ = nn::BatchNorm(out);
+      register_module("downsample", torch::nn::Sequential(shortcut_, shortcut_norm_));
     }
   }
 
   at::Tensor forward(const at::Tensor& input) {
     at::Tensor x = input;
     for (size_t k = 0; k < convolutions_.size(); ++k) {
-      x = norms_[k]->forward(convolutions_[k]->forward(x));
+      x = norms_[k]->after(convolutions_[k], x);
       if (k + 1 < convolutions_.size()) x.relu_();
     }
-    x = x + (shortcut_ ? shortcut_->forward(input) : input);
+    x = x + (shortcut_ ? shortcut_norm_->after(shortcut_, input) : input);
     return x.relu_();
   }
 
@@ -54,7 +56,8 @@ class BlockImpl : public torch::nn::Module {
 
   std::vector<torch::nn::Conv2d> convolutions_;
   std::vector<nn::BatchNorm> norms_;
-  torch::nn::Sequential shortcut_{nullptr};
+  torch::nn::Conv2d shortcut_{nullptr};
+  nn::BatchNorm shortcut_norm_{nullptr};
 };
 TORCH_MODULE(Block);
 
@@ -116,7 +119,7 @@ class ResNet : public Backbone {
 
   at::Tensor forward(const at::Tensor& images) override {
     const int64_t pool = shape_.pool_kernel;
-    at::Tensor x = bn1_->forward(conv1_->forward(images)).relu_();          // [B, C, H/2, W/2]
+    at::Tensor x = bn1_->after(conv1_, images).relu_();                     // [B, C, H/2, W/2]
     x = at::max_pool2d(x, pool, /*stride=*/2, /*padding=*/(pool - 1) / 2);  // [B, C, H/4, W/4]
     for (auto& stage : stages_) x = stage->forward(x);                      // [B, features, H/32, W/32]
     return x.mean({2, 3});

@@ -5,6 +5,7 @@
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/batch_norm_backward_elemt.h>
 #include <ATen/ops/batch_norm_update_stats.h>
+#include <ATen/ops/conv2d.h>
 #include <ATen/ops/native_batch_norm_backward.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/ones_like.h>
@@ -145,7 +146,7 @@ BatchNormImpl::BatchNormImpl(int64_t channels, bool affine, double epsilon) : ep
 at::Tensor BatchNormImpl::forward(const at::Tensor& input) {
   SYNCDR_ASSERT(input.dim() >= 2 && input.size(1) == running_mean.size(0), "batch norm of {} channels over input of shape [{}]", running_mean.size(0),
                 fmt::join(input.sizes(), ", "));
-  const bool batch_statistics = is_training() && mode != BatchNormMode::frozen;
+  const bool batch_statistics = takes_batch_statistics();
   if (batch_statistics) num_batches_tracked.add_(1);
   if (batch_statistics && mode == BatchNormMode::global && sum_over_ranks) return forward_global(input);
   if (batch_statistics && values_a_channel(input) < 2) {
@@ -153,6 +154,20 @@ at::Tensor BatchNormImpl::forward(const at::Tensor& input) {
                            fmt::join(input.sizes(), ", "));
   }
   return at::batch_norm(input, weight, bias, running_mean, running_var, batch_statistics, momentum, epsilon_, /*cudnn_enabled=*/true);
+}
+
+at::Tensor BatchNormImpl::after(const torch::nn::Conv2d& convolution, const at::Tensor& input) {
+  return after(convolution, input, *std::get<torch::ExpandingArray<2>>(convolution->options.padding()));
+}
+
+at::Tensor BatchNormImpl::after(const torch::nn::Conv2d& convolution, const at::Tensor& input, at::IntArrayRef padding) {
+  const auto& options = convolution->options;
+  const auto convolved = [&](const at::Tensor& filter, const std::optional<at::Tensor>& shift) {
+    return at::conv2d(input, filter, shift, *options.stride(), padding, *options.dilation(), options.groups());
+  };
+  if (takes_batch_statistics() || at::GradMode::is_enabled()) return forward(convolved(convolution->weight, {}));
+  const at::Tensor scale = weight * (running_var + epsilon_).rsqrt();
+  return convolved(convolution->weight * scale.view({-1, 1, 1, 1}), bias - running_mean * scale);
 }
 
 at::Tensor BatchNormImpl::forward_global(const at::Tensor& input) {

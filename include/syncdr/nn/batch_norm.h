@@ -1,5 +1,6 @@
 #pragma once
 #include <torch/nn/module.h>
+#include <torch/nn/modules/conv.h>
 #include <torch/nn/pimpl.h>
 
 #include <string>
@@ -21,6 +22,10 @@ class BatchNormImpl : public torch::nn::Module {
   explicit BatchNormImpl(int64_t channels, bool affine = true, double epsilon = 1e-5);
   /// Throws UsageError if the statistics of one value a channel are asked for (local mode, or one rank).
   at::Tensor forward(const at::Tensor& input);
+  /// forward(convolution(input)); affine, the convolution without bias. Where statistics stay and no gradient is taken, the norm becomes part of the
+  /// convolution's weights: two passes over the output less. padding: rows and columns, in place of the convolution's own.
+  at::Tensor after(const torch::nn::Conv2d& convolution, const at::Tensor& input);
+  at::Tensor after(const torch::nn::Conv2d& convolution, const at::Tensor& input, at::IntArrayRef padding);
 
   at::Tensor weight, bias;                                    // [C], undefined without affine
   at::Tensor running_mean, running_var, num_batches_tracked;  // [C], [C], []
@@ -29,6 +34,7 @@ class BatchNormImpl : public torch::nn::Module {
 
  private:
   double epsilon_;
+  bool takes_batch_statistics() const { return is_training() && mode != BatchNormMode::frozen; }
   at::Tensor forward_global(const at::Tensor& input);
 };
 TORCH_MODULE(BatchNorm);

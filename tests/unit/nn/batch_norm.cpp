@@ -57,6 +57,27 @@ struct Case {
 
 }  // namespace
 
+TEST(BatchNorm, BehindAConvolutionGivesTheSameWhetherItBecomesPartOfItOrNot) {
+  at::manual_seed(4);
+  torch::nn::Conv2d convolution(torch::nn::Conv2dOptions(6, 8, 3).stride(2).padding(1).groups(2).bias(false));
+  nn::BatchNorm norm = make_norm(8, /*affine=*/true, at::kCPU, at::kFloat);
+  const at::Tensor input = at::randn({3, 6, 9, 7});
+  norm->forward(3 * convolution->forward(input) + 2);  // statistics that are not those of a new one
+  for (const bool in_training : {false, true}) {
+    norm->train(in_training);
+    norm->mode = nn::BatchNormMode::frozen;
+    const at::Tensor expected = norm->forward(convolution->forward(input)),
+                     padded = norm->forward(at::conv2d(input, convolution->weight, {}, 2, at::IntArrayRef{0, 2}, 1, 2));
+    const torch::NoGradGuard no_grad;
+    EXPECT_TRUE(norm->after(convolution, input).allclose(expected, 1e-5, 1e-5));
+    EXPECT_TRUE(norm->after(convolution, input, {0, 2}).allclose(padded, 1e-5, 1e-5));
+  }
+  norm->mode = nn::BatchNormMode::local;
+  const at::Tensor before = norm->running_mean.clone(), of_batch = norm->after(convolution, input);
+  EXPECT_FALSE(norm->running_mean.equal(before)) << "statistics of the batch are learned";
+  EXPECT_NEAR(((of_batch.mean({0, 2, 3}) - norm->bias).abs().max().item<double>()), 0, 1e-5);
+}
+
 TEST(BatchNorm, TwoRanksWithEqualBatchesGiveWhatOneGives) {
   torch::manual_seed(1);
   const Case cases[] = {{{6, 5}, true, at::MemoryFormat::Contiguous},
