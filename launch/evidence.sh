@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # What arms are worth over several seeds: the whole job of a configuration once per seed, and tables of all of them.
-# usage: launch/evidence.sh CONFIG [--seeds N] [--prepare CONFIG] [--out FOLDER] [--set key=value ...]
+# usage: launch/evidence.sh CONFIG [--seeds N] [--prepare CONFIG]... [--out FOLDER] [--set key=value ...]
 #   --prepare: a configuration whose translations all seeds share, run once before; CONFIG then names its translated sets as arms
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-config= prepare= out= seeds=5
-settings=()
+config= out= seeds=5
+prepare=() settings=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --seeds) seeds=${2:?--seeds needs a number}; shift 2 ;;
-    --prepare) prepare=${2:?--prepare needs a file}; shift 2 ;;
+    --prepare) prepare+=("${2:?--prepare needs a file}"); shift 2 ;;
     --out) out=${2:?--out needs a folder}; shift 2 ;;
     --set) settings+=(--set "${2:?--set needs key=value}"); shift 2 ;;
     -*) sed -n 's/^# usage: /usage: /p' "$0" >&2; exit 2 ;;
@@ -21,7 +21,7 @@ done
 : "${out:=runs/evidence/$(basename "$config" .toml)}"
 
 syncdr() { launch/mpirun.sh -np "${RANKS:-2}" build/release/bin/syncdr "$@"; }
-[ -z "$prepare" ] || syncdr run "$prepare" "${settings[@]}"
+for before in "${prepare[@]}"; do syncdr run "$before" "${settings[@]}"; done
 runs=()
 for ((seed = 0; seed < seeds; seed++)); do
   runs+=("$out/seed-$seed")
