@@ -23,25 +23,25 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t block_rows = 256;  // the unit of work and of recovery
+constexpr uint64_t views_seed = 0;   // trainings with several seeds share the features: a seed chooses among the views
 constexpr int64_t chunk_rows = 32;   // whose pixels, of all views, are in memory at a time
 
 int64_t times_computed = 0;  // in this process, on every rank alike: a counter of claims serves once
 
 /// All that the features of a dataset's images are a function of.
-io::Identity identity_of(Encoder& encoder, const data::Dataset& dataset, const TrainConfig& config, uint64_t seed) {
+io::Identity identity_of(Encoder& encoder, const data::Dataset& dataset, const TrainConfig& config) {
   data::AugmentConfig augment = config.augment;
   io::Identity identity = io::identity_of(core::visit_of(augment), "train.augment");
   identity.emplace("train.encoder.name", config.encoder.name);
   identity.emplace("train.kept_views", std::to_string(config.kept_views));
   identity.emplace("backbone", nn::state_hash(encoder->backbone()));
   identity.emplace("dataset", io::hash_file(dataset.root() / "dataset.json"));
-  identity.emplace("seed", std::to_string(seed));
-  identity.emplace("format", "2");  // a checksum for each view
+  identity.emplace("format", "3");  // a checksum for each view, the same views for all seeds
   return identity;
 }
 
 /// Rows [first, last) of a shard, each in all its views: [rows * (views + 1), 3, S, S] uint8, channels last.
-at::Tensor views_of(const data::ShardReader& shard, const std::string& name, int64_t first, int64_t last, const TrainConfig& config, uint64_t seed) {
+at::Tensor views_of(const data::ShardReader& shard, const std::string& name, int64_t first, int64_t last, const TrainConfig& config) {
   const int64_t views = config.kept_views, side = config.augment.crop, enlarged = data::pixels_for(config.augment);
   at::Tensor pixels = at::empty({(last - first) * (views + 1), side, side, 3}, at::kByte);
   data::each_image(last - first, [&](int64_t i) {
@@ -49,7 +49,7 @@ at::Tensor views_of(const data::ShardReader& shard, const std::string& name, int
     const uint64_t key = io::hash64(fmt::format("{}/{}", name, first + i));
     const data::Image image = shard.image(first + i, enlarged);
     for (int64_t view = 0; view < views; ++view, out += pixels.stride(0))
-      data::augment(image, config.augment, core::Random(seed, core::Purpose::augmentation, key, static_cast<uint32_t>(view), 1), out);
+      data::augment(image, config.augment, core::Random(views_seed, core::Purpose::augmentation, key, static_cast<uint32_t>(view), 1), out);
     if (enlarged == config.augment.resize) data::evaluation_view(image, config.augment, out);
     else data::evaluation_view(shard.image(first + i, config.augment.resize), config.augment, out);
   });
@@ -96,12 +96,12 @@ void write_block(const Task& task, const at::Tensor& pooled, int64_t views) {
   file.commit_unless_there();
 }
 
-void compute(comm::World& world, Encoder& encoder, const Task& task, const TrainConfig& config, uint64_t seed) {
+void compute(comm::World& world, Encoder& encoder, const Task& task, const TrainConfig& config) {
   const int64_t call = images_a_call(world.device(), 128), chunks = (task.last - task.first + chunk_rows - 1) / chunk_rows;
   data::Prefetcher<at::Tensor> views(
       [&](int64_t chunk) {
         const int64_t first = task.first + chunk * chunk_rows;
-        return views_of(*task.shard, task.name, first, std::min(first + chunk_rows, task.last), config, seed);
+        return views_of(*task.shard, task.name, first, std::min(first + chunk_rows, task.last), config);
       },
       0, chunks, world.threads(config.loader_threads), /*depth=*/2);
   std::vector<at::Tensor> pooled;
@@ -112,10 +112,10 @@ void compute(comm::World& world, Encoder& encoder, const Task& task, const Train
 }  // namespace
 
 KeptFeatures::KeptFeatures(comm::World& world, Encoder& encoder, const data::Dataset& dataset, const std::vector<const data::ShardReader*>& shards,
-                           const TrainConfig& config, uint64_t seed, const fs::path& folder)
+                           const TrainConfig& config, const fs::path& folder)
     : views_(config.kept_views), width_(encoder->backbone().features()) {
   encoder->eval();
-  const io::Identity identity = identity_of(encoder, dataset, config, seed);
+  const io::Identity identity = identity_of(encoder, dataset, config);
   const std::string settings = boost::json::serialize(io::to_json(identity));
   const fs::path place = folder / io::hash128(settings);
   world.root_only("making the folder of kept features", [&] { io::write_file(place / "settings.json", settings); });
@@ -125,7 +125,7 @@ KeptFeatures::KeptFeatures(comm::World& world, Encoder& encoder, const data::Dat
   const std::string counter = fmt::format("kept features, time {}", ++times_computed);
   for (int64_t index = 0; (index = world.add(counter, 1, "claiming a block of features") - 1) < count && !core::stop_requested();) {
     const Task& task = tasks[static_cast<size_t>(index)];
-    if (!fs::exists(task.file)) compute(world, encoder, task, config, seed);
+    if (!fs::exists(task.file)) compute(world, encoder, task, config);
     progress.advance(1);
   }
   if (world.any(core::stop_requested(), "agreeing whether to stop"))

@@ -22,7 +22,7 @@ class KeptFeatures {
   /// Computes what is missing. shards: all that the training reads, files of the dataset. All ranks call it. Throws DataError on a broken image, IoError
   /// where files cannot be written, StopRequested on all ranks after a stop signal: what is complete is kept.
   KeptFeatures(comm::World& world, Encoder& encoder, const data::Dataset& dataset, const std::vector<const data::ShardReader*>& shards,
-               const TrainConfig& config, uint64_t seed, const std::filesystem::path& folder);
+               const TrainConfig& config, const std::filesystem::path& folder);
 
   int64_t views() const { return views_; }
   int64_t width() const { return width_; }

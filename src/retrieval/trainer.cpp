@@ -84,7 +84,7 @@ class RetrievalLearner : public training::Learner {
 
   void begin(int64_t first, int64_t last) override {
     parallel_ = std::make_unique<training::DataParallel>(world_, *encoder_);
-    if (keeps_features(config_)) kept_.emplace(world_, encoder_, dataset_, shards_of(sets_), config_, seed_, config_.kept_folder);
+    if (keeps_features(config_)) kept_.emplace(world_, encoder_, dataset_, shards_of(sets_), config_, config_.kept_folder);
     if (banks_.empty()) {
       make_banks();
       fill_banks(world_, encoder_, sets_, config_, seed_, kept_ ? &*kept_ : nullptr, banks_);
