@@ -103,21 +103,21 @@ class Diffusion(unittest.TestCase):
 
     def test_another_sampler_takes_the_place_of_one_that_is_not_here(self):
         # As fine-tuned models are published: a class that is not here, fields of several that are, and a number that JSON has not.
-        deis = """{"_class_name": "DEISMultistepScheduler", "_diffusers_version": "0.42.1", "algorithm_type": "deis", "beta_end": 0.012,
+        other = """{"_class_name": "DPMSolverSinglestepScheduler", "_diffusers_version": "0.42.1", "algorithm_type": "dpmsolver++", "beta_end": 0.012,
             "beta_schedule": "scaled_linear", "beta_start": 0.00085, "clip_sample": false, "lambda_min_clipped": -Infinity, "lower_order_final": true,
             "num_train_timesteps": 1000, "prediction_type": "epsilon", "set_alpha_to_one": false, "skip_prk_steps": true, "solver_order": 2,
-            "solver_type": "logrho", "steps_offset": 1, "thresholding": false, "timestep_spacing": "leading", "trained_betas": null,
+            "solver_type": "midpoint", "steps_offset": 1, "thresholding": false, "timestep_spacing": "leading", "trained_betas": null,
             "use_karras_sigmas": false, "variance_type": null}"""
-        def with_deis(model):
-            (model / "scheduler" / "scheduler_config.json").write_text(deis)
+        def with_other(model):
+            (model / "scheduler" / "scheduler_config.json").write_text(other)
             index = json.loads((model / "model_index.json").read_text())
-            (model / "model_index.json").write_text(json.dumps({**index, "scheduler": ["diffusers", "DEISMultistepScheduler"]}))
-        self.broken("deis", with_deis, "deis/scheduler/scheduler_config.json", '"DEISMultistepScheduler"', "set translate.diffusion.scheduler=DDIMScheduler, or one of", "EulerDiscreteScheduler")
+            (model / "model_index.json").write_text(json.dumps({**index, "scheduler": ["diffusers", "DPMSolverSinglestepScheduler"]}))
+        self.broken("other", with_other, "other/scheduler/scheduler_config.json", '"DPMSolverSinglestepScheduler"', "set translate.diffusion.scheduler=DDIMScheduler, or one of", "EulerDiscreteScheduler")
         key = ("--set", "translate.diffusion.scheduler=DDIMScheduler")
-        expect(self.translate(*key, model=self.folder / "deis", name="ddim"), 0, "sampler DDIMScheduler: 2 of 2 calls of the UNet, the first at timestep 501")
+        expect(self.translate(*key, model=self.folder / "other", name="ddim"), 0, "sampler DDIMScheduler: 2 of 2 calls of the UNet, the first at timestep 501")
         self.assertTrue(bytes_of(self.units("ddim")))
-        expect(self.translate("--set", "translate.diffusion.scheduler=DEISMultistepScheduler", model=self.folder / "deis", name="no-class"), 2,
-               "translate.diffusion.scheduler", "DEISMultistepScheduler", "DDIMScheduler")
+        expect(self.translate("--set", "translate.diffusion.scheduler=DPMSolverSinglestepScheduler", model=self.folder / "other", name="no-class"), 2,
+               "translate.diffusion.scheduler", "DPMSolverSinglestepScheduler", "DDIMScheduler")
 
     def test_prompts_that_are_wrong_are_named_by_file_and_key(self):
         def expect_prompts(content, *texts):

@@ -16,7 +16,7 @@ namespace {
 struct ScheduleCases {
   std::vector<std::string> folders, names;  // an empty name: the class that the folder's file names
   std::vector<int64_t> steps;
-  std::vector<double> strengths, etas;
+  std::vector<double> strengths, etas, belows;
 
   void visit(core::Fields& field) {
     field(folders, "folders", "of scheduler_config.json, in the model's");
@@ -24,6 +24,7 @@ struct ScheduleCases {
     field(steps, "steps", "number of steps");
     field(strengths, "strengths", "of image to image, 1: from pure noise");
     field(etas, "etas", "share of fresh noise");
+    field(belows, "belows", "share of the training's times that the steps are spread over");
   }
 };
 
@@ -50,7 +51,7 @@ SYNCDR_PROBE(schedule,
              "--model: a folder of schedulers' folders. sample [B, C, h, w] (noise), original, outputs [calls, B, C, h, w] (of the network), noises,\n"
              "originals [N, C, h, w], noise, times [N] int64 -> of case K: K.timesteps [calls] float64, K.samples [calls + 1, B, C, h, w],\n"
              "K.inputs [calls, B, C, h, w], K.added and K.velocity [N, C, h, w]; or K.refused, where the number of steps is\n"
-             "TOML: lists with an entry a case: folders, names (classes), steps, strengths, etas") {
+             "TOML: lists with an entry a case: folders, names (classes), steps, strengths, etas, belows") {
   ScheduleCases cases;
   core::read_config_text(core::visit_of(cases), toml, "--config");
   io::NamedTensors out;
@@ -58,7 +59,7 @@ SYNCDR_PROBE(schedule,
     const std::string prefix = fmt::format("{}.", k);
     const auto scheduler = diffusion::load_scheduler(model / cases.folders[k], cases.names[k], {.eta = cases.etas[k]});
     try {
-      scheduler->set_steps(cases.steps[k]);
+      scheduler->set_steps(cases.steps[k], cases.belows[k]);
     } catch (const core::UsageError&) {
       out.emplace(prefix + "refused", at::zeros({1}));
       continue;

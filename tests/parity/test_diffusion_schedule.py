@@ -6,7 +6,7 @@ import os
 
 import diffusers
 import torch
-from diffusers.schedulers import scheduling_euler_ancestral_discrete
+from diffusers.schedulers import scheduling_euler_ancestral_discrete, scheduling_lcm, scheduling_tcd
 
 from probe import FAILURES, FOLDER, probe
 
@@ -15,10 +15,16 @@ SHAPE = (2, 4, 3, 5)
 STABLE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 ALL = ["epsilon", "v_prediction", "sample"]
 PREDICTIONS = {"DDIMScheduler": ALL, "DDIMInverseScheduler": ALL, "PNDMScheduler": ALL[:2], "LMSDiscreteScheduler": ALL,
-               "EulerDiscreteScheduler": ALL, "EulerAncestralDiscreteScheduler": ALL[:2], "DPMSolverMultistepScheduler": ALL}
-WITH_ZERO_SNR = [name for name in PREDICTIONS if name not in ("PNDMScheduler", "LMSDiscreteScheduler")]
-# Classes that are not here, whose configurations are. DPMSolverSDE needs a package of its own in diffusers; its fields are KDPM2's and one more.
-RELATIVES = ["DDPM", "DEISMultistep", "DPMSolverSinglestep", "HeunDiscrete", "KDPM2Discrete", "KDPM2AncestralDiscrete", "UniPCMultistep"]
+               "EulerDiscreteScheduler": ALL, "EulerAncestralDiscreteScheduler": ALL[:2], "DPMSolverMultistepScheduler": ALL, "UniPCMultistepScheduler": ALL,
+               "DEISMultistepScheduler": ALL, "HeunDiscreteScheduler": ALL, "LCMScheduler": ALL, "TCDScheduler": ALL}
+WITH_ZERO_SNR = [name for name in PREDICTIONS
+                 if name not in ("PNDMScheduler", "LMSDiscreteScheduler", "DEISMultistepScheduler", "HeunDiscreteScheduler")]
+# Distilled models' samplers: their grid is of the 50 steps of the distillation.
+DISTILLED = ("LCMScheduler", "TCDScheduler")
+# Training in the original looks the time up in a list of sigmas that is in the other order.
+OTHER_ORDER = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler")
+# Other classes' configurations: of the first four, of which there is none here, and of some that are here. DPMSolverSDE needs a package of its own in diffusers; its fields are KDPM2's and one more.
+RELATIVES = ["DDPM", "DPMSolverSinglestep", "KDPM2Discrete", "KDPM2AncestralDiscrete", "DEISMultistep", "HeunDiscrete", "UniPCMultistep"]
 # The file of Stable Diffusion 1.5 as it is downloaded: it leaves the spacing to the class.
 PUBLISHED = {"_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", **STABLE, "num_train_timesteps": 1000, "set_alpha_to_one": False,
              "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None, "clip_sample": False}
@@ -31,13 +37,13 @@ class Cases:
     def __init__(self):
         self.folders, self.cases = {}, []
 
-    def add(self, cls, config, steps, strength=1.0, eta=0.0, swap=""):
+    def add(self, cls, config, steps, strength=1.0, eta=0.0, swap="", below=1.0):
         key = (cls, json.dumps(config, sort_keys=True))
         if key not in self.folders:
             self.folders[key] = str(len(self.folders))
             getattr(diffusers, cls)(**config).save_pretrained(os.path.join(FOLDER, self.folders[key]))
         self.cases.append({"cls": cls, "config": config, "folder": self.folders[key], "name": swap, "steps": steps, "strength": strength,
-                           "eta": eta})
+                           "eta": eta, "below": below})
 
     def add_file(self, fields, steps, swap, strength=1.0):
         """A configuration that is not written by this diffusers."""
@@ -46,17 +52,20 @@ class Cases:
         os.mkdir(os.path.join(FOLDER, folder))
         with open(os.path.join(FOLDER, folder, "scheduler_config.json"), "w") as file:
             json.dump(fields, file)
-        self.cases.append({"cls": fields["_class_name"], "config": fields, "folder": folder, "name": swap, "steps": steps, "strength": strength, "eta": 0.0})
+        self.cases.append({"cls": fields["_class_name"], "config": fields, "folder": folder, "name": swap, "steps": steps, "strength": strength, "eta": 0.0,
+                           "below": 1.0})
 
 
 def relatives(cases):
-    """Every sampler made of the configuration of every class that is not here."""
+    """Every sampler made of the configuration of every other class."""
     for relative in (name + "Scheduler" for name in RELATIVES):
         takes = inspect.signature(getattr(diffusers, relative)).parameters
         for cls in PREDICTIONS:
-            cases.add(relative, {**STABLE, "steps_offset": 1, "timestep_spacing": "leading"} if "steps_offset" in takes else STABLE, 10, swap=cls)
+            # Of this class's default, lower_order_final false, UniPC makes NaN, and ours refuses it.
+            final = {"final_sigmas_type": "sigma_min"} if (relative, cls) == ("DPMSolverSinglestepScheduler", "UniPCMultistepScheduler") else {}
+            cases.add(relative, {**STABLE, **final, **({"steps_offset": 1, "timestep_spacing": "leading"} if "steps_offset" in takes else {})}, 10, swap=cls)
             if "timestep_spacing" in takes:
-                config = {**STABLE, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+                config = {**STABLE, **final, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
                 for more in ({}, {"use_karras_sigmas": True}, {"rescale_betas_zero_snr": True}):
                     if set(more) <= set(takes):
                         # The inverse has no start in the middle, and PNDM none by its class's defaults.
@@ -69,12 +78,72 @@ def relatives(cases):
                         "clip_sample": False}, 10, cls)
 
 
+def few_steps(cases):
+    for cls in DISTILLED:
+        for steps in (1, 2, 4, 7, 8):
+            for strength in (0.3, 0.5, 0.99):
+                if int(steps * strength) > 0:
+                    cases.add(cls, STABLE, steps, strength, eta=0.3 * (cls == "TCDScheduler"))
+                cases.add(cls, STABLE, steps, below=strength)
+        for config in ({"original_inference_steps": 100}, {"original_inference_steps": 40, "num_train_timesteps": 1000}, {"steps_offset": 1},
+                       {"clip_sample": True, "clip_sample_range": 0.7}, {"timestep_scaling": 3.0}, {"set_alpha_to_one": False}):
+            cases.add(cls, {**STABLE, **config}, 6)
+            cases.add(cls, {**STABLE, **config}, 6, below=0.7)
+    for eta in (0.0, 0.1, 0.3, 0.5, 0.77, 1.0):
+        for steps in (1, 4, 13):
+            cases.add("TCDScheduler", STABLE, steps, eta=eta)
+        cases.add("TCDScheduler", {**STABLE, "prediction_type": "v_prediction"}, 6, 0.5, eta=eta)
+    for cls in ("EulerDiscreteScheduler", "DDIMScheduler"):  # as SD-Turbo's and Hyper-SD's
+        for steps in (1, 2, 4, 8):
+            for strength in (0.5, 1.0):
+                if int(steps * strength) > 0:
+                    cases.add(cls, {**STABLE, **({"clip_sample": False} if cls == "DDIMScheduler" else {}), "timestep_spacing": "trailing", "steps_offset": 1},
+                              steps, strength)
+
+
+def unipc_deis_heun(cases):
+    both = ("UniPCMultistepScheduler", "DEISMultistepScheduler")
+    for cls in (*both, "HeunDiscreteScheduler"):
+        for spread in ("use_karras_sigmas", "use_exponential_sigmas"):
+            for steps in (2, 5, 20):
+                cases.add(cls, {**STABLE, spread: True}, steps)
+                cases.add(cls, {**STABLE, spread: True, "timestep_spacing": "leading"}, steps)
+            cases.add(cls, {**STABLE, spread: True}, 20, 0.5)
+            cases.add(cls, {**STABLE, spread: True, "beta_schedule": "squaredcos_cap_v2"}, 10)
+    for order in (1, 2, 3):
+        for final in (True, False):
+            for steps in (1, 3, 5, 14, 20, 50):
+                for strength in (0.3, 1.0):
+                    if int(steps * strength) > 0:
+                        cases.add("DEISMultistepScheduler", {**STABLE, "solver_order": order, "lower_order_final": final}, steps, strength)
+                        # Ending at 0, the original makes NaN where the last step is not of the first order.
+                        cases.add("UniPCMultistepScheduler", {**STABLE, "solver_order": order, "lower_order_final": final,
+                                                              "final_sigmas_type": "zero" if final else "sigma_min"}, steps, strength)
+        for solver in ("bh1", "bh2"):
+            for clean in (True, False):
+                for prediction in ALL:
+                    config = {**STABLE, "solver_order": order, "solver_type": solver, "predict_x0": clean, "prediction_type": prediction,
+                              "final_sigmas_type": "sigma_min"}
+                    for steps, strength in ((4, 1.0), (8, 0.5), (25, 0.3)):
+                        cases.add("UniPCMultistepScheduler", config, steps, strength)
+        cases.add("UniPCMultistepScheduler", {**STABLE, "solver_order": order, "disable_corrector": [0, 2, 3]}, 10)
+        cases.add("UniPCMultistepScheduler", {**STABLE, "solver_order": order, "use_karras_sigmas": True, "final_sigmas_type": "sigma_min"}, 10)
+    for solver in ("midpoint", "heun", "logrho"):
+        cases.add("UniPCMultistepScheduler", {**STABLE, "solver_type": solver}, 10)
+    for solver in ("midpoint", "heun", "bh1", "bh2"):
+        cases.add("DEISMultistepScheduler", {**STABLE, "solver_type": solver, "algorithm_type": "dpmsolver++"}, 10)
+    if "sigma_min" in inspect.signature(diffusers.UniPCMultistepScheduler).parameters:
+        for spread in ("use_karras_sigmas", "use_exponential_sigmas"):
+            cases.add("UniPCMultistepScheduler", {**STABLE, spread: True, "sigma_min": 0.1, "sigma_max": 10.0}, 10)
+    cases.add("HeunDiscreteScheduler", {**STABLE, "clip_sample": True, "clip_sample_range": 0.7}, 10)
+
+
 def all_cases():
     cases = Cases()
     for cls, predictions in PREDICTIONS.items():
         pndm = {"skip_prk_steps": True} if cls == "PNDMScheduler" else {}
         latent = {"clip_sample": False} if cls.startswith("DDIM") else {}
-        spacings = ["leading", "trailing", "linspace"][:2 if cls == "DDIMInverseScheduler" else 3]
+        spacings = ["leading", "trailing", "linspace"][:1 if cls in DISTILLED else 2 if cls == "DDIMInverseScheduler" else 3]
         for prediction in predictions:
             if cls == "DDIMInverseScheduler" and prediction == "sample":
                 latent["set_alpha_to_one"] = False  # else it divides by a noise of 0
@@ -83,7 +152,8 @@ def all_cases():
                 offset = {"steps_offset": 1} if spacing == "leading" else {}
                 for steps in (1, 2, 5, 20, 50):
                     cases.add(cls, {**config, **offset}, steps)
-                cases.add(cls, config, 999)
+                if cls not in DISTILLED:
+                    cases.add(cls, config, 999)
                 if cls != "DDIMInverseScheduler":
                     for strength in (0.3, 0.5, 0.99):
                         cases.add(cls, {**config, **offset}, 50, strength)
@@ -123,6 +193,8 @@ def all_cases():
         for steps in (10, 20):
             for spacing in ("linspace", "leading", "trailing"):
                 cases.add("DPMSolverMultistepScheduler", {**STABLE, **config, "timestep_spacing": spacing}, steps)
+    few_steps(cases)
+    unipc_deis_heun(cases)
     # Another class from a configuration as Stable Diffusion's, which is PNDM's.
     for cls in PREDICTIONS:
         cases.add("PNDMScheduler", {**STABLE, "skip_prk_steps": True, "steps_offset": 1}, 10, swap=cls)
@@ -148,8 +220,11 @@ def theirs(case, given):
             scheduler = getattr(diffusers, case["name"]).from_config(scheduler.config, **more)
     name = type(scheduler).__name__
     full = getattr(diffusers, name).from_config(scheduler.config)  # before set_timesteps: training
-    scheduler.set_timesteps(case["steps"])
-    start = max(case["steps"] - min(int(case["steps"] * case["strength"]), case["steps"]), 0)
+    scheduler.set_timesteps(case["steps"], **({"strength": case["below"]} if case["below"] < 1 else {}))
+    if name == "DEISMultistepScheduler" and case["steps"] > 20:
+        # Its coefficients are differences of close float32 numbers: of order 3, 1e-4 of the sample is rounding at 50 steps, more than a tenth at 999. Ours are in float64.
+        scheduler.sigmas = scheduler.sigmas.double()
+    start = max(case["steps"] - min(int(case["steps"] * case["strength"]), case["steps"]), 0) * scheduler.order
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(start)
     times = scheduler.timesteps[start:]
@@ -161,15 +236,18 @@ def theirs(case, given):
     for i, time in enumerate(times, start):
         inputs.append(scheduler.scale_model_input(sample, time))
         noise = given["noises"][i % len(given["noises"])]
-        scheduling_euler_ancestral_discrete.randn_tensor = lambda *_, **__: noise
+        for module in (scheduling_euler_ancestral_discrete, scheduling_lcm, scheduling_tcd):
+            module.randn_tensor = lambda *_, **__: noise
         extra = {"eta": case["eta"], "variance_noise": noise if case["eta"] else None} if name == "DDIMScheduler" else {}
+        if name == "TCDScheduler":
+            extra["eta"] = case["eta"]
         sample = scheduler.step(given["outputs"][i % len(given["outputs"])], time, sample, return_dict=False, **extra)[0]
         samples.append(sample)
     result = {"timesteps": times.double(), "samples": torch.stack(samples), "inputs": torch.stack(inputs)}
-    # In training the original looks the time up in its list, which must hold them all; DPMSolverMultistep's sigmas are in the other order.
+    # In training the original looks the time up in its list, which must hold them all.
     last = full.config.num_train_timesteps - 1
     complete = full.timesteps is None or torch.equal(full.timesteps.double().sort().values, torch.arange(last + 1).double())
-    if complete and name not in ("DDIMInverseScheduler", "DPMSolverMultistepScheduler"):
+    if complete and name not in ("DDIMInverseScheduler", *OTHER_ORDER):
         result["added"] = full.add_noise(given["originals"], given["noise"], given["times"].clamp(max=last))
     if name == "DDIMScheduler":
         result["velocity"] = full.get_velocity(given["originals"], given["noise"], given["times"].clamp(max=last))
@@ -184,7 +262,7 @@ def error_of(ours, original):
 
 def fail(case, what):
     FAILURES.append(what)
-    print(f"FAIL {what}: {({key: case[key] for key in ('cls', 'config', 'name', 'steps', 'strength', 'eta')})}")
+    print(f"FAIL {what}: {({key: case[key] for key in ('cls', 'config', 'name', 'steps', 'strength', 'eta', 'below')})}")
 
 
 def compare(case, ours, original):
@@ -209,7 +287,7 @@ def compare(case, ours, original):
 
 
 def run(cases, given):
-    lists = {"folders": "folder", "names": "name", "steps": "steps", "strengths": "strength", "etas": "eta"}
+    lists = {"folders": "folder", "names": "name", "steps": "steps", "strengths": "strength", "etas": "eta", "belows": "below"}
     results = [{} for _ in cases]
     for name, tensor in probe("schedule", given, FOLDER, **{key: [case[field] for case in cases] for key, field in lists.items()}).items():
         index, key = name.split(".", 1)

@@ -52,11 +52,12 @@ class Scheduler {
   /// The training's noise schedule, [T] float32 on the CPU.
   const std::vector<float>& alphas_cumprod() const { return config_.alphas_cumprod; }
 
-  /// Plans a trajectory of `count` steps and forgets the last one. Throws UsageError unless 1 <= count <= train_steps(), or where this
+  /// Plans a trajectory of `count` steps and forgets the last one. below: the share of the training's times that all steps are spread over,
+  /// counted from the lowest; other than 1 it is LCM's and TCD's alone. Throws UsageError unless 1 <= count <= train_steps(), or where this
   /// count has no valid timesteps (the message says why).
-  void set_steps(int64_t count);
+  void set_steps(int64_t count, double below = 1);
   /// The time of each call of the network, in the order of calls: integers, or float32 fractions of the classes with sigmas. PNDM's are
-  /// more than the steps asked for, since it repeats one or more.
+  /// more than the steps asked for, since it repeats one or more, and Heun's nearly twice as many.
   const std::vector<double>& timesteps() const { return timesteps_; }
   /// Image to image: the first call's index if `strength` of the steps are to be taken; 1: all. Throws UsageError unless 0 < strength <= 1,
   /// if no step is left, or if this class can only begin with the first.
@@ -90,12 +91,21 @@ class Scheduler {
   explicit Scheduler(ScheduleConfig config) : config_(std::move(config)) {}
   /// The timesteps of `count` steps; keeps what the class computes beside them.
   virtual std::vector<double> plan(int64_t count) = 0;
+  /// Whether plan() can keep below a share of the training's times other than 1, and that share.
+  virtual bool can_stay_below() const { return false; }
+  double below() const { return below_; }
+  /// How many calls a step has, but for the last.
+  virtual int64_t calls_per_step() const { return 1; }
   /// Throws UsageError if a trajectory cannot begin at call `start`, which is not the first.
   virtual void check_late_start(int64_t) const {}
   virtual at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor& noise) = 0;
   /// Of call i, and of a training time.
   virtual Level level_of_step(int64_t i) const { return level_of_time(time(i)); }
   virtual Level level_of_time(int64_t time) const;
+
+  /// x_0 and epsilon, as the output implies them at this level.
+  at::Tensor original_of(const at::Tensor& output, const at::Tensor& sample, const Level& level) const;
+  at::Tensor noise_of(const at::Tensor& output, const at::Tensor& sample, const Level& level) const;
 
   const ScheduleConfig& config() const { return config_; }
   /// The time of call i, of classes whose times are whole, and how many training times a step spans.
@@ -104,22 +114,24 @@ class Scheduler {
 
  private:
   ScheduleConfig config_;
-  int64_t steps_ = 0;  ///< as given to set_steps
+  int64_t steps_ = 0;  ///< these two as given to set_steps
+  double below_ = 1;
   std::vector<double> timesteps_;
   mutable at::Tensor noise_table_, velocity_table_;  ///< [2, T]: signal and std at every training time, on the device that last asked
 };
 
 struct SamplerOptions {
-  double eta = 0;  ///< DDIM only: the share of fresh noise in each step, 0 (none) to 1 (as DDPM)
+  double eta = 0;       ///< DDIM and TCD only: the share of fresh noise in each step, 0 (none) to 1 (as DDPM, as a consistency model)
+  std::string spacing;  ///< in the place of the configuration's "timestep_spacing"; empty: that one
 };
 
 /// The class that the configuration's "_class_name" names. Fields of other classes of the family are passed over, as the original does,
 /// which keeps them for a later change of class. Throws DataError on any other unknown field, a value out of its range or one that is not
-/// supported, and on a class that is not here: where another can be made of its configuration the message says how. UsageError on an eta that
-/// the class has no use for.
+/// supported, and on a class that is not here: where another can be made of its configuration the message says how. UsageError on an eta or a
+/// spacing that the class has no use for.
 std::unique_ptr<Scheduler> make_scheduler(ConfigReader& config, const SamplerOptions& options = {});
 /// Another class with the same training schedule (diffusers' from_config): what its configuration lacks has the class's defaults. The
-/// configuration may be of a class that is not here, as long as it is of the family (UniPC, DEIS, Heun, DDPM, KDPM2, ...). Throws UsageError
+/// configuration may be of a class that is not here, as long as it is of the family (DDPM, KDPM2, ...). Throws UsageError
 /// on an unknown name, listing those that are known.
 std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader& config, const SamplerOptions& options = {});
 /// From a folder's scheduler_config.json; an empty name: the class it names. Reads "-Infinity" too, which diffusers writes though JSON has

@@ -25,23 +25,31 @@ constexpr const char* family_fields = R"(
     use_dynamic_shifting use_exponential_sigmas use_flow_sigmas use_karras_sigmas use_lu_lambdas variance_type)";
 
 /// Classes of the family that are not here. Their configurations hold a training schedule, of which others can be made.
-constexpr const char* relatives[] = {"DDPMScheduler",         "DEISMultistepScheduler",          "DPMSolverSDEScheduler",  "DPMSolverSinglestepScheduler",
-                                     "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", "LCMScheduler",
-                                     "TCDScheduler",          "UniPCMultistepScheduler"};
+constexpr const char* relatives[] = {"DDPMScheduler", "DPMSolverSDEScheduler", "DPMSolverSinglestepScheduler", "KDPM2AncestralDiscreteScheduler",
+                                     "KDPM2DiscreteScheduler"};
 
 using Maker = std::unique_ptr<Scheduler> (*)(ConfigReader& config);
 
 constexpr std::pair<const char*, Maker> makers_without_eta[] = {{"DDIMInverseScheduler", make_ddim_inverse},
+                                                                {"DEISMultistepScheduler", make_deis},
                                                                 {"DPMSolverMultistepScheduler", make_dpm_multistep},
                                                                 {"EulerAncestralDiscreteScheduler", make_euler_ancestral},
                                                                 {"EulerDiscreteScheduler", make_euler},
+                                                                {"HeunDiscreteScheduler", make_heun},
+                                                                {"LCMScheduler", make_lcm},
                                                                 {"LMSDiscreteScheduler", make_lms},
-                                                                {"PNDMScheduler", make_pndm}};
+                                                                {"PNDMScheduler", make_pndm},
+                                                                {"UniPCMultistepScheduler", make_unipc}};
+
+using MakerWithEta = std::unique_ptr<Scheduler> (*)(ConfigReader& config, double eta);
+
+constexpr std::pair<const char*, MakerWithEta> makers_with_eta[] = {{"DDIMScheduler", make_ddim}, {"TCDScheduler", make_tcd}};
 
 std::unique_ptr<Scheduler> make_class(const std::string& name, ConfigReader& config, const SamplerOptions& options) {
   if (!(options.eta >= 0 && options.eta <= 1)) throw core::UsageError("eta = {} is not 0 to 1", options.eta);
-  if (name == "DDIMScheduler") return make_ddim(config, options.eta);
-  if (options.eta != 0) throw core::UsageError("eta = {}: {} has no use for it; it is DDIMScheduler's", options.eta, name);
+  for (const auto& [class_name, make] : makers_with_eta)
+    if (class_name == name) return make(config, options.eta);
+  if (options.eta != 0) throw core::UsageError("eta = {}: {} has no use for it; it is DDIMScheduler's and TCDScheduler's", options.eta, name);
   for (const auto& [class_name, make] : makers_without_eta)
     if (class_name == name) return make(config);
   throw core::UsageError("no scheduler \"{}\"; there are {}", name, fmt::join(scheduler_names(), ", "));
@@ -79,6 +87,13 @@ std::pair<at::Tensor, at::Tensor> levels_at(const at::Tensor& times, const at::T
   return {rows[0].view(shape), rows[1].view(shape)};
 }
 
+/// With another spacing in the place of its own.
+ConfigReader with_spacing(const ConfigReader& config, const std::string& spacing) {
+  boost::json::object fields = config.fields();
+  fields["timestep_spacing"] = spacing;
+  return {fields, config.where()};
+}
+
 constexpr size_t max_config_bytes = 1 << 20;
 
 ConfigReader read_folder(const std::filesystem::path& folder) {
@@ -105,9 +120,13 @@ bool makes_ddim(ConfigReader config) {
 
 }  // namespace
 
-void Scheduler::set_steps(int64_t count) {
+void Scheduler::set_steps(int64_t count, double below) {
   if (count < 1 || count > train_steps()) throw core::UsageError("{}: {} steps, not 1 to {} (num_train_timesteps)", name(), count, train_steps());
+  if (!(below > 0 && below <= 1)) throw core::UsageError("{}: steps below {} of the training's times, which is not above 0 to 1", name(), below);
+  if (below < 1 && !can_stay_below())
+    throw core::UsageError("{}: its steps cannot be spread over the last {} of the training's times; LCMScheduler's and TCDScheduler's can", name(), below);
   steps_ = 0;  // no steps while plan() may throw
+  below_ = below;
   timesteps_.clear();
   std::vector<double> times = plan(count);
   // diffusers goes on with such a time and takes the last one of training for it.
@@ -122,7 +141,7 @@ void Scheduler::set_steps(int64_t count) {
 int64_t Scheduler::start_index(double strength) const {
   SYNCDR_ASSERT(steps_ > 0, "start_index before set_steps");
   if (!(strength > 0 && strength <= 1)) throw core::UsageError("strength = {} is not above 0 to 1", strength);
-  const int64_t start = steps_ - std::min(int64_t(double(steps_) * strength), steps_);
+  const int64_t start = (steps_ - std::min(int64_t(double(steps_) * strength), steps_)) * calls_per_step();
   if (start >= int64_t(timesteps_.size())) throw core::UsageError("strength = {} of {} steps leaves no step", strength, steps_);
   if (start > 0) check_late_start(start);
   return start;
@@ -157,6 +176,20 @@ Scheduler::Level Scheduler::level_of_time(int64_t time) const {
   return {root(alpha), root(1 - alpha)};
 }
 
+at::Tensor Scheduler::original_of(const at::Tensor& output, const at::Tensor& sample, const Level& level) const {
+  const double signal = level.signal, std = level.std;
+  if (prediction() == Prediction::sample) return output;
+  if (prediction() == Prediction::epsilon) return (sample - std * output) / signal;
+  return signal * sample - std * output;
+}
+
+at::Tensor Scheduler::noise_of(const at::Tensor& output, const at::Tensor& sample, const Level& level) const {
+  const double signal = level.signal, std = level.std;
+  if (prediction() == Prediction::epsilon) return output;
+  if (prediction() == Prediction::sample) return (sample - signal * output) / std;
+  return signal * output + std * sample;
+}
+
 std::unique_ptr<Scheduler> make_scheduler(ConfigReader& config, const SamplerOptions& options) {
   const std::string name = class_of(config);
   const ConfigReader unread = config;
@@ -173,7 +206,10 @@ std::unique_ptr<Scheduler> make_scheduler(ConfigReader& config, const SamplerOpt
 
 std::unique_ptr<Scheduler> make_scheduler(const std::string& name, ConfigReader& config, const SamplerOptions& options) {
   class_of(config);
+  if (!options.spacing.empty()) config = with_spacing(config, options.spacing);
   std::unique_ptr<Scheduler> scheduler = make_class(name, config, options);
+  if (!options.spacing.empty() && scheduler->spacing() != options.spacing)
+    throw core::UsageError("{}: its steps lie on a grid of its own ({}): leave the spacing (now \"{}\") empty", name, scheduler->spacing(), options.spacing);
   config.ignore(family_fields);
   config.finish();
   return scheduler;
@@ -196,8 +232,10 @@ std::string scheduler_class(const std::filesystem::path& folder) { return read_f
 
 const std::vector<std::string>& scheduler_names() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> all{"DDIMScheduler"};
+    std::vector<std::string> all;
+    for (const auto& [name, make] : makers_with_eta) all.emplace_back(name);
     for (const auto& [name, make] : makers_without_eta) all.emplace_back(name);
+    std::sort(all.begin(), all.end());
     return all;
   }();
   return names;

@@ -52,9 +52,9 @@ at::Tensor read_trained_betas(ConfigReader& config, int64_t steps) {
   return at::tensor(betas);
 }
 
-at::Tensor read_betas(ConfigReader& config, int64_t steps) {
-  const double start = config.number("beta_start", 0.0001), end = config.number("beta_end", 0.02);
-  const std::string schedule = read_choice(config, "beta_schedule", "linear", {"linear", "scaled_linear", "squaredcos_cap_v2"});
+at::Tensor read_betas(ConfigReader& config, const ScheduleTraits& traits, int64_t steps) {
+  const double start = config.number("beta_start", traits.beta_start), end = config.number("beta_end", traits.beta_end);
+  const std::string schedule = read_choice(config, "beta_schedule", traits.beta_schedule, {"linear", "scaled_linear", "squaredcos_cap_v2"});
   if (!(start >= 0 && start < 1)) config.refuse("beta_start", fmt::format("is {}, not 0 to below 1", start));
   if (!(end >= 0 && end < 1)) config.refuse("beta_end", fmt::format("is {}, not 0 to below 1", end));
   if (const at::Tensor trained = read_trained_betas(config, steps); trained.defined()) return trained;
@@ -73,7 +73,7 @@ at::Tensor rescaled_to_zero_snr(const at::Tensor& betas) {
 }
 
 std::vector<float> read_alphas_cumprod(ConfigReader& config, const ScheduleTraits& traits) {
-  at::Tensor betas = read_betas(config, read_train_steps(config));
+  at::Tensor betas = read_betas(config, traits, read_train_steps(config));
   const bool rescale = traits.can_rescale && config.boolean("rescale_betas_zero_snr", false);
   if (rescale) betas = rescaled_to_zero_snr(betas);
   const at::Tensor product = at::cumprod(1.0 - betas, 0);
@@ -113,6 +113,15 @@ void refuse_thresholding(ConfigReader& config) {
   config.ignore("dynamic_thresholding_ratio sample_max_value");
 }
 
+double read_clip(ConfigReader& config, bool fallback) {
+  if (!config.boolean("clip_sample", fallback)) return 0;
+  const double largest = config.number("clip_sample_range", 1);
+  if (!(largest > 0)) config.refuse("clip_sample_range", fmt::format("is {}, not above 0", largest));
+  return largest;
+}
+
+at::Tensor clipped(const at::Tensor& original, double largest) { return largest > 0 ? original.clamp(-largest, largest) : original; }
+
 std::vector<double> whole_times(const ScheduleConfig& schedule, int64_t count) {
   const int64_t last = schedule.train_steps() - 1;
   std::vector<double> times = rounded(spaced_times(schedule.spacing, last + 1, count, schedule.offset));
@@ -127,6 +136,13 @@ SigmaSpread read_sigma_spread(ConfigReader& config) {
   const bool karras = config.boolean("use_karras_sigmas", false), exponential = config.boolean("use_exponential_sigmas", false);
   if (karras && exponential) config.refuse("use_exponential_sigmas", "and \"use_karras_sigmas\" are both true");
   return karras ? SigmaSpread::karras : exponential ? SigmaSpread::exponential : SigmaSpread::by_time;
+}
+
+SigmaRange read_sigma_range(ConfigReader& config) {
+  const SigmaRange range{read_sigma_spread(config), config.number("sigma_min", 0), config.number("sigma_max", 0)};
+  if (config.has("sigma_min") && !(range.low > 0)) config.refuse("sigma_min", fmt::format("is {}, not above 0", range.low));
+  if (config.has("sigma_max") && !(range.high > range.low)) config.refuse("sigma_max", fmt::format("is {}, not above sigma_min", range.high));
+  return range;
 }
 
 }  // namespace syncdr::diffusion

@@ -11,10 +11,7 @@ namespace {
 /// What DDIM and its inverse share (Song et al., "Denoising Diffusion Implicit Models", ICLR 2021).
 class DdimBase : public Scheduler {
  protected:
-  DdimBase(ScheduleConfig config, ConfigReader& reader)
-      : Scheduler(std::move(config)), clip_(reader.boolean("clip_sample", true)), clip_range_(reader.number("clip_sample_range", 1)) {
-    if (!(clip_range_ > 0)) reader.refuse("clip_sample_range", fmt::format("is {}, not above 0", clip_range_));
-  }
+  DdimBase(ScheduleConfig config, ConfigReader& reader) : Scheduler(std::move(config)), largest_(read_clip(reader, true)) {}
 
   float alpha(int64_t time) const { return alphas_cumprod()[size_t(time)]; }
 
@@ -23,23 +20,13 @@ class DdimBase : public Scheduler {
   };
   /// The output taken apart at noise level `alpha`.
   Parts parts(const at::Tensor& output, const at::Tensor& sample, float alpha) const {
-    const double signal = root(alpha), std = root(1 - alpha);
-    Parts result;
-    if (prediction() == Prediction::epsilon) {
-      result = {(sample - std * output) / signal, output};
-    } else if (prediction() == Prediction::sample) {
-      result = {output, (sample - signal * output) / std};
-    } else {
-      result = {signal * sample - std * output, signal * output + std * sample};
-    }
+    const Level level{root(alpha), root(1 - alpha)};
     // The noise stays that of the unclipped original, as in the original.
-    if (clip_) result.original = result.original.clamp(-clip_range_, clip_range_);
-    return result;
+    return {clipped(original_of(output, sample, level), largest_), noise_of(output, sample, level)};
   }
 
  private:
-  bool clip_;
-  double clip_range_;
+  double largest_;
 };
 
 class Ddim : public DdimBase {

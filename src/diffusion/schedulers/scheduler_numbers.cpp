@@ -16,6 +16,7 @@ at::Tensor scalar(float value) { return at::scalar_tensor(value, at::TensorOptio
 float root(float value) { return scalar(value).pow(0.5).item<float>(); }
 float log_of(float value) { return scalar(value).log().item<float>(); }
 float exp_of(float value) { return scalar(value).exp().item<float>(); }
+float expm1_of(float value) { return scalar(value).expm1().item<float>(); }
 
 std::vector<double> linspace(double from, double to, int64_t count) {
   std::vector<double> values(size_t(count), from);

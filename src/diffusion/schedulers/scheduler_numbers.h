@@ -6,11 +6,12 @@
 /// Numbers as diffusers gets them, to the last bit.
 namespace syncdr::diffusion {
 
-/// x ** 0.5, log and exp of float32 as LibTorch's kernels round them. The C library's differ in the last bit (LibTorch's x ** 0.5 is a power, not a
+/// x ** 0.5, log, exp and exp(x) - 1 of float32 as LibTorch's kernels round them. The C library's differ in the last bit (LibTorch's x ** 0.5 is a power, not a
 /// square root), which over a thousand steps, or in the difference of two close logarithms, becomes visible.
 float root(float value);
 float log_of(float value);
 float exp_of(float value);
+float expm1_of(float value);
 
 /// Grids of times and standard deviations, by the NumPy functions that diffusers calls. All in float64 unless said otherwise.
 

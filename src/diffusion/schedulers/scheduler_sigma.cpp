@@ -12,8 +12,7 @@ namespace {
 
 /// Where the sigmas come from, beside the spacing.
 struct Sigmas {
-  SigmaSpread spread = SigmaSpread::by_time;
-  double low = 0, high = 0;      ///< the ends of a spread other than by_time; 0: those of the spaced times
+  SigmaRange range;
   bool log_linear = false;       ///< a geometric row over the whole training, of one more sigma
   bool end_at_training = false;  ///< the last sigma is the training's least, not 0
 };
@@ -30,14 +29,17 @@ class SigmaScheduler : public Scheduler {
     return config().spacing == "leading" ? root(most * most + 1) : most;
   }
 
-  at::Tensor scale_model_input(const at::Tensor& sample, int64_t i) const override { return sample / double(root(sigma(i) * sigma(i) + 1)); }
+  at::Tensor scale_model_input(const at::Tensor& sample, int64_t i) const override {
+    const float now = sigma(sigma_index(i));
+    return sample / double(root(now * now + 1));
+  }
 
  protected:
   std::vector<double> plan(int64_t count) override {
     std::vector<double> times = as_float(spaced_times(config().spacing, train_steps(), count, config().offset));
     std::vector<double> sigmas = interpolated(times, count);
-    if (how_.spread != SigmaSpread::by_time) {
-      sigmas = spread_sigmas(how_.spread, how_.high > 0 ? how_.high : sigmas.front(), how_.low > 0 ? how_.low : sigmas.back(), count);
+    if (const auto& [spread, low, high] = how_.range; spread != SigmaSpread::by_time) {
+      sigmas = spread_sigmas(spread, high > 0 ? high : sigmas.front(), low > 0 ? low : sigmas.back(), count);
       times = as_float(times_of_sigmas(sigmas, training_));
     }
     sigmas.push_back(how_.end_at_training ? training_.front() : 0);
@@ -45,10 +47,12 @@ class SigmaScheduler : public Scheduler {
     return times;
   }
 
-  Level level_of_step(int64_t i) const override { return {1, sigma(i)}; }
+  /// Which of the sigmas call i is made at.
+  virtual int64_t sigma_index(int64_t call) const { return call; }
+  Level level_of_step(int64_t i) const override { return {1, sigma(sigma_index(i))}; }
   Level level_of_time(int64_t time) const override { return {1, training_[size_t(time)]}; }
 
-  /// The standard deviation before call i; after the last call: at i = number of calls.
+  /// The standard deviation before step i; after the last step: at i = number of steps.
   float sigma(int64_t i) const { return sigmas_[size_t(i)]; }
 
   /// x_0 as the output implies it at this sigma.
@@ -155,19 +159,54 @@ class EulerAncestral : public SigmaScheduler {
   }
 };
 
+/// Heun's method on the probability flow (Karras et al., algorithm 1 without churn): each step but the last has a second call, at its end.
+class Heun : public SigmaScheduler {
+ public:
+  Heun(ScheduleConfig config, const Sigmas& sigmas, double largest) : SigmaScheduler(std::move(config), sigmas), largest_(largest) {}
+
+  void reset() override {
+    held_sample_.reset();
+    slope_.reset();
+  }
+
+ private:
+  int64_t calls_per_step() const override { return 2; }
+
+  std::vector<double> plan(int64_t count) override {
+    std::vector<double> times = SigmaScheduler::plan(count), calls{times.front()};
+    for (size_t step = 1; step < times.size(); ++step) calls.insert(calls.end(), 2, times[step]);
+    return calls;
+  }
+
+  int64_t sigma_index(int64_t call) const override { return (call + 1) / 2; }
+
+  at::Tensor slope_at(const at::Tensor& output, const at::Tensor& sample, float sigma) const {
+    return (sample - clipped(original(output, sample, sigma), largest_)) / double(sigma);
+  }
+
+  at::Tensor advance(const at::Tensor& output, int64_t i, const at::Tensor& sample, const at::Tensor&) override {
+    const int64_t step = i / 2;
+    const double length = sigma(step + 1) - sigma(step);
+    const at::Tensor slope = slope_at(output, sample, sigma(sigma_index(i)));
+    if (i % 2 == 1) return std::exchange(held_sample_, at::Tensor()) + (slope_ + slope) / 2 * length;
+    held_sample_ = sample;
+    slope_ = slope;
+    return sample + slope * length;
+  }
+
+  double largest_;
+  at::Tensor held_sample_, slope_;
+};
+
 }  // namespace
 
 std::unique_ptr<Scheduler> make_lms(ConfigReader& config) {
-  const Sigmas sigmas{.spread = read_sigma_spread(config)};
+  const Sigmas sigmas{.range = {.spread = read_sigma_spread(config)}};
   return std::make_unique<Lms>(read_schedule(config, {.name = "LMSDiscreteScheduler"}), sigmas);
 }
 
 std::unique_ptr<Scheduler> make_euler(ConfigReader& config) {
-  Sigmas sigmas{.spread = read_sigma_spread(config)};
-  sigmas.low = config.number("sigma_min", 0);
-  sigmas.high = config.number("sigma_max", 0);
-  if (config.has("sigma_min") && !(sigmas.low > 0)) config.refuse("sigma_min", fmt::format("is {}, not above 0", sigmas.low));
-  if (config.has("sigma_max") && !(sigmas.high > sigmas.low)) config.refuse("sigma_max", fmt::format("is {}, not above sigma_min", sigmas.high));
+  Sigmas sigmas{.range = read_sigma_range(config)};
   sigmas.log_linear = read_choice(config, "interpolation_type", "linear", {"linear", "log_linear"}) == "log_linear";
   sigmas.end_at_training = read_choice(config, "final_sigmas_type", "zero", {"zero", "sigma_min"}) == "sigma_min";
   config.only("timestep_type", "discrete");
@@ -179,6 +218,13 @@ std::unique_ptr<Scheduler> make_euler_ancestral(ConfigReader& config) {
   const ScheduleTraits traits{
       .name = "EulerAncestralDiscreteScheduler", .predictions = {"epsilon", "v_prediction"}, .can_rescale = true, .divides_by_alpha = true};
   return std::make_unique<EulerAncestral>(read_schedule(config, traits));
+}
+
+std::unique_ptr<Scheduler> make_heun(ConfigReader& config) {
+  const Sigmas sigmas{.range = {.spread = read_sigma_spread(config)}};
+  const double largest = read_clip(config, false);
+  const ScheduleTraits traits{.name = "HeunDiscreteScheduler", .beta_start = 0.00085, .beta_end = 0.012};
+  return std::make_unique<Heun>(read_schedule(config, traits), sigmas, largest);
 }
 
 }  // namespace syncdr::diffusion

@@ -190,12 +190,12 @@ TEST_F(DiffusionTranslators, NaNIsToldByImage) {
 }
 
 TEST_F(DiffusionTranslators, TakeAnotherSamplerThanTheFolderHas) {
-  const auto deis = folder / "deis";
-  std::filesystem::create_directory(deis);
-  diffusion::TinyCheckpoint{.scheduler = R"("_class_name": "DEISMultistepScheduler", "clip_sample": false, "algorithm_type": "deis")"}.put(deis);
+  const auto kdpm2 = folder / "kdpm2";
+  std::filesystem::create_directory(kdpm2);
+  diffusion::TinyCheckpoint{.scheduler = R"("_class_name": "KDPM2DiscreteScheduler", "clip_sample": false, "use_karras_sigmas": false)"}.put(kdpm2);
   for (const char* name : {"img2img", "ddib"}) {
     auto settings = config(name);
-    settings.diffusion.checkpoint = deis.string();
+    settings.diffusion.checkpoint = kdpm2.string();
     if (settings.translator == "img2img") {
       EXPECT_ERROR(make(settings), core::DataError, "translate.diffusion.scheduler=DDIMScheduler");
       settings.diffusion.scheduler = "DDIMScheduler";

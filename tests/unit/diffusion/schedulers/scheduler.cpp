@@ -61,23 +61,24 @@ TEST(Scheduler, TakesTheClassThatTheConfigurationNames) {
 }
 
 TEST(Scheduler, SaysWhichKeyReplacesAClassThatIsNotHere) {
-  for (const char* name : {"UniPCMultistepScheduler", "DEISMultistepScheduler", "HeunDiscreteScheduler", "DDPMScheduler", "KDPM2DiscreteScheduler",
-                           "KDPM2AncestralDiscreteScheduler", "DPMSolverSinglestepScheduler", "DPMSolverSDEScheduler"}) {
+  for (const char* name :
+       {"DDPMScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSinglestepScheduler", "DPMSolverSDEScheduler"}) {
     ConfigReader config = scheduler_config(fmt::format(R"("_class_name": "{}")", name));
     EXPECT_ERROR(make_scheduler(config), core::DataError, fmt::format("\"_class_name\" is \"{}\"", name));
     EXPECT_ERROR(make_scheduler(config), core::DataError,
-                 "translate.diffusion.scheduler=DDIMScheduler, or one of DDIMScheduler, DPMSolverMultistepScheduler, Euler");
+                 "translate.diffusion.scheduler=DDIMScheduler, or one of DDIMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, Euler");
     EXPECT_EQ(make_scheduler("EulerDiscreteScheduler", config)->name(), "EulerDiscreteScheduler");
   }
   ConfigReader nameless = scheduler_config("");
   EXPECT_ERROR(make_scheduler(nameless), core::DataError, "\"_class_name\" is missing");
 }
 
-// DPM++ 2M SDE Karras, as many fine-tuned models have it, and what is left over from the few-step samplers.
+// DPM++ 2M SDE Karras, as many fine-tuned models have it.
 TEST(Scheduler, SaysWhichKeyReplacesASettingThatIsNotHere) {
-  for (const char* fields : {R"("_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": true)",
-                             R"("_class_name": "DPMSolverMultistepScheduler", "solver_order": 3)",
-                             R"("_class_name": "LCMScheduler", "original_inference_steps": 50, "timestep_scaling": 10.0)"}) {
+  for (const char* fields :
+       {R"("_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": true)",
+        R"("_class_name": "DPMSolverMultistepScheduler", "solver_order": 3)", R"("_class_name": "UniPCMultistepScheduler", "solver_order": 4)",
+        R"("_class_name": "HeunDiscreteScheduler", "use_beta_sigmas": true)"}) {
     ConfigReader config = scheduler_config(fields), again = scheduler_config(fields);
     EXPECT_ERROR(make_scheduler(config), core::DataError, "set translate.diffusion.scheduler=DDIMScheduler");
     EXPECT_EQ(make_scheduler("DDIMScheduler", again)->name(), "DDIMScheduler");
@@ -102,8 +103,8 @@ TEST(Scheduler, OfACheckpointIsOfTheClassThatTheIndexNames) {
   };
   EXPECT_EQ(load_scheduler(put("EulerDiscreteScheduler", R"("_class_name": "DDIMScheduler")"))->name(), "EulerDiscreteScheduler");
   EXPECT_EQ(load_scheduler(put("EulerDiscreteScheduler", ""))->name(), "EulerDiscreteScheduler");
-  EXPECT_EQ(load_scheduler(put("UniPCMultistepScheduler", ""), "PNDMScheduler")->name(), "PNDMScheduler");
-  EXPECT_ERROR(load_scheduler(put("UniPCMultistepScheduler", "")), core::DataError, "UniPCMultistepScheduler");
+  EXPECT_EQ(load_scheduler(put("DDPMScheduler", ""), "PNDMScheduler")->name(), "PNDMScheduler");
+  EXPECT_ERROR(load_scheduler(put("DDPMScheduler", "")), core::DataError, "DDPMScheduler");
 }
 
 TEST(Scheduler, TakesFieldsThatWereWrittenWithDefaultsForMissing) {
@@ -148,6 +149,17 @@ TEST(Scheduler, RefusesFieldsItCannotHonour) {
   EXPECT_THAT(error("DPMSolverMultistepScheduler", R"("algorithm_type": "sde-dpmsolver++")"), HasSubstr("sde-dpmsolver++"));
   EXPECT_THAT(error("DPMSolverMultistepScheduler", R"("solver_order": 3)"), HasSubstr("solver_order"));
   EXPECT_THAT(error("DPMSolverMultistepScheduler", R"("variance_type": "learned_range")"), HasSubstr("learned_range"));
+  EXPECT_THAT(error("UniPCMultistepScheduler", R"("solver_order": 4)"), HasSubstr("solver_order"));
+  EXPECT_THAT(error("UniPCMultistepScheduler", R"("solver_p": {"_class_name": "DDIMScheduler"})"), HasSubstr("solver_p"));
+  EXPECT_THAT(error("UniPCMultistepScheduler", R"("use_flow_sigmas": true)"), HasSubstr("use_flow_sigmas"));
+  EXPECT_THAT(error("UniPCMultistepScheduler", R"("predict_x0": false)"), AllOf(HasSubstr("predict_x0"), HasSubstr("final_sigmas_type")));
+  EXPECT_THAT(error("UniPCMultistepScheduler", R"("lower_order_final": false)"), AllOf(HasSubstr("lower_order_final"), HasSubstr("final_sigmas_type")));
+  EXPECT_THAT(error("DEISMultistepScheduler", R"("solver_order": 4)"), HasSubstr("solver_order"));
+  EXPECT_THAT(error("DEISMultistepScheduler", R"("algorithm_type": "sde-dpmsolver++")"), HasSubstr("sde-dpmsolver++"));
+  EXPECT_THAT(error("HeunDiscreteScheduler", R"("beta_schedule": "exp")"), HasSubstr("beta_schedule"));
+  EXPECT_THAT(error("LCMScheduler", R"("thresholding": true)"), HasSubstr("thresholding"));
+  EXPECT_THAT(error("LCMScheduler", R"("original_inference_steps": 1001)"), HasSubstr("original_inference_steps"));
+  EXPECT_THAT(error("TCDScheduler", R"("original_inference_steps": 0)"), HasSubstr("original_inference_steps"));
 }
 
 TEST(Scheduler, RefusesTrainingSchedulesThatMakeNoSense) {
@@ -172,6 +184,48 @@ TEST(Scheduler, RefusesStepsWithoutValidTimesteps) {
   EXPECT_THAT(steps_error(*scheduler("DDIMScheduler", R"("timestep_spacing": "trailing")"), 61), HasSubstr("below 0"));
   EXPECT_THAT(steps_error(*scheduler("PNDMScheduler", ""), 3), HasSubstr("at least 4"));
   EXPECT_THAT(steps_error(*scheduler("DPMSolverMultistepScheduler", ""), 1000), HasSubstr("one timestep"));
+}
+
+// diffusers 0.42.1, image to image with 4 steps at strength 0.5: the plain pipeline passes no strength on, the LCM one does.
+TEST(Scheduler, CutsTheGridOfConsistencyModelsInBothWays) {
+  for (const char* name : {"LCMScheduler", "TCDScheduler"}) {
+    const auto sampler = scheduler(name, stable);
+    sampler->set_steps(4);
+    EXPECT_THAT(sampler->timesteps(), ElementsAre(999, 759, 499, 259)) << name;
+    EXPECT_EQ(sampler->start_index(0.5), 2);
+    sampler->set_steps(4, 0.5);
+    EXPECT_THAT(sampler->timesteps(), ElementsAre(499, 379, 259, 139)) << name;
+    EXPECT_EQ(sampler->start_index(1), 0);
+    EXPECT_THROW(sampler->set_steps(4, 0), core::UsageError);
+    EXPECT_ERROR(sampler->set_steps(51), core::UsageError, "\"original_inference_steps\": 50 leaves 50");
+    EXPECT_ERROR(sampler->set_steps(4, 0.06), core::UsageError, "higher strength");
+  }
+  EXPECT_ERROR(scheduler("DDIMScheduler", stable)->set_steps(4, 0.5), core::UsageError, "LCMScheduler");
+}
+
+TEST(Scheduler, CountsHeunsCallsInSteps) {
+  const auto heun = scheduler("HeunDiscreteScheduler", std::string(stable) + R"(, "timestep_spacing": "trailing")");
+  heun->set_steps(4);
+  EXPECT_THAT(heun->timesteps(), ElementsAre(999, 749, 749, 499, 499, 249, 249));
+  EXPECT_EQ(heun->start_index(0.5), 4);
+}
+
+TEST(Scheduler, TakesAnotherSpacingThanTheConfigurations) {
+  const auto ddim = scheduler("DDIMScheduler", std::string(stable) + R"(, "timestep_spacing": "leading")", {.spacing = "trailing"});
+  ddim->set_steps(4);
+  EXPECT_THAT(ddim->timesteps(), ElementsAre(999, 749, 499, 249));
+  EXPECT_THAT(scheduler_error<core::DataError>("DDIMScheduler", "", {.spacing = "even"}), HasSubstr("timestep_spacing"));
+  EXPECT_THAT(scheduler_error<core::UsageError>("LCMScheduler", "", {.spacing = "trailing"}), HasSubstr("a grid of its own"));
+}
+
+// The original makes NaN of it (0 times infinity), of its own default "final_sigmas_type" and the "bh1" that it recommends for few steps.
+TEST(Scheduler, UniPcOfTheFirstKindEndsAtTheOriginal) {
+  const auto unipc = scheduler("UniPCMultistepScheduler", std::string(stable) + R"(, "solver_type": "bh1")");
+  unipc->set_steps(5);
+  const at::Tensor original = gaussian(), noise = gaussian();
+  at::Tensor sample = unipc->noise_to_step(original, noise, 0);
+  for (int64_t i = 0; i < 5; ++i) sample = unipc->step(noise, i, sample);
+  EXPECT_TRUE(at::allclose(sample, original, 1e-3, 1e-4));
 }
 
 TEST(Scheduler, RefusesEtaWhereItHasNoUse) {
@@ -221,17 +275,19 @@ TEST(Scheduler, SpacesTimestepsAsThePaperDoes) {
   EXPECT_THAT(spaced_times("linspace", 1000, 4, 1), ElementsAre(999, 666, 333, 0));
 }
 
-// A network that knows the noise leads every sampler from noise back to the original, exactly where the step ends at sigma 0.
+// A network that knows the noise leads every sampler that draws none from noise back to the original, or to what DEIS and TCD end at, time 0.
 TEST(Scheduler, PerfectPredictionsLeadBackToTheOriginal) {
   for (const std::string& name : scheduler_names()) {
-    if (name == "DDIMInverseScheduler" || name == "EulerAncestralDiscreteScheduler") continue;
+    if (name == "DDIMInverseScheduler" || scheduler(name)->wants_noise()) continue;
+    const bool ends_at_time_0 = name == "DEISMultistepScheduler" || name == "TCDScheduler";
     for (const int64_t steps : {1, 5, 20}) {
       const auto sampler = scheduler(name, std::string(stable) + R"(, "set_alpha_to_one": true, "timestep_spacing": "trailing")");
       sampler->set_steps(steps);
       const at::Tensor original = gaussian(), noise = gaussian();
       at::Tensor sample = sampler->noise_to_step(original, noise, 0);
       for (int64_t i = 0; i < int64_t(sampler->timesteps().size()); ++i) sample = sampler->step(noise, i, sample);
-      EXPECT_TRUE(at::allclose(sample, original, 1e-3, 1e-4)) << name << " " << steps;
+      const at::Tensor end = ends_at_time_0 ? sampler->add_noise(original, noise, at::zeros({2}, at::kLong)) : original;
+      EXPECT_TRUE(at::allclose(sample, end, 1e-3, 1e-4)) << name << " " << steps;
     }
   }
 }
@@ -267,7 +323,7 @@ TEST(Scheduler, ResetForgetsTheLastTrajectory) {
   for (const std::string& name : scheduler_names()) {
     const auto sampler = scheduler(name, stable);
     sampler->set_steps(6);
-    const at::Tensor start = gaussian(), outputs = at::randn({8, 2, 4, 3, 5});
+    const at::Tensor start = gaussian(), outputs = at::randn({12, 2, 4, 3, 5});
     const auto trajectory = [&] {
       at::Tensor sample = start;
       for (int64_t i = 0; i < int64_t(sampler->timesteps().size()); ++i) sample = sampler->step(outputs[i], i, sample, outputs[i]);

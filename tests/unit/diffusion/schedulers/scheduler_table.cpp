@@ -39,13 +39,15 @@ struct Row {
   }
 };
 
-int64_t start_of(double strength) { return steps - int64_t(double(steps) * strength); }
+/// Also of samplers that are not allowed to begin there.
+int64_t start_of(const Row& row, const Scheduler& sampler, double strength) {
+  return row.refused ? steps - int64_t(double(steps) * strength) : sampler.start_index(strength);
+}
 
 /// How far from the original a trajectory ends if the network knows the noise: that which was mixed in at the start, or that which the sample holds at the
 /// call. Original, noise and fresh noise are of size 1 and at right angles to each other, so there is no chance in the figure.
-double left_over(Scheduler& sampler, double strength, bool mixed_in) {
+double left_over(Scheduler& sampler, int64_t start, bool mixed_in) {
   const at::Tensor axes = at::eye(3), original = axes[0], noise = axes[1], nothing = at::zeros_like(noise);
-  const int64_t start = start_of(strength);
   sampler.reset();
   at::Tensor sample = sampler.noise_to_step(original, noise, start);
   for (int64_t i = start; i < int64_t(sampler.timesteps().size()); ++i) {
@@ -62,9 +64,10 @@ std::string figures(const Row& row) {
   const auto sampler = row.sampler();
   std::vector<std::string> calls, mixed_in, held;
   for (const double strength : strengths) {
-    calls.push_back(std::to_string(int64_t(sampler->timesteps().size()) - start_of(strength)));
-    mixed_in.push_back(shown(left_over(*sampler, strength, true)));
-    held.push_back(shown(left_over(*sampler, strength, false)));
+    const int64_t start = start_of(row, *sampler, strength);
+    calls.push_back(std::to_string(int64_t(sampler->timesteps().size()) - start));
+    mixed_in.push_back(shown(left_over(*sampler, start, true)));
+    held.push_back(shown(left_over(*sampler, start, false)));
   }
   const bool same = std::equal(mixed_in.begin(), mixed_in.end(), held.begin());
   const std::string first = fmt::format("{:g}, {:g}", sampler->timesteps()[0], row.sampler(true)->timesteps()[0]);
@@ -84,7 +87,12 @@ const std::vector<Row>& rows() {
                                     {.label = "`DPMSolverMultistepScheduler`", .name = "DPMSolverMultistepScheduler"},
                                     {.label = "`EulerDiscreteScheduler`", .name = "EulerDiscreteScheduler"},
                                     {.label = "`EulerAncestralDiscreteScheduler`", .name = "EulerAncestralDiscreteScheduler"},
-                                    {.label = "`LMSDiscreteScheduler`", .name = "LMSDiscreteScheduler"}};
+                                    {.label = "`LMSDiscreteScheduler`", .name = "LMSDiscreteScheduler"},
+                                    {.label = "`UniPCMultistepScheduler`", .name = "UniPCMultistepScheduler"},
+                                    {.label = "`DEISMultistepScheduler`", .name = "DEISMultistepScheduler"},
+                                    {.label = "`HeunDiscreteScheduler`", .name = "HeunDiscreteScheduler"},
+                                    {.label = "`LCMScheduler`", .name = "LCMScheduler"},
+                                    {.label = "`TCDScheduler`", .name = "TCDScheduler"}};
   return all;
 }
 
