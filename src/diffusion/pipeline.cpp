@@ -121,6 +121,8 @@ int64_t StableDiffusion::factor() const { return networks_->autoencoder->factor(
 
 int64_t StableDiffusion::condition_channels() const { return networks_->unet->config().in_channels - networks_->autoencoder->config().latent_channels; }
 
+bool StableDiffusion::takes_guidance() const { return networks_->unet->config().guidance_width > 0; }
+
 std::vector<int64_t> StableDiffusion::latent_shape(int64_t height, int64_t width) const {
   if (height < factor() || width < factor() || height % factor() != 0 || width % factor() != 0)
     throw core::UsageError("images of {} x {} pixels: both sides must be multiples of {}", height, width, factor());

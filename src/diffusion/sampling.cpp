@@ -44,6 +44,7 @@ class GuidedCall {
   GuidedCall(UNet& unet, std::span<const Branch> branches, const at::Tensor& sample, StepGraph* graph)
       : unet_(unet), graph_(graph), count_(int64_t(branches.size())), text_(text_of(branches, sample.size(0))) {
     for (const Branch& branch : branches) weights_.push_back(branch.weight);
+    if (branches[0].told) guidance_ = guidance_embedding(*branches[0].told, unet->config().guidance_width).to(sample.device());
     const int64_t batch = sample.size(0), channels = sample.size(1);
     const at::Tensor parameter = unet->parameters().front();
     input_ = at::empty({count_ * batch, unet->config().in_channels, sample.size(2), sample.size(3)},
@@ -68,9 +69,11 @@ class GuidedCall {
 
  private:
   at::Tensor call_network(const at::Tensor& time) {
-    if (!graph_) return unet_->forward(input_, time, text_);
-    return (*graph_)({input_, time}, tensors_of(text_), [this](const std::vector<at::Tensor>& changing, const std::vector<at::Tensor>& fixed) {
-      return unet_->forward(changing[0], changing[1], text_from(fixed));
+    if (!graph_) return unet_->forward(input_, time, text_, guidance_);
+    std::vector<at::Tensor> inputs{input_, time};
+    if (guidance_.defined()) inputs.push_back(guidance_);
+    return (*graph_)(inputs, tensors_of(text_), [this](const std::vector<at::Tensor>& changing, const std::vector<at::Tensor>& fixed) {
+      return unet_->forward(changing[0], changing[1], text_from(fixed), changing.size() > 2 ? changing[2] : at::Tensor());
     });
   }
 
@@ -86,8 +89,9 @@ class GuidedCall {
   int64_t count_;
   std::vector<double> weights_;
   TextContext text_;
-  at::Tensor input_;    // [branches * B, in_channels, h, w]
-  at::Tensor samples_;  // [branches, B, C, h, w], the part of it that changes
+  at::Tensor guidance_;  // embedded; undefined: the network is told of none
+  at::Tensor input_;     // [branches * B, in_channels, h, w]
+  at::Tensor samples_;   // [branches, B, C, h, w], the part of it that changes
 };
 
 /// One branch's shapes: text of 1 or B samples, image latents that fill the network's channels behind the sample's.
@@ -113,12 +117,15 @@ std::vector<Branch> checked(std::span<const Branch> branches, const UNetConfig& 
     if (branch.weight != 0) used.push_back(branch);
   if (used.empty()) throw core::UsageError("guidance without a branch of a weight other than 0 predicts nothing");
   for (const Branch& branch : used) check_branch(branch, config, sample);
+  if (used[0].told && (used.size() > 1 || config.guidance_width == 0))
+    throw core::UsageError("guidance: only a network distilled under guidance is told a scale, in one branch; here are {}", used.size());
   return used;
 }
 
 }  // namespace
 
-std::vector<Branch> text_guidance(const TextContext& text, const TextContext& negative, double scale) {
+std::vector<Branch> text_guidance(const TextContext& text, const TextContext& negative, double scale, bool distilled) {
+  if (distilled) return {Branch{.text = text, .image = {}, .told = scale}};
   if (scale <= 1) return {Branch{text, {}, 1}};
   return {Branch{negative, {}, 1 - scale}, Branch{text, {}, scale}};
 }

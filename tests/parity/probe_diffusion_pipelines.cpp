@@ -12,7 +12,8 @@ struct PipelineCases {
   std::vector<std::string> prompts{""}, negatives{""}, targets{""};  // one text, or one for each image; of all cases
   std::vector<std::string> schedulers{""};
   std::vector<int64_t> steps{50};
-  std::vector<double> strengths{0.3}, guidances{7.5}, image_guidances{1.5}, etas{0};
+  std::vector<double> strengths{0.3}, guidances{7.5}, image_guidances{1.5}, etas{0}, belows{1};
+  std::vector<std::string> spacings{""};
 
   void visit(core::Fields& field) {
     field(prompts, "prompts", "one text, or one for each image");
@@ -23,11 +24,13 @@ struct PipelineCases {
     field(strengths, "strengths", "share of the steps that is taken");
     field(guidances, "guidances", "scale of the text's guidance");
     field(image_guidances, "image_guidances", "scale of the image's guidance");
-    field(etas, "etas", "share of fresh noise, DDIM only");
+    field(etas, "etas", "share of fresh noise, DDIM and TCD only");
+    field(belows, "belows", "share of the training's times that the steps are spread over");
+    field(spacings, "spacings", "timestep_spacing, empty: the checkpoint's");
   }
   size_t count() const {
     size_t most = 1;
-    for (const size_t size : {schedulers.size(), steps.size(), strengths.size(), guidances.size(), image_guidances.size(), etas.size()})
+    for (const size_t size : {schedulers.size(), steps.size(), strengths.size(), guidances.size(), image_guidances.size(), etas.size(), belows.size()})
       most = std::max(most, size);
     return most;
   }
@@ -49,13 +52,13 @@ struct PipelineProbe {
   }
 
   std::unique_ptr<diffusion::Scheduler> scheduler(size_t k, const std::string& name) {
-    auto made = model.make_scheduler(name, {.eta = of_case(cases.etas, k)});
-    made->set_steps(of_case(cases.steps, k));
+    auto made = model.make_scheduler(name, {.eta = of_case(cases.etas, k), .spacing = of_case(cases.spacings, k)});
+    made->set_steps(of_case(cases.steps, k), of_case(cases.belows, k));
     return made;
   }
   std::unique_ptr<diffusion::Scheduler> scheduler(size_t k) { return scheduler(k, of_case(cases.schedulers, k)); }
   std::vector<diffusion::Branch> guidance(size_t k, const diffusion::TextContext& prompt) const {
-    return diffusion::text_guidance(prompt, negative, of_case(cases.guidances, k));
+    return diffusion::text_guidance(prompt, negative, of_case(cases.guidances, k), model.takes_guidance());
   }
   diffusion::PipelineNoise noise() const {
     const auto tensor = [&](const char* name) { return given.contains(name) ? given.at(name) : at::Tensor(); };
@@ -80,7 +83,7 @@ struct PipelineProbe {
 SYNCDR_PROBE(img2img,
              "--model: a checkpoint. images [B, 3, H, W] in [-1, 1], encoding [B, C, h, w] (the posterior's noise; absent: its mode), start [B, C, h, w],\n"
              "step [calls, B, C, h, w] (for schedulers that want noise; begins again after its end) -> images.K [B, 3, H, W] of case K, not cut\n"
-             "TOML: prompts, negatives; lists with an entry a case: schedulers, steps, strengths, guidances, etas") {
+             "TOML: prompts, negatives; lists with an entry a case: schedulers, spacings, steps, strengths, belows, guidances, etas") {
   PipelineProbe probe(model, toml, in);
   return probe.all("images", [&](size_t k) {
     return diffusion::img2img(probe.model, *probe.scheduler(k), in.at("images"), probe.guidance(k, probe.text), of_case(probe.cases.strengths, k),

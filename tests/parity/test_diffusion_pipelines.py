@@ -26,6 +26,10 @@ STEPS = 10
 WORST = {}
 SCHEDULERS = ["PNDMScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler",
               "LMSDiscreteScheduler"]
+# Few steps: sampler, spacing, steps, strength, guidance, eta
+FEW = [("LCMScheduler", "", 4, 0.5, 1.0, 0.0), ("LCMScheduler", "", 8, 1.0, 2.0, 0.0), ("TCDScheduler", "", 4, 0.5, 1.0, 0.3), ("TCDScheduler", "", 4, 1.0, 0.0, 0.0),
+       ("EulerDiscreteScheduler", "trailing", 2, 0.5, 0.0, 0.0), ("DDIMScheduler", "trailing", 4, 0.5, 0.0, 0.0),
+       ("UniPCMultistepScheduler", "", 10, 0.8, 7.5, 0.0), ("DEISMultistepScheduler", "", 10, 0.8, 7.5, 0.0), ("HeunDiscreteScheduler", "", 6, 0.7, 7.5, 0.0)]
 CROSS_DOWN, CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
 TWO = {"block_out_channels": [16, 32], "down_block_types": [CROSS_DOWN, "DownBlock2D"], "up_block_types": ["UpBlock2D", CROSS_UP]}
 THREE = {"block_out_channels": [16, 32, 32], "down_block_types": [CROSS_DOWN, CROSS_DOWN, "DownBlock2D"],
@@ -39,6 +43,7 @@ MODELS = {
     "SD 1": (THREE, {**STABLE, "skip_prk_steps": True}, "PNDMScheduler", "quick_gelu", 4, (72, 40)),
     "SD 2": ({**THREE, "attention_head_dim": [1, 2, 4], "use_linear_projection": True},
              {**STABLE, "prediction_type": "v_prediction", "skip_prk_steps": True}, "DDIMScheduler", "gelu", 3, (36, 60)),
+    "LCM": ({**THREE, "time_cond_proj_dim": 16}, STABLE, "LCMScheduler", "quick_gelu", 4, (40, 72)),
     "InstructPix2Pix": ({**TWO, "in_channels": 8}, {**STABLE, "timestep_spacing": "trailing"}, "EulerAncestralDiscreteScheduler", "quick_gelu", 3,
                         (28, 52)),
 }
@@ -83,17 +88,19 @@ def load(cls, folder, **more):
     return pipe
 
 
-def with_scheduler(pipe, folder, name):
+def with_scheduler(pipe, folder, name, spacing=""):
     """The checkpoint's own, or another class from its configuration: fresh ones, without what a call before left in them."""
     own = json.load(open(os.path.join(folder, "scheduler", "scheduler_config.json")))
-    pipe.scheduler = getattr(diffusers, name or own["_class_name"]).from_config(own)
+    pipe.scheduler = getattr(diffusers, name or own["_class_name"]).from_config(own, **({"timestep_spacing": spacing} if spacing else {}))
     return pipe
 
 
 class GivenNoise:
     """While it is entered, diffusers takes its noise from here, in the order of its draws."""
     MODULES = [diffusers.models.autoencoders.vae, diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img,
-               diffusers.schedulers.scheduling_euler_ancestral_discrete, diffusers.schedulers.scheduling_ddim]
+               diffusers.pipelines.latent_consistency_models.pipeline_latent_consistency_img2img,
+               diffusers.schedulers.scheduling_euler_ancestral_discrete, diffusers.schedulers.scheduling_ddim, diffusers.schedulers.scheduling_lcm,
+               diffusers.schedulers.scheduling_tcd]
 
     def __init__(self, *noises):
         self.noises = list(noises)
@@ -163,6 +170,41 @@ def compare_img2img(name):
             latents = pipe(PROMPTS, images, strength=case["strengths"], num_inference_steps=STEPS, guidance_scale=case["guidances"],
                            negative_prompt=NEGATIVES, eta=case["etas"], output_type="latent").images
         check(f"img2img {name} {case['schedulers'] or 'own scheduler'}", case, ours[f"images.{k}"], decoded(pipe, latents))
+    check_guidance_shows(cases, ours)
+
+
+def compare_few_steps(name):
+    folder, size = FOLDER / name, MODELS[name][-1]
+    given, images = given_for(folder, size)
+    keys = ("schedulers", "spacings", "steps", "strengths", "guidances", "etas")
+    cases = [dict(zip(keys, case)) for case in FEW]
+    ours = probe("img2img", given, folder, prompts=PROMPTS, negatives=NEGATIVES, **lists(cases, *keys))
+    pipe = load("StableDiffusionImg2ImgPipeline", folder)
+    for k, case in enumerate(cases):
+        with_scheduler(pipe, folder, case["schedulers"], case["spacings"])
+        first = case["steps"] - int(case["steps"] * case["strengths"])
+        with GivenNoise(given["encoding"], given["start"], *given["step"][first:]):
+            latents = pipe(PROMPTS, images, strength=case["strengths"], num_inference_steps=case["steps"], guidance_scale=case["guidances"],
+                           negative_prompt=NEGATIVES, eta=case["etas"], output_type="latent").images
+        check(f"img2img {name} {case['schedulers']}", case, ours[f"images.{k}"], decoded(pipe, latents))
+
+
+def compare_distilled(name):
+    """A UNet that is told the guidance scale, in both pipelines that diffusers has for it: they cut the grid in two ways."""
+    folder, size = write_model(name), MODELS[name][-1]
+    given, images = given_for(folder, size)
+    cases = [{"steps": steps, "strengths": strength, "belows": below, "guidances": guidance}
+             for steps, strength, below in ((4, 0.5, 1.0), (4, 1.0, 0.5), (6, 1.0, 0.8), (3, 1.0, 1.0)) for guidance in (1.0, 8.5)]
+    ours = probe("img2img", given, folder, prompts=PROMPTS, **lists(cases, "steps", "strengths", "belows", "guidances"))
+    plain, latent = load("StableDiffusionImg2ImgPipeline", folder), load("LatentConsistencyModelImg2ImgPipeline", folder)
+    for k, case in enumerate(cases):
+        pipe = plain if case["strengths"] < 1 else latent
+        with_scheduler(pipe, folder, "")
+        first = case["steps"] - int(case["steps"] * case["strengths"])
+        with GivenNoise(given["encoding"], given["start"], *given["step"][first:]):
+            latents = pipe(PROMPTS, images, strength=case["strengths"] * case["belows"], num_inference_steps=case["steps"], guidance_scale=case["guidances"],
+                           output_type="latent").images
+        check(f"img2img {name} {type(pipe).__name__}", case, ours[f"images.{k}"], decoded(pipe, latents))
     check_guidance_shows(cases, ours)
 
 
@@ -238,6 +280,9 @@ diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
 compare_img2img("SD 1")
 compare_img2img("SD 2")
+compare_few_steps("SD 1")
+compare_few_steps("SD 2")
+compare_distilled("LCM")
 compare_instruct("InstructPix2Pix")
 compare_inversion("SD 1")
 compare_inversion("SD 2")

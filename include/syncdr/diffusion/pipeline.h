@@ -42,6 +42,8 @@ class StableDiffusion {
   void record_steps(bool on);
   /// Image latents' channels that the UNet takes behind the sample's: 0, or InstructPix2Pix's.
   int64_t condition_channels() const;
+  /// Whether the UNet was distilled under guidance (time_cond_proj_dim): text_guidance then tells it the scale.
+  bool takes_guidance() const;
   /// [C, h, w] of images of this size.
   std::vector<int64_t> latent_shape(int64_t height, int64_t width) const;
   /// Pixels of a latent's side.
@@ -68,7 +70,8 @@ struct PipelineNoise {
 };
 
 /// SDEdit (Meng et al., ICLR 2022), equal to diffusers' StableDiffusionImg2ImgPipeline: latents are noised to `strength` of the trajectory, and denoised
-/// under the text. The scheduler's steps are set by the caller.
+/// under the text. The scheduler's steps are set by the caller. With steps below a share of the times (Scheduler::set_steps) and a strength of 1 it is
+/// equal to LatentConsistencyModelImg2ImgPipeline at a strength of that share.
 at::Tensor img2img(StableDiffusion& model, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> guidance, double strength,
                    const PipelineNoise& noise);
 

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,10 +20,12 @@ struct Branch {
   TextContext text;  ///< of B samples, or of one for all
   at::Tensor image;  ///< [B, C, h, w]: latents that the network sees behind the sample's; undefined: none
   double weight = 1;
+  std::optional<double> told = {};  ///< the guidance scale that a network distilled under guidance is told
 };
 
-/// e_negative + scale (e_text - e_negative) (Ho and Salimans, 2022). A scale of 1 or less asks for no guidance, as in diffusers: the text alone.
-std::vector<Branch> text_guidance(const TextContext& text, const TextContext& negative, double scale);
+/// e_negative + scale (e_text - e_negative) (Ho and Salimans, 2022). A scale of 1 or less asks for no guidance, as in diffusers: the text alone,
+/// one branch. So does a distilled network (StableDiffusion::takes_guidance), which is told the scale and knows no negative text.
+std::vector<Branch> text_guidance(const TextContext& text, const TextContext& negative, double scale, bool distilled = false);
 
 /// InstructPix2Pix (Brooks, Holynski and Efros, CVPR 2023, equation 3): e_0 + image_scale (e_image - e_0) + scale (e_text - e_image), with the
 /// image's latents in e_text and e_image, zeros in e_0, and the negative text in e_image and e_0. Branches of weight 0 are left out.

@@ -40,6 +40,7 @@ struct UNetConfig {
   double norm_epsilon = 1e-5;
   int64_t downsample_padding = 1;  ///< 0: one row and one column of zeros at the end
   double mid_scale = 1;            ///< the middle's residual blocks are divided by it
+  int64_t guidance_width = 0;      ///< of guidance_embedding, which networks distilled under guidance take; 0: no such network
 
   /// Whether the blocks of level i on the way down have attention, and those on the way up.
   bool attends_down(size_t i) const { return down_blocks[i].starts_with("CrossAttn"); }
@@ -59,9 +60,10 @@ class UNetImpl : public torch::nn::Module {
 
   /// sample     [B, C, H, W], of any size and layout; channels-last is used inside
   /// timesteps  [B], [1] or [], integers or fractions, on any device
+  /// guidance   [B or 1, guidance_width], of guidance_embedding; undefined: the network is told of none
   /// returns    [B, out_channels, H, W]
   /// throws     UsageError on other shapes, and on a text prepared by another network
-  at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text);
+  at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text, const at::Tensor& guidance = {});
   at::Tensor forward(const at::Tensor& sample, double timestep, const TextContext& text);
 
   /// Keys and values of a text, valid as long as the parameters do not change: every step of a sampler needs the same. text [B, L, D] in
@@ -74,13 +76,13 @@ class UNetImpl : public torch::nn::Module {
   void add_down_blocks();
   void add_up_blocks();
   void number_attentions();
-  void check(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text) const;
+  void check(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text, const at::Tensor& guidance) const;
   /// [B or 1] -> [B or 1, 4 C]: sines and cosines, two linear layers, and the activation that each residual block would begin with.
-  at::Tensor embed_time(const at::Tensor& timesteps, const at::Tensor& sample);
+  at::Tensor embed_time(const at::Tensor& timesteps, const at::Tensor& sample, const at::Tensor& guidance);
 
   UNetConfig config_;
   std::shared_ptr<Conv3x3Impl> conv_in_, conv_out_;
-  std::shared_ptr<DenseImpl> time_first_, time_second_;
+  std::shared_ptr<DenseImpl> time_first_, time_second_, guidance_;  ///< the last is null where the network takes none
   std::vector<std::shared_ptr<DownBlock>> down_;
   std::shared_ptr<MidBlock> mid_;
   std::vector<std::shared_ptr<UpBlock>> up_;
@@ -88,6 +90,10 @@ class UNetImpl : public torch::nn::Module {
   std::vector<AttentionImpl*> text_attentions_;  ///< owned by the blocks
 };
 TORCH_MODULE(UNet);
+
+/// What a network distilled under guidance is told of its scale (Luo et al., "Latent Consistency Models", 2023; w there is scale - 1):
+/// sines, then cosines, of 1000 w at falling frequencies. -> [1, width] float32
+at::Tensor guidance_embedding(double scale, int64_t width);
 
 /// The checkpoint's unet, on the CPU in float32, for evaluation. Throws DataError.
 UNet load_unet(const CheckpointFolder& checkpoint);

@@ -83,6 +83,7 @@ json::object describe(const UNetConfig& config) {
           {"only_cross_attention", per_level(config.only_cross_attention)},
           {"out_channels", config.out_channels},
           {"sample_size", sample_size(config.sample_height, config.sample_width)},
+          {"time_cond_proj_dim", config.guidance_width > 0 ? json::value(config.guidance_width) : nullptr},
           {"transformer_layers_per_block", per_level(config.transformer_layers)},
           {"up_block_types", json::value_from(config.up_blocks)},
           {"use_linear_projection", config.linear_projection}};

@@ -6,6 +6,7 @@
 #include <ATen/ops/cos.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
 
@@ -163,6 +164,8 @@ UNetImpl::UNetImpl(const UNetConfig& config) : config_(config) {
   const auto time = register_module("time_embedding", std::make_shared<torch::nn::Module>());
   time_first_ = time->register_module("linear_1", std::make_shared<DenseImpl>(config.channels.front(), width));
   time_second_ = time->register_module("linear_2", std::make_shared<DenseImpl>(width, width));
+  if (config.guidance_width > 0)
+    guidance_ = time->register_module("cond_proj", std::make_shared<DenseImpl>(config.guidance_width, config.channels.front(), false));
   add_down_blocks();
   // The middle never has only cross-attention, as in the original.
   LevelConfig middle = level_of(config, config.channels.size() - 1, 1, true, false);
@@ -204,7 +207,7 @@ void UNetImpl::number_attentions() {
   }
 }
 
-void UNetImpl::check(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text) const {
+void UNetImpl::check(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text, const at::Tensor& guidance) const {
   if (sample.dim() != 4 || sample.size(1) != config_.in_channels)
     throw core::UsageError("the UNet needs samples [B, {}, H, W], got {}", config_.in_channels, shape_of(sample));
   const int64_t batch = sample.size(0);
@@ -214,6 +217,11 @@ void UNetImpl::check(const at::Tensor& sample, const at::Tensor& timesteps, cons
     throw core::UsageError("the UNet needs text [B, L, {}] with B = 1 or {}, got {}", config_.text_width, batch, shape_of(text.text));
   if (!text.prepared.empty() && text.prepared.size() != text_attentions_.size())
     throw core::UsageError("the text was prepared by another UNet: it has keys for {} attentions, here are {}", text.prepared.size(), text_attentions_.size());
+  if (guidance.defined() &&
+      (!guidance_ || guidance.dim() != 2 || guidance.size(1) != config_.guidance_width || (guidance.size(0) != 1 && guidance.size(0) != batch)))
+    throw core::UsageError("the UNet needs {}, got {}",
+                           guidance_ ? fmt::format("a guidance embedding [1 or {}, {}]", batch, config_.guidance_width) : "no guidance embedding",
+                           shape_of(guidance));
 }
 
 TextContext UNetImpl::prepare(const at::Tensor& text) {
@@ -224,9 +232,10 @@ TextContext UNetImpl::prepare(const at::Tensor& text) {
   return context;
 }
 
-at::Tensor UNetImpl::embed_time(const at::Tensor& timesteps, const at::Tensor& sample) {
+at::Tensor UNetImpl::embed_time(const at::Tensor& timesteps, const at::Tensor& sample, const at::Tensor& guidance) {
   const at::Tensor times = timesteps.to(at::TensorOptions().device(sample.device()).dtype(at::kFloat)).reshape({-1});
-  const at::Tensor waves = sinusoids(times, config_.channels.front(), config_).to(sample.scalar_type());
+  at::Tensor waves = sinusoids(times, config_.channels.front(), config_).to(sample.scalar_type());
+  if (guidance.defined()) waves = waves + guidance_->forward(guidance.to(sample.options()));
   return at::silu(time_second_->forward(at::silu(time_first_->forward(waves))));
 }
 
@@ -234,9 +243,9 @@ at::Tensor UNetImpl::forward(const at::Tensor& sample, double timestep, const Te
   return forward(sample, at::full({1}, timestep, sample.options().dtype(at::kFloat)), text);
 }
 
-at::Tensor UNetImpl::forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text) {
-  check(sample, timesteps, text);
-  const at::Tensor time = embed_time(timesteps, sample);
+at::Tensor UNetImpl::forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text, const at::Tensor& guidance) {
+  check(sample, timesteps, text, guidance);
+  const at::Tensor time = embed_time(timesteps, sample, guidance);
   const at::Tensor centered = config_.center_input ? 2 * sample - 1 : sample;
   at::Tensor x = conv_in_->forward(centered.contiguous(at::MemoryFormat::ChannelsLast));
   std::vector<at::Tensor> skips{x};
@@ -244,6 +253,15 @@ at::Tensor UNetImpl::forward(const at::Tensor& sample, const at::Tensor& timeste
   x = mid_->forward(x, time, text);
   for (const auto& block : up_) x = block->forward(x, time, text, skips);
   return conv_out_->forward(normalized(norm_out_, x));
+}
+
+at::Tensor guidance_embedding(double scale, int64_t width) {
+  // In float32 and in the original's order: angles reach thousands, where another order's rounding shows.
+  const int64_t half = width / 2;
+  const at::Tensor step = at::scalar_tensor(10000.0, at::kFloat).log() / double(half - 1);
+  const at::Tensor angle = at::scalar_tensor(scale - 1, at::kFloat) * 1000.0 * at::exp(at::arange(half, at::kFloat) * -step);
+  const at::Tensor both = at::cat({at::sin(angle), at::cos(angle)});
+  return (width % 2 == 0 ? both : at::constant_pad_nd(both, {0, 1})).unsqueeze(0);
 }
 
 UNetConfig read_unet_config(const CheckpointFolder& checkpoint) {

@@ -54,7 +54,7 @@ void refuse_unsupported(ConfigReader& reader) {
   for (const char* name : {"dual_cross_attention", "resnet_skip_time_act", "class_embeddings_concat"}) reader.only(name, false);
   for (const char* name : {"num_attention_heads", "reverse_transformer_layers_per_block", "encoder_hid_dim", "encoder_hid_dim_type", "class_embed_type",
                            "addition_embed_type", "addition_time_embed_dim", "num_class_embeds", "time_embedding_dim", "time_embedding_act_fn",
-                           "timestep_post_act", "time_cond_proj_dim", "projection_class_embeddings_input_dim", "cross_attention_norm"})
+                           "timestep_post_act", "projection_class_embeddings_input_dim", "cross_attention_norm"})
     reader.only(name, nullptr);
   reader.ignore("mid_block_only_cross_attention addition_embed_type_num_heads");  // of another type of middle block, of "addition_embed_type"
   // scaled_dot_product_attention keeps its scores in float32 whatever the dtype, and the original's default processor leaves it at that.
@@ -121,6 +121,8 @@ UNetConfig read_unet_config(ConfigReader& reader) {
   check_all(reader, "downsample_padding", {config.downsample_padding}, 0, 1);
   config.mid_scale = reader.number("mid_block_scale_factor", config.mid_scale);
   if (!(config.mid_scale > 0)) reader.refuse("mid_block_scale_factor", "must be above 0");
+  config.guidance_width = reader.integer("time_cond_proj_dim", 0);
+  if (reader.has("time_cond_proj_dim")) check_all(reader, "time_cond_proj_dim", {config.guidance_width}, 4, 8192);
   const std::string activation = reader.text("act_fn", "silu");
   if (activation != "silu" && activation != "swish") reader.only("act_fn", "silu");
   check_widths(reader, config);

@@ -80,6 +80,14 @@ TEST_F(Sampling, InstructGuidanceIsTheSumOfThreeAndLeavesOutZeros) {
   EXPECT_EQ(text_guidance(text(), text(), 0.5).size(), 1u) << "as diffusers: no guidance";
 }
 
+TEST_F(Sampling, ADistilledNetworkIsToldTheScaleInOneBranch) {
+  const std::vector<Branch> told = text_guidance(text(), text(), 7.5, /*distilled=*/true);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].told, 7.5);
+  EXPECT_EQ(told[0].weight, 1);
+  EXPECT_ERROR(denoise(unet_, told, *planned("DDIMScheduler", 2), at::randn({1, 4, 6, 5})), core::UsageError, "only a network distilled under guidance");
+}
+
 TEST_F(Sampling, AnImageAloneIsTheSameAsAmongOthers) {
   const at::Tensor sample = at::randn({3, 4, 6, 5});
   const TextContext texts = text(3), negative = text();

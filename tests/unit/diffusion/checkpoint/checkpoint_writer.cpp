@@ -37,7 +37,8 @@ UNetConfig written_unet() {
           .norm_groups = 4,
           .norm_epsilon = 1e-3,
           .downsample_padding = 0,
-          .mid_scale = 1.5};
+          .mid_scale = 1.5,
+          .guidance_width = 6};
 }
 
 AutoencoderConfig written_autoencoder() {

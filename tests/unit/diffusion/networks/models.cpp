@@ -74,7 +74,7 @@ TEST(UNetConfig, UnknownBlockTypeIsNamedWithItsField) {
 TEST(UNetConfig, FieldsThatChangeTheNetworkAreRefusedByName) {
   for (const auto& [name, value] : std::map<std::string, json::value>{{"addition_embed_type", "text_time"},
                                                                       {"num_class_embeds", 10},
-                                                                      {"time_cond_proj_dim", 256},
+                                                                      {"time_cond_proj_dim", 3},
                                                                       {"resnet_time_scale_shift", "scale_shift"},
                                                                       {"dual_cross_attention", true},
                                                                       {"act_fn", "gelu"},
@@ -116,6 +116,19 @@ TEST(UNet, WrongInputsAreUsageErrors) {
   EXPECT_ERROR(unet->forward(sample, 1.0, at::randn({2, 7, 5})), core::UsageError, "[2, 7, 5]");
   auto larger = random<UNet>(unet_config(with(unet_fields(), "layers_per_block", 2)));
   EXPECT_ERROR(unet->forward(sample, 1.0, larger->prepare(text)), core::UsageError, "another UNet");
+}
+
+TEST(UNet, IsToldTheGuidanceScaleIfItWasDistilledUnderIt) {
+  const torch::NoGradGuard no_grad;
+  auto distilled = random<UNet>(unet_config(with(unet_fields(), "time_cond_proj_dim", 5))), plain = random<UNet>(unet_config());
+  EXPECT_EQ(nn::state_of(*distilled).at("time_embedding.cond_proj.weight").sizes(), at::IntArrayRef({8, 5}));
+  const at::Tensor sample = at::randn({2, 4, 8, 8}), text = at::randn({2, 7, 6}), time = at::full({1}, 1.0);
+  const auto at_scale = [&](double scale) { return distilled->forward(sample, time, text, guidance_embedding(scale, 5)); };
+  EXPECT_TRUE(at::equal(at_scale(3), at_scale(3)));
+  EXPECT_FALSE(at::allclose(at_scale(3), at_scale(4)));
+  EXPECT_FALSE(at::allclose(at_scale(3), distilled->forward(sample, time, text)));
+  EXPECT_ERROR(distilled->forward(sample, time, text, guidance_embedding(3, 4)), core::UsageError, "[1 or 2, 5]");
+  EXPECT_ERROR(plain->forward(sample, time, text, guidance_embedding(3, 5)), core::UsageError, "no guidance embedding");
 }
 
 TEST(UNet, GradientsReachEveryParameter) {
