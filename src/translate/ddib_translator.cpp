@@ -23,8 +23,8 @@ class DdibTranslator : public DiffusionTranslator {
  private:
   at::Tensor paint(const at::Tensor& images, std::span<const Request> requests) override {
     const auto inverse = make_scheduler("DDIMInverseScheduler", 0), scheduler = make_scheduler();
-    const auto source = diffusion::text_guidance(encoded(source_prompt_), negative(), config().ddib.source_guidance);
-    const auto target = diffusion::text_guidance(texts_of(requests), negative(), config().ddib.guidance);
+    const auto source = guidance(encoded(source_prompt_), config().ddib.source_guidance);
+    const auto target = guidance(texts_of(requests), config().ddib.guidance);
     return diffusion::ddib(model(), *inverse, *scheduler, images, source, target, config().ddib.depth);
   }
 

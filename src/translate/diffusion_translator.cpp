@@ -29,40 +29,40 @@ c10::ScalarType precision_of(const std::string& name) {
   throw core::UsageError("unknown precision \"{}\". Use one of fp32, bf16, fp16.", name);
 }
 
-std::unique_ptr<diffusion::Scheduler> planned(const DiffusionConfig& config, const std::string& name, double eta) {
-  auto scheduler = diffusion::load_scheduler(diffusion::CheckpointFolder(config.checkpoint), name, {.eta = eta});
-  scheduler->set_steps(config.steps);
+std::unique_ptr<diffusion::Scheduler> planned(const DiffusionConfig& config, const std::string& name, double eta, double below) {
+  auto scheduler = diffusion::load_scheduler(diffusion::CheckpointFolder(config.checkpoint), name, {.eta = eta, .spacing = config.spacing});
+  scheduler->set_steps(config.steps, below);
   return scheduler;
 }
 
-void say_sampler(const DiffusionConfig& config, double share) {
-  const auto scheduler = planned(config, config.scheduler, config.eta);
+void say_sampler(const DiffusionConfig& config, double share, double below) {
+  const auto scheduler = planned(config, config.scheduler, config.eta, below);
   const auto start = static_cast<size_t>(scheduler->start_index(share));
   const std::vector<double>& times = scheduler->timesteps();
   core::info("sampler {}: {} of {} calls of the UNet, the first at timestep {:.6g} ({} spacing)", scheduler->name(), times.size() - start, times.size(),
              times[start], scheduler->spacing());
 }
 
-diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double share) {
+diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double share, double below) {
   if (config.diffusion.checkpoint.empty())
     throw core::DataError(
         "the translator \"{}\" has no model. Train one with `syncdr fit diffusion`, or name a checkpoint folder with "
         "translate.diffusion.checkpoint",
         config.translator);
-  say_sampler(config.diffusion, share);
+  say_sampler(config.diffusion, share, below);
   return diffusion::CheckpointFolder(config.diffusion.checkpoint, config.diffusion.variant);
 }
 
 }  // namespace
 
-std::optional<int64_t> check_diffusion(const TranslateConfig& config, double share) {
+std::optional<int64_t> check_diffusion(const TranslateConfig& config, double share, double below) {
   const DiffusionConfig& diffusion = config.diffusion;
   const auto& names = diffusion::sampler_names();
   if (!diffusion.scheduler.empty() && std::find(names.begin(), names.end(), diffusion.scheduler) == names.end())
     throw core::UsageError("translate.diffusion.scheduler = \"{}\" is not one of {}", diffusion.scheduler, fmt::join(names, ", "));
   if (diffusion.checkpoint.empty()) return std::nullopt;
   const diffusion::CheckpointFolder checkpoint(diffusion.checkpoint, diffusion.variant);
-  planned(diffusion, diffusion.scheduler, diffusion.eta)->start_index(share);
+  planned(diffusion, diffusion.scheduler, diffusion.eta, below)->start_index(share);
   const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
   if (config.size % autoencoder.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, autoencoder.factor());
@@ -75,9 +75,10 @@ void refuse_condition(const TranslateConfig& config, std::optional<int64_t> cond
                            config.diffusion.checkpoint, config.translator);
 }
 
-DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share)
-    : config_(config), row_(*find_translator(config.translator)), model_(checkpoint_of(config, share), precision_of(config.diffusion.precision), device),
-      hash_(model_.hash()), configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
+DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share, double below)
+    : config_(config), below_(below), row_(*find_translator(config.translator)),
+      model_(checkpoint_of(config, share, below), precision_of(config.diffusion.precision), device), hash_(model_.hash()),
+      configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
   say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
   model_.record_steps(config.diffusion.cuda_graph);
 }
@@ -90,7 +91,7 @@ Translated DiffusionTranslator::translate(const at::Tensor& images, std::span<co
 }
 
 std::unique_ptr<diffusion::Scheduler> DiffusionTranslator::make_scheduler(const std::string& name, double eta) const {
-  return planned(config_.diffusion, name, eta);
+  return planned(config_.diffusion, name, eta, below_);
 }
 
 diffusion::TextContext DiffusionTranslator::encoded(const std::string& text) {
@@ -110,6 +111,10 @@ diffusion::TextContext DiffusionTranslator::texts_of(std::span<const Request> re
     equal = equal && request.prompt == requests[0].prompt;
   }
   return equal ? texts[0] : diffusion::join(texts);
+}
+
+std::vector<diffusion::Branch> DiffusionTranslator::guidance(const diffusion::TextContext& text, double scale) {
+  return diffusion::text_guidance(text, negative(), scale, model_.takes_guidance());
 }
 
 at::Tensor DiffusionTranslator::draw(std::span<const Request> requests, uint32_t step) const {
@@ -134,6 +139,7 @@ std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   const DiffusionConfig& diffusion = config_.diffusion;
   auto settings = own_settings();
   if (const auto cut = cut_from(diffusion.negative_prompt); !cut.empty()) settings.emplace("negative_prompt_cut", cut);
+  if (!diffusion.spacing.empty()) settings.emplace("spacing", diffusion.spacing);
   if (diffusion.cuda_graph) settings.emplace("cuda_graph", "true");
   settings.merge(std::map<std::string, std::string>{{"translator", config_.translator},
                                                     {"model", hash_},

@@ -7,17 +7,18 @@
 
 namespace syncdr::translate {
 
-/// What check_NAME of these translators begins with: the sampler, of whose steps a share is taken, and if a checkpoint is named, that it is there and can make
-/// images of the size. Returns how many channels of an image its UNet takes beside the noise; empty: no checkpoint is named.
-std::optional<int64_t> check_diffusion(const TranslateConfig& config, double share = 1);
+/// What check_NAME of these translators begins with: the sampler, of whose steps (below a share of the times) a share is taken, and if a checkpoint is named,
+/// that it is there and can make images of the size. Returns how many channels of an image its UNet takes beside the noise; empty: no checkpoint is named.
+std::optional<int64_t> check_diffusion(const TranslateConfig& config, double share = 1, double below = 1);
 /// For translators that show the network no image: throws UsageError if it takes one.
 void refuse_condition(const TranslateConfig& config, std::optional<int64_t> condition_channels);
 
 /// What the translators share that sample from a diffusion model: the model, texts encoded once, noise by request, provenance.
 class DiffusionTranslator : public Translator {
  public:
-  /// share: of the sampler's steps that are taken. Throws DataError if the checkpoint is missing or does not fit.
-  DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share = 1);
+  /// share: of the sampler's steps that are taken. below: the share of the training's times that all are spread over. Throws DataError if the checkpoint is
+  /// missing or does not fit.
+  DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share = 1, double below = 1);
   int64_t batch() const override { return config_.batch; }
   int64_t size() const override { return config_.size; }
   bool is_random() const override { return row_.random; }
@@ -41,12 +42,15 @@ class DiffusionTranslator : public Translator {
   diffusion::TextContext texts_of(std::span<const Request> requests);
   diffusion::TextContext encoded(const std::string& text);
   diffusion::TextContext negative() { return encoded(config_.diffusion.negative_prompt); }
+  /// Towards a text, away from negative().
+  std::vector<diffusion::Branch> guidance(const diffusion::TextContext& text, double scale);
   diffusion::PipelineNoise noise_for(std::span<const Request> requests) const;
 
  private:
   at::Tensor draw(std::span<const Request> requests, uint32_t step) const;
 
   TranslateConfig config_;
+  double below_;
   const TranslatorRow& row_;
   diffusion::StableDiffusion model_;
   std::string hash_, configuration_hash_;

@@ -159,6 +159,32 @@ TEST_P(TranslateDiffusion, EachImageDependsOnItsRequestAlone) {
   expect_units(folder, config, *translator);
 }
 
+/// A sampler of img2img beside the checkpoint's own.
+struct SamplerCase {
+  const char *name, *scheduler, *cut = "tail";
+  double eta = 0;
+};
+
+class TranslateSampler : public testing::TestWithParam<SamplerCase> {};
+
+TEST_P(TranslateSampler, EachImageDependsOnItsRequestAlone) {
+  Folder folder;
+  auto config = diffusion_config(folder, "img2img");
+  config.diffusion.scheduler = GetParam().scheduler;
+  config.diffusion.eta = GetParam().eta;
+  config.img2img.cut = GetParam().cut;
+  const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+  folder.translate(*translator, config);
+  expect_units(folder, config, *translator);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TranslateSampler,
+                         testing::Values(SamplerCase{"Lcm", "LCMScheduler"}, SamplerCase{"LcmSpread", "LCMScheduler", "spread"},
+                                         SamplerCase{"Tcd", "TCDScheduler", "tail", 0.5}, SamplerCase{"TcdSpread", "TCDScheduler", "spread", 0.5},
+                                         SamplerCase{"UniPc", "UniPCMultistepScheduler"}, SamplerCase{"Deis", "DEISMultistepScheduler"},
+                                         SamplerCase{"Heun", "HeunDiscreteScheduler"}),
+                         [](const auto& one) { return one.param.name; });
+
 TEST_P(TranslateDiffusion, EachImageMayHaveATextOfItsOwn) {
   Folder folder;
   auto config = diffusion_config(folder, GetParam());

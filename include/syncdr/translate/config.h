@@ -66,6 +66,7 @@ struct DiffusionConfig {
   std::string checkpoint;
   std::string variant;
   std::string scheduler;
+  std::string spacing;
   int64_t steps = 50;
   double eta = 0;
   std::string precision = "fp32";
@@ -76,8 +77,9 @@ struct DiffusionConfig {
     field(checkpoint, "checkpoint", "folder in the layout of diffusers; empty: the run's own fit");
     field(variant, "variant", "variant of the weights, as fp16 in unet/diffusion_pytorch_model.fp16.safetensors; empty: none");
     field(scheduler, "scheduler", "sampler by the name of its class in diffusers; empty: the checkpoint's own");
+    field(spacing, "spacing", "where the sampler's steps lie (timestep_spacing); empty: as the checkpoint says", {"", "leading", "trailing", "linspace"});
     field(steps, "steps", "steps of a whole trajectory", core::between(1, 1000));
-    field(eta, "eta", "DDIM: share of fresh noise in each step", core::between(0, 1));
+    field(eta, "eta", "DDIM and TCD: share of fresh noise in each step", core::between(0, 1));
     field(precision, "precision", "arithmetic of the networks; sampling itself is in fp32", {"fp32", "bf16", "fp16"});
     field(negative_prompt, "negative_prompt", "text of the branch that guidance leads away from");
     field(cuda_graph, "cuda_graph", "on a GPU: one CUDA graph per step instead of a launch for each kernel; not yet measured");
@@ -87,11 +89,15 @@ struct DiffusionConfig {
 /// The defaults of these four are the method's.
 struct Img2ImgConfig {
   double strength = 0.3;
+  std::string cut = "tail";
   double guidance = 10;
 
   void visit(core::Fields& field) {
-    field(strength, "strength", "share of the steps that are taken: how far the image is noised", core::between(0, 1));
-    field(guidance, "guidance", "guidance scale; 1: none", core::at_least(0));
+    field(strength, "strength", "how far the image is noised, as a share of the way", core::between(0, 1));
+    field(cut, "cut",
+          "tail: the share `strength` of the steps is taken, the last ones; spread (LCM and TCD): all steps, closer to each other, as diffusers' LCM pipeline",
+          {"tail", "spread"});
+    field(guidance, "guidance", "guidance scale; up to 1: none, and half the work", core::at_least(0));
   }
 };
 
