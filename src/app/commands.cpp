@@ -5,6 +5,7 @@
 #include <set>
 
 #include "phases.h"
+#include "sweep.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/stop.h"
 #include "syncdr/io/atomic_file.h"
@@ -135,6 +136,10 @@ int phase_command(const CommonOptions& options, const std::string& name, const s
     if (phase.check) phase.check(job, {chosen});
     return phase.run(job, chosen);
   });
+}
+
+int sweep_command(const CommonOptions& options, const std::string& sweep) {
+  return with_job(options, [&](Job& job) { return translate_sweep(job, options, Sweep(sweep)); });
 }
 
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split) {

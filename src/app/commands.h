@@ -18,6 +18,8 @@ int run_command(const CommonOptions& options);
 int jobs_command(const CommonOptions& options);
 /// One phase alone. subject: what to fit (one of fit_names) or the arm to train; empty: the one that the configuration names for this phase.
 int phase_command(const CommonOptions& options, const std::string& name, const std::string& subject);
+/// A sheet of translations for each value of a key, "KEY=VALUE,VALUE,...", in the place of a translation.
+int sweep_command(const CommonOptions& options, const std::string& sweep);
 std::vector<std::string> fit_names();
 /// arms: empty for all of run.arms.
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split);

@@ -84,7 +84,7 @@ int command_line(int argc, char** argv) {
   program.require_subcommand(1);
   program.set_version_flag("--version", SYNCDR_VERSION);
   CommonOptions common;
-  std::string model, arm, split = "test", folder = ".", json;
+  std::string model, sweep, arm, split = "test", folder = ".", json;
   std::vector<std::string> arms;
   std::function<int()> chosen;
   const auto add = [&](const char* name, const char* meaning, std::function<int()> work) {
@@ -107,9 +107,11 @@ int command_line(int argc, char** argv) {
   fit->add_option("model", model, "cut (a model per direction) or diffusion (one for all)")->required()->check(CLI::IsMember(fit_names()));
   add_common_options(*fit, common);
 
-  auto* translate =
-      add("translate", "translate the training images of all domains with translate.translator", [&] { return phase_command(common, "translate", ""); });
+  auto* translate = add("translate", "translate the training images of all domains with translate.translator",
+                        [&] { return sweep.empty() ? phase_command(common, "translate", "") : sweep_command(common, sweep); });
   add_common_options(*translate, common);
+  translate->add_option("--sweep", sweep,
+                        "instead, a sheet of a few pictures with a column for each value of a key, as translate.img2img.strength=0.2,0.4,0.6");
 
   auto* train = add("train", "train the retrieval model of one arm", [&] { return phase_command(common, "train", arm); });
   add_common_options(*train, common);

@@ -188,18 +188,11 @@ void check_translate(const Job& job, const std::vector<std::string>& translators
 
 /// Translates all domains' training images, each into every other's look.
 boost::json::object run_translate(Job& job, const std::string& translator) {
-  const ArmPart part(translator);
-  const Fit* fit = fit_for(*part.translator);
-  const auto with_model = [&](const Job::Direction& direction) {
-    translate::TranslateConfig config = translation(job.settings, part);
-    if (fit && fit->given(config).empty()) fit->given(config) = fit->model(job, direction);
-    return config;
-  };
   for (const auto& direction : job.directions())  // the last one's model may be missing
-    translate::check_translation({job.dataset, direction.source, direction.target, "train"}, with_model(direction));
+    translate::check_translation({job.dataset, direction.source, direction.target, "train"}, translation(job, translator, direction));
   boost::json::object figures;
   for (const auto& direction : job.directions()) {
-    const translate::TranslateConfig config = with_model(direction);
+    const translate::TranslateConfig config = translation(job, translator, direction);
     const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
     const auto result = translate::translate_split(job.world, {job.dataset, direction.source, direction.target, "train"}, config, job.seed(), *made);
     figures[direction.name()] = {
@@ -387,6 +380,13 @@ std::vector<PhaseTask> tasks_of(const Settings& settings) {
   // What is for all arms comes last.
   std::stable_partition(tasks.begin(), tasks.end(), [](const PhaseTask& task) { return !task.subject.empty(); });
   return tasks;
+}
+
+translate::TranslateConfig translation(const Job& job, const std::string& translator, const Job::Direction& direction) {
+  const ArmPart part(translator);
+  translate::TranslateConfig config = translation(job.settings, part);
+  if (const Fit* fit = fit_for(*part.translator); fit && fit->given(config).empty()) fit->given(config) = fit->model(job, direction);
+  return config;
 }
 
 Job::Job(comm::World& world_, const Settings& settings_) : world(world_), settings(settings_), dataset(settings_.data.root), out(settings_.run.out) {

@@ -80,6 +80,8 @@ template <class Row> const Row& named(const std::vector<Row>& table, std::string
 /// All tasks of the configuration's arms. Each comes behind those that it needs. Throws UsageError where settings of one are missing.
 std::vector<PhaseTask> tasks_of(const Settings& settings);
 
+/// How a translator is applied in one direction: the settings, the run's name, and the model that was fitted where none is given.
+translate::TranslateConfig translation(const Job& job, const std::string& translator, const Job::Direction& direction);
 /// Holds the setting `resume` against what is there. Throws UsageError.
 void check_resume(const Job& job, const Phase& phase, const std::string& subject);
 /// Measures how well the translated sets of arms keep what their sources show; prints a table and returns its figures. Throws UsageError if no arm has one.

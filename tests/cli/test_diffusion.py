@@ -4,6 +4,7 @@ import os
 import pathlib
 import random
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
@@ -46,6 +47,27 @@ class Diffusion(unittest.TestCase):
         images = {file: file.stat().st_mtime_ns for file in self.units("whole").glob("unit-*.h5")}
         expect(self.command("run", name="whole", ranks=2), 0)
         self.assertEqual(images, {file: file.stat().st_mtime_ns for file in images})
+
+    def test_a_sweep_makes_a_sheet_with_a_column_for_each_value_and_nothing_else(self):
+        before = {file: file.stat().st_mtime_ns for file in self.folder.rglob("*")}
+        done = self.translate("--sweep", "translate.structure.guidance=0.5,2,4", name="swept")
+        expect(done, 0, "sweep-translate.structure.guidance.png")
+        sheet = self.folder / "swept" / "sweep-translate.structure.guidance.png"
+        self.assertEqual({file for file in self.folder.rglob("*") if file not in before}, {sheet.parent, sheet})
+        width, height = struct.unpack(">II", sheet.read_bytes()[16:24])
+        self.assertEqual((width, height), (4 * 36 - 4, 24 + 2 * (24 + 4 * 36)))  # source and three values; four pictures of each direction
+        expect(self.translate("--sweep", "translate.diffusion.scheduler=DDIMScheduler,LCMScheduler", name="swept"), 0)
+        again = sheet.read_bytes()
+        expect(self.translate("--sweep", "translate.structure.guidance=0.5,2,4", name="swept"), 0)
+        self.assertEqual(sheet.read_bytes(), again)
+
+    def test_a_sweep_that_makes_no_sense_is_refused(self):
+        for sweep, text in (("translate.img2img.strenght=0.2", "Did you mean \"translate.img2img.strength\""), ("translate.img2img.strength", "has no values"),
+                            ("translate.img2img.strength=", "an empty one"), ("translate.img2img.strength=0.2,,0.4", "an empty one"),
+                            ("translate.img2img.strength=0.2,2", "out of range"), ("translate.size=small", "whole number"), ("train.epochs=1,2", "train.epochs")):
+            expect(self.translate("--sweep", sweep, name="unmade"), 2, text)
+        expect(self.translate("--sweep", "seed=1,2", name="unmade", ranks=2), 2, "one rank does it")
+        self.assertFalse((self.folder / "unmade").exists())
 
     def test_translations_are_the_same_bytes_on_any_number_of_ranks_and_after_a_kill(self):
         reference = None
