@@ -191,9 +191,10 @@ boost::json::object run_translate(Job& job, const std::string& translator) {
   for (const auto& direction : job.directions())  // the last one's model may be missing
     translate::check_translation({job.dataset, direction.source, direction.target, "train"}, translation(job, translator, direction));
   boost::json::object figures;
+  std::unique_ptr<translate::Translator> made;
   for (const auto& direction : job.directions()) {
     const translate::TranslateConfig config = translation(job, translator, direction);
-    const auto made = translate::make_translator(config, direction.source, direction.target, job.world.device());
+    made = translate::make_translator(config, direction.source, direction.target, job.world.device());  // before the last one goes: they may share networks
     const auto result = translate::translate_split(job.world, {job.dataset, direction.source, direction.target, "train"}, config, job.seed(), *made);
     figures[direction.name()] = {
         {"images", result.images},       {"skipped", result.skipped},

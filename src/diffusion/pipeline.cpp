@@ -2,6 +2,8 @@
 
 #include <torch/utils.h>
 
+#include <mutex>
+
 #include "networks/layers.h"
 #include "step_graph.h"
 #include "syncdr/core/error.h"
@@ -15,12 +17,14 @@
 namespace syncdr::diffusion {
 namespace {
 
-/// A network for inference. Cast before the next one is read, so that no two lie in memory in float32.
-template <class Network> Network placed(Network network, c10::ScalarType dtype, c10::Device device) {
-  network->to(device, dtype);
+/// A network for inference, its hash added to `hashes`: packed, it has lost its parameters.
+template <class Network> Network placed(Network network, const InferenceOptions& options, const char* name, std::string& hashes) {
+  network->to(options.device);
   network->eval();
+  hashes += fmt::format("{} {}\n", name, nn::state_hash(*network));
   for (at::Tensor& parameter : network->parameters()) parameter.set_requires_grad(false);
-  pack_weights(*network);
+  pack_weights(*network, options.winograd);
+  nn::make_channels_last(*network);  // what is not packed
   return network;
 }
 
@@ -59,14 +63,16 @@ void check_noise(const at::Tensor& noise, at::IntArrayRef shape, const char* wha
 }  // namespace
 
 struct StableDiffusion::Networks {
-  Networks(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device)
-      : tokenizer(load_tokenizer(checkpoint)), text_encoder(placed(load_text_encoder(checkpoint), dtype, device)),
-        autoencoder(placed(load_autoencoder(checkpoint), dtype, device)), unet(placed(load_unet(checkpoint), dtype, device)) {
+  Networks(const CheckpointFolder& checkpoint, const InferenceOptions& options)
+      : tokenizer(load_tokenizer(checkpoint)), text_encoder(placed(load_text_encoder(checkpoint, options.dtype), options, "text_encoder", hashes)),
+        autoencoder(placed(load_autoencoder(checkpoint, options.dtype), options, "vae", hashes)),
+        unet(placed(load_unet(checkpoint, options.dtype), options, "unet", hashes)) {
     const std::string where = checkpoint.root().string();
     check_text_side(where, tokenizer, text_encoder->config(), unet->config());
     check_image_side(where, autoencoder->config(), unet->config());
   }
 
+  std::string hashes;
   Tokenizer tokenizer;
   TextEncoder text_encoder;
   Autoencoder autoencoder;
@@ -74,8 +80,22 @@ struct StableDiffusion::Networks {
   std::unique_ptr<StepGraph> graph;  ///< null: calls are not recorded
 };
 
-StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device)
-    : root_(checkpoint.root()), networks_(std::make_shared<Networks>(checkpoint, dtype, device)), dtype_(dtype), device_(device) {}
+std::shared_ptr<StableDiffusion::Networks> StableDiffusion::networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options) {
+  static std::mutex mutex;
+  static std::string key_of_last;
+  static std::weak_ptr<Networks> last;
+  const std::lock_guard lock(mutex);
+  const std::string key =
+      fmt::format("{}\n{}\n{} {} {}", checkpoint.root().string(), checkpoint.variant(), c10::toString(options.dtype), options.device.str(), options.winograd);
+  if (auto networks = last.lock(); networks && key == key_of_last) return networks;
+  auto networks = std::make_shared<Networks>(checkpoint, options);
+  key_of_last = key;
+  last = networks;
+  return networks;
+}
+
+StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options)
+    : root_(checkpoint.root()), networks_(networks_of(checkpoint, options)), dtype_(options.dtype), device_(options.device) {}
 
 TextContext StableDiffusion::encode_text(const std::vector<std::string>& texts) {
   const torch::NoGradGuard no_grad;
@@ -129,10 +149,7 @@ std::vector<int64_t> StableDiffusion::latent_shape(int64_t height, int64_t width
   return {networks_->autoencoder->config().latent_channels, height / factor(), width / factor()};
 }
 
-std::string StableDiffusion::hash() const {
-  return io::hash128(fmt::format("text_encoder {}\nvae {}\nunet {}\n", nn::state_hash(*networks_->text_encoder), nn::state_hash(*networks_->autoencoder),
-                                 nn::state_hash(*networks_->unet)));
-}
+std::string StableDiffusion::hash() const { return io::hash128(networks_->hashes); }
 
 at::Tensor img2img(StableDiffusion& model, Scheduler& scheduler, const at::Tensor& images, std::span<const Branch> guidance, double strength,
                    const PipelineNoise& noise) {

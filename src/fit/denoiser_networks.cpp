@@ -11,6 +11,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+template <class Network> Network channels_last(Network network) {
+  nn::make_channels_last(*network);
+  return network;
+}
+
 at::Tensor tokens_of(const diffusion::Tokenizer& encoder, const std::vector<std::string>& prompts) {
   for (const std::string& prompt : prompts) {
     const std::string cut = encoder.cut_from(prompt);
@@ -136,7 +141,7 @@ void write_companions(const DiffusionFitConfig& config, const fs::path& checkpoi
 
 DenoiserNetworks make_networks(const DiffusionFitConfig& config, const fs::path& autoencoder, const fs::path& checkpoint, uint64_t seed) {
   DenoiserNetworks networks;
-  networks.autoencoder = diffusion::load_autoencoder(autoencoder);
+  networks.autoencoder = channels_last(diffusion::load_autoencoder(autoencoder));
   const std::vector<int64_t> latent = networks.latent_shape(config.augment.crop);
   networks.tokens = tokens_of(diffusion::Tokenizer(checkpoint / "tokenizer"), config.prompts);
   networks.scheduler = diffusion::load_scheduler(checkpoint / "scheduler");
@@ -152,9 +157,9 @@ DenoiserNetworks make_networks(const DiffusionFitConfig& config, const fs::path&
 DenoiserNetworks load_networks(const DiffusionFitConfig& config) {
   const diffusion::CheckpointFolder checkpoint(config.from, config.variant);
   DenoiserNetworks networks;
-  networks.unet = diffusion::load_unet(checkpoint);
+  networks.unet = channels_last(diffusion::load_unet(checkpoint));
   networks.text_encoder = diffusion::load_text_encoder(checkpoint);
-  networks.autoencoder = diffusion::load_autoencoder(checkpoint);
+  networks.autoencoder = channels_last(diffusion::load_autoencoder(checkpoint));
   networks.tokens = tokens_of(diffusion::load_tokenizer(checkpoint), config.prompts);
   const fs::path scheduler = fs::path(config.from) / "scheduler";
   networks.scheduler = diffusion::load_scheduler(scheduler, "DDIMScheduler");  // others have another way to add noise

@@ -1,6 +1,8 @@
 #include "syncdr/io/safetensors.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <sys/mman.h>
 
 #include <bit>
 #include <boost/json.hpp>
@@ -151,6 +153,18 @@ void warn_of_unread(const std::vector<std::string>& unread, const std::string& f
 
 std::span<uint8_t> bytes_of(const at::Tensor& tensor) { return {static_cast<uint8_t*>(tensor.data_ptr()), tensor.nbytes()}; }
 
+/// A large tensor has pages of its own, which go back to the system as soon as it goes: a model is read, converted and packed weight by weight, and holes
+/// that it leaves among other blocks would stay.
+at::Tensor room_for(const Entry& entry) {
+  const at::TensorOptions options(*entry.dtype.type);
+  const size_t bytes = entry.end - entry.begin;
+  constexpr size_t large = 1 << 20;
+  if (bytes < large) return at::empty(entry.shape, options);
+  void* const pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) throw core::IoError("tensor \"{}\": no memory for its {} bytes: {}", entry.name, bytes, reason());
+  return at::from_blob(pages, entry.shape, [bytes](void* start) { ::munmap(start, bytes); }, options);
+}
+
 /// A bool that is neither 0 nor 1 is undefined behaviour wherever it is used.
 void check_bools(const at::Tensor& tensor, const std::string& name, const std::string& file) {
   if (tensor.scalar_type() != at::kBool) return;
@@ -210,7 +224,7 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
       unread.push_back(fmt::format("\"{}\" ({})", entry.name, entry.dtype.name));
       continue;
     }
-    at::Tensor tensor = at::empty(entry.shape, at::TensorOptions(*entry.dtype.type));
+    at::Tensor tensor = room_for(entry);
     file.read_at(data + entry.begin, bytes_of(tensor));
     check_bools(tensor, entry.name, where);
     result.tensors.emplace(entry.name, std::move(tensor));

@@ -140,8 +140,15 @@ bool winograd_takes(int64_t in_channels, int64_t out_channels) {
 at::Tensor winograd_weight(const at::Tensor& weight) {
   const int64_t out = weight.size(0), in = weight.size(1);
   const at::Tensor transform = at::tensor({1., 0., 0., .5, .5, .5, .5, -.5, .5, 0., 0., 1.}, at::kDouble).view({4, 3});
-  const at::Tensor both = at::einsum("ia,jb,ocab->ijco", {transform, transform, weight.detach().to(at::kDouble)}).to(at::kFloat);
-  return both.reshape({positions, in, out / panel, panel}).transpose(1, 2).contiguous();
+  const at::Tensor packed = at::empty({positions, out / panel, in, panel}, weight.options().requires_grad(false));
+  constexpr int64_t most = 4 * panel;  // channels at a time, since they are eight times as large on the way
+  for (int64_t first = 0; first < out; first += most) {
+    const int64_t count = std::min(most, out - first);
+    const at::Tensor part = weight.detach().narrow(0, first, count).to(at::kDouble);
+    const at::Tensor both = at::einsum("ia,jb,ocab->ijco", {transform, transform, part});
+    packed.narrow(1, first / panel, count / panel).copy_(both.reshape({positions, in, count / panel, panel}).transpose(1, 2));
+  }
+  return packed;
 }
 
 at::Tensor winograd_convolution(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& residual) {

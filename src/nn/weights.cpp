@@ -41,6 +41,14 @@ void check_tensor(const std::string& name, const at::Tensor& ours, const at::Ten
   }
 }
 
+// All is checked before the first change: a module is loaded or untouched.
+io::NamedTensors checked_state(const torch::nn::Module& module, const io::NamedTensors& tensors, const std::string& where) {
+  io::NamedTensors state = state_of(module);
+  check_names(state, tensors, where);
+  for (const auto& [name, ours] : state) check_tensor(name, ours, tensors.at(name), where);
+  return state;
+}
+
 }  // namespace
 
 io::NamedTensors state_of(const torch::nn::Module& module) {
@@ -51,12 +59,18 @@ io::NamedTensors state_of(const torch::nn::Module& module) {
 }
 
 void load_state(torch::nn::Module& module, const io::NamedTensors& tensors, const std::string& where) {
-  const io::NamedTensors state = state_of(module);
-  // All is checked before the first copy: a module is loaded or untouched.
-  check_names(state, tensors, where);
-  for (const auto& [name, ours] : state) check_tensor(name, ours, tensors.at(name), where);
+  const io::NamedTensors state = checked_state(module, tensors, where);
   const torch::NoGradGuard no_grad;
   for (const auto& [name, ours] : state) ours.copy_(tensors.at(name));
+}
+
+void adopt_state(torch::nn::Module& module, io::NamedTensors tensors, const std::string& where, c10::ScalarType dtype) {
+  for (const auto& [name, ours] : checked_state(module, tensors, where)) {
+    const at::Tensor theirs = tensors.extract(name).mapped();
+    const auto layout = theirs.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+    const bool fits = !theirs.is_floating_point() || theirs.scalar_type() == dtype;
+    ours.set_data(fits ? theirs : theirs.to(dtype, /*non_blocking=*/false, /*copy=*/false, layout));
+  }
 }
 
 void make_channels_last(torch::nn::Module& module) {

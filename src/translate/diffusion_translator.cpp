@@ -77,8 +77,8 @@ void refuse_condition(const TranslateConfig& config, std::optional<int64_t> cond
 
 DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share, double below)
     : config_(config), below_(below), row_(*find_translator(config.translator)),
-      model_(checkpoint_of(config, share, below), precision_of(config.diffusion.precision), device), hash_(model_.hash()),
-      configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
+      model_(checkpoint_of(config, share, below), {.dtype = precision_of(config.diffusion.precision), .device = device, .winograd = config.diffusion.winograd}),
+      hash_(model_.hash()), configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
   say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
   model_.record_steps(config.diffusion.cuda_graph);
 }
@@ -140,6 +140,7 @@ std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   auto settings = own_settings();
   if (const auto cut = cut_from(diffusion.negative_prompt); !cut.empty()) settings.emplace("negative_prompt_cut", cut);
   if (!diffusion.spacing.empty()) settings.emplace("spacing", diffusion.spacing);
+  if (!diffusion.winograd) settings.emplace("winograd", "false");
   if (diffusion.cuda_graph) settings.emplace("cuda_graph", "true");
   settings.merge(std::map<std::string, std::string>{{"translator", config_.translator},
                                                     {"model", hash_},

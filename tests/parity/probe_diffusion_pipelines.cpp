@@ -44,7 +44,7 @@ template <class List> auto of_case(const List& list, size_t k) {
 /// The model with its texts, and what every case has of its own.
 struct PipelineProbe {
   PipelineProbe(const std::filesystem::path& folder, const std::string& toml, const io::NamedTensors& in)
-      : given(in), model(diffusion::CheckpointFolder(folder), at::kFloat, at::kCPU) {
+      : given(in), model(diffusion::CheckpointFolder(folder), {}) {
     core::read_config_text(core::visit_of(cases), toml, "--config");
     text = model.encode_text(cases.prompts);
     negative = model.encode_text(cases.negatives);

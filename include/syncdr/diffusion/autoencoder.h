@@ -62,9 +62,9 @@ class AutoencoderImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Autoencoder);
 
-/// The checkpoint's vae, on the CPU in float32, for evaluation. Reads the names of older files too (query, key, value, proj_attn).
-/// Throws DataError.
-Autoencoder load_autoencoder(const CheckpointFolder& checkpoint);
+/// The checkpoint's vae, on the CPU in this dtype, for evaluation; weights of this dtype keep the file's layout. Reads the names of older files too (query,
+/// key, value, proj_attn). Throws DataError.
+Autoencoder load_autoencoder(const CheckpointFolder& checkpoint, c10::ScalarType dtype = at::kFloat);
 /// From a component's folder alone.
 Autoencoder load_autoencoder(const std::filesystem::path& folder);
 

@@ -67,6 +67,7 @@ class CheckpointFolder {
   explicit CheckpointFolder(std::filesystem::path root, std::string variant = "");
 
   const std::filesystem::path& root() const { return root_; }
+  const std::string& variant() const { return variant_; }
   /// "StableDiffusionPipeline"
   const std::string& pipeline() const { return pipeline_; }
   /// The component's class ("UNet2DConditionModel"). Throws DataError if the index lacks it.

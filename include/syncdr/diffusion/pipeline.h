@@ -14,11 +14,19 @@
 /// beyond rounding. The functions may be called from several threads, each with a scheduler of its own.
 namespace syncdr::diffusion {
 
+/// How networks compute. winograd: 3x3 convolutions in float32 on a CPU are faster, and their weights take 1.8 times as much memory.
+struct InferenceOptions {
+  c10::ScalarType dtype = c10::kFloat;  ///< float32, bfloat16 or float16
+  c10::Device device = c10::kCPU;
+  bool winograd = true;
+};
+
 /// A checkpoint's networks, loaded for translation.
 class StableDiffusion {
  public:
-  /// dtype: of the networks (float32, bfloat16, float16). Throws DataError naming file and field.
-  StableDiffusion(const CheckpointFolder& checkpoint, c10::ScalarType dtype, c10::Device device);
+  /// Networks that the last one made of the same checkpoint still holds are shared, not read again.
+  /// Throws DataError naming file and field.
+  StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options);
 
   /// [N, L, D] in the networks' dtype: tokenized, cut to the tokenizer's length, encoded. Keys and values of the UNet are prepared.
   TextContext encode_text(const std::vector<std::string>& texts);
@@ -55,6 +63,7 @@ class StableDiffusion {
 
  private:
   struct Networks;
+  static std::shared_ptr<Networks> networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options);
 
   std::filesystem::path root_;
   std::shared_ptr<Networks> networks_;

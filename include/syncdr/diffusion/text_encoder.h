@@ -60,7 +60,7 @@ class TextEncoderImpl : public torch::nn::Module {
 };
 TORCH_MODULE(TextEncoder);
 
-/// The checkpoint's text_encoder (a CLIPTextModel), on the CPU in float32, for evaluation. Throws DataError.
-TextEncoder load_text_encoder(const CheckpointFolder& checkpoint);
+/// The checkpoint's text_encoder (a CLIPTextModel), on the CPU in this dtype, for evaluation. Throws DataError.
+TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, c10::ScalarType dtype = at::kFloat);
 
 }  // namespace syncdr::diffusion

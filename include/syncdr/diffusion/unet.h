@@ -95,8 +95,8 @@ TORCH_MODULE(UNet);
 /// sines, then cosines, of 1000 w at falling frequencies. -> [1, width] float32
 at::Tensor guidance_embedding(double scale, int64_t width);
 
-/// The checkpoint's unet, on the CPU in float32, for evaluation. Throws DataError.
-UNet load_unet(const CheckpointFolder& checkpoint);
+/// The checkpoint's unet, on the CPU in this dtype, for evaluation; weights of this dtype keep the file's layout. Throws DataError.
+UNet load_unet(const CheckpointFolder& checkpoint, c10::ScalarType dtype = at::kFloat);
 /// From a component's folder alone.
 UNet load_unet(const std::filesystem::path& folder);
 

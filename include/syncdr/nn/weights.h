@@ -16,6 +16,10 @@ io::NamedTensors state_of(const torch::nn::Module& module);
 /// missing, left over, or has another shape. dtypes are converted. Call it with gradients off or on, on any device.
 void load_state(torch::nn::Module& module, const io::NamedTensors& tensors, const std::string& where);
 
+/// load_state() for tensors that nobody else keeps, on the CPU: those of this dtype become the module's as they are, others are converted one at a time, with
+/// four dimensions to the channels-last layout. So no weight lies in memory twice.
+void adopt_state(torch::nn::Module& module, io::NamedTensors tensors, const std::string& where, c10::ScalarType dtype);
+
 /// Convolutions' weights in channels-last layout: tensor cores, and oneDNN's blocked kernels, take them without reordering each activation.
 void make_channels_last(torch::nn::Module& module);
 

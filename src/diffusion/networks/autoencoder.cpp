@@ -175,11 +175,10 @@ io::NamedTensors with_new_names(io::NamedTensors weights) {
   return weights;
 }
 
-Autoencoder autoencoder_of(const std::filesystem::path& folder, io::NamedTensors weights) {
+Autoencoder autoencoder_of(const std::filesystem::path& folder, io::NamedTensors weights, c10::ScalarType dtype) {
   ConfigReader reader(folder / "config.json");
   Autoencoder autoencoder(read_autoencoder_config(reader));
-  nn::load_state(*autoencoder, with_new_names(std::move(weights)), folder.string());
-  nn::make_channels_last(*autoencoder);
+  nn::adopt_state(*autoencoder, with_new_names(std::move(weights)), folder.string(), dtype);
   autoencoder->eval();
   return autoencoder;
 }
@@ -240,10 +239,12 @@ AutoencoderConfig read_autoencoder_config(const CheckpointFolder& checkpoint) {
   return read_autoencoder_config(reader);
 }
 
-Autoencoder load_autoencoder(const CheckpointFolder& checkpoint) {
-  return autoencoder_of(checkpoint.component("vae", "AutoencoderKL"), checkpoint.weights("vae", "diffusion_pytorch_model"));
+Autoencoder load_autoencoder(const CheckpointFolder& checkpoint, c10::ScalarType dtype) {
+  return autoencoder_of(checkpoint.component("vae", "AutoencoderKL"), checkpoint.weights("vae", "diffusion_pytorch_model"), dtype);
 }
 
-Autoencoder load_autoencoder(const std::filesystem::path& folder) { return autoencoder_of(folder, read_weights(folder, "diffusion_pytorch_model")); }
+Autoencoder load_autoencoder(const std::filesystem::path& folder) {
+  return autoencoder_of(folder, read_weights(folder, "diffusion_pytorch_model"), at::kFloat);
+}
 
 }  // namespace syncdr::diffusion

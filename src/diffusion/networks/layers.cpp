@@ -5,6 +5,7 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 
+#include "syncdr/core/error.h"
 #include "syncdr/kernels/product.h"
 #include "syncdr/kernels/winograd.h"
 
@@ -26,6 +27,16 @@ void enlarge(torch::nn::Conv2dImpl& layer, int64_t in, int64_t out) {
 
 bool infers_on_cpu(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && !at::GradMode::is_enabled(); }
 
+bool Packable::takes(const at::Tensor& x) const {
+  SYNCDR_ASSERT(!packed_.defined() || infers_on_cpu(x), "packed weights serve inference in float32 on a CPU");
+  return packed_.defined();
+}
+
+void Packable::keep(const at::Tensor& packed, at::Tensor& weight) {
+  packed_ = packed;
+  weight.set_data(at::empty({0}, weight.options().requires_grad(false)));
+}
+
 Conv3x3Impl::Conv3x3Impl(int64_t in, int64_t out, int64_t stride, int64_t padding)
     : Conv2dImpl(torch::nn::Conv2dOptions(1, 1, 3).stride(stride).padding(padding)), keeps_size_(stride == 1 && padding == 1) {
   enlarge(*this, in, out);
@@ -33,7 +44,7 @@ Conv3x3Impl::Conv3x3Impl(int64_t in, int64_t out, int64_t stride, int64_t paddin
 
 void Conv3x3Impl::pack() {
   const bool fits = keeps_size_ && kernels::winograd_takes(weight.size(1), weight.size(0));
-  if (fits && infers_on_cpu(weight)) packed_ = kernels::winograd_weight(weight);
+  if (fits && infers_on_cpu(weight)) keep(kernels::winograd_weight(weight), weight);
 }
 
 at::Tensor Conv3x3Impl::forward(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& residual) {
@@ -50,7 +61,7 @@ DenseImpl::DenseImpl(int64_t in, int64_t out, bool with_bias) : LinearImpl(torch
 }
 
 void DenseImpl::pack() {
-  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0))) packed_ = kernels::product_weight(weight);
+  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0))) keep(kernels::product_weight(weight), weight);
 }
 
 at::Tensor DenseImpl::forward(const at::Tensor& x, const at::Tensor& residual) {
@@ -68,7 +79,7 @@ at::Tensor DenseImpl::forward_geglu(const at::Tensor& x) {
 Conv1x1Impl::Conv1x1Impl(int64_t in, int64_t out) : Conv2dImpl(torch::nn::Conv2dOptions(1, 1, 1)) { enlarge(*this, in, out); }
 
 void Conv1x1Impl::pack() {
-  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0))) packed_ = kernels::product_weight(weight.flatten(1));
+  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0))) keep(kernels::product_weight(weight.flatten(1)), weight);
 }
 
 at::Tensor Conv1x1Impl::forward(const at::Tensor& x) {
@@ -82,11 +93,12 @@ at::Tensor Conv1x1Impl::forward_rows(const at::Tensor& rows, const at::Tensor& r
   return residual.defined() ? residual + y : y;
 }
 
-void pack_weights(torch::nn::Module& network) {
+void pack_weights(torch::nn::Module& network, bool winograd) {
   const at::NoGradGuard no_grad;
   for (const auto& item : network.named_modules()) {
     const bool of_block = item.key().find("_block") != std::string::npos;  // down_blocks, mid_block, up_blocks: diffusers' names
-    if (auto* layer = of_block ? dynamic_cast<Packable*>(item.value().get()) : nullptr) layer->pack();
+    auto* layer = of_block ? dynamic_cast<Packable*>(item.value().get()) : nullptr;
+    if (layer && (winograd || !dynamic_cast<Conv3x3Impl*>(layer))) layer->pack();
   }
 }
 

@@ -12,16 +12,17 @@ namespace syncdr::diffusion {
 /// LibTorch's operators are used.
 bool infers_on_cpu(const at::Tensor& x);
 
-/// A layer that can keep its weights once more, in the order in which a kernel reads them.
+/// A layer that can keep its weights in the order in which a kernel reads them.
 class Packable {
  public:
   virtual ~Packable() = default;
-  /// Keeps them, if a kernel takes this shape on this processor. The parameters may not change from then on; they stay as they are.
+  /// Keeps them so in the parameter's place, if a kernel takes this shape on this processor: such a layer serves infers_on_cpu() alone.
   virtual void pack() = 0;
 
  protected:
   /// Whether the kernel is to compute the outputs of x.
-  bool takes(const at::Tensor& x) const { return packed_.defined() && infers_on_cpu(x); }
+  bool takes(const at::Tensor& x) const;
+  void keep(const at::Tensor& packed, at::Tensor& weight);
   at::Tensor packed_;
 };
 
@@ -63,8 +64,9 @@ class Conv1x1Impl : public torch::nn::Conv2dImpl, public Packable {
 TORCH_MODULE(Conv1x1);
 
 /// Packs the layers of the network's blocks. What lies around them sees a single row (the time), a few channels (images, latents) or one text
-/// for all steps: it stays with LibTorch's operators.
-void pack_weights(torch::nn::Module& network);
+/// for all steps: it stays with LibTorch's operators. Each weight goes as it is packed: those of Winograd's convolutions take 1.8 times as much.
+/// Without winograd 3x3 convolutions stay as they are.
+void pack_weights(torch::nn::Module& network, bool winograd = true);
 
 torch::nn::Embedding embedding(int64_t rows, int64_t width);
 torch::nn::GroupNorm group_norm(int64_t groups, int64_t channels, double epsilon);

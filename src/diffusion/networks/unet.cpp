@@ -147,11 +147,10 @@ at::Tensor sinusoids(const at::Tensor& timesteps, int64_t width, const UNetConfi
   return width % 2 == 0 ? both : at::constant_pad_nd(both, {0, 1});
 }
 
-UNet unet_of(const std::filesystem::path& folder, const io::NamedTensors& weights) {
+UNet unet_of(const std::filesystem::path& folder, io::NamedTensors weights, c10::ScalarType dtype) {
   ConfigReader reader(folder / "config.json");
   UNet unet(read_unet_config(reader));
-  nn::load_state(*unet, weights, folder.string());
-  nn::make_channels_last(*unet);
+  nn::adopt_state(*unet, std::move(weights), folder.string(), dtype);
   unet->eval();
   return unet;
 }
@@ -269,10 +268,10 @@ UNetConfig read_unet_config(const CheckpointFolder& checkpoint) {
   return read_unet_config(reader);
 }
 
-UNet load_unet(const CheckpointFolder& checkpoint) {
-  return unet_of(checkpoint.component("unet", "UNet2DConditionModel"), checkpoint.weights("unet", "diffusion_pytorch_model"));
+UNet load_unet(const CheckpointFolder& checkpoint, c10::ScalarType dtype) {
+  return unet_of(checkpoint.component("unet", "UNet2DConditionModel"), checkpoint.weights("unet", "diffusion_pytorch_model"), dtype);
 }
 
-UNet load_unet(const std::filesystem::path& folder) { return unet_of(folder, read_weights(folder, "diffusion_pytorch_model")); }
+UNet load_unet(const std::filesystem::path& folder) { return unet_of(folder, read_weights(folder, "diffusion_pytorch_model"), at::kFloat); }
 
 }  // namespace syncdr::diffusion

@@ -127,7 +127,7 @@ at::Tensor draw(at::IntArrayRef shape, uint64_t key) {
 class Task {
  public:
   Task(const fs::path& checkpoint, c10::ScalarType dtype, c10::Device device, int64_t batch, int64_t side)
-      : model_(diffusion::CheckpointFolder(checkpoint), dtype, device), device_(device) {
+      : model_(diffusion::CheckpointFolder(checkpoint), {.dtype = dtype, .device = device}), device_(device) {
     set_batch(batch, side);
   }
 

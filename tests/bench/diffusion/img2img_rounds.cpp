@@ -33,8 +33,8 @@ at::Tensor noise(at::IntArrayRef shape, uint64_t image, uint32_t step) {
 class Bench {
  public:
   explicit Bench(const Options& options)
-      : options_(options), model_(diffusion::CheckpointFolder(options.model), c10::kFloat, c10::kCPU),
-        images_(io::read_safetensors(options.in).tensors.at("images")), text_(model_.encode_text({options.prompt})), negative_(model_.encode_text({""})) {}
+      : options_(options), model_(diffusion::CheckpointFolder(options.model), {}), images_(io::read_safetensors(options.in).tensors.at("images")),
+        text_(model_.encode_text({options.prompt})), negative_(model_.encode_text({""})) {}
 
   double seconds(const std::string& way) {
     at::set_num_threads(options_.threads);

@@ -18,7 +18,7 @@ class Pipeline : public testing::Test {
  protected:
   StableDiffusion load(const TinyCheckpoint& what = {}, c10::ScalarType dtype = at::kFloat) {
     what.put(folder_.path());
-    return StableDiffusion(CheckpointFolder(folder_.path()), dtype, at::kCPU);
+    return StableDiffusion(CheckpointFolder(folder_.path()), {.dtype = dtype});
   }
   static PipelineNoise noise(int64_t batch) { return {.encoding = at::randn({batch, 4, 6, 5}), .start = at::randn({batch, 4, 6, 5}), .step = {}}; }
   static at::Tensor images(int64_t batch) { return at::rand({batch, 3, 12, 10}) * 2 - 1; }
@@ -51,6 +51,15 @@ TEST_F(Pipeline, HashIsOfTheWeightsInTheirDtype) {
   EXPECT_EQ(model.hash(), again.hash());
   EXPECT_NE(model.hash(), rounded.hash());
   EXPECT_NE(model.hash(), other.hash());
+}
+
+TEST_F(Pipeline, ModelsOfOneCheckpointShareTheirNetworksWhileOneIsThere) {
+  std::optional<StableDiffusion> model = load();
+  const std::string hash = model->hash();
+  StableDiffusion again(CheckpointFolder(folder_.path()), {}), plain(CheckpointFolder(folder_.path()), {.winograd = false});
+  EXPECT_EQ(model->unet().get(), again.unet().get());
+  EXPECT_NE(model->unet().get(), plain.unet().get());
+  EXPECT_EQ(hash, plain.hash()) << "of the weights as they were read";
 }
 
 TEST_F(Pipeline, ImageToImageDependsOnItsOwnNoiseOnly) {
@@ -126,7 +135,7 @@ TEST_F(Pipeline, WhatDoesNotFitIsNamed) {
 TEST_F(Pipeline, ComponentsThatDoNotFitTogetherAreNamed) {
   TinyCheckpoint().put(folder_.path());
   ::test::put(folder_ / "tokenizer/tokenizer_config.json", R"({"model_max_length": 9})");
-  EXPECT_ERROR(StableDiffusion(CheckpointFolder(folder_.path()), at::kFloat, at::kCPU), core::DataError, "texts have 9 tokens, the text encoder takes 8");
+  EXPECT_ERROR(StableDiffusion(CheckpointFolder(folder_.path()), {}), core::DataError, "texts have 9 tokens, the text encoder takes 8");
 }
 
 }  // namespace

@@ -52,6 +52,30 @@ TEST(StateOf, NamesParametersAndBuffersAsPyTorch) {
                                    "layers.1.running_var", "norm.bias", "norm.num_batches_tracked", "norm.running_mean", "norm.running_var", "norm.weight"));
 }
 
+TEST(AdoptState, TakesTheTensorsThemselves) {
+  Net net;
+  io::NamedTensors tensors = copy_of_state(*net);
+  for (auto& [name, tensor] : tensors)
+    if (name.ends_with("weight")) tensor = (tensor + 1).to(at::kHalf);
+  const io::NamedTensors given = tensors;
+  nn::adopt_state(*net, std::move(tensors), "net.safetensors", at::kFloat);
+  for (const auto& [name, tensor] : nn::state_of(*net)) {
+    EXPECT_EQ(tensor.const_data_ptr() == given.at(name).const_data_ptr(), !name.ends_with("weight")) << name;
+    EXPECT_TRUE(tensor.equal(given.at(name).to(tensor.scalar_type()))) << name;
+  }
+  EXPECT_EQ(net->conv->weight.scalar_type(), at::kFloat);
+  EXPECT_TRUE(net->conv->weight.requires_grad());
+}
+
+TEST(AdoptState, RefusesWhatLoadStateRefuses) {
+  Net net;
+  const io::NamedTensors before = copy_of_state(*net);
+  io::NamedTensors tensors = copy_of_state(*net);
+  tensors["norm.weight"] = at::ones({5});
+  EXPECT_THROW(nn::adopt_state(*net, std::move(tensors), "net.safetensors", at::kFloat), core::DataError);
+  for (const auto& [name, tensor] : nn::state_of(*net)) EXPECT_TRUE(tensor.equal(before.at(name))) << name;
+}
+
 TEST(StateOf, SharesMemoryWithTheModule) {
   Net net;
   const torch::NoGradGuard no_grad;

@@ -1,0 +1,83 @@
+"""What `syncdr translate` takes in memory with a checkpoint of Stable Diffusion 1.5's size (random weights, 4 GB on disk), beside the weights' own bytes, and
+that both directions share one load."""
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import diffusers
+import torch
+from large_real_size import TEXTS, UNET_1, VAE, peak_of
+from PIL import Image
+from transformers import CLIPTextModel, CLIPTokenizer
+
+PROJECT = pathlib.Path(__file__).parents[2]
+BIN = pathlib.Path(os.environ["SYNCDR_BIN"])
+
+# Settings, the variant of the files, and the most that the peak may be of the weights in float32.
+CASES = {
+    "fp32": ([], 1.6),
+    "fp32 without Winograd": (["translate.diffusion.winograd=false"], 1.25),
+    "an fp16 file in bf16": (["translate.diffusion.variant=fp16", "translate.diffusion.precision=bf16"], 0.85),
+}
+
+
+def write_checkpoint(folder):
+    """Both variants. -> bytes of the weights in float32"""
+    torch.manual_seed(0)
+    pipeline = diffusers.StableDiffusionPipeline(
+        unet=diffusers.UNet2DConditionModel(**UNET_1), vae=diffusers.AutoencoderKL(**VAE), text_encoder=CLIPTextModel(TEXTS["Stable Diffusion 1.5"]),
+        tokenizer=CLIPTokenizer.from_pretrained(PROJECT / "configs/models/emoji/tokenizer", model_max_length=77),
+        scheduler=diffusers.DDIMScheduler(steps_offset=1, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False), safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False)
+    pipeline.save_pretrained(folder)
+    size = sum(4 * p.numel() for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder) for p in part.parameters())
+    pipeline.to(torch.float16).save_pretrained(folder, variant="fp16")
+    return size
+
+
+def write_dataset(folder):
+    """Two domains of four pictures."""
+    for domain in ("photo", "sketch"):
+        for index in range(4):
+            file = folder / "pictures" / domain / "thing" / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 64), (60 * index, 90, 120)).save(file)
+    subprocess.run([BIN / "syncdr-data", "pack", folder / "pictures", "-o", folder / "data", "--no-disjoint", "--codec", "png"], check=True, capture_output=True)
+    (folder / "prompts.toml").write_text('[photo]\ndescription = "a photo"\n[sketch]\ndescription = "a sketch"\n')
+
+
+def peak(folder, name, settings):
+    base = {"data.root": folder / "data", "data.domains": '["photo", "sketch"]', "run.out": folder / name, "translate.translator": "img2img", "translate.prompts": folder / "prompts.toml",
+            "translate.size": 64, "translate.batch": 1, "translate.diffusion.checkpoint": folder / "model", "translate.diffusion.steps": 4, "comm.threads": 2}
+    command = [BIN / "syncdr", "translate", PROJECT / "configs/quickstart.toml", *(word for item in base.items() for word in ("--set", "{}={}".format(*item)))]
+    for setting in settings:
+        command += ["--set", setting]
+    process, most = subprocess.Popen(command, stderr=subprocess.PIPE, text=True), 0
+    while True:
+        try:
+            _, errors = process.communicate(timeout=0.02)
+            break
+        except subprocess.TimeoutExpired:
+            most = max(most, peak_of(process.pid))
+    if process.returncode != 0:
+        raise SystemExit(f"{name}: exit {process.returncode}\n{errors}")
+    return most
+
+
+def main():
+    failures = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        size = write_checkpoint(folder / "model")
+        write_dataset(folder)
+        for title, (settings, bound) in CASES.items():
+            most = peak(folder, title.replace(" ", "-"), settings)
+            good = most <= bound * size
+            print(f"{'ok  ' if good else 'FAIL'} {title}: {most / 2**30:.2f} GiB, {most / size:.2f} of the weights in fp32 (bound {bound})", flush=True)
+            failures += [] if good else [title]
+    raise SystemExit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
