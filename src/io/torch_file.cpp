@@ -223,8 +223,22 @@ void TorchFile::open_archive() {
     if (!name.starts_with(root + "data/")) continue;
     ranges_[name.substr(root.size() + 5)] = {entry.offset, entry.size, entry.crc32 == 0 ? std::nullopt : std::optional(entry.crc32)};
   }
+  refuse_overlaps();
   const ZipEntry& entry = entries.at(root + "data.pkl");
   pickle_ = read_pickle(file_, entry.offset, entry.offset + entry.size);
+}
+
+/// Each lies in the file, but entries of a zip archive may lie on each other: a small file could then hold any number of large storages.
+void TorchFile::refuse_overlaps() const {
+  std::vector<std::pair<Range, std::string>> in_order;
+  for (const auto& [key, range] : ranges_) in_order.emplace_back(range, key);
+  std::ranges::sort(in_order, {}, [](const auto& item) { return std::pair(item.first.offset, item.first.size); });
+  for (size_t i = 1; i < in_order.size(); ++i) {
+    const auto& [before, its_key] = in_order[i - 1];
+    if (before.offset + before.size > in_order[i].first.offset)
+      throw core::DataError("{}: the storages \"{}\" and \"{}\" overlap in the file. It is damaged: get it again.", file_.path().string(), its_key,
+                            in_order[i].second);
+  }
 }
 
 /// Four pickles (a magic number, the version, the machine, the object), a fifth with the keys of the storages, then those: 8 bytes of length in elements,
@@ -279,8 +293,6 @@ const at::Tensor& TorchFile::storage(const std::string& key, const std::string& 
   if (const auto found = loaded_.find(key); found != loaded_.end()) return found->second;
   const auto range = ranges_.find(key);
   if (range == ranges_.end()) throw core::DataError("{}: its storage \"{}\" is missing in the file", where, key);
-  loaded_bytes_ += range->second.size;  // each lies in the file, but entries of a zip archive may overlap
-  if (loaded_bytes_ > file_.size()) throw core::DataError("{}: the storages overlap in the file. It is damaged: get it again.", where);
   const at::Tensor bytes = at::empty({core::checked_cast<int64_t>(range->second.size, where.c_str())}, at::kByte);
   const std::span<uint8_t> into(bytes.data_ptr<uint8_t>(), range->second.size);
   file_.read_at(range->second.offset, into);

@@ -3,8 +3,10 @@ import argparse
 import collections
 import io
 import json
+import os
 import pathlib
 import pickle
+import resource
 import shutil
 import struct
 import sys
@@ -88,19 +90,21 @@ WEIGHTS = collections.OrderedDict({"module.a": Tensor(1, 2), "module.b": Tensor(
 EXPECTED = {"module.a": (1, 2), "module.b": (3,)}
 
 
-class Convert(unittest.TestCase):
+class Base(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-convert-"))
         self.addCleanup(shutil.rmtree, self.folder)
         self.source, self.out = self.folder / "w.pth", self.folder / "w.safetensors"
 
-    def convert(self, value, *arguments, **options):
-        save(value, self.source, **options)
-        return run("syncdr-data", "convert", self.source, "-o", self.out, *arguments)
-
     def refused(self, process, code, *texts):
         expect(process, code, *texts)
         self.assertFalse(self.out.exists())
+
+
+class Convert(Base):
+    def convert(self, value, *arguments, **options):
+        save(value, self.source, **options)
+        return run("syncdr-data", "convert", self.source, "-o", self.out, *arguments)
 
     def test_the_only_dictionary_of_tensors_is_found_and_said(self):
         expect(self.convert(WEIGHTS), 0, "2 tensors of \".\", the only dictionary of tensors")
@@ -212,6 +216,102 @@ class Convert(unittest.TestCase):
         self.source.write_bytes(self.source.read_bytes()[:-30])
         self.out.unlink()
         self.refused(run("syncdr-data", "convert", self.source, "-o", self.out), 65, "was cut short")
+
+
+class Call:
+    """What a pickle would call when it is loaded."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+class Hostile(Base):
+    """Each is refused with a message; nothing in it is called, and it takes neither time nor memory."""
+
+    def archive(self, pickle_bytes, *storages):
+        with zipfile.ZipFile(self.source, "w") as archive:
+            archive.writestr("w/data.pkl", pickle_bytes)
+            for key, content in enumerate(storages):
+                archive.writestr(f"w/data/{key}", content)
+        return self.run_convert()
+
+    def run_convert(self):
+        process = run("syncdr-data", "convert", self.source, "-o", self.out, timeout=60)
+        self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, 1 << 20, "more than 1 GiB of memory")
+        return process
+
+    # The opcodes of a float tensor: a storage of 4 elements in data/0, shape and strides as texts of opcodes.
+    def tensor(self, shape=b"K\x04\x85", strides=b"K\x01\x85", key=b"0"):
+        storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00" + key + b"X\x03\x00\x00\x00cpuK\x04tQ"
+        return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + shape + strides + b"\x89ccollections\nOrderedDict\n)RtR"
+
+    def weights(self, value):
+        return b"\x80\x02}X\x01\x00\x00\x00w" + value + b"s."
+
+    def test_the_plain_file_of_these_tests_is_read(self):
+        expect(self.archive(self.weights(self.tensor()), struct.pack("<4f", 1, 2, 3, 4)), 0)
+        self.assertEqual(load(self.out)[0], {"w": (1, 2, 3, 4)})
+
+    def test_a_pickle_that_calls(self):
+        mark = self.folder / "called"
+        for value in ({"a": Tensor(1), "b": Call(os.system, f"touch {mark}")}, {"a": Tensor(1), Call(os.system, f"touch {mark}"): 1}, Call(os.mkdir, str(mark)),
+                      {"a": Call(eval, f"open({str(mark)!r}, 'w')")}, [Tensor(1), {"b": [Call(exec, f"open({str(mark)!r}, 'w')")]}]):
+            save(value, self.source)
+            self.refused(self.run_convert(), 65)
+            self.assertFalse(mark.exists())
+        save({"a": Tensor(1), "b": Call(os.system, f"touch {mark}")}, self.source)
+        self.refused(self.run_convert(), 65, "names what is neither a tensor nor a plain value: posix.system. Nothing of it was made")
+
+    def test_nested_reductions(self):
+        deep = 200_000
+        parameter = b"ctorch.nn.parameter\nParameter\n"
+        wrapped = self.weights(parameter * deep + self.tensor() + b"\x85R" * deep)  # Parameter(Parameter(...(tensor)))
+        expect(self.archive(wrapped, struct.pack("<4f", 1, 2, 3, 4)), 0)
+        self.assertEqual(load(self.out)[0], {"w": (1, 2, 3, 4)})
+        self.out.unlink()
+        self.refused(self.archive(self.weights(b"cposix\nsystem\n" * deep + b"K\x01" + b"\x85R" * deep)), 65, "holds no dictionary of tensors")
+        called = b"ctorch._utils\n_rebuild_tensor_v2\n" * deep + self.tensor() + b"\x85R" * deep
+        self.refused(self.archive(self.weights(called), b"\x00" * 16), 65, "\"w\"", "is not described as torch.save does it")
+        dictionaries = b"}X\x01\x00\x00\x00w" * deep + self.tensor() + b"s" * deep
+        self.refused(self.archive(b"\x80\x02" + dictionaries + b".", b"\x00" * 16), 65, "holds no dictionary of tensors")
+        self.refused(self.archive(self.weights(b"(" * deep + b"t" * deep)), 65, "holds no dictionary of tensors")
+
+    def test_huge_sizes(self):
+        quarter = b"\x8a\x08" + struct.pack("<q", 1 << 62)  # an integer of 8 bytes
+        data = b"\x00" * 16
+        self.refused(self.archive(self.weights(self.tensor(quarter + b"K\x04\x86", b"K\x00K\x00\x86")), data), 65, "\"w\"", "too large")
+        self.refused(self.archive(self.weights(self.tensor(b"J\x00\x00\x00\x7f\x85", b"K\x00\x85")), data), 65, "need 8522825728 bytes, the file has")
+        self.refused(self.archive(self.weights(self.tensor(quarter + b"\x85", b"K\x01\x85")), data), 65, "too large")
+        self.refused(self.archive(self.weights(b"r\xff\xff\xff\xff" + self.tensor())), 65)  # PUT at place 4294967295 of the memo
+        self.refused(self.archive(self.weights(b"X\xff\xff\xff\x7f")), 65)                 # a text of 2 GiB
+        header = b'{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,16]}}'
+        self.source = self.folder / "w2.safetensors"
+        for content in (struct.pack("<Q", len(header)) + header + data, struct.pack("<Q", 1 << 60) + header):
+            self.source.write_bytes(content)
+            self.refused(self.run_convert(), 65)
+
+    def test_overlapping_storages(self):
+        both = b"\x80\x02}(X\x01\x00\x00\x00a" + self.tensor() + b"X\x01\x00\x00\x00b" + self.tensor(key=b"1") + b"u."
+        content = struct.pack("<4f", 1, 2, 3, 4)
+        expect(self.archive(both, content, content), 0)
+        self.out.unlink()
+        raw = self.source.read_bytes()
+        entries = [k for k in range(len(raw) - 4) if raw[k:k + 4] == b"PK\x01\x02"]
+        place = slice(entries[1] + 42, entries[1] + 46), slice(entries[2] + 42, entries[2] + 46)  # where the headers of data/0 and data/1 stand
+        moved = bytearray(raw)
+        moved[place[1]] = raw[place[0]]
+        self.source.write_bytes(moved)
+        self.refused(self.run_convert(), 65, "the storages \"0\" and \"1\" overlap in the file")
+
+    def test_shapes_that_do_not_fit(self):
+        data = b"\x00" * 16
+        for shape, strides, text in ((b"K\x05\x85", b"K\x01\x85", "needs 5 elements"), (b"K\x02K\x02\x86", b"K\x03K\x01\x86", "needs 5 elements"),
+                                     (b"K\x04\x85", b")", "has 1 dimensions and 0 strides"), (b"J\xff\xff\xff\xff\x85", b"K\x01\x85", "whole numbers from 0")):
+            self.refused(self.archive(self.weights(self.tensor(shape, strides)), data), 65, "\"w\"", text)
+        self.refused(self.archive(self.weights(self.tensor()), data[:8]), 65, "states 4 and has 2")
 
 
 if __name__ == "__main__":

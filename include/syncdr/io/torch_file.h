@@ -14,8 +14,8 @@ namespace syncdr::io {
 
 class TorchFile {
  public:
-  /// Throws DataError: another kind of file (TorchScript's archives and the tar files of PyTorch 0.1 are named), a broken or truncated one, one that a
-  /// big-endian machine wrote, and what read_pickle and read_zip_directory throw.
+  /// Throws DataError: another kind of file (TorchScript's archives and the tar files of PyTorch 0.1 are named), a broken or truncated one, storages that
+  /// overlap, one that a big-endian machine wrote, and what read_pickle and read_zip_directory throw.
   explicit TorchFile(const std::filesystem::path& path);
 
   const PickleValue& root() const { return *pickle_.root; }
@@ -34,6 +34,7 @@ class TorchFile {
     std::optional<uint32_t> crc32;
   };
   void open_archive();
+  void refuse_overlaps() const;
   void open_stream();
   const at::Tensor& storage(const std::string& key, const std::string& where);
   at::Tensor strided(const PickleValue& arguments, const std::string& where);
@@ -42,7 +43,7 @@ class TorchFile {
   Pickle pickle_;
   std::map<std::string, Range> ranges_;       // of storages, by their key
   std::map<std::string, at::Tensor> loaded_;  // storages as bytes
-  uint64_t loaded_bytes_ = 0, tensor_bytes_ = 0;
+  uint64_t tensor_bytes_ = 0;
 };
 
 /// Whether a value describes a tensor, of whatever kind.
