@@ -57,10 +57,11 @@ void export_sheet(const ExportOptions& options);
 struct ConvertOptions {
   std::filesystem::path in, out;
   std::optional<std::string> key;
-  std::string strip;
-  bool allow_beside = false;
+  std::string strip, as, prediction;
+  std::filesystem::path tokenizer;
+  bool allow_beside = false, last_weights = false;
 };
-/// Weights of PyTorch's pickle formats become safetensors; no pickle is run.
+/// Weights of PyTorch's pickle formats become safetensors; no pickle is run. Stable Diffusion's original layout becomes a folder in diffusers'.
 void convert(const ConvertOptions& options);
 
 }  // namespace syncdr::data_tools

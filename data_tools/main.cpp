@@ -74,12 +74,26 @@ void add_export(CLI::App& program, ExportOptions& options) {
 void add_convert(CLI::App& program, ConvertOptions& options) {
   auto* command = program.add_subcommand("convert", "turn PyTorch's weights (.pth, .pt, .bin, .ckpt) into safetensors, without running the pickle in them");
   command->add_option("in", options.in, "file of torch.save, a pytorch_model.bin.index.json, or a .safetensors file")->required();
-  command->add_option("-o,--out", options.out, "safetensors file to write")->required();
+  command->add_option("-o,--out", options.out, "safetensors file to write; of --as stable-diffusion a folder to make")->required();
+  command
+      ->add_option(
+          "--as", options.as,
+          "what it must be, or is refused. stable-diffusion (1, 2, InstructPix2Pix): the authors' single file becomes a checkpoint folder of diffusers; "
+          "elite: a global mapper; cut: a generator")
+      ->check(CLI::IsMember({"stable-diffusion", "elite", "cut"}));
+  command->add_option("--tokenizer", options.tokenizer,
+                      "stable-diffusion: folder with CLIP's vocab.json and merges.txt (openai/clip-vit-large-patch14, or tokenizer/ of any such checkpoint)");
+  command
+      ->add_option("--prediction", options.prediction,
+                   "stable-diffusion: what the UNet predicts (default: epsilon with CLIP ViT-L/14; with OpenCLIP it must be said, no tensor tells)")
+      ->check(CLI::IsMember({"epsilon", "v_prediction"}));
+  command->add_flag("--no-ema", options.last_weights, "stable-diffusion: the last step's UNet, where the file has the moving average (model_ema.), too");
   command->add_option("--key", options.key,
                       "where the tensors lie, e.g. state_dict or model.encoder; \".\": the whole file (default: the only dictionary of tensors)");
   command->add_option("--strip", options.strip, "take this off the names that begin with it, e.g. module.");
   command->add_flag("--allow-beside", options.allow_beside,
-                    "leave out objects that are neither tensors nor plain values (they are named, not made) instead of refusing");
+                    "leave out objects that are neither tensors nor plain values (they are named, not made) instead of refusing; stable-diffusion: also "
+                    "tensors of other models beside it");
   command->callback([&options] { convert(options); });
 }
 

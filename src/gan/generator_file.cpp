@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "syncdr/core/error.h"
-#include "syncdr/io/safetensors.h"
 #include "syncdr/nn/weights.h"
 
 namespace syncdr::gan {
@@ -59,9 +58,7 @@ void save_generator(const std::filesystem::path& file, const Generator& generato
   io::write_safetensors(file, nn::state_of(*generator), {{"generator", core::write_config(core::visit_of(config))}});
 }
 
-Generator load_generator(const std::filesystem::path& file) {
-  io::Safetensors content = io::read_safetensors(file);
-  const std::string where = file.string();
+Generator generator_of(io::Safetensors content, const std::string& where) {
   const GeneratorConfig config = config_of(content, where);
   drop_filters(content.tensors, where);
   Generator generator(config);
@@ -69,5 +66,7 @@ Generator load_generator(const std::filesystem::path& file) {
   generator->eval();
   return generator;
 }
+
+Generator load_generator(const std::filesystem::path& file) { return generator_of(io::read_safetensors(file), file.string()); }
 
 }  // namespace syncdr::gan

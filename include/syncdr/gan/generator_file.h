@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "syncdr/gan/cut.h"
+#include "syncdr/io/safetensors.h"
 
 namespace syncdr::gan {
 
@@ -12,5 +13,7 @@ void save_generator(const std::filesystem::path& file, const Generator& generato
 /// tensors' shapes; the constant filters that published files hold are checked and dropped.
 /// Throws DataError naming file and tensor if it is broken or no such generator.
 Generator load_generator(const std::filesystem::path& file);
+/// The same of a file's content.
+Generator generator_of(io::Safetensors content, const std::string& where);
 
 }  // namespace syncdr::gan

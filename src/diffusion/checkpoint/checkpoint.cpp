@@ -236,7 +236,11 @@ void ConfigReader::finish() const {
 CheckpointFolder::CheckpointFolder(fs::path root, std::string variant) : root_(std::move(root)), variant_(std::move(variant)) {
   if (!variant_.empty()) check_plain_name(variant_, "variant");
   const fs::path file = root_ / "model_index.json";
-  if (!fs::exists(file)) throw core::DataError("{}: there is no model_index.json; this is no checkpoint folder in the layout of diffusers", root_.string());
+  if (!fs::exists(file))
+    throw core::DataError(
+        "{}: there is no model_index.json; this is no checkpoint folder in the layout of diffusers. Of the authors' single file syncdr-data convert --as "
+        "stable-diffusion makes one",
+        root_.string());
   const json::value content = io::read_json(file);
   const json::object& index = io::as_object(content, file.string());
   if (!index.contains("_class_name")) throw core::DataError("{}: \"_class_name\" is missing", file.string());

@@ -6,6 +6,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/scheduler.h"
+#include "syncdr/diffusion/tokenizer.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
 #include "syncdr/nn/weights.h"
@@ -45,16 +46,44 @@ void save_component(const fs::path& folder, const std::string& stem, const torch
   dtype_name(dtype);  // throws on others
   io::NamedTensors tensors;
   for (const auto& [name, tensor] : nn::state_of(module)) tensors.emplace(name, tensor.detach().to(at::kCPU, dtype));
-  io::write_safetensors(folder / (stem + ".safetensors"), tensors, {{"format", "pt"}});  // without it transformers refuses the file
-  io::write_json(folder / "config.json", std::move(config));
+  save_weights(folder, stem, tensors, std::move(config));
 }
 
 constexpr const char *start_token = "<|startoftext|>", *end_token = "<|endoftext|>";
 
-json::object special_tokens() { return {{"bos_token", start_token}, {"eos_token", end_token}, {"pad_token", end_token}, {"unk_token", end_token}}; }
+json::object special_tokens(const std::string& pad) {
+  return {{"bos_token", start_token}, {"eos_token", end_token}, {"pad_token", pad}, {"unk_token", end_token}};
+}
 
 json::object added_token(const char* text) {
   return {{"content", text}, {"lstrip", false}, {"normalized", false}, {"rstrip", false}, {"single_word", false}, {"special", true}};
+}
+
+/// What stands beside vocab.json and merges.txt.
+void save_tokenizer_settings(const fs::path& folder, int64_t start, int64_t end, const std::string& pad, int64_t length) {
+  json::object config = special_tokens(pad);
+  config["added_tokens_decoder"] = {{std::to_string(start), added_token(start_token)}, {std::to_string(end), added_token(end_token)}};
+  config["add_prefix_space"] = false;
+  config["clean_up_tokenization_spaces"] = false;
+  config["do_lower_case"] = true;
+  config["errors"] = "replace";
+  config["model_max_length"] = length;
+  config["tokenizer_class"] = "CLIPTokenizer";
+  io::write_json(folder / "special_tokens_map.json", special_tokens(pad));
+  io::write_json(folder / "tokenizer_config.json", config);
+}
+
+/// scheduler_config.json with Stable Diffusion's betas, keys in alphabetical order.
+void save_schedule(const fs::path& folder, json::object fields) {
+  fields["_diffusers_version"] = diffusers_version;
+  fields["beta_end"] = 0.012;
+  fields["beta_schedule"] = "scaled_linear";
+  fields["beta_start"] = 0.00085;
+  fields["clip_sample"] = false;  // latents are not bounded
+  fields["steps_offset"] = 1;     // of leading spacing alone; the original's pipelines want 1
+  std::map<std::string, json::value> in_order;
+  for (const auto& field : fields) in_order.emplace(field.key(), field.value());
+  io::write_json(folder / "scheduler_config.json", json::object(in_order.begin(), in_order.end()));
 }
 
 /// A component as model_index.json names it: its library and class.
@@ -127,6 +156,11 @@ json::object describe(const TextEncoderConfig& config) {
           {"vocab_size", config.vocabulary}};
 }
 
+void save_weights(const fs::path& folder, const std::string& stem, const io::NamedTensors& tensors, json::object config) {
+  io::write_safetensors(folder / (stem + ".safetensors"), tensors, {{"format", "pt"}});  // without it transformers refuses the file
+  io::write_json(folder / "config.json", std::move(config));
+}
+
 void save_unet(const fs::path& folder, UNet& unet, c10::ScalarType dtype) {
   save_component(folder, "diffusion_pytorch_model", *unet, describe(unet->config()), dtype);
 }
@@ -150,33 +184,29 @@ void save_byte_tokenizer(const fs::path& folder, int64_t length) {
   const auto start = int64_t(vocabulary.size()), end = start + 1;
   vocabulary[start_token] = start;
   vocabulary[end_token] = end;
-  json::object config = special_tokens();
-  config["added_tokens_decoder"] = {{std::to_string(start), added_token(start_token)}, {std::to_string(end), added_token(end_token)}};
-  config["add_prefix_space"] = false;
-  config["clean_up_tokenization_spaces"] = false;
-  config["do_lower_case"] = true;
-  config["errors"] = "replace";
-  config["model_max_length"] = length;
-  config["tokenizer_class"] = "CLIPTokenizer";
   io::write_json(folder / "vocab.json", vocabulary);
   io::write_file(folder / "merges.txt", "#version: 0.2\n");
-  io::write_json(folder / "special_tokens_map.json", special_tokens());
-  io::write_json(folder / "tokenizer_config.json", config);
+  save_tokenizer_settings(folder, start, end, end_token, length);
+}
+
+void save_tokenizer(const fs::path& folder, const fs::path& from, const std::string& pad, int64_t length) {
+  for (const char* file : {"vocab.json", "merges.txt"}) io::write_file(folder / file, io::read_file(from / file));
+  const Tokenizer tokenizer(from);
+  save_tokenizer_settings(folder, tokenizer.start(), tokenizer.end(), pad, length);
 }
 
 void save_scheduler(const fs::path& folder, const SchedulerDescription& description) {
-  io::write_json(folder / "scheduler_config.json", {{"_class_name", "DDIMScheduler"},
-                                                    {"_diffusers_version", diffusers_version},
-                                                    {"beta_end", 0.012},
-                                                    {"beta_schedule", "scaled_linear"},
-                                                    {"beta_start", 0.00085},
-                                                    {"clip_sample", false},  // latents are not bounded
-                                                    {"num_train_timesteps", description.train_steps},
-                                                    {"prediction_type", description.prediction},
-                                                    {"rescale_betas_zero_snr", description.zero_terminal_snr},
-                                                    {"set_alpha_to_one", true},  // the last step ends without noise
-                                                    {"steps_offset", 1},         // of leading spacing alone; the original's pipelines want 1
-                                                    {"timestep_spacing", "trailing"}});
+  save_schedule(folder, {{"_class_name", "DDIMScheduler"},
+                         {"num_train_timesteps", description.train_steps},
+                         {"prediction_type", description.prediction},
+                         {"rescale_betas_zero_snr", description.zero_terminal_snr},
+                         {"set_alpha_to_one", true},  // the last step ends without noise
+                         {"timestep_spacing", "trailing"}});
+}
+
+void save_published_scheduler(const fs::path& folder, const std::string& name, const std::string& prediction) {
+  save_schedule(folder,
+                {{"_class_name", name}, {"num_train_timesteps", 1000}, {"prediction_type", prediction}, {"set_alpha_to_one", false}, {"skip_prk_steps", true}});
 }
 
 void save_model_index(const fs::path& root, const std::string& pipeline) {
