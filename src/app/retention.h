@@ -8,7 +8,8 @@
 namespace syncdr::app {
 
 /// Ranks of a translated set's pairs by direction (Direction::name()), under the encoder as it is before training: measured once, then kept in
-/// the folder of kept features, retention/SET-HASH.safetensors, by all that they are a function of: runs that share that folder share them. All ranks call it; each gets the result.
+/// the folder of kept features, retention/SET-HASH.safetensors, by all that they are a function of: runs that share that folder share them. All ranks call it;
+/// each gets the result.
 std::map<std::string, evaluation::PairRanks> pair_ranks_of(Job& job, const std::string& set);
 
 /// What train.retention lets the set's pairs count in a training; nothing if it is off. Throws DataError if no pair is left.
