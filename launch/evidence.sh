@@ -25,6 +25,6 @@ for before in "${prepare[@]}"; do syncdr run "$before" "${settings[@]}"; done
 runs=()
 for ((seed = 0; seed < seeds; seed++)); do
   runs+=("$out/seed-$seed")
-  [ -e "$out/seed-$seed/metrics.json" ] || syncdr run "$config" --set seed=$seed --set run.out="$out/seed-$seed" --set train.kept_folder="$out/features" "${settings[@]}"
+  [ -e "$out/seed-$seed/hits.json" ] || syncdr run "$config" --set seed=$seed --set run.out="$out/seed-$seed" --set train.kept_folder="$out/features" "${settings[@]}"
 done
 python3 launch/evidence_table.py "${runs[@]}" | tee "$out/table.md"

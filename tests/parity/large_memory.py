@@ -1,5 +1,5 @@
-"""What `syncdr translate` takes in memory with a checkpoint of Stable Diffusion 1.5's size (random weights, 4 GB on disk), beside the weights' own bytes, and
-that both directions share one load."""
+"""What `syncdr translate` takes in memory with a checkpoint of Stable Diffusion 1.5's size (random weights, 4 GB on disk), beside the weights' own bytes. The
+second direction's model is made while the first's is there: if they did not share their networks, no bound would hold."""
 import os
 import pathlib
 import subprocess
