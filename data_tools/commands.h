@@ -12,8 +12,8 @@ namespace syncdr::data_tools {
 
 struct PackOptions {
   std::vector<std::filesystem::path> sources;
-  std::vector<std::string> lists;
-  std::filesystem::path root, out;
+  ListOptions list;
+  std::filesystem::path out;
   std::string codec = "auto";
   int64_t size = 0, rows = 4096;
   double max_bad_share = 0.001;
@@ -30,9 +30,10 @@ struct InspectOptions {
 void inspect(const InspectOptions& options);
 
 struct VerifyOptions {
-  std::filesystem::path root, json;
+  std::filesystem::path root, json, csv;
+  bool allow_copies = false;
 };
-/// Checks every file's hash, every row's checksum, every image.
+/// Checks every file's hash, every row's checksum, every image, and that no image is in two splits.
 void verify(const VerifyOptions& options);
 
 struct EmojiOptions {
@@ -47,12 +48,14 @@ void make_emoji(const EmojiOptions& options);
 
 struct ExportOptions {
   std::filesystem::path dataset, out;
-  std::string domain, split = "train", to, run;
-  int64_t count = 64, columns = 0;
+  std::string as = "sheet", domain, split, to, run;
+  int64_t count = 64, columns = 0, rows = 1000;
   int side = 64;
 };
 /// Lays pictures on one sheet, each followed by its translation where asked.
 void export_sheet(const ExportOptions& options);
+/// Writes pictures, or the translations of a run, as files in folders or as shards of WebDataset, with what is known of each.
+void export_files(const ExportOptions& options);
 
 struct ConvertOptions {
   std::filesystem::path in, out;

@@ -7,20 +7,29 @@ namespace syncdr::data_tools {
 namespace {
 
 void add_pack(CLI::App& program, PackOptions& options) {
-  auto* command = program.add_subcommand("pack", "make a dataset of folders DOMAIN/CATEGORY/IMAGE or of lists");
-  command->add_option("sources", options.sources, "folders that hold DOMAIN/CATEGORY/IMAGE.jpg (jpeg, png)");
-  command->add_option("--list", options.lists, "DOMAIN:SPLIT=FILE: a list with a line \"path label\" an image; may be given often")->expected(1)->take_all();
-  command->add_option("--root", options.root, "folder that paths of lists are relative to (default: the list's)");
+  auto* command = program.add_subcommand("pack", "make a dataset of folders or lists of images");
+  command->add_option("sources", options.sources, "folders that hold DOMAIN/CATEGORY/IMAGE.jpg (png, webp, tiff), DOMAIN/IMAGE.jpg or DOMAIN/train|val|test/CATEGORY/IMAGE.jpg");
+  command->add_option("--list", options.list.lists,
+                   "DOMAIN:SPLIT=FILE: a list with a line \"path label\" per image, or \"path\" of one to train on; may be given often")
+      ->expected(1)->take_all();
+  command->add_option("--table", options.list.tables, "a CSV or TSV file with the columns path, domain and, if known, split, category or label, prompt; may be given often")
+      ->expected(1)
+      ->take_all();
+  command->add_option("--tar", options.list.tars, "DOMAIN:SPLIT=FILE: a shard of WebDataset, of which the image and .cls are taken; may be given often")
+      ->expected(1)
+      ->take_all();
+  command->add_option("--root", options.list.root, "folder that paths of lists and tables are relative to (default: their own)");
+  command->add_option("--strip", options.list.strip, "what paths of lists and tables begin with elsewhere; it is taken off");
   command->add_option("-o,--out", options.out, "dataset folder to make")->required();
   command->add_option("--size", options.size, "resize the shorter side and keep the centre square of so many pixels; 0 keeps sizes")
       ->check(CLI::Range(0, 8192));
-  command->add_option("--codec", options.codec, "how images are stored; auto: png if all are PNG, else jpeg")
+  command->add_option("--codec", options.codec, "how images are stored; auto: png if all are PNG or TIFF, else jpeg")
       ->check(CLI::IsMember({"auto", "png", "jpeg", "raw"}));
   command->add_option("--rows", options.rows, "images per shard")->check(CLI::Range(1, 1000000));
   command->add_option("--val", options.split.val, "share of validation images (folders)")->check(CLI::Range(0.0, 1.0));
   command->add_option("--test", options.split.test, "share of test images (folders)")->check(CLI::Range(0.0, 1.0));
   command->add_option("--seed", options.split.seed, "of the splits and of the halves of categories (folders)");
-  auto* halves = command->add_flag("--disjoint", options.halves, "the two domains train on different halves of the categories (default with two domains)");
+  auto* halves = command->add_flag("--disjoint", options.halves, "the two domains train on different halves of the categories (default with two domains, unless the folders name splits)");
   command->add_flag("--no-disjoint", options.whole, "all domains train on all categories")->excludes(halves);
   command->add_option("--max-bad-share", options.max_bad_share, "share of broken images above which packing stops")->check(CLI::Range(0.0, 1.0));
   command->callback([&options] { pack(options); });
@@ -34,9 +43,11 @@ void add_inspect(CLI::App& program, InspectOptions& options) {
 }
 
 void add_verify(CLI::App& program, VerifyOptions& options) {
-  auto* command = program.add_subcommand("verify", "check every file, checksum and image of a dataset and its translations");
+  auto* command = program.add_subcommand("verify", "check every file, checksum and image of a dataset and its translations, and that no image is in two splits");
   command->add_option("dataset", options.root, "dataset folder")->required();
   command->add_option("--json", options.json, "also write the figures and all problems to this file");
+  command->add_option("--csv", options.csv, "list images that occur twice, or look alike in two splits, in this file");
+  command->add_flag("--allow-copies", options.allow_copies, "the same image may be in two splits");
   command->callback([&options] { verify(options); });
 }
 
@@ -58,17 +69,20 @@ void add_emoji(CLI::App& program, EmojiOptions& options) {
 }
 
 void add_export(CLI::App& program, ExportOptions& options) {
-  auto* command = program.add_subcommand("export", "lay pictures of a domain on one sheet to look at, beside their translations where asked");
+  auto* command = program.add_subcommand("export", "give pictures and translations out: as a sheet to look at, as files in folders, or as shards of WebDataset");
   command->add_option("dataset", options.dataset, "dataset folder")->required();
-  command->add_option("--domain", options.domain, "domain whose pictures are shown")->required();
-  command->add_option("--split", options.split, "split whose pictures are shown");
+  command->add_option("--as", options.as, "sheet: one PNG; folders: the stored bytes as files, and pictures.csv; webdataset: tar archives")
+      ->check(CLI::IsMember({"sheet", "folders", "webdataset"}));
+  command->add_option("--domain", options.domain, "domain of the pictures, or that they were translated from (default: all; a sheet needs one)");
+  command->add_option("--split", options.split, "split of the pictures (default: all; a sheet: train)");
   command->add_option("--to", options.to, "with --run: the domain into which the pictures were translated");
-  command->add_option("--run", options.run, "a translation: each picture is followed by what it became");
-  command->add_option("--count", options.count, "pictures, spread evenly over the split")->check(CLI::Range(1, 10'000));
-  command->add_option("--columns", options.columns, "pictures and translations in a row; 0: about 16")->check(CLI::Range(0, 1'000));
-  command->add_option("--side", options.side, "height and width of a picture on the sheet in pixels")->check(CLI::Range(8, 1'024));
-  command->add_option("--out", options.out, "PNG file to write")->required();
-  command->callback([&options] { export_sheet(options); });
+  command->add_option("--run", options.run, "a translation. sheet: each picture is followed by what it became; else its pictures are given out");
+  command->add_option("--count", options.count, "sheet: pictures, spread evenly over the split")->check(CLI::Range(1, 10'000));
+  command->add_option("--columns", options.columns, "sheet: pictures and translations in a row; 0: about 16")->check(CLI::Range(0, 1'000));
+  command->add_option("--side", options.side, "sheet: height and width of a picture in pixels")->check(CLI::Range(8, 1'024));
+  command->add_option("--rows", options.rows, "webdataset: samples per archive")->check(CLI::Range(1, 1'000'000));
+  command->add_option("-o,--out", options.out, "PNG file or folder to write")->required();
+  command->callback([&options] { options.as == "sheet" ? export_sheet(options) : export_files(options); });
 }
 
 void add_convert(CLI::App& program, ConvertOptions& options) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <boost/json.hpp>
 #include <map>
 #include <mutex>
@@ -13,7 +14,9 @@
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/progress.h"
+#include "syncdr/core/some_of.h"
 #include "syncdr/data/dataset.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
@@ -23,26 +26,33 @@ namespace syncdr::data_tools {
 namespace fs = std::filesystem;
 namespace {
 
-/// auto: png where every image is a PNG, so that nothing is lost; jpeg otherwise.
+/// auto: png where every image is a PNG or a TIFF, so that nothing is lost; jpeg otherwise.
 std::string choose_codec(const PackOptions& options, const Sources& sources) {
   if (options.codec != "auto") return options.codec;
-  const auto is_png = [](const Source& image) { return image.file.extension() == ".png" || image.file.extension() == ".PNG"; };
-  return std::all_of(sources.images.begin(), sources.images.end(), is_png) ? "png" : "jpeg";
+  const auto is_lossless = [](const Source& image) {
+    const std::string extension = extension_of(image.key);
+    return extension == ".png" || extension == ".tif" || extension == ".tiff";
+  };
+  return std::all_of(sources.images.begin(), sources.images.end(), is_lossless) ? "png" : "jpeg";
 }
 
 Sources find_sources(PackOptions& options) {
-  if (options.sources.empty() == options.lists.empty()) throw core::UsageError("pack needs either folders or --list, not both and not neither");
+  const ListOptions& list = options.list;
+  const int kinds = !options.sources.empty() + !list.lists.empty() + !list.tables.empty() + !list.tars.empty();
+  if (kinds != 1) throw core::UsageError("pack needs folders, or --list, or --table, or --tar: {}", kinds == 0 ? "one of them" : "not several");
   if (options.codec == "raw" && options.size == 0) throw core::UsageError("--codec raw needs --size: raw images of a shard all have one size");
-  if (!options.lists.empty()) {
-    if (options.halves || options.whole) throw core::UsageError("--disjoint and --no-disjoint are for folders: lists already say what trains where");
-    return read_lists(options.lists, options.root);
-  }
+  const bool fixed = !list.lists.empty() || !list.tars.empty();
+  if (fixed && (options.halves || options.whole))
+    throw core::UsageError("--disjoint and --no-disjoint are for folders and tables: lists and archives already say what trains where");
   if (options.split.val + options.split.test >= 1) throw core::UsageError("--val and --test leave no images to train on");
-  Sources sources = scan_folders(options.sources);
+  if (!list.lists.empty()) return read_lists(list);
+  if (!list.tars.empty()) return read_tars(list);
+  Sources sources = list.tables.empty() ? scan_folders(options.sources) : read_tables(list);
   if (options.halves && sources.domains.size() != 2) {
     throw core::UsageError("--disjoint is for two domains; here are {}: {}", sources.domains.size(), fmt::join(sources.domains, ", "));
   }
-  options.split.disjoint = !options.whole && sources.domains.size() == 2;
+  options.split.disjoint = options.halves || (!options.whole && !sources.split && sources.domains.size() == 2);
+  if (sources.split) core::info("the {} name the splits, so --val and --test are not used", list.tables.empty() ? "folders" : "tables");
   assign_splits(sources, options.split);
   return sources;
 }
@@ -63,6 +73,7 @@ class Packer {
     for (const auto& [name, images] : parts) pack_part(name.first, name.second, images);
     progress_.reset();
     write_quarantine(true);
+    write_prompts();
     manifest_.write(options_.out / "dataset.json");  // last: a folder without it is no dataset
     fs::remove(marker());
     report();
@@ -76,13 +87,16 @@ class Packer {
   /// Everything that decides the bytes of the dataset. Where its sources lie is left out, so that it can be made again on another machine.
   std::map<std::string, std::string> settings() const {
     std::string items;
-    for (const Source& image : sources_.images) items += fmt::format("{}\n{}\n{}\n{}\n", image.domain, image.split, image.key, image.label);
+    for (const Source& image : sources_.images) {
+      items += fmt::format("{}\n{}\n{}\n{}\n", image.domain, image.split, image.key, image.label);
+      if (!image.prompt.empty()) items += fmt::format("prompt {}\n", image.prompt);
+    }
     std::map<std::string, std::string> all{{"made by", "syncdr-data pack"},
                                            {"codec", data::codec_name(codec_)},
                                            {"size", std::to_string(options_.size)},
                                            {"rows", std::to_string(options_.rows)},
                                            {"images", io::hash128(items)}};
-    if (!options_.sources.empty()) {
+    if (options_.list.lists.empty() && options_.list.tars.empty()) {
       all["val"] = fmt::format("{}", options_.split.val);
       all["test"] = fmt::format("{}", options_.split.test);
       all["seed"] = std::to_string(options_.split.seed);
@@ -184,7 +198,9 @@ class Packer {
     in_parallel(static_cast<int64_t>(images.size()), [&](int64_t i) {
       const Source& image = *images[static_cast<size_t>(i)];
       try {
-        rows[static_cast<size_t>(i)] = data::Row{image.key, image.label, prepare_image(image.file, codec_, options_.size)};
+        Prepared prepared = prepare_image(image, codec_, options_.size);
+        rows[static_cast<size_t>(i)] = data::Row{image.key, image.label, std::move(prepared.bytes)};
+        turned_ += prepared.turned ? 1 : 0;
       } catch (const core::DataError& error) {
         quarantine(image, error.what());
       }
@@ -219,11 +235,20 @@ class Packer {
     io::write_json(quarantine_file(), list);
   }
 
+  /// What translate.image_prompts takes.
+  void write_prompts() const {
+    std::string lines;
+    for (const Source& image : sources_.images)
+      if (!image.prompt.empty()) lines += image.key + "\t" + image.prompt + "\n";
+    if (!lines.empty()) io::write_file(options_.out / "prompts.tsv", lines);
+  }
+
   void report() const {
     int64_t rows = 0;
     for (const auto& entry : manifest_.entries) rows += entry.rows;
     core::info("{}: {} images of {} domains in {} shards, {} bad ones left out", options_.out.string(), rows, sources_.domains.size(), manifest_.entries.size(),
                quarantined_.size());
+    if (turned_ > 0) core::info("{} images were turned upright, as their EXIF says", turned_.load());
   }
 
   const PackOptions& options_;
@@ -231,16 +256,33 @@ class Packer {
   data::Codec codec_;
   std::optional<core::Progress> progress_;
   data::Manifest manifest_;
+  std::atomic<int64_t> turned_ = 0;
   std::mutex mutex_;  // of progress_ and quarantined_
   std::map<std::string, boost::json::object> quarantined_;
   std::map<std::string, data::ManifestEntry> sealed_;     ///< by an earlier call, by file
   std::map<std::string, boost::json::object> known_bad_;  ///< by an earlier call, by key
 };
 
+/// What is left out, and what will lack.
+void say(const Sources& sources, bool folders) {
+  for (const auto& [why, files] : sources.passed_over) core::warn("{} passed over, {}: {}", files.size(), why, core::some_of(files));
+  const auto unlabelled = std::count_if(sources.images.begin(), sources.images.end(), [](const Source& image) { return image.label < 0; });
+  if (folders && unlabelled == std::ssize(sources.images))
+    core::warn("no image has a category: is what was named the folder of all domains, not a domain's own folder?");
+  else if (unlabelled > 0) core::info("{} images have no category: they are trained on", unlabelled);
+  constexpr std::pair<const char*, const char*> needs[] = {{"train", "cannot be trained on"}, {"val", "gives no best epoch"}, {"test", "cannot be reported on"}};
+  for (const std::string& domain : sources.domains)
+    for (const auto& [split, what] : needs) {
+      const auto is_there = [&](const Source& image) { return image.domain == domain && image.split == split; };
+      if (std::none_of(sources.images.begin(), sources.images.end(), is_there)) core::warn("the domain \"{}\" has no {} images: it {}", domain, split, what);
+    }
+}
+
 }  // namespace
 
 void pack(PackOptions options) {
   const Sources sources = find_sources(options);
+  say(sources, !options.sources.empty());
   Packer(options, sources).pack();
 }
 

@@ -4,6 +4,7 @@
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
 
+#include "pictures_in.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/file.h"
 
@@ -12,11 +13,12 @@ namespace {
 
 constexpr uint64_t max_file = uint64_t{256} << 20;
 
-std::vector<uint8_t> read_bytes(const std::filesystem::path& path) {
-  const io::InputFile file(path);
-  if (file.size() > max_file) throw core::DataError("has {} bytes, at most {} are read", file.size(), max_file);
-  std::vector<uint8_t> bytes(file.size());
-  file.read_at(0, bytes);
+std::vector<uint8_t> read_bytes(const Source& source) {
+  const io::InputFile file(source.file);
+  const uint64_t size = source.size > 0 ? source.size : file.size();
+  if (size > max_file) throw core::DataError("has {} bytes, at most {} are read", size, max_file);
+  std::vector<uint8_t> bytes(size);
+  file.read_at(source.offset, bytes);
   return bytes;
 }
 
@@ -36,13 +38,16 @@ data::Image fit_square(const data::Image& image, int64_t side) {
   return {side, side, {centre.datastart, centre.dataend}};
 }
 
-std::vector<uint8_t> prepare_image(const std::filesystem::path& file, data::Codec codec, int64_t side) {
-  std::vector<uint8_t> bytes = read_bytes(file);
-  const data::Codec found = data::detect_codec(bytes);
+Prepared prepare_image(const Source& source, data::Codec codec, int64_t side) {
+  std::vector<uint8_t> bytes = read_bytes(source);
+  const PictureFormat format = format_of(bytes);
+  const int orientation = orientation_of(bytes, format);
+  const bool turned = orientation != 1;
   // Twice the side: the decoder's own shrinking is coarse, the last halving is left to area averaging.
-  const data::Image image = data::decode(bytes, found, {}, 2 * side);
-  if (side > 0) return data::encode(fit_square(image, side), codec);
-  return found == codec ? bytes : data::encode(image, codec);
+  const data::Image image = upright(decode_picture(bytes, format, 2 * side), orientation);
+  if (side > 0) return {data::encode(fit_square(image, side), codec), turned};
+  const bool keeps = !turned && ((format == PictureFormat::jpeg && codec == data::Codec::jpeg) || (format == PictureFormat::png && codec == data::Codec::png));
+  return {keeps ? bytes : data::encode(image, codec), turned};
 }
 
 }  // namespace syncdr::data_tools

@@ -1,7 +1,10 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 /// Which images a dataset is packed from, and the domain, split and label of each.
@@ -10,9 +13,11 @@ namespace syncdr::data_tools {
 /// One image to pack.
 struct Source {
   std::filesystem::path file;
+  uint64_t offset = 0, size = 0;  ///< of its bytes within an archive; size 0: the whole file
   std::string domain, split;  ///< split: "train", "val", "test"
-  std::string key;            ///< its identity, "DOMAIN/..."
-  int32_t label = -1;
+  std::string key;            ///< its identity, "DOMAIN/...", in UTF-8
+  int32_t label = -1;         ///< -1: without a category, which training images may be
+  std::string prompt;         ///< what a translator is to be told of it; empty: nothing
 };
 
 struct SplitOptions {
@@ -24,18 +29,66 @@ struct SplitOptions {
 struct Sources {
   std::vector<Source> images;           ///< by domain, split, then key or place in the list
   std::vector<std::string> domains;     ///< sorted
-  std::vector<std::string> categories;  ///< names of the labels; empty for lists
+  std::vector<std::string> categories;  ///< names of the labels; empty: there are numbers alone
+  bool split = false;                   ///< the folders or tables said which split each image belongs to
+  std::map<std::string, std::vector<std::string>> passed_over;  ///< files and folders that are left out, by the reason
 };
 
-/// ROOT/DOMAIN/CATEGORY/.../IMAGE.jpg|jpeg|png of all roots. Links to folders are not followed, other files are passed over. Splits are a function
-/// of (seed, key), halves of (seed, category): more images or another order change nothing for the rest.
-/// Throws DataError if a root has no such images, or the same key comes twice.
+/// The images of all roots. A domain's folder holds one of
+///
+///     CATEGORY/.../IMAGE                    and images beside them, which have no category and train
+///     train|val|test/CATEGORY/.../IMAGE     where every sub-folder is one of these (valid, validation: val); images beside categories only in train
+///
+/// and all domains the same. Links are followed, a folder is read once. Throws DataError if a root has no images, layouts differ, an image that does not train
+/// has no category, a name is no UTF-8, the same key comes twice, or a folder cannot be listed.
 Sources scan_folders(const std::vector<std::filesystem::path>& roots);
-/// Gives each image its split, and leaves training images of the other domain's categories out where the halves are to be disjoint.
+/// Gives each image its split, unless the folders did, and leaves training images of the other domain's categories out where the halves are to be disjoint.
+/// Splits are a function of (seed, key), halves of (seed, category): more images or another order change nothing for the rest. Images without a category
+/// train. Throws DataError if a domain is left without training images.
 void assign_splits(Sources& sources, const SplitOptions& options);
 
-/// "DOMAIN:SPLIT=FILE" arguments; FILE holds lines "path label", paths relative to root (empty: the list's folder). Throws UsageError on a malformed
-/// argument, DataError "FILE:LINE: ..." on a bad label, a path that is absolute or leaves root, a missing file, or an image that comes twice in a domain.
-Sources read_lists(const std::vector<std::string>& arguments, const std::filesystem::path& root);
+struct ListOptions {
+  std::vector<std::string> lists;   ///< "DOMAIN:SPLIT=FILE"
+  std::vector<std::string> tables;  ///< files
+  std::vector<std::string> tars;    ///< "DOMAIN:SPLIT=FILE"
+  std::filesystem::path root;       ///< that paths are relative to; empty: the list's or table's folder
+  std::string strip;                ///< taken off the paths that begin with it
+};
+/// FILE holds lines "path label", or "path" where it is for training; it may begin with a byte order mark. Throws UsageError on a malformed argument,
+/// DataError "FILE:LINE: ..." on a bad label, a path that leads out of the root, is missing or no UTF-8, or an image that comes twice in a domain.
+Sources read_lists(const ListOptions& options);
+/// Tables with a line of column names, fields separated by commas, semicolons or tabs and quoted as in RFC 4180: path, domain; and, where they are there,
+/// split (train, val, test), category (a name) or label (a number), prompt. Without the column split the images are split as those of folders are; an image
+/// without category trains. Other columns are passed over. Throws DataError "FILE:LINE: ..." as read_lists, and on columns that lack or come twice.
+Sources read_tables(const ListOptions& options);
+/// FILE is a WebDataset shard: members with one name up to the first dot of their base name are a sample, of which one is an image (jpg, jpeg, png, webp, tif,
+/// tiff in any case) and .cls, where it is there, its label. Throws DataError as read_tar, and on samples without an image, with two, or, where the shard
+/// has labels or the images are tested on, without a label.
+Sources read_tars(const ListOptions& options);
+
+/// What the functions above share. "DOMAIN:SPLIT=FILE", taken apart; throws UsageError naming the option.
+struct Part {
+  std::string domain, split;
+  std::filesystem::path file;
+};
+Part parse_part(const char* option, const std::string& argument);
+bool is_split(const std::string& name);
+/// ".jpg" of "A.JPG".
+std::string extension_of(const std::filesystem::path& file);
+/// Whether it is a picture's.
+bool is_image_extension(const std::string& extension);
+/// The image that a path of a list means: its file and its key. Throws DataError naming `where`.
+Source find_image(std::string path, const std::string& domain, const std::filesystem::path& root, const std::string& strip, const std::string& where);
+/// A text file without its byte order mark. Throws DataError if it is UTF-16.
+std::string read_text(const std::filesystem::path& file);
+/// A label, or nothing: it is no number. Throws DataError naming `where` on a number that is none.
+std::optional<int32_t> parse_label(std::string_view text, const std::string& where);
+/// Throws DataError if two of a domain have one key. where: of each image.
+void check_keys(const std::vector<Source>& images, const std::vector<std::string>& where);
+/// Sorts domains and names categories by number; names: of each image, empty: none.
+void finish(Sources& sources, const std::vector<std::string>& categories);
+/// Throw DataError naming `where`.
+void check_domain(const std::string& domain, const std::string& where);
+void check_text(const std::string& text, const std::string& where);
 
 }  // namespace syncdr::data_tools

@@ -1,5 +1,11 @@
 #include <turbojpeg.h>
 
+#include <csetjmp>
+#include <cstdio>
+// These two want <cstdio>.
+#include <jerror.h>
+#include <jpeglib.h>
+
 #include <memory>
 #include <string>
 #include <utility>
@@ -68,6 +74,43 @@ std::vector<uint8_t> rgb_from_cmyk(const std::vector<uint8_t>& inks) {
   return pixels;
 }
 
+/// libjpeg's own interface, which can tell warnings apart.
+struct Warnings {
+  jpeg_error_mgr manager;  // first: libjpeg hands its address back
+  std::jmp_buf end;
+  bool others;
+};
+
+void on_error(j_common_ptr info) {
+  auto* warnings = reinterpret_cast<Warnings*>(info->err);
+  warnings->others = true;
+  std::longjmp(warnings->end, 1);
+}
+
+void on_message(j_common_ptr info, int level) {
+  if (level < 0 && info->err->msg_code != JWRN_EXTRANEOUS_DATA) on_error(info);
+}
+
+/// Whether the decoder complains of bytes that nothing stands in, and of nothing else: all pixels are there. Some cameras and editors write such files.
+bool only_surplus_bytes(std::span<const uint8_t> bytes) {
+  jpeg_decompress_struct info{};
+  Warnings warnings{};
+  info.err = jpeg_std_error(&warnings.manager);
+  warnings.manager.error_exit = on_error;
+  warnings.manager.emit_message = on_message;
+  if (setjmp(warnings.end) == 0) {
+    jpeg_create_decompress(&info);
+    jpeg_mem_src(&info, bytes.data(), bytes.size());
+    jpeg_read_header(&info, TRUE);
+    jpeg_start_decompress(&info);
+    const JSAMPARRAY row = info.mem->alloc_sarray(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE, info.output_width * info.output_components, 1);
+    while (info.output_scanline < info.output_height) jpeg_read_scanlines(&info, row, 1);
+    jpeg_finish_decompress(&info);
+  }
+  jpeg_destroy_decompress(&info);
+  return !warnings.others;
+}
+
 }  // namespace
 
 ImageSize jpeg_size(std::span<const uint8_t> bytes) { return read_header(bytes).size; }
@@ -78,12 +121,16 @@ Image decode_jpeg(std::span<const uint8_t> bytes, int64_t at_least) {
   const bool inks = header.colours == TJCS_CMYK || header.colours == TJCS_YCCK;
   Image image{TJSCALED(header.size.height, scale), TJSCALED(header.size.width, scale), {}};
   image.pixels.resize(static_cast<size_t>(image.height * image.width) * (inks ? 4 : 3));
-  // A warning ("premature end", "bad Huffman code") leaves part of the image grey, so it is an error. A progressive file of some kilobytes can hold
+  // A warning ("premature end", "bad Huffman code") leaves part of the image grey, so it is an error, but for surplus bytes. A progressive file of some kilobytes can hold
   // thousands of scans over a large image: TJFLAG_LIMITSCANS ends that.
-  const int flags = TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
-  if (tjDecompress2(decoder(), bytes.data(), bytes.size(), image.pixels.data(), static_cast<int>(image.width), 0, static_cast<int>(image.height),
-                    inks ? TJPF_CMYK : TJPF_RGB, flags) != 0) {
-    refuse(fmt::format("JPEG of {} bytes is broken", bytes.size()));
+  const auto decompress = [&](int flags) {
+    return tjDecompress2(decoder(), bytes.data(), bytes.size(), image.pixels.data(), static_cast<int>(image.width), 0, static_cast<int>(image.height),
+                         inks ? TJPF_CMYK : TJPF_RGB, flags | TJFLAG_LIMITSCANS) == 0;
+  };
+  if (!decompress(TJFLAG_STOPONWARNING)) {
+    const auto is_warning = [] { return tjGetErrorCode(decoder()) == TJERR_WARNING; };
+    const bool whole = is_warning() && only_surplus_bytes(bytes) && (decompress(0) || is_warning());
+    if (!whole) refuse(fmt::format("JPEG of {} bytes is broken", bytes.size()));
   }
   if (inks) image.pixels = rgb_from_cmyk(image.pixels);
   return image;

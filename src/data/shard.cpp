@@ -11,6 +11,7 @@
 #include "syncdr/io/hdf5.h"
 #include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
+#include "syncdr/io/utf8.h"
 
 namespace syncdr::data {
 namespace {
@@ -54,6 +55,12 @@ void check_keys(const std::vector<std::string>& keys, bool translation, const st
     if (keys[row].empty()) throw core::DataError("{}: row {}: the key is empty", where, row);
     if (!translation && !seen.insert(keys[row]).second) throw core::DataError("{}: row {}: the key \"{}\" occurs twice", where, row, keys[row]);
   }
+}
+
+/// Throws DataError naming `where` if a key is no UTF-8: other programs could not read it, and no manifest could name it.
+void check_texts(const std::vector<std::string>& keys, const std::string& where) {
+  for (size_t row = 0; row < keys.size(); ++row)
+    if (!io::is_utf8(keys[row])) throw core::DataError("{}: row {}: the key is no UTF-8. Rename the image and pack again", where, row);
 }
 
 /// Throws DataError naming `where` if the source's place or status cannot be.
@@ -149,7 +156,9 @@ void ShardWriter::check(const ShardReader& reader) const {
 void ShardWriter::prepare(const std::filesystem::path& file) {
   SYNCDR_ASSERT(!sealed_, "{} is sealed twice", path_.string());
   check_header(header_, path_.string());
-  check_keys(column(rows_, &Row::key), with_source_, path_.string());
+  const std::vector<std::string> keys = column(rows_, &Row::key);
+  check_keys(keys, with_source_, path_.string());
+  check_texts(keys, path_.string());
   for (size_t row = 0; row < sources_.size(); ++row) check_source(sources_[row], row, path_.string());
   {
     io::Hdf5Writer writer(file);
@@ -283,6 +292,7 @@ Image ShardReader::image(int64_t row, int64_t at_least) const {
 }
 
 void ShardReader::verify() const {
+  check_texts(keys_, path().string());
   for (int64_t row = 0; row < rows(); ++row) image(row);
 }
 

@@ -98,11 +98,12 @@ def png(width, height, pixel):
 
 
 def write_pictures(folder, categories=12, images=6, size=32, domains=("photo", "sketch")):
-    """Domains of striped pictures, FOLDER/DOMAIN/CATEGORY/IMAGE.png: a category is a direction and a width of stripes."""
+    """Domains of striped pictures, FOLDER/DOMAIN/CATEGORY/IMAGE.png: a category is a direction and a width of stripes. The pixel in the middle tells equal ones apart."""
     for domain, dark in zip(domains, ((200, 60, 20), (0, 0, 0), (30, 90, 200))):
         for category in range(categories):
             for image in range(images):
                 place = folder / domain / f"category-{category:02}" / f"{image}.png"
                 place.parent.mkdir(parents=True, exist_ok=True)
                 dx, dy, width = 1 + category % 4, category // 4, 3 + category % 3
-                place.write_bytes(png(size, size, lambda x, y: dark if ((x * dx + y * dy + image) // width) % 2 else (250, 250, 250)))
+                own = (40 * image % 256, 20 * category % 256, dark[0])
+                place.write_bytes(png(size, size, lambda x, y: own if x == y == size // 2 else dark if ((x * dx + y * dy + image) // width) % 2 else (250, 250, 250)))

@@ -49,9 +49,10 @@ std::map<std::string, std::vector<int64_t>> rows_by_key(const data::ShardList& l
 }  // namespace
 
 void export_sheet(const ExportOptions& options) {
+  if (options.domain.empty()) throw core::UsageError("a sheet shows pictures of one domain: name it with --domain");
   if (options.run.empty() != options.to.empty()) throw core::UsageError("--run and --to go together: the translation RUN of the pictures into the domain TO");
   const data::Dataset dataset(options.dataset);
-  const auto real = dataset.real(options.domain, options.split);
+  const auto real = dataset.real(options.domain, options.split.empty() ? "train" : options.split);
   const int64_t count = std::min(options.count, real.rows());
   data::ShardList translated;
   if (!options.run.empty()) translated = dataset.synthetic(options.domain, options.to, options.run);
@@ -69,7 +70,7 @@ void export_sheet(const ExportOptions& options) {
     }
   }
   sheet.write(options.out);
-  core::info("{}: {} of {} pictures of {}, {}", options.out.string(), count, real.rows(), options.domain, options.split);
+  core::info("{}: {} of {} pictures of {}, {}", options.out.string(), count, real.rows(), options.domain, real.shard(0).header().split);
 }
 
 }  // namespace syncdr::data_tools

@@ -1,0 +1,25 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "syncdr/data/codec.h"
+
+/// Pictures as people have them, which shards do not hold: WebP, TIFF, and those that a camera has stored lying on their side.
+namespace syncdr::data_tools {
+
+enum class PictureFormat { jpeg, png, webp, tiff };
+/// By the first bytes. Throws DataError on anything else, with its name where it is a known one (GIF, BMP, HEIF, ...).
+PictureFormat format_of(std::span<const uint8_t> bytes);
+
+/// How a picture must be turned to stand upright: 1 as it is, to 8, as in the EXIF standard (CIPA DC-008, 4.6.4). What says nothing valid is 1; TIFF is 1,
+/// since decode_picture turns it.
+int orientation_of(std::span<const uint8_t> bytes, PictureFormat format);
+data::Image upright(const data::Image& image, int orientation);
+
+/// As data::decode, of all formats. Alpha is laid over white, of several pages of a TIFF the first is taken. Throws DataError on broken files, animations and
+/// pictures above data::max_image_pixels.
+data::Image decode_picture(std::span<const uint8_t> bytes, PictureFormat format, int64_t at_least = 0);
+
+}  // namespace syncdr::data_tools
