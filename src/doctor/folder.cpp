@@ -274,7 +274,7 @@ Finding try_renames(const FolderProbe& on) {
   return finding;
 }
 
-/// flock between ranks: rank 0 holds a lock that the others try to get. syncdr does without locks, HDF5 does not.
+/// flock between ranks: rank 0 holds a lock that the others try to get. syncdr does without locks; other programs that read its files may not.
 Finding try_locks(const FolderProbe& on) {
   const int own = ::open((on.probe / "lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
   int reason = own < 0 ? errno : 0;
@@ -290,7 +290,7 @@ Finding try_locks(const FolderProbe& on) {
   Finding finding{.what = "locks", .found = on.world.size() == 1 ? "flock works; between ranks it was not tried" : "flock keeps other ranks out"};
   if (reason == 0 && !got) return finding;
   finding.found = got ? "flock does not keep other ranks out" : fmt::format("flock: {}", std::strerror(reason));
-  worsen(finding, Health::note, "syncdr does not need it; if HDF5 complains of locks, set HDF5_USE_FILE_LOCKING=FALSE");
+  worsen(finding, Health::note, "syncdr does not need it; other programs that use HDF5 may want HDF5_USE_FILE_LOCKING=FALSE");
   return finding;
 }
 
@@ -367,8 +367,7 @@ Findings probe_folder(const FolderProbe& on) {
   keep(try_renames(on));
   keep(try_visibility(on));
   keep(try_locks(on));
-  keep(attempt("HDF5 files", "if it complains of locks, set HDF5_USE_FILE_LOCKING=FALSE; else choose another folder with --folder",
-               [&] { return try_hdf5(on); }));
+  keep(attempt("HDF5 files", elsewhere, [&] { return try_hdf5(on); }));
   if (on.world.local_rank() == 0) keep(attempt("clock", elsewhere, [&] { return look_at_clock(on); }));
   if (const auto rate = try_throughput(on); on.world.is_root() || rate.health != Health::good) keep(rate);
   return findings;

@@ -171,6 +171,8 @@ Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : state_(new State{.pa
   const Handle creation = state.made(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "creating a property list");
   state.check(H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18), "choosing the format version");
   // A file that is closed while one of its objects is open must really close: a half-open one would be written to later.
+  // What is written nobody else knows yet, and what is sealed never changes: locks would keep nobody out, and NFS and Lustre may have none.
+  state.check(H5Pset_file_locking(access, false, true), "switching locks off");
   state.check(H5Pset_fclose_degree(access, H5F_CLOSE_STRONG), "setting how the file closes");
   state.check(H5Pset_obj_track_times(creation, false), "switching time stamps off");
   state.file = state.made(H5Fcreate(state.path.c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose, "creating the file");
@@ -306,8 +308,14 @@ Handle Hdf5Reader::State::attribute(const std::string& name) const {
 
 Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : state_(new State{.input = InputFile(path)}) {
   const Hdf5Guard guard;
-  state_->file = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
-  if (!state_->file.valid()) throw core::DataError("{}: is no complete HDF5 file: {}", path.string(), hdf5_reason());
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  if (!access.valid() || H5Pset_file_locking(access, false, true) < 0) throw core::IoError("{}: HDF5 cannot open files: {}", path.string(), hdf5_reason());
+  state_->file = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
+  if (state_->file.valid()) return;
+  const std::string reason = hdf5_reason();
+  if (reason.find("lock") != std::string::npos)
+    throw core::IoError("{}: another program has locked it: {}. Unset HDF5_USE_FILE_LOCKING, or wait", path.string(), reason);
+  throw core::DataError("{}: is no complete HDF5 file: {}", path.string(), reason);
 }
 
 Hdf5Reader::~Hdf5Reader() {

@@ -1,8 +1,10 @@
 #include "syncdr/io/hdf5.h"
 
 #include <gtest/gtest.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +38,16 @@ void write_sample(const std::filesystem::path& path) {
   const std::vector<uint8_t> first{1, 2}, none, last{3, 4, 5};
   file.write_parts("/parts", {first, none, last});
   file.close();
+}
+
+TEST(Hdf5, LocksOfOthersAreNoHindrance) {
+  const test::TemporaryFolder folder;
+  write_sample(folder / "x.h5");
+  const int other = ::open((folder / "x.h5").c_str(), O_RDWR);
+  ASSERT_EQ(::flock(other, LOCK_EX | LOCK_NB), 0);
+  EXPECT_EQ(io::Hdf5Reader(folder / "x.h5").int_attribute("version"), -7);
+  EXPECT_NO_THROW(write_sample(folder / "x.h5"));
+  ::close(other);
 }
 
 TEST(Hdf5, EverythingComesBackEqual) {
