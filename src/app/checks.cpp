@@ -58,13 +58,22 @@ void check_writable(const Job& job, const std::filesystem::path& folder, const s
   });
 }
 
+std::optional<std::string> without_validation(const Job& job) {
+  for (const auto& domain : job.domains)
+    if (!job.dataset.has(domain, "val") || job.dataset.real(domain, "val").rows() == 0) return domain;
+  return std::nullopt;
+}
+
 void check_train(const Job& job, const std::vector<std::string>& arms) {
   check_writable(job, job.out, "run.out");
   check_encoder(job);
   std::vector<int64_t> images;
-  for (const auto& domain : job.domains) {
-    images.push_back(images_of(job, domain, "train").rows());
-    images_of(job, domain, "val");
+  for (const auto& domain : job.domains) images.push_back(images_of(job, domain, "train").rows());
+  if (const auto domain = without_validation(job)) {
+    if (job.settings.train.patience > 0)
+      throw core::UsageError("train.patience = {}: the domain {} has no images in its split \"val\" to see progress on. Use 0, or pack the dataset with such images",
+                             job.settings.train.patience, *domain);
+    core::warn("the domain {} has no images in its split \"val\": the last epoch of a training is kept, not the best", *domain);
   }
   for (const auto& name : arms) {
     const Arm arm(name);

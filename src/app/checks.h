@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ void check_writable(const Job& job, const std::filesystem::path& folder, const s
 /// Training arms: the encoder and its weights, the splits, the size of batches, the translated sets that are to be there already. Throws UsageError or
 /// DataError.
 void check_train(const Job& job, const std::vector<std::string>& arms);
+/// A domain that has no validation images, if there is one: then nothing is validated, and the last epoch is kept.
+std::optional<std::string> without_validation(const Job& job);
 
 /// Measuring all arms on a split: every domain has images in it, all with labels, and shares a category with each other. Throws DataError.
 void check_evaluation(const Job& job, const std::string& split);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <iterator>
+#include <limits>
 
 #include "checks.h"
 #include "commands.h"
@@ -235,7 +236,8 @@ boost::json::object run_train(Job& job, const std::string& name) {
   config.kept_folder = job.kept_folder().string();
   auto sets = sets_of(settings, arm);
   for (auto& set : sets) set.weights = pair_weights_of(job, set.run);
-  const auto result = retrieval::train(job.task(job.domains, job.train_folder(arm)), sets, config, validate);
+  const bool validates = !without_validation(job);
+  const auto result = retrieval::train(job.task(job.domains, job.train_folder(arm)), sets, config, validates ? validate : retrieval::Validate());
   boost::json::object figures{{"best_score", result.best_score},
                               {"best_epoch", result.best_epoch},
                               {"selected_by", result.selected_by},
@@ -266,6 +268,7 @@ void evaluate_trained(Job& job, const fs::path& folder, const std::string& split
   result.validation_score = io::json_double(done, "best_score", where);
   result.best_epoch = io::json_int(done, "best_epoch", where);
   result.selected_by = io::json_string(done, "selected_by", where);
+  if (result.selected_by == "last") result.validation_score = std::numeric_limits<double>::quiet_NaN();
   result.log = folder / "log.jsonl";
   auto data = evaluation_data(job, split);
   if (retrieval::keeps_features(job.settings.train)) data.pooled = &job.pooled;
@@ -296,7 +299,9 @@ evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& 
   encoder->to(job.world.device());
   auto data = evaluation_data(job, split);
   data.pooled = &job.pooled;
-  result.validation_score = validation(job, encoder, {}, data.centre = arm.plain->centre, data.pooled).labels;
+  data.centre = arm.plain->centre;
+  constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+  result.validation_score = without_validation(job) ? unknown : validation(job, encoder, {}, data.centre, data.pooled).labels;
   result.evaluation = evaluation::evaluate(job.world, encoder, data, job.settings.evaluate);
   return result;
 }

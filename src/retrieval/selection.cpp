@@ -26,7 +26,10 @@ bool Selection::offer(int64_t epoch, const Validation& found, const std::functio
   return &chosen() == &labels_ ? by_labels : without;
 }
 
-void Selection::keep(int64_t epoch, io::NamedTensors weights) { labels_ = {labels_.by, 0, epoch, std::move(weights)}; }
+void Selection::keep(int64_t epoch, io::NamedTensors weights) {
+  labels_ = {labels_.by, 0, epoch, std::move(weights)};
+  last_ = true;
+}
 
 std::vector<std::pair<std::string, io::NamedTensors>> Selection::files() const {
   std::vector<std::pair<std::string, io::NamedTensors>> files{{"encoder.safetensors", chosen().weights}};
@@ -43,7 +46,7 @@ training::MetricLog::Values Selection::figures(const Validation& found) {
 }
 
 boost::json::object Selection::record() const {
-  boost::json::object record{{"best_score", chosen().score}, {"best_epoch", chosen().epoch}, {"selected_by", chosen().by}};
+  boost::json::object record{{"best_score", chosen().score}, {"best_epoch", chosen().epoch}, {"selected_by", by()}};
   if (other().epoch > 0) {
     record["other_score"] = other().score;
     record["other_epoch"] = other().epoch;
@@ -59,6 +62,7 @@ void Selection::put(training::Checkpoint& checkpoint) const {
     if (choice == &labels_ || !together_) training::put_prefix(checkpoint.tensors, choice->weights, "best_" + choice->by + ".");
   }
   checkpoint.state["best_together"] = together_ ? 1 : 0;
+  checkpoint.state["best_is_last"] = last_ ? 1 : 0;
 }
 
 void Selection::take(const training::Checkpoint& checkpoint, const std::string& where) {
@@ -69,6 +73,7 @@ void Selection::take(const training::Checkpoint& checkpoint, const std::string& 
     choice->weights = training::take_prefix(checkpoint.tensors, "best_" + choice->by + ".");
   }
   together_ = io::json_int(checkpoint.state, "best_together", where) != 0;
+  last_ = io::json_int(checkpoint.state, "best_is_last", where) != 0;
   if (together_) unlabelled_.weights = labels_.weights;
 }
 

@@ -20,12 +20,12 @@ class Selection {
   /// Returns whether it is the best by what counts.
   bool offer(int64_t epoch, const Validation& found, const std::function<io::NamedTensors()>& copy);
 
-  /// Where nothing is validated: this epoch is the one.
+  /// Where nothing is validated: this epoch is the one, by "last".
   void keep(int64_t epoch, io::NamedTensors weights);
 
   double score() const { return chosen().score; }
   int64_t epoch() const { return chosen().epoch; }  ///< 0: there was no offer yet
-  const std::string& by() const { return chosen().by; }
+  std::string by() const { return last_ ? "last" : chosen().by; }
   /// encoder.safetensors, and the other choice where it was made in another validation, as encoder-unlabelled.safetensors or encoder-labels.safetensors:
   /// names and weights. On rank 0.
   std::vector<std::pair<std::string, io::NamedTensors>> files() const;
@@ -54,6 +54,7 @@ class Selection {
 
   bool by_labels_;
   Choice labels_, unlabelled_;
+  bool last_ = false;      // nothing was validated
   bool together_ = false;  // both were made in one validation; an epoch may have several
 };
 

@@ -1,4 +1,5 @@
 """What would stop a run hours later is said before anything is fitted, translated or written, by `run` and by the command of the phase alone."""
+import json
 import os
 import pathlib
 import shutil
@@ -36,7 +37,16 @@ class Checks(unittest.TestCase):
 
     def test_a_dataset_without_validation_images(self):
         self.pack("no-val", "--val", "0")
-        self.refused(65, "val", data="no-val")
+        self.refused(2, "train.patience = 3", "split \"val\"", data="no-val", settings=["train.patience=3"])
+        out = self.folder / "without"
+        done = run("syncdr", "run", self.config, "--set", f"data.root={self.folder / 'no-val'}", "--set", f"run.out={out}", "--set", 'run.arms=["cds", "untrained"]',
+                   "--set", "run.main=cds", "--set", "train.encoder.head=random")
+        expect(done, 0, 'no images in its split "val": the last epoch')
+        self.assertIn("nothing was validated", (out / "report.html").read_text())
+        metrics = json.loads((out / "metrics.json").read_text())
+        self.assertEqual([arm["validation"] for arm in (metrics["cds"], metrics["controls"]["untrained"])], [None, None])
+        self.assertEqual(metrics["cds"]["selected_by"], "last")
+        self.assertEqual(json.loads((out / "train" / "cds" / "done.json").read_text())["best_epoch"], 2)
 
     def test_a_dataset_without_test_images(self):
         self.pack("no-test", "--test", "0")

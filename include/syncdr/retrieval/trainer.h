@@ -123,7 +123,7 @@ void check_settings(const TrainConfig& config, const std::vector<std::string>& d
 struct TrainResult {
   double best_score = 0;    ///< validation score of the kept epoch, in `selected_by`
   int64_t best_epoch = 0;   ///< 1-based
-  std::string selected_by;  ///< config.select, or what stands in for labels
+  std::string selected_by;  ///< config.select, what stands in for labels, or "last" where nothing was validated
   int64_t steps = 0;        ///< fewer than planned if patience ended it
   training::RunResult now;  ///< of this call alone, as what follows; 0 if it found the training finished
   int64_t parameters = 0;   ///< numbers whose gradient is averaged over ranks

@@ -88,6 +88,7 @@ TEST(Selection, WithoutValidationTheLastIsKept) {
   for (const int64_t epoch : {1, 2}) selection.keep(epoch, {{"epoch", at::full({1}, epoch)}});
   EXPECT_EQ(selection.epoch(), 2);
   EXPECT_EQ(epoch_of(selection.files()[0].second), 2);
+  EXPECT_EQ(selection.by(), "last");
 }
 
 TEST(Selection, GoesOnFromACheckpointWhereItStood) {
