@@ -50,7 +50,7 @@ std::vector<std::string> queries_of(const ReportInput& input);
 /// "both" directions, or "all".
 std::string both_or_all(const ReportInput& input);
 
-/// "Prec@k, SynCDR protocol, split test, 2,280 + 2,280 queries, 95 % bootstrap over 1,140 categories".
+/// "Prec@k, SynCDR protocol (...), split test, 2,280 + 2,280 queries, 95 % bootstrap over 1,140 categories".
 std::string protocol_text(const ReportInput& input);
 /// What differences are, and how to read them.
 std::string differences_text(const ReportInput& input);

@@ -13,7 +13,8 @@ namespace {
 
 /// Sums of hits over queries.
 struct Sum {
-  int64_t correct = 0, possible = 0;
+  double correct = 0;
+  int64_t possible = 0;
   void add(const Sum& other) {
     correct += other.correct;
     possible += other.possible;
@@ -66,7 +67,7 @@ double mean_share(const std::vector<Urn>& urns, size_t directions, const auto& p
   int64_t counted = 0;  // none of the categories drawn may occur in a direction, where directions differ in them
   for (const Sum& sum : sums) {
     if (sum.possible == 0) continue;
-    total += static_cast<double>(sum.correct) / static_cast<double>(sum.possible);
+    total += sum.correct / static_cast<double>(sum.possible);
     ++counted;
   }
   return total / static_cast<double>(counted);

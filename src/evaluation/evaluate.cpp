@@ -2,6 +2,7 @@
 
 #include "embed.h"
 #include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
 
 namespace syncdr::evaluation {
 namespace {
@@ -15,7 +16,7 @@ struct Labelled {
 
 Neighbours search(const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config) {
   const int64_t deepest = *std::max_element(config.cutoffs.begin(), config.cutoffs.end());
-  auto found = top_k(queries.features, gallery.features, std::max(shown_neighbours, deepest));
+  auto found = top_k(queries.features, gallery.features, std::max(shown_neighbours, deepest + 1));
   return {found.scores.to(at::kCPU), found.indices.to(at::kCPU)};
 }
 
@@ -28,14 +29,28 @@ DirectionScores measure(const Neighbours& found, const Labelled& queries, const 
   return result;
 }
 
+/// Domains whose features are nearly all the same: what is found there is chance.
+std::vector<std::string> collapsed_domains(const std::vector<Labelled>& domains) {
+  constexpr double nearly = 0.999;  // length of the mean of unit features; of pretrained encoders it is about 0.5 to 0.9
+  std::vector<std::string> collapsed;
+  for (const Labelled& domain : domains) {
+    const double length = domain.features.mean(0).norm().item<double>();
+    if (length < nearly || domain.features.size(0) < 2) continue;
+    core::warn("the features of {} are nearly all the same (their mean has length {:.5f}): the encoder has collapsed, what it finds is chance", domain.domain, length);
+    collapsed.push_back(domain.domain);
+  }
+  return collapsed;
+}
+
 Evaluation measure_all(const std::vector<Labelled>& domains, const EvaluateConfig& config, uint64_t seed) {
-  Evaluation result;
+  Evaluation result{.collapsed = collapsed_domains(domains)};
   for (const Labelled& queries : domains)
     for (const Labelled& gallery : domains) {
       if (&queries == &gallery) continue;
       const auto found = search(queries, gallery, config);
       result.directions.push_back(measure(found, queries, gallery, config));
-      for (const int64_t k : config.cutoffs) result.hits[k].push_back(hits_at(found, queries.labels, gallery.labels, k));
+      auto hits = hits_with_ties(queries.features, gallery.features, found, queries.labels, gallery.labels, config.cutoffs);
+      for (size_t c = 0; c < hits.size(); ++c) result.hits[config.cutoffs[c]].push_back(std::move(hits[c]));
     }
   result.categories = fewest_categories(result.hits.begin()->second);  // they do not depend on k
   auto [precision, mean] = figures_of(result.hits, result.unit(), seed, config.resamples);

@@ -80,6 +80,8 @@ boost::json::object arm_json(const ArmResult& arm, const ArmResult* baseline) {
   for (const auto& [to, figures] : arm.differences) object[baseline && to == baseline->name ? "vs_cds" : "vs_" + to] = difference_json(arm, figures);
   if (!arm.retention.empty()) object["retention"] = retention_json(arm.retention);
   object["best_epoch"] = arm.best_epoch;
+  const auto& collapsed = arm.evaluation.collapsed;
+  if (!collapsed.empty()) object["collapsed"] = boost::json::array(collapsed.begin(), collapsed.end());
   object["validation"] = std::isnan(arm.validation_score) ? boost::json::value(nullptr) : arm.validation_score;
   object["selected_by"] = arm.selected_by;
   if (arm.other) {
@@ -107,7 +109,7 @@ template <class Cell> std::string table(const ReportInput& input, const std::str
 
 boost::json::object hits_json(const ReportInput& input) {
   const auto& first = input.arms.front().evaluation;
-  const auto by_cutoff = [&](const Evaluation& evaluation, size_t direction, int32_t Hits::* count) {
+  const auto by_cutoff = [&](const Evaluation& evaluation, size_t direction, auto Hits::* count) {
     boost::json::object object;
     for (const auto& [k, directions] : evaluation.hits) {
       boost::json::array counts;

@@ -60,11 +60,13 @@ std::string row_head(const ReportInput& input, const ArmResult& arm, const std::
 
 // How its epoch was chosen, and what the other choice would have reached.
 std::string choice_text(const ReportInput& input, const ArmResult& arm) {
+  if (!arm.evaluation.collapsed.empty()) return fmt::format("collapsed: the features of {} are nearly all the same", fmt::join(arm.evaluation.collapsed, " and "));
   if (arm.ceiling) return "a ceiling, not a method";
   const bool labels = arm.selected_by == "labels";
   std::string text;
   if (labels && arm.validation_score > 0) text = fmt::format("validation {} %", percent(arm.validation_score));
   if (arm.best_epoch == 0) return text;
+  if (arm.selected_by == "last") return fmt::format("the last epoch, {}: nothing was validated", arm.best_epoch);
   text = labels ? fmt::format("{} at epoch {}", text, arm.best_epoch) : fmt::format("epoch {}, chosen by {}", arm.best_epoch, arm.selected_by);
   if (!arm.other) return text;
   const int64_t k = cutoffs_of(input).front();

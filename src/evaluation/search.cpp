@@ -7,6 +7,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <cmath>
 #include <limits>
@@ -135,6 +136,36 @@ at::Tensor rank_of(const at::Tensor& queries, const at::Tensor& gallery, const a
            return at::Tensor(before.squeeze(1) + 1);
          }))
       .to(at::kCPU);
+}
+
+EqualScores count_equal(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& scores, const at::Tensor& query_labels,
+                        const at::Tensor& gallery_labels, int64_t tile) {
+  check_features(queries, gallery);
+  SYNCDR_ASSERT(scores.dim() == 2 && scores.size(0) == queries.size(0), "each of {} queries has scores", queries.size(0));
+  const at::NoGradGuard no_grad;
+  const Tiles tiles(queries, gallery, tile);
+  const auto device = queries.device();
+  const auto wanted = scores.to(device), of_queries = query_labels.to(device), of_gallery = gallery_labels.to(device);
+  const auto parts = tiles.each([&](int64_t index, const at::Tensor& room) {
+    const int64_t first_row = index * tiles.rows, rows = tiles.own_rows(index);
+    const auto own = wanted.narrow(0, first_row, rows), labels = of_queries.narrow(0, first_row, rows).unsqueeze(1);
+    const auto all = at::zeros({rows, wanted.size(1)}, of_queries.options()), labelled = at::zeros_like(all);
+    tiles.each_piece(index, room, [&](const at::Tensor& piece, int64_t first) {
+      const auto same_label = labels.eq(of_gallery.narrow(0, first, piece.size(1)).unsqueeze(0));
+      for (int64_t c = 0; c < own.size(1); ++c) {
+        const auto equal = piece.eq(own.narrow(1, c, 1));
+        all.select(1, c) += equal.sum(1);
+        labelled.select(1, c) += equal.logical_and(same_label).sum(1);
+      }
+    });
+    return std::pair{all, labelled};
+  });
+  std::vector<at::Tensor> all, labelled;
+  for (const auto& part : parts) {
+    all.push_back(part.first);
+    labelled.push_back(part.second);
+  }
+  return {at::cat(all).to(at::kCPU), at::cat(labelled).to(at::kCPU)};
 }
 
 }  // namespace syncdr::evaluation

@@ -60,12 +60,13 @@ retrieval::Validation measure(const std::vector<Domain>& domains) {
   std::vector<QueryHits> hits;
   for (size_t a = 0; a < domains.size(); ++a)
     for (size_t b = a + 1; b < domains.size(); ++b) {
-      const auto from_a = top_k(domains[a].features, domains[b].features, 1), from_b = top_k(domains[b].features, domains[a].features, 1);
+      const auto from_a = top_k(domains[a].features, domains[b].features, 2), from_b = top_k(domains[b].features, domains[a].features, 2);
       mutual += mutual_share(from_a, from_b);
       ++pairs;
       if (!domains[a].labels.defined() || !domains[b].labels.defined()) continue;
-      hits.push_back(hits_at(from_a, domains[a].labels, domains[b].labels, 1));
-      hits.push_back(hits_at(from_b, domains[b].labels, domains[a].labels, 1));
+      const int64_t nearest[] = {1};
+      hits.push_back(hits_with_ties(domains[a].features, domains[b].features, from_a, domains[a].labels, domains[b].labels, nearest).front());
+      hits.push_back(hits_with_ties(domains[b].features, domains[a].features, from_b, domains[b].labels, domains[a].labels, nearest).front());
     }
   found.mutual = mutual / pairs;
   if (std::ssize(hits) == 2 * static_cast<int64_t>(pairs)) found.labels = share_correct(hits, Unit::queries, 0, /*resamples=*/0).value;

@@ -46,6 +46,7 @@ struct Evaluation {
   std::vector<DirectionScores> directions;            ///< all ordered pairs of domains: of a, b, c those from a (to b, to c), then from b, then from c
   std::map<int64_t, Estimate> mean;                   ///< of all directions' Prec@k, by k
   HitsByCutoff hits;                                  ///< what these figures are of, for comparisons of arms
+  std::vector<std::string> collapsed;                 ///< domains whose features are nearly all the same
   int64_t categories = 0;                             ///< that queries and gallery share, in the direction that has the fewest
   Unit unit() const { return unit_for(categories); }  ///< what the intervals draw
 };

@@ -21,4 +21,12 @@ Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k
 /// tiles, twice (for the own row's score, and to count what comes before it). Throws as top_k.
 at::Tensor rank_of(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& own, int64_t tile = 8192);
 
+/// Rows of the gallery that score exactly this against a query: how many, and how many of them have the query's label. [Q, C] int64 each, on the CPU.
+struct EqualScores {
+  at::Tensor all, labelled;
+};
+/// scores [Q, C] float, as top_k() gave them: the same tiles, so the same bits. Labels [Q], [N] int64. Throws as top_k.
+EqualScores count_equal(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& scores, const at::Tensor& query_labels,
+                        const at::Tensor& gallery_labels, int64_t tile = 8192);
+
 }  // namespace syncdr::evaluation

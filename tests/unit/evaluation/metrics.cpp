@@ -3,9 +3,13 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
 
 #include "syncdr/core/error.h"
 #include "syncdr/evaluation/bootstrap.h"
@@ -96,12 +100,78 @@ double slow_mean_average_precision(const at::Tensor& queries, const at::Tensor& 
   return sum / static_cast<double>(counted);
 }
 
-TEST(MeanAveragePrecision, EqualsBruteForceWithTiesAndForeignQueries) {
+// Calls with(order) for all orders of six rows.
+void each_order(const std::function<void(const at::Tensor&)>& with) {
+  std::vector<int64_t> order{0, 1, 2, 3, 4, 5};
+  do with(longs(order));
+  while (std::next_permutation(order.begin(), order.end()));
+}
+
+// Few values of few features: scores are equal all the time.
+struct Tied {
+  explicit Tied(int64_t rows) {
+    at::manual_seed(4);
+    queries = at::randint(-1, 2, {40, 2}).to(at::kFloat);
+    gallery = at::randint(-1, 2, {rows, 2}).to(at::kFloat);
+    query_labels = at::randint(0, 4, {40}, at::kLong);
+    gallery_labels = at::randint(0, 3, {rows}, at::kLong);
+  }
+  at::Tensor queries, gallery, query_labels, gallery_labels;
+};
+
+TEST(MeanAveragePrecision, IsTheMeanOverAllOrdersOfEqualScores) {
+  const Tied tied(6);
+  double sum = 0;
+  each_order([&](const at::Tensor& order) {
+    sum += slow_mean_average_precision(tied.queries, tied.gallery.index_select(0, order), tied.query_labels, tied.gallery_labels.index_select(0, order));
+  });
+  EXPECT_NEAR(mean_average_precision(tied.queries, tied.gallery, tied.query_labels, tied.gallery_labels), sum / 720, 1e-12);
+}
+
+TEST(MeanAveragePrecision, EqualsBruteForceWhereNoScoresAreEqual) {
   at::manual_seed(4);
-  const auto queries = at::randint(-2, 3, {300, 3}).to(at::kFloat), gallery = at::randint(-2, 3, {61, 3}).to(at::kFloat);
+  const auto queries = at::randn({300, 3}), gallery = at::randn({61, 3});
   const auto query_labels = at::randint(0, 9, {300}, at::kLong), gallery_labels = at::randint(0, 7, {61}, at::kLong);
   EXPECT_NEAR(mean_average_precision(queries, gallery, query_labels, gallery_labels),
               slow_mean_average_precision(queries, gallery, query_labels, gallery_labels), 1e-12);
+}
+
+TEST(HitsWithTies, AreTheMeanOverAllOrdersOfTheGallery) {
+  const Tied tied(6);
+  const std::vector<int64_t> cutoffs{1, 2, 15};
+  std::vector<std::vector<double>> sums(cutoffs.size(), std::vector<double>(40));
+  each_order([&](const at::Tensor& order) {
+    const auto labels = tied.gallery_labels.index_select(0, order);
+    const auto found = top_k(tied.queries, tied.gallery.index_select(0, order), 15);
+    for (size_t c = 0; c < cutoffs.size(); ++c) {
+      const auto hits = hits_at(found, tied.query_labels, labels, cutoffs[c]).hits;
+      for (size_t q = 0; q < hits.size(); ++q) sums[c][q] += hits[q].correct;
+    }
+  });
+  const auto all = hits_with_ties(tied.queries, tied.gallery, top_k(tied.queries, tied.gallery, 16), tied.query_labels, tied.gallery_labels, cutoffs);
+  for (size_t c = 0; c < cutoffs.size(); ++c)
+    for (size_t q = 0; q < all[c].hits.size(); ++q) EXPECT_NEAR(all[c].hits[q].correct, sums[c][q] / 720, 1e-12) << "k = " << cutoffs[c] << ", query " << q;
+}
+
+TEST(HitsWithTies, AnEncoderThatHasCollapsedFindsWhatChanceFinds) {
+  const auto labels = longs({0, 0, 0, 1, 2}).repeat({40});  // sorted galleries flatter such an encoder: 60 % of the first rows
+  const auto features = at::ones({200, 3});
+  const std::vector<int64_t> first{1};
+  const auto hits = hits_with_ties(features, features, top_k(features, features, 2, /*tile=*/64), labels, labels, first);
+  EXPECT_NEAR(share_correct(hits, Unit::queries, 0, 0).value, 3.0 / 5 * 3 / 5 + 2.0 / 5 / 5, 1e-12);
+}
+
+TEST(CountEqual, EqualsBruteForce) {
+  const Tied tied(333);
+  const auto scores = at::mm(tied.queries, tied.gallery.t());
+  const auto wanted = scores.narrow(1, 7, 3).contiguous();
+  const auto found = count_equal(tied.queries, tied.gallery, wanted, tied.query_labels, tied.gallery_labels, /*tile=*/100);
+  const auto same = tied.query_labels.unsqueeze(1).eq(tied.gallery_labels.unsqueeze(0));
+  for (int64_t c = 0; c < 3; ++c) {
+    const auto equal = scores.eq(wanted.narrow(1, c, 1));
+    EXPECT_TRUE(found.all.select(1, c).equal(equal.sum(1)));
+    EXPECT_TRUE(found.labelled.select(1, c).equal(equal.logical_and(same).sum(1)));
+  }
 }
 
 TEST(MeanAveragePrecision, NoSharedCategoryIsBadData) {
