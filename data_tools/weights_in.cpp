@@ -1,7 +1,5 @@
 #include "weights_in.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <boost/json.hpp>
 #include <set>
@@ -9,6 +7,7 @@
 #include "state_dict.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
+#include "syncdr/core/some_of.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/io/json.h"
@@ -17,12 +16,7 @@
 namespace syncdr::data_tools {
 namespace fs = std::filesystem;
 
-std::string some(std::vector<std::string> names) {
-  constexpr size_t names_said = 20;
-  const size_t more = names.size() > names_said ? names.size() - names_said : 0;
-  names.resize(names.size() - more);
-  return fmt::format("{}{}", fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
-}
+std::string some(const std::vector<std::string>& names) { return core::some_of(names, 20); }
 
 std::string hash_text(const fs::path& file) { return "xxh128:" + io::hash_file(file); }
 

@@ -24,8 +24,8 @@ Weights read_weights_in(const ConvertOptions& options);
 
 /// "xxh128:..." of a file.
 std::string hash_text(const std::filesystem::path& file);
-/// The first names, and how many more there are.
-std::string some(std::vector<std::string> names);
+/// core::some_of() of twenty: what was left out of a file can matter.
+std::string some(const std::vector<std::string>& names);
 
 /// ELITE's global mapper and CUT's generator: names as their readers want them. Throw DataError if it is none.
 void check_elite(const Weights& weights, const std::filesystem::path& file);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "findings.h"
+#include "syncdr/core/some_of.h"
 #include "syncdr/io/json.h"
 
 namespace syncdr::doctor {
@@ -16,12 +17,6 @@ struct Report {
   Finding finding;
   std::string host;
 };
-
-/// So many of the names, and how many more there are.
-template <class Names> std::string some_of(const Names& names, size_t shown = 3) {
-  const std::vector<std::string> first(names.begin(), std::next(names.begin(), static_cast<ptrdiff_t>(std::min(shown, names.size()))));
-  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > shown ? fmt::format(" and {} more", names.size() - shown) : "");
-}
 
 boost::json::object to_json(const Finding& finding) {
   return {{"what", finding.what},      {"found", finding.found},
@@ -81,7 +76,7 @@ std::optional<Line> difference(const std::vector<const Report*>& reports) {
   const auto& first = reports.front()->finding;
   if (first.if_they_differ.empty() || seen.size() == 1) return std::nullopt;
   std::vector<std::string> each;
-  for (const auto& [found, hosts] : seen) each.push_back(fmt::format("{} on {}", found, some_of(hosts)));
+  for (const auto& [found, hosts] : seen) each.push_back(fmt::format("{} on {}", found, core::some_of(hosts)));
   return Line{.finding = {.what = first.what, .found = fmt::format("{}", fmt::join(each, "; ")), .mend = first.if_they_differ, .health = Health::note}};
 }
 
@@ -123,7 +118,7 @@ Finding describe_job(const comm::World& world) {
   std::vector<std::string> each;
   for (const auto& [host, count] : ranks) each.push_back(fmt::format("{} ({})", host, count));
   const auto hosts = count_of(static_cast<int64_t>(ranks.size()), "host");
-  return {.what = "job", .found = fmt::format("{} on {}: {}", count_of(world.size(), "rank"), hosts, some_of(each, 8))};
+  return {.what = "job", .found = fmt::format("{} on {}: {}", count_of(world.size(), "rank"), hosts, core::some_of(each, 8))};
 }
 
 Findings look(comm::World& world, const std::filesystem::path& folder) {
@@ -142,7 +137,7 @@ core::ExitCode print(const std::vector<Line>& table, const std::string& json) {
     const auto& finding = line.finding;
     const char* mark = marks[static_cast<int>(finding.health)];
     std::string whose;
-    if (!line.all) whose = fmt::format(" [on {}]", some_of(line.hosts));
+    if (!line.all) whose = fmt::format(" [on {}]", core::some_of(line.hosts));
     else if (line.differ && line.hosts.size() > 1) whose = fmt::format(" (worst of {} hosts, on {})", line.hosts.size(), line.least);
     fmt::print("{:<5} {:<14} {}{}\n", mark, finding.what, finding.found, whose);
     if (!finding.mend.empty()) fmt::print("{:<20} -> {}\n", "", finding.mend);

@@ -12,6 +12,7 @@
 #include "syncdr/core/checked.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
+#include "syncdr/core/some_of.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/file.h"
 #include "syncdr/io/foreign.h"
@@ -142,13 +143,10 @@ std::string read_header(const InputFile& file, const std::string& where) {
   return header;
 }
 
-/// One line for a file, which all ranks read: the first three and how many more.
+/// One line for a file, which all ranks read.
 void warn_of_unread(const std::vector<std::string>& unread, const std::string& file) {
   if (unread.empty() || core::log_rank() != 0) return;
-  const auto shown = std::min<std::ptrdiff_t>(std::ssize(unread), 3);
-  core::warn("{}: passes over {}{}: these types are not read. A model that needs them has to have them as F32, F16 or BF16.", file,
-             fmt::join(unread.begin(), unread.begin() + shown, ", "),
-             std::ssize(unread) > shown ? fmt::format(" and {} more", std::ssize(unread) - shown) : "");
+  core::warn("{}: passes over {}: these types are not read. A model that needs them has to have them as F32, F16 or BF16.", file, core::some_of(unread));
 }
 
 std::span<uint8_t> bytes_of(const at::Tensor& tensor) { return {static_cast<uint8_t*>(tensor.data_ptr()), tensor.nbytes()}; }

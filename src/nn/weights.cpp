@@ -4,6 +4,7 @@
 #include <torch/utils.h>
 
 #include "syncdr/core/error.h"
+#include "syncdr/core/some_of.h"
 #include "syncdr/io/hash.h"
 
 namespace syncdr::nn {
@@ -11,15 +12,13 @@ namespace {
 
 std::string shape_text(const at::Tensor& tensor) { return fmt::format("[{}]", fmt::join(tensor.sizes(), ", ")); }
 
-// The names of `named` that `others` lacks: the first three, and how many more there are.
+// The names of `named` that `others` lacks.
 std::string names_missing_in(const io::NamedTensors& named, const io::NamedTensors& others) {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : named) {
     if (!others.contains(name)) names.push_back('"' + name + '"');
   }
-  const size_t more = names.size() > 3 ? names.size() - 3 : 0;
-  names.resize(names.size() - more);
-  return fmt::format("{}{}", fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+  return core::some_of(names);
 }
 
 void check_names(const io::NamedTensors& state, const io::NamedTensors& tensors, const std::string& where) {

@@ -7,6 +7,7 @@
 
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
+#include "syncdr/core/some_of.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/io/json.h"
 
@@ -77,7 +78,7 @@ io::NamedTensors read_shards(const fs::path& folder, const fs::path& index) {
   return all;
 }
 
-/// What the user may have downloaded in place of the weights that are wanted: three names, safetensors first, all shards of a kind as one.
+/// What the user may have downloaded in place of the weights that are wanted: safetensors first, all shards of a kind as one.
 std::string weights_present(const fs::path& folder) {
   static const std::regex shard("-[0-9]+-of-");
   std::set<std::pair<bool, std::string>> found;  // others than safetensors are true and come last
@@ -90,12 +91,8 @@ std::string weights_present(const fs::path& folder) {
   }
   if (found.empty()) return "The folder holds no weights.";
   std::vector<std::string> names;
-  for (const auto& [other, name] : found) {
-    if (names.size() < 3) names.push_back(name);
-  }
-  const size_t more = found.size() - names.size();
-  return fmt::format("The folder holds {}{}; only safetensors are read, shards with their index, and of a variant only if it is named.", fmt::join(names, ", "),
-                     more > 0 ? fmt::format(" and {} more", more) : "");
+  for (const auto& [other, name] : found) names.push_back(name);
+  return fmt::format("The folder holds {}; only safetensors are read, shards with their index, and of a variant only if it is named.", core::some_of(names));
 }
 
 /// The single file of a component's weights, and the index that lists them where they are shards.
