@@ -39,11 +39,22 @@ void add_column(std::vector<translate::SheetPart>& parts, Job& job) {
   }
 }
 
+/// Where the value that begins at `first` ends: commas in lists and tables belong to it.
+size_t end_of_value(const std::string& text, size_t first) {
+  int64_t depth = 0;
+  for (size_t i = first; i < text.size(); ++i) {
+    if (text[i] == '[' || text[i] == '{') ++depth;
+    if (text[i] == ']' || text[i] == '}') --depth;
+    if (text[i] == ',' && depth == 0) return i;
+  }
+  return text.size();
+}
+
 }  // namespace
 
 Sweep::Sweep(const std::string& text) : key(text.substr(0, text.find('='))) {
   for (size_t first = key.size(); first < text.size();) {
-    const size_t last = std::min(text.find(',', first + 1), text.size());
+    const size_t last = end_of_value(text, first + 1);
     values.push_back(text.substr(first + 1, last - first - 1));
     first = last;
   }

@@ -26,6 +26,13 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+/// What a field's value is, not where it lies.
+template <class T> T& behind(T* value) { return *value; }
+const StructList& behind(const StructList& list) { return list; }
+
+void read_table(const Visit& visit, const toml::table& table, const std::string& where);
+std::string text_of(const StructList& list);
+
 /// Overwrites fields with what a table says of them.
 class Reader {
  public:
@@ -33,7 +40,7 @@ class Reader {
 
   void take(const Field& field) {
     known_.insert(field.key);
-    if (const auto* node = table_.at_path(field.key).node()) std::visit([&](auto* value) { read(*value, *node, field); }, field.value);
+    if (const auto* node = table_.at_path(field.key).node()) std::visit([&](const auto& value) { read(behind(value), *node, field); }, field.value);
   }
 
   /// Call after the visit: a key that no field has taken is an error, not a silent default.
@@ -58,6 +65,16 @@ class Reader {
     if (!array) wrong(node, field, "a list, as in [a, b]");
     values.clear();
     for (const auto& element : *array) read(values.emplace_back(), element, field);
+  }
+  void read(const StructList& list, const toml::node& node, const Field& field) const {
+    const auto* array = node.as_array();
+    if (!array || !std::all_of(array->begin(), array->end(), [](const toml::node& element) { return element.is_table(); })) {
+      list.renew(1);
+      wrong(node, field, "a list, as in " + text_of(list));
+    }
+    list.renew(array->size());
+    const std::vector<Visit> visits = list.visits();
+    for (size_t i = 0; i < visits.size(); ++i) read_table(visits[i], *(*array)[i].as_table(), fmt::format("{}: {}[{}]", where_, field.key, i));
   }
 
   [[noreturn]] void wrong(const toml::node& node, const Field& field, const std::string& expected) const {
@@ -116,9 +133,18 @@ template <class T> std::string text_of(const std::vector<T>& values) {
   for (const auto& value : values) parts.push_back(text_of(value));
   return fmt::format("[{}]", fmt::join(parts, ", "));
 }
+std::string text_of(const StructList& list) {
+  std::vector<std::string> structs;
+  for (const Visit& visit : list.visits()) {
+    std::vector<std::string> parts;
+    for (const auto& [key, value] : list_config(visit)) parts.push_back(key + " = " + value);
+    structs.push_back(fmt::format("{{{}}}", fmt::join(parts, ", ")));
+  }
+  return fmt::format("[{}]", fmt::join(structs, ", "));
+}
 
 std::string text_of(const Field& field) {
-  return std::visit([](const auto* value) { return text_of(*value); }, field.value);
+  return std::visit([](const auto& value) { return text_of(behind(value)); }, field.value);
 }
 
 void read_table(const Visit& visit, const toml::table& table, const std::string& where) {

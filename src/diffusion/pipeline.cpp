@@ -63,10 +63,11 @@ void check_noise(const at::Tensor& noise, at::IntArrayRef shape, const char* wha
 }  // namespace
 
 struct StableDiffusion::Networks {
-  Networks(const CheckpointFolder& checkpoint, const InferenceOptions& options)
-      : tokenizer(load_tokenizer(checkpoint)), text_encoder(placed(load_text_encoder(checkpoint, options.dtype), options, "text_encoder", hashes)),
+  Networks(const CheckpointFolder& checkpoint, const InferenceOptions& options, LoraSums lora)
+      : tokenizer(load_tokenizer(checkpoint)),
+        text_encoder(placed(load_text_encoder(checkpoint, options.dtype, std::move(lora.text_encoder)), options, "text_encoder", hashes)),
         autoencoder(placed(load_autoencoder(checkpoint, options.dtype), options, "vae", hashes)),
-        unet(placed(load_unet(checkpoint, options.dtype), options, "unet", hashes)) {
+        unet(placed(load_unet(checkpoint, options.dtype, std::move(lora.unet)), options, "unet", hashes)) {
     const std::string where = checkpoint.root().string();
     check_text_side(where, tokenizer, text_encoder->config(), unet->config());
     check_image_side(where, autoencoder->config(), unet->config());
@@ -80,22 +81,24 @@ struct StableDiffusion::Networks {
   std::unique_ptr<StepGraph> graph;  ///< null: calls are not recorded
 };
 
-std::shared_ptr<StableDiffusion::Networks> StableDiffusion::networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options) {
+std::shared_ptr<StableDiffusion::Networks> StableDiffusion::networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options,
+                                                                        const Additions& additions) {
   static std::mutex mutex;
   static std::string key_of_last;
   static std::weak_ptr<Networks> last;
   const std::lock_guard lock(mutex);
-  const std::string key =
+  std::string key =
       fmt::format("{}\n{}\n{} {} {}", checkpoint.root().string(), checkpoint.variant(), c10::toString(options.dtype), options.device.str(), options.winograd);
+  for (const LoraFile& lora : additions.lora) key += '\n' + provenance_of(lora);
   if (auto networks = last.lock(); networks && key == key_of_last) return networks;
-  auto networks = std::make_shared<Networks>(checkpoint, options);
+  auto networks = std::make_shared<Networks>(checkpoint, options, read_lora(additions.lora, checkpoint));
   key_of_last = key;
   last = networks;
   return networks;
 }
 
-StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options)
-    : root_(checkpoint.root()), networks_(networks_of(checkpoint, options)), dtype_(options.dtype), device_(options.device) {}
+StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions)
+    : root_(checkpoint.root()), networks_(networks_of(checkpoint, options, additions)), dtype_(options.dtype), device_(options.device) {}
 
 TextContext StableDiffusion::encode_text(const std::vector<std::string>& texts) {
   const torch::NoGradGuard no_grad;

@@ -9,8 +9,10 @@
 #include "denoiser_networks.h"
 #include "losses.h"
 #include "sample_sheet.h"
+#include "syncdr/core/log.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/diffusion/checkpoint_writer.h"
+#include "syncdr/diffusion/lora.h"
 #include "syncdr/diffusion/sampling.h"
 #include "syncdr/nn/pixels.h"
 #include "syncdr/nn/weights.h"
@@ -24,6 +26,8 @@ namespace syncdr::fit {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* lora_file = "pytorch_lora_weights.safetensors";  // as load_lora_weights looks for in a folder
 
 void check_denoiser_network(const DiffusionFitConfig& config) {
   const DenoiserUNetConfig& unet = config.unet;
@@ -177,7 +181,8 @@ class DiffusionFit : public training::Learner {
     write_sample_sheet(png, at::cat(samples_), at::cat(translated));
   }
 
-  /// A checkpoint folder: tokenizer and scheduler, unet, text_encoder and vae, and its index.
+  /// A checkpoint folder: tokenizer and scheduler, unet, text_encoder and vae, and its index. Beside it the low-rank additions alone, if they are all that
+  /// was trained.
   std::vector<fs::path> save(const fs::path& folder) override {
     const fs::path checkpoint = folder / "checkpoint";
     fs::create_directories(checkpoint);
@@ -187,12 +192,16 @@ class DiffusionFit : public training::Learner {
       if (parts_->lora) parts_->lora->merge();
       diffusion::save_unet(checkpoint / "unet", networks_.unet, dtype);
       if (parts_->lora) parts_->lora->split();
+      if (writes_lora()) diffusion::save_lora(folder / lora_file, parts_->lora->tensors(), config_.lora_rank);
       diffusion::save_text_encoder(checkpoint / "text_encoder", networks_.text_encoder, dtype);
       diffusion::save_autoencoder(checkpoint / "vae", networks_.autoencoder, dtype);
     });
     diffusion::save_model_index(checkpoint, config_.layout == "instruct" ? "StableDiffusionInstructPix2PixPipeline" : "StableDiffusionPipeline");
-    return {"checkpoint/unet/diffusion_pytorch_model.safetensors", "checkpoint/text_encoder/model.safetensors",
-            "checkpoint/vae/diffusion_pytorch_model.safetensors", "checkpoint/model_index.json"};
+    std::vector<fs::path> saved{"checkpoint/unet/diffusion_pytorch_model.safetensors", "checkpoint/text_encoder/model.safetensors",
+                                "checkpoint/vae/diffusion_pytorch_model.safetensors", "checkpoint/model_index.json"};
+    if (writes_lora()) saved.emplace_back(lora_file);
+    else if (parts_->lora) core::info("no {} is written: the UNet has got channels that its checkpoint lacks", lora_file);
+    return saved;
   }
 
   std::string advice() const override {
@@ -201,6 +210,9 @@ class DiffusionFit : public training::Learner {
   }
 
  private:
+  /// Channels that the checkpoint's network does not have are no low-rank addition to it.
+  bool writes_lora() const { return parts_->lora && !networks_.new_condition; }
+
   /// The prompts' hidden states, [n + 1, L, D]; no prompt is the last.
   at::Tensor texts() { return parts_->with_text ? networks_.text_encoder->forward(networks_.tokens) : frozen_texts_; }
 

@@ -35,7 +35,7 @@ Lora::Lora(torch::nn::Module& network, int64_t rank, uint64_t seed) {
   for (const auto& item : network.named_modules()) {
     const auto linear = std::dynamic_pointer_cast<torch::nn::LinearImpl>(item.value());
     if (!linear || !is_attention_projection(item.key())) continue;
-    Layer layer{.linear = linear, .base = linear->weight};
+    Layer layer{.name = item.key(), .linear = linear, .base = linear->weight};
     const at::TensorOptions options = layer.base.options().requires_grad(false);
     layer.a = register_parameter(parameter_name(item.key(), "_a"), gaussian(rank, layer.base.size(1), item.key(), seed).to(options));
     layer.b = register_parameter(parameter_name(item.key(), "_b"), at::zeros({layer.base.size(0), rank}, options));
@@ -63,6 +63,15 @@ void Lora::split() {
     layer.base.copy_(layer.before);
     layer.before.reset();
   }
+}
+
+io::NamedTensors Lora::tensors() const {
+  io::NamedTensors tensors;
+  for (const Layer& layer : layers_) {
+    tensors.emplace(layer.name + ".lora_A.weight", layer.a);
+    tensors.emplace(layer.name + ".lora_B.weight", layer.b);
+  }
+  return tensors;
 }
 
 }  // namespace syncdr::fit

@@ -3,7 +3,10 @@
 #include <torch/nn/modules/linear.h>
 
 #include <memory>
+#include <string>
 #include <vector>
+
+#include "syncdr/io/safetensors.h"
 
 namespace syncdr::fit {
 
@@ -22,9 +25,12 @@ class Lora : public torch::nn::Module {
   /// Adds B A to the network's parameters, for whoever reads these; split() takes them back to the bit.
   void merge();
   void split();
+  /// A and B as "MODULE.lora_A.weight" and "MODULE.lora_B.weight".
+  io::NamedTensors tensors() const;
 
  private:
   struct Layer {
+    std::string name;
     std::shared_ptr<torch::nn::LinearImpl> linear;
     at::Tensor base;  // the registered parameter; linear->weight may be a sum
     at::Tensor a, b;

@@ -195,40 +195,61 @@ std::string make_header(const std::vector<const NamedTensors::value_type*>& orde
   return text;
 }
 
+/// A file that is open, its header read.
+struct OpenFile {
+  explicit OpenFile(const std::filesystem::path& path) : file(path), where(path.string()) {
+    const std::string in_header = where + ": header", text = read_header(file, where);
+    const boost::json::value header = parse_json(text, in_header);
+    for (const auto& item : as_object(header, in_header)) {
+      const std::string name(item.key());
+      if (name == "__metadata__") {
+        const std::string place = where + ": __metadata__";
+        if (!item.value().is_null()) metadata = json_texts(as_object(item.value(), place), place);  // null: none, as in the original
+      } else {
+        entries.push_back(read_entry(name, item.value(), fmt::format("{}: tensor \"{}\"", where, name)));
+      }
+    }
+    data = sizeof(uint64_t) + text.size();
+    check_tiling(entries, file.size() - data, where);
+  }
+
+  /// The tensors that make(entry) returns.
+  template <class Make> Safetensors content(const Make& make) const {
+    Safetensors result{.metadata = metadata};
+    std::vector<std::string> unread;
+    for (const Entry& entry : entries) {
+      if (entry.dtype.type) {
+        result.tensors.emplace(entry.name, make(entry));
+      } else {
+        result.unread.insert(entry.name);
+        unread.push_back(fmt::format("\"{}\" ({})", entry.name, entry.dtype.name));
+      }
+    }
+    warn_of_unread(unread, where);
+    return result;
+  }
+
+  InputFile file;
+  std::string where;
+  std::map<std::string, std::string> metadata;
+  std::vector<Entry> entries;
+  uint64_t data = 0;  // where it begins
+};
+
 }  // namespace
 
 Safetensors read_safetensors(const std::filesystem::path& path) {
-  const InputFile file(path);
-  const std::string where = path.string(), in_header = where + ": header";
-  const std::string text = read_header(file, where);
-  const boost::json::value header = parse_json(text, in_header);
-  Safetensors result;
-  std::vector<Entry> entries;
-  for (const auto& item : as_object(header, in_header)) {
-    const std::string name(item.key());
-    if (name == "__metadata__") {
-      const std::string place = where + ": __metadata__";
-      if (!item.value().is_null()) result.metadata = json_texts(as_object(item.value(), place), place);  // null: none, as in the original
-    } else {
-      entries.push_back(read_entry(name, item.value(), fmt::format("{}: tensor \"{}\"", where, name)));
-    }
-  }
-  const uint64_t data = sizeof(uint64_t) + text.size();
-  check_tiling(entries, file.size() - data, where);
-  std::vector<std::string> unread;
-  for (const Entry& entry : entries) {
-    if (!entry.dtype.type) {
-      result.unread.insert(entry.name);
-      unread.push_back(fmt::format("\"{}\" ({})", entry.name, entry.dtype.name));
-      continue;
-    }
+  const OpenFile opened(path);
+  return opened.content([&](const Entry& entry) {
     at::Tensor tensor = room_for(entry);
-    file.read_at(data + entry.begin, bytes_of(tensor));
-    check_bools(tensor, entry.name, where);
-    result.tensors.emplace(entry.name, std::move(tensor));
-  }
-  warn_of_unread(unread, where);
-  return result;
+    opened.file.read_at(opened.data + entry.begin, bytes_of(tensor));
+    check_bools(tensor, entry.name, opened.where);
+    return tensor;
+  });
+}
+
+Safetensors read_safetensors_header(const std::filesystem::path& path) {
+  return OpenFile(path).content([](const Entry& entry) { return at::empty(entry.shape, at::TensorOptions(*entry.dtype.type).device(at::kMeta)); });
 }
 
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {

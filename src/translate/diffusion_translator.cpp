@@ -29,6 +29,15 @@ c10::ScalarType precision_of(const std::string& name) {
   throw core::UsageError("unknown precision \"{}\". Use one of fp32, bf16, fp16.", name);
 }
 
+diffusion::Additions additions_of(const DiffusionConfig& config) {
+  diffusion::Additions additions;
+  for (const LoraConfig& lora : config.lora) {
+    if (lora.file.empty()) throw core::UsageError("translate.diffusion.lora[{}] names no file: write [{{file = \"...\"}}]", additions.lora.size());
+    additions.lora.push_back({lora.file, lora.scale});
+  }
+  return additions;
+}
+
 std::unique_ptr<diffusion::Scheduler> planned(const DiffusionConfig& config, const std::string& name, double eta, double below) {
   auto scheduler = diffusion::load_scheduler(diffusion::CheckpointFolder(config.checkpoint), name, {.eta = eta, .spacing = config.spacing});
   scheduler->set_steps(config.steps, below);
@@ -60,8 +69,13 @@ std::optional<int64_t> check_diffusion(const TranslateConfig& config, double sha
   const auto& names = diffusion::sampler_names();
   if (!diffusion.scheduler.empty() && std::find(names.begin(), names.end(), diffusion.scheduler) == names.end())
     throw core::UsageError("translate.diffusion.scheduler = \"{}\" is not one of {}", diffusion.scheduler, fmt::join(names, ", "));
-  if (diffusion.checkpoint.empty()) return std::nullopt;
+  const diffusion::Additions additions = additions_of(diffusion);
+  if (diffusion.checkpoint.empty()) {
+    diffusion::check_lora(additions.lora, nullptr);
+    return std::nullopt;
+  }
   const diffusion::CheckpointFolder checkpoint(diffusion.checkpoint, diffusion.variant);
+  diffusion::check_lora(additions.lora, &checkpoint);
   planned(diffusion, diffusion.scheduler, diffusion.eta, below)->start_index(share);
   const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
   if (config.size % autoencoder.factor() != 0)
@@ -77,8 +91,12 @@ void refuse_condition(const TranslateConfig& config, std::optional<int64_t> cond
 
 DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share, double below)
     : config_(config), below_(below), row_(*find_translator(config.translator)),
-      model_(checkpoint_of(config, share, below), {.dtype = precision_of(config.diffusion.precision), .device = device, .winograd = config.diffusion.winograd}),
+      model_(checkpoint_of(config, share, below), {.dtype = precision_of(config.diffusion.precision), .device = device, .winograd = config.diffusion.winograd},
+             additions_of(config.diffusion)),
       hash_(model_.hash()), configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
+  std::vector<std::string> lora;
+  for (const diffusion::LoraFile& one : additions_of(config.diffusion).lora) lora.push_back(provenance_of(one));
+  lora_ = fmt::format("{}", fmt::join(lora, ", "));
   say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
   model_.record_steps(config.diffusion.cuda_graph);
 }
@@ -140,6 +158,7 @@ std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   auto settings = own_settings();
   if (const auto cut = cut_from(diffusion.negative_prompt); !cut.empty()) settings.emplace("negative_prompt_cut", cut);
   if (!diffusion.spacing.empty()) settings.emplace("spacing", diffusion.spacing);
+  if (!lora_.empty()) settings.emplace("lora", lora_);
   if (!diffusion.winograd) settings.emplace("winograd", "false");
   if (diffusion.cuda_graph) settings.emplace("cuda_graph", "true");
   settings.merge(std::map<std::string, std::string>{{"translator", config_.translator},

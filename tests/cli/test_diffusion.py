@@ -57,6 +57,7 @@ class Diffusion(unittest.TestCase):
         width, height = struct.unpack(">II", sheet.read_bytes()[16:24])
         self.assertEqual((width, height), (4 * 36 - 4, 24 + 2 * (24 + 4 * 36)))  # source and three values; four pictures of each direction
         expect(self.translate("--sweep", "translate.diffusion.scheduler=DDIMScheduler,LCMScheduler", name="swept"), 0)
+        expect(self.translate("--sweep", "translate.structure.sigma=[0.5,1.5],[1, 2]", name="swept"), 0, "translate.structure.sigma = [1, 2] done")
         again = sheet.read_bytes()
         expect(self.translate("--sweep", "translate.structure.guidance=0.5,2,4", name="swept"), 0)
         self.assertEqual(sheet.read_bytes(), again)
@@ -140,6 +141,55 @@ class Diffusion(unittest.TestCase):
         self.assertTrue(bytes_of(self.units("ddim")))
         expect(self.translate("--set", "translate.diffusion.scheduler=DPMSolverSinglestepScheduler", model=self.folder / "other", name="no-class"), 2,
                "translate.diffusion.scheduler", "DPMSolverSinglestepScheduler", "DDIMScheduler")
+
+    def write_lora(self, name, layer="unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q", sides=(("A", [2, 16]), ("B", [16, 2])), value=0.5):
+        """A safetensors file by hand: a pair of matrices full of one value."""
+        header, data = {}, b""
+        for part, shape in sides:
+            values = struct.pack("<f", value) * (shape[0] * shape[1])
+            header[f"{layer}.lora_{part}.weight"] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+            data += values
+        text = json.dumps(header).encode()
+        (self.folder / name).write_bytes(len(text).to_bytes(8, "little") + text + data)
+        return self.folder / name
+
+    def test_a_lora_changes_the_translations_and_is_part_of_what_made_them(self):
+        def with_lora(*arguments, scale=1.0, **more):
+            return self.translate("--set", f'translate.diffusion.lora=[{{file = "{file}", scale = {scale}}}]', *arguments, **more)
+        file = self.write_lora("a.safetensors")
+        expect(self.translate(name="no-lora"), 0)
+        plain, made = bytes_of(self.units("no-lora")), []
+        for ranks in (1, 2, 3):
+            done = with_lora(name=f"lora{ranks}", ranks=ranks)
+            expect(done, 0, "a.safetensors: a LoRA for layers of the UNet (1) and the text encoder (0), rank 2, scale 1; alpha: not said, so the rank, for 1 layers")
+            self.assertEqual(done.stderr.count("a LoRA for layers"), 1, "both directions share the networks")
+            made.append(bytes_of(self.units(f"lora{ranks}")))
+        self.assertEqual(made[1:], made[:1] * 2)
+        self.assertFalse(set(plain.values()) & set(made[0].values()))
+        expect(with_lora(name="lora1"), 0)
+        expect(with_lora(name="lora1", scale=0.5), 2, "a.safetensors at 1 (", "a.safetensors at 0.5 (")
+        self.write_lora("a.safetensors", value=0.25)
+        expect(with_lora(name="lora1"), 2, "was made with lora = a.safetensors at 1 (")
+        expect(self.translate(name="lora1"), 2, "was made with lora = a.safetensors at 1 (", "now it is not set")
+
+    def test_a_lora_that_is_wrong_is_refused_before_any_work(self):
+        def refuse(code, value, *texts):
+            expect(self.translate("--set", f"translate.diffusion.lora={value}", name="bad-lora"), code, *texts)
+            expect(self.command("run", "--set", f"translate.diffusion.lora={value}", name="bad-lora"), code, *texts)  # there a model is fitted first
+        refuse(2, "a.safetensors", "must be a list, as in [{file = '', scale = 1.0}]")
+        refuse(2, '[{fil = "a"}]', 'translate.diffusion.lora[0]: unknown key "fil". Did you mean "file"?')
+        refuse(2, '[{file = "a", scale = 1e9}]', "scale = 1000000000", "is out of range")
+        refuse(2, "[{scale = 2}]", "translate.diffusion.lora[0] names no file")
+        refuse(65, '[{file = "/nowhere.safetensors"}]', "/nowhere.safetensors: there is no such LoRA file")
+        (self.folder / "lora.bin").write_bytes(b"PK\x03\x04" + bytes(60))
+        refuse(65, f'[{{file = "{self.folder / "lora.bin"}"}}]', "lora.bin: is a pickle", "syncdr-data convert")
+        refuse(65, f'[{{file = "{self.write_lora("half.safetensors", sides=(("A", [2, 16]),))}"}}]', "half.safetensors", "has lora_A (down) alone")
+        file = self.write_lora("wide.safetensors", sides=(("A", [2, 17]), ("B", [16, 2])))
+        expect(self.translate("--set", f'translate.diffusion.lora=[{{file = "{file}"}}]', name="bad-lora"), 65, "adds [16, 17] to a weight of [16, 16]")
+        file = self.write_lora("other.safetensors", layer="unet.down_blocks.9.conv")
+        expect(self.translate("--set", f'translate.diffusion.lora=[{{file = "{file}"}}]', name="bad-lora"), 65, "fit nothing here")
+        self.assertFalse((self.folder / "bad-lora").exists())
+        self.assertFalse(list(self.folder.glob("data/synthetic/*/bad-lora*")))
 
     def test_prompts_that_are_wrong_are_named_by_file_and_key(self):
         def expect_prompts(content, *texts):

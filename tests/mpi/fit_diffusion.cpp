@@ -146,6 +146,11 @@ TEST_F(FitDiffusion, LowRankAdditionsChangeAttentionProjectionsAlone) {
   }
   for (const char* component : {"text_encoder", "vae"}) EXPECT_EQ(bytes("tuned", component), bytes("whole", component)) << component;
   EXPECT_FALSE(fs::exists(folder_ / "tuned" / "autoencoder"));
+  const auto alone =
+      diffusion::read_lora({{folder_ / "tuned" / "pytorch_lora_weights.safetensors"}}, diffusion::CheckpointFolder(folder_ / "whole" / "checkpoint"));
+  io::NamedTensors added = before;
+  diffusion::add_lora(added, alone.unet, at::kFloat);
+  for (const auto& [name, tensor] : after) EXPECT_TRUE(at::allclose(added.at(name).to(tensor.scalar_type()), tensor, 1e-5, 1e-6)) << name;
 }
 
 TEST_F(FitDiffusion, LowRankAdditionsAreResumedToTheSameModel) {
@@ -168,6 +173,7 @@ TEST_F(FitDiffusion, APlainCheckpointIsTunedToTheStructureLayout) {
     const at::Tensor weight = unet(run).at("conv_in.weight");
     EXPECT_EQ(weight.size(1), 6) << run;
     EXPECT_GT(weight.narrow(1, 3, 3).abs().max().item<float>(), 0) << run << ": the condition is not learned";
+    EXPECT_FALSE(fs::exists(folder_ / run / "pytorch_lora_weights.safetensors")) << run << ": it is no LoRA, or not all of what was trained";
   }
 }
 

@@ -178,6 +178,30 @@ TEST_P(TranslateSampler, EachImageDependsOnItsRequestAlone) {
   expect_units(folder, config, *translator);
 }
 
+TEST_P(TranslateDiffusion, EachImageDependsOnItsRequestAloneWithALora) {
+  Folder folder;
+  auto config = diffusion_config(folder, GetParam());
+  const auto file = folder.root() / "lora.safetensors";
+  world().root_only("a LoRA", [&] {
+    torch::manual_seed(2);
+    io::NamedTensors tensors;
+    const auto add = [&](const std::string& layer, at::IntArrayRef down, at::IntArrayRef up) {
+      tensors.emplace(layer + ".lora_A.weight", at::randn(down));
+      tensors.emplace(layer + ".lora_B.weight", at::randn(up));
+    };
+    add("unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_q", {4, 16}, {16, 4});
+    add("unet.mid_block.resnets.0.conv1", {3, 16, 3, 3}, {16, 3, 1, 1});
+    add("text_encoder.encoder.layers.0.mlp.fc1", {4, 6}, {12, 4});
+    io::write_safetensors(file, tensors);
+  });
+  config.diffusion.lora = {{file.string(), 0.3}, {file.string(), 0.1}};
+  const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+  const auto models = world().gather(translator->provenance().at("model"), "comparing models");
+  EXPECT_EQ(std::set<std::string>(models.begin(), models.end()).size(), 1U);
+  folder.translate(*translator, config);
+  expect_units(folder, config, *translator);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, TranslateSampler,
                          testing::Values(SamplerCase{"Lcm", "LCMScheduler"}, SamplerCase{"LcmSpread", "LCMScheduler", "spread"},
                                          SamplerCase{"Tcd", "TCDScheduler", "tail", 0.5}, SamplerCase{"TcdSpread", "TCDScheduler", "spread", 0.5},

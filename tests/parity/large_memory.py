@@ -9,21 +9,26 @@ import diffusers
 import torch
 from large_real_size import TEXTS, UNET_1, VAE, peak_of
 from PIL import Image
+from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 PROJECT = pathlib.Path(__file__).parents[2]
 BIN = pathlib.Path(os.environ["SYNCDR_BIN"])
 
-# Settings, the variant of the files, and the most that the peak may be of the weights in float32.
+# A setting that adds a LoRA to every layer of the UNet; FOLDER is where it lies.
+LORA = 'translate.diffusion.lora=[{file = "FOLDER/lora.safetensors"}]'
+# Settings, and the most that the peak may be of the weights in float32.
 CASES = {
     "fp32": ([], 1.6),
     "fp32 without Winograd": (["translate.diffusion.winograd=false"], 1.25),
     "an fp16 file in bf16": (["translate.diffusion.variant=fp16", "translate.diffusion.precision=bf16"], 0.85),
+    "fp32 without Winograd, with a LoRA": (["translate.diffusion.winograd=false", LORA], 1.25),
+    "an fp16 file in bf16, with a LoRA": (["translate.diffusion.variant=fp16", "translate.diffusion.precision=bf16", LORA], 0.85),
 }
 
 
 def write_checkpoint(folder):
-    """Both variants. -> bytes of the weights in float32"""
+    """Both variants, and a LoRA of rank 64, as LCM-LoRA has. -> bytes of the weights in float32"""
     torch.manual_seed(0)
     pipeline = diffusers.StableDiffusionPipeline(
         unet=diffusers.UNet2DConditionModel(**UNET_1), vae=diffusers.AutoencoderKL(**VAE), text_encoder=CLIPTextModel(TEXTS["Stable Diffusion 1.5"]),
@@ -33,6 +38,13 @@ def write_checkpoint(folder):
     pipeline.save_pretrained(folder)
     size = sum(4 * p.numel() for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder) for p in part.parameters())
     pipeline.to(torch.float16).save_pretrained(folder, variant="fp16")
+    pairs = {}
+    for name, layer in pipeline.unet.named_modules():
+        if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
+            out, size_in, *sides = layer.weight.shape
+            pairs[f"unet.{name}.lora_A.weight"] = 0.01 * torch.randn(64, size_in, *sides, dtype=torch.float16)
+            pairs[f"unet.{name}.lora_B.weight"] = 0.01 * torch.randn(out, 64, *(1 for _ in sides), dtype=torch.float16)
+    save_file(pairs, folder.parent / "lora.safetensors")
     return size
 
 
@@ -52,7 +64,7 @@ def peak(folder, name, settings):
             "translate.size": 64, "translate.batch": 1, "translate.diffusion.checkpoint": folder / "model", "translate.diffusion.steps": 4, "comm.threads": 2}
     command = [BIN / "syncdr", "translate", PROJECT / "configs/quickstart.toml", *(word for item in base.items() for word in ("--set", "{}={}".format(*item)))]
     for setting in settings:
-        command += ["--set", setting]
+        command += ["--set", setting.replace("FOLDER", str(folder))]
     process, most = subprocess.Popen(command, stderr=subprocess.PIPE, text=True), 0
     while True:
         try:

@@ -14,6 +14,8 @@ struct PipelineCases {
   std::vector<int64_t> steps{50};
   std::vector<double> strengths{0.3}, guidances{7.5}, image_guidances{1.5}, etas{0}, belows{1};
   std::vector<std::string> spacings{""};
+  std::vector<std::string> loras;
+  std::vector<double> lora_scales;
 
   void visit(core::Fields& field) {
     field(prompts, "prompts", "one text, or one for each image");
@@ -27,6 +29,8 @@ struct PipelineCases {
     field(etas, "etas", "share of fresh noise, DDIM and TCD only");
     field(belows, "belows", "share of the training's times that the steps are spread over");
     field(spacings, "spacings", "timestep_spacing, empty: the checkpoint's");
+    field(loras, "loras", "files, of all cases");
+    field(lora_scales, "lora_scales", "of each file");
   }
   size_t count() const {
     size_t most = 1;
@@ -41,11 +45,22 @@ template <class List> auto of_case(const List& list, size_t k) {
   return list[list.size() == 1 ? 0 : k];
 }
 
+PipelineCases cases_of(const std::string& toml) {
+  PipelineCases cases;
+  core::read_config_text(core::visit_of(cases), toml, "--config");
+  return cases;
+}
+
+diffusion::Additions additions_of(const PipelineCases& cases) {
+  diffusion::Additions additions;
+  for (size_t i = 0; i < cases.loras.size(); ++i) additions.lora.push_back({cases.loras[i], cases.lora_scales.at(i)});
+  return additions;
+}
+
 /// The model with its texts, and what every case has of its own.
 struct PipelineProbe {
   PipelineProbe(const std::filesystem::path& folder, const std::string& toml, const io::NamedTensors& in)
-      : given(in), model(diffusion::CheckpointFolder(folder), {}) {
-    core::read_config_text(core::visit_of(cases), toml, "--config");
+      : given(in), cases(cases_of(toml)), model(diffusion::CheckpointFolder(folder), {}, additions_of(cases)) {
     text = model.encode_text(cases.prompts);
     negative = model.encode_text(cases.negatives);
     target = model.encode_text(cases.targets);
@@ -73,8 +88,8 @@ struct PipelineProbe {
   }
 
   const io::NamedTensors& given;
-  diffusion::StableDiffusion model;
   PipelineCases cases;
+  diffusion::StableDiffusion model;
   diffusion::TextContext text{at::Tensor()}, negative{at::Tensor()}, target{at::Tensor()};
 };
 
@@ -83,7 +98,7 @@ struct PipelineProbe {
 SYNCDR_PROBE(img2img,
              "--model: a checkpoint. images [B, 3, H, W] in [-1, 1], encoding [B, C, h, w] (the posterior's noise; absent: its mode), start [B, C, h, w],\n"
              "step [calls, B, C, h, w] (for schedulers that want noise; begins again after its end) -> images.K [B, 3, H, W] of case K, not cut\n"
-             "TOML: prompts, negatives; lists with an entry a case: schedulers, spacings, steps, strengths, belows, guidances, etas") {
+             "TOML: prompts, negatives; loras, lora_scales; lists with an entry a case: schedulers, spacings, steps, strengths, belows, guidances, etas") {
   PipelineProbe probe(model, toml, in);
   return probe.all("images", [&](size_t k) {
     return diffusion::img2img(probe.model, *probe.scheduler(k), in.at("images"), probe.guidance(k, probe.text), of_case(probe.cases.strengths, k),

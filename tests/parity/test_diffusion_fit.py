@@ -1,5 +1,5 @@
-"""Translators that `syncdr fit diffusion` trained from scratch, one made here and the one in configs/models, loaded by diffusers: the whole pipeline's
-images from the same noise to 1e-4 (norm of the difference / norm of the original's)."""
+"""Translators that `syncdr fit diffusion` trained, loaded by diffusers: from scratch, one made here and the one in configs/models, and low-rank additions
+to the first, merged and as the LoRA file beside. The whole pipeline's images from the same noise to 1e-4 (norm of the difference / norm of the original's)."""
 import json
 import os
 import pathlib
@@ -65,9 +65,17 @@ def fit(folder):
     return folder / "run" / "fit" / "diffusion" / "checkpoint"
 
 
-def ours(folder, checkpoint, prompts, given):
+def fit_lora(folder, checkpoint):
+    """Additions to a checkpoint. -> the run's folder"""
+    run("syncdr", "fit", "diffusion", folder / "fit.toml", "--set", f"fit.diffusion.from={checkpoint}", "--set", "fit.diffusion.lora_rank=3",
+        "--set", f"run.out={folder / 'lora'}", "--set", "fit.diffusion.optimizer.learning_rate=0.02")
+    return folder / "lora" / "fit" / "diffusion"
+
+
+def ours(folder, checkpoint, prompts, given, loras=()):
     save_file(given, folder / "in.safetensors")
-    config = {"prompts": prompts, "negatives": ["", ""], "steps": [STEPS], "guidances": [2.0], "image_guidances": [1.0], "schedulers": [""], "etas": [0.0]}
+    config = {"prompts": prompts, "negatives": ["", ""], "steps": [STEPS], "guidances": [2.0], "image_guidances": [1.0], "schedulers": [""], "etas": [0.0],
+              "loras": [str(file) for file in loras], "lora_scales": [1.0 for _ in loras]}
     run("parity_probe", "instruct", "--model", checkpoint, "--in", folder / "in.safetensors", "--out", folder / "out.safetensors",
         "--config", "\n".join(f"{key} = {json.dumps(value)}" for key, value in config.items()))
     return load_file(folder / "out.safetensors")["images.0"]
@@ -81,16 +89,47 @@ def theirs(pipe, prompts, images, start):
         return pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
 
 
-def compare(what, folder, checkpoint, prompts, side):
-    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(checkpoint, torch_dtype=torch.float32)
+def input_for(pipe, side):
     latent = side // pipe.vae_scale_factor
     images, start = torch.rand(2, 3, side, side), torch.randn(2, pipe.vae.config.latent_channels, latent, latent)
-    result = ours(folder, checkpoint, prompts, {"images": 2 * images - 1, "start": start, "step": torch.zeros(STEPS, *start.shape)})
-    original = theirs(pipe, prompts, images, start)
-    error = float((result - original).norm() / original.norm())
-    print(f"{'ok  ' if error <= TOLERANCE else 'FAIL'} {what} in diffusers' pipeline: {error:.1e} (at most {TOLERANCE:.0e})")
-    if error > TOLERANCE or pipe.scheduler.config.prediction_type != "v_prediction" or not pipe.scheduler.config.rescale_betas_zero_snr:
-        raise SystemExit("the checkpoint that was written is not the model that was trained")
+    return images, start, {"images": 2 * images - 1, "start": start, "step": torch.zeros(STEPS, *start.shape)}
+
+
+def distance(result, original):
+    return float((result - original).norm() / original.norm())
+
+
+def judge(what, error):
+    print(f"{'ok  ' if error <= TOLERANCE else 'FAIL'} {what}: {error:.1e} (at most {TOLERANCE:.0e})", flush=True)
+    if error > TOLERANCE:
+        raise SystemExit("what was written is not the model that was trained")
+
+
+def load(checkpoint):
+    return StableDiffusionInstructPix2PixPipeline.from_pretrained(checkpoint, torch_dtype=torch.float32)
+
+
+def compare(what, folder, checkpoint, prompts, side):
+    pipe = load(checkpoint)
+    images, start, given = input_for(pipe, side)
+    judge(f"{what} in diffusers' pipeline", distance(ours(folder, checkpoint, prompts, given), theirs(pipe, prompts, images, start)))
+    if pipe.scheduler.config.prediction_type != "v_prediction" or not pipe.scheduler.config.rescale_betas_zero_snr:
+        raise SystemExit("the scheduler that was written is not the one that was trained with")
+
+
+def compare_lora(folder, base):
+    """The additions on their checkpoint, there and here, and what they were merged into, are one model."""
+    fitted = fit_lora(folder, base)
+    file = fitted / "pytorch_lora_weights.safetensors"
+    pipe = load(base)
+    images, start, given = input_for(pipe, SIDE)
+    before = theirs(pipe, PROMPTS, images, start)
+    pipe.load_lora_weights(fitted)
+    original = theirs(pipe, PROMPTS, images, start)
+    if distance(before, original) < 100 * TOLERANCE:
+        raise SystemExit("the additions change nothing")
+    judge("a fitted LoRA, loaded by diffusers and by us", distance(ours(folder, base, PROMPTS, given, [file]), original))
+    judge("a fitted LoRA, loaded by diffusers, and its merged checkpoint", distance(ours(folder, fitted / "checkpoint", PROMPTS, given), original))
 
 
 def main():
@@ -99,7 +138,9 @@ def main():
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory(prefix="syncdr-parity-") as name:
         folder = pathlib.Path(name)
-        compare("a fitted translator", folder, fit(folder), PROMPTS, SIDE)
+        fitted = fit(folder)
+        compare("a fitted translator", folder, fitted, PROMPTS, SIDE)
+        compare_lora(folder, fitted)
         compare("the embedded translator", folder, EMBEDDED, ["a colour emoji", "an ink drawing"], 64)
 
 

@@ -36,9 +36,23 @@ inline Range between(double low, double high) { return {.low = low, .high = high
 /// The words a string may be; none: any string.
 using Choices = std::vector<std::string>;
 
+class Fields;
+using Visit = std::function<void(Fields&)>;
+
+/// The visit of one struct, for the functions below: read_config(visit_of(config), ...). The struct must outlive it.
+template <class Struct> Visit visit_of(Struct& config) {
+  return [&config](Fields& field) { config.visit(field); };
+}
+
+/// A list of structs, whichever they are.
+struct StructList {
+  std::function<void(size_t count)> renew;     ///< makes it as many, with their defaults
+  std::function<std::vector<Visit>()> visits;  ///< of each
+};
+
 /// One field of a configuration struct.
 struct Field {
-  std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<double>*, std::vector<std::string>*> value;
+  std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<double>*, std::vector<std::string>*, StructList> value;
   std::string key;  ///< with the groups that it lies in: "train.augment.flip"
   const char* help;
   Range range;      ///< of a number, or of each in a list
@@ -61,13 +75,20 @@ class Fields {
     value.visit(*this);
     path_ = outer;
   }
+  /// A list of structs of numbers, words and lists: [{name = value, other = value}, ...] in TOML and on the command line. What is left out has its default.
+  template <class Struct> void list(std::vector<Struct>& values, const char* name, const char* help) {
+    const auto visits = [&values] {
+      std::vector<Visit> all;
+      for (Struct& value : values) all.push_back(visit_of(value));
+      return all;
+    };
+    take_({StructList{[&values](size_t count) { values.assign(count, Struct()); }, visits}, path_ + name, help, {}, {}});
+  }
 
  private:
   std::function<void(const Field&)> take_;
   std::string path_;
 };
-
-using Visit = std::function<void(Fields&)>;
 
 /// Overwrites fields with what file (TOML; empty path: none) and then each "key=value" of settings say.
 /// Throws UsageError on an unreadable file, an unknown key (naming the nearest known one), a wrong type or a value out of range.
@@ -83,10 +104,5 @@ std::string describe_config(const Visit& visit);
 
 /// A TOML file of tables that hold strings and nothing else: table -> key -> text. Throws DataError naming file and key.
 std::map<std::string, std::map<std::string, std::string>> read_text_tables(const std::filesystem::path& file);
-
-/// The visit of one struct, for the functions above: read_config(visit_of(config), ...). The struct must outlive it.
-template <class Struct> Visit visit_of(Struct& config) {
-  return [&config](Fields& field) { config.visit(field); };
-}
 
 }  // namespace syncdr::core

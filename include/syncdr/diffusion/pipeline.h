@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "syncdr/diffusion/checkpoint.h"
+#include "syncdr/diffusion/lora.h"
 #include "syncdr/diffusion/sampling.h"
 
 /// Whole image-to-image pipelines. Images are [B, 3, H, W] float32 in [-1, 1] on the model's device, H and W multiples of the autoencoder's factor;
@@ -21,12 +22,17 @@ struct InferenceOptions {
   bool winograd = true;
 };
 
+/// What is put into a checkpoint's networks as they are loaded.
+struct Additions {
+  std::vector<LoraFile> lora;
+};
+
 /// A checkpoint's networks, loaded for translation.
 class StableDiffusion {
  public:
-  /// Networks that the last one made of the same checkpoint still holds are shared, not read again.
+  /// Networks that the last one made of the same checkpoint with the same additions still holds are shared, not read again.
   /// Throws DataError naming file and field.
-  StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options);
+  StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions = {});
 
   /// [N, L, D] in the networks' dtype: tokenized, cut to the tokenizer's length, encoded. Keys and values of the UNet are prepared.
   TextContext encode_text(const std::vector<std::string>& texts);
@@ -58,12 +64,12 @@ class StableDiffusion {
   int64_t factor() const;
   c10::Device device() const { return device_; }
   c10::ScalarType dtype() const { return dtype_; }
-  /// XXH3-128 over all networks' parameters as they are in dtype.
+  /// XXH3-128 over all networks' parameters as they are in dtype, with all additions.
   std::string hash() const;
 
  private:
   struct Networks;
-  static std::shared_ptr<Networks> networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options);
+  static std::shared_ptr<Networks> networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions);
 
   std::filesystem::path root_;
   std::shared_ptr<Networks> networks_;

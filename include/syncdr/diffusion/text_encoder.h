@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "syncdr/diffusion/checkpoint.h"
+#include "syncdr/diffusion/lora.h"
 
 namespace syncdr::diffusion {
 
@@ -60,7 +61,7 @@ class TextEncoderImpl : public torch::nn::Module {
 };
 TORCH_MODULE(TextEncoder);
 
-/// The checkpoint's text_encoder (a CLIPTextModel), on the CPU in this dtype, for evaluation. Throws DataError.
-TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, c10::ScalarType dtype = at::kFloat);
+/// The checkpoint's text_encoder (a CLIPTextModel) with additions to its weights, on the CPU in this dtype, for evaluation. Throws DataError.
+TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, c10::ScalarType dtype = at::kFloat, LowRankSums lora = {});
 
 }  // namespace syncdr::diffusion

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "syncdr/diffusion/checkpoint.h"
+#include "syncdr/diffusion/lora.h"
 #include "syncdr/diffusion/text_context.h"
 
 namespace syncdr::diffusion {
@@ -95,8 +96,9 @@ TORCH_MODULE(UNet);
 /// sines, then cosines, of 1000 w at falling frequencies. -> [1, width] float32
 at::Tensor guidance_embedding(double scale, int64_t width);
 
-/// The checkpoint's unet, on the CPU in this dtype, for evaluation; weights of this dtype keep the file's layout. Throws DataError.
-UNet load_unet(const CheckpointFolder& checkpoint, c10::ScalarType dtype = at::kFloat);
+/// The checkpoint's unet with additions to its weights, on the CPU in this dtype, for evaluation; weights of this dtype keep the file's layout. Throws
+/// DataError.
+UNet load_unet(const CheckpointFolder& checkpoint, c10::ScalarType dtype = at::kFloat, LowRankSums lora = {});
 /// From a component's folder alone.
 UNet load_unet(const std::filesystem::path& folder);
 

@@ -110,8 +110,9 @@ struct DiffusionFitConfig {
 /// "text" sees the prompt alone, for img2img and ddib.
 ///
 /// From scratch, a small CLIP text encoder that reads bytes is trained with the UNet. A checkpoint that is gone on from keeps its text encoder and
-/// autoencoder; its UNet is trained as a whole or through low-rank additions (LoRA), which are added to the weights that are written. A plain UNet gets
-/// the condition's input channels with weights 0 where the layout needs them.
+/// autoencoder; its UNet is trained as a whole or through low-rank additions (LoRA), which are added to the weights that are written, and stand beside
+/// checkpoint/ alone, as pytorch_lora_weights.safetensors. A plain UNet gets the condition's input channels with weights 0 where the layout needs them; then
+/// there is no such file, since they are more than the additions.
 ///
 /// The log has loss, the weighted mean squared error. R ranks train what one rank trains, within float rounding: all random numbers of an image are a
 /// function of the seed, the step and its position in the global batch.

@@ -24,6 +24,9 @@ struct Safetensors {
 /// that does not match shape and dtype, offsets that overlap, leave holes or pass the end, duplicate names, a shape whose product overflows.
 Safetensors read_safetensors(const std::filesystem::path& path);
 
+/// The same of the header alone, whatever the size of the file: tensors have their shapes and dtypes, but no values (LibTorch's device "meta").
+Safetensors read_safetensors_header(const std::filesystem::path& path);
+
 /// Writes atomically: the header padded so that data begins 8-byte aligned, tensors by falling element size and then by name, so that each is aligned
 /// too (the original's order). Equal tensors give equal bytes. Tensors may lie on any device and need not be contiguous. Throws UsageError on other dtypes.
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata = {});

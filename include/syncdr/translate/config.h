@@ -61,10 +61,21 @@ struct FilterConfig {
   void visit(core::Fields& field) { field(sigma, "sigma", "standard deviation in pixels of the blur before the gradient", core::above(0)); }
 };
 
+struct LoraConfig {
+  std::string file;
+  double scale = 1;
+
+  void visit(core::Fields& field) {
+    field(file, "file", "LoRA of the UNet and the text encoder (safetensors), named as by peft, diffusers or kohya");
+    field(scale, "scale", "how much of it is added", core::between(-100, 100));
+  }
+};
+
 /// What the translators that sample from a diffusion model share.
 struct DiffusionConfig {
   std::string checkpoint;
   std::string variant;
+  std::vector<LoraConfig> lora;
   std::string scheduler;
   std::string spacing;
   int64_t steps = 50;
@@ -77,6 +88,7 @@ struct DiffusionConfig {
   void visit(core::Fields& field) {
     field(checkpoint, "checkpoint", "folder in the layout of diffusers; empty: the run's own fit");
     field(variant, "variant", "variant of the weights, as fp16 in unet/diffusion_pytorch_model.fp16.safetensors; empty: none");
+    field.list(lora, "lora", "LoRA files that are added to the checkpoint, as in [{file = \"lcm.safetensors\", scale = 0.8}]; scale 1 may be left out");
     field(scheduler, "scheduler", "sampler by the name of its class in diffusers; empty: the checkpoint's own");
     field(spacing, "spacing", "where the sampler's steps lie (timestep_spacing); empty: as the checkpoint says", {"", "leading", "trailing", "linspace"});
     field(steps, "steps", "steps of a whole trajectory", core::between(1, 1000));

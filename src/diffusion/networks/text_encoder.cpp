@@ -160,12 +160,13 @@ io::NamedTensors with_prefix(io::NamedTensors weights) {
 
 }  // namespace
 
-TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, c10::ScalarType dtype) {
+TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, c10::ScalarType dtype, LowRankSums lora) {
   const std::filesystem::path folder = checkpoint.component("text_encoder", "CLIPTextModel");
   TextEncoder encoder(read_text_encoder_config(folder / "config.json"));
   io::NamedTensors weights = with_prefix(checkpoint.weights("text_encoder", "model"));
   // 0, 1, 2, ...: files of older versions hold the counter, the original passes over it
   weights.erase("text_model.embeddings.position_ids");
+  add_lora(weights, std::move(lora), dtype);
   nn::adopt_state(*encoder, std::move(weights), folder.string(), dtype);
   encoder->eval();
   return encoder;

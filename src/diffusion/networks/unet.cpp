@@ -268,8 +268,10 @@ UNetConfig read_unet_config(const CheckpointFolder& checkpoint) {
   return read_unet_config(reader);
 }
 
-UNet load_unet(const CheckpointFolder& checkpoint, c10::ScalarType dtype) {
-  return unet_of(checkpoint.component("unet", "UNet2DConditionModel"), checkpoint.weights("unet", "diffusion_pytorch_model"), dtype);
+UNet load_unet(const CheckpointFolder& checkpoint, c10::ScalarType dtype, LowRankSums lora) {
+  io::NamedTensors weights = checkpoint.weights("unet", "diffusion_pytorch_model");
+  add_lora(weights, std::move(lora), dtype);
+  return unet_of(checkpoint.component("unet", "UNet2DConditionModel"), std::move(weights), dtype);
 }
 
 UNet load_unet(const std::filesystem::path& folder) { return unet_of(folder, read_weights(folder, "diffusion_pytorch_model"), at::kFloat); }

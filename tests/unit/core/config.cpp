@@ -22,6 +22,18 @@ struct Inner {
   }
 };
 
+struct Part {
+  std::string file;
+  double scale = 1;
+  std::vector<int64_t> layers;
+
+  void visit(Fields& field) {
+    field(file, "file", "where it lies");
+    field(scale, "scale", "how much of it", above(0));
+    field(layers, "layers", "which layers");
+  }
+};
+
 struct Outer {
   bool on = false;
   int64_t epochs = 15;
@@ -29,6 +41,7 @@ struct Outer {
   std::vector<std::string> arms = {"cds"};
   std::vector<double> betas = {0.5, 0.999};
   Inner inner;
+  std::vector<Part> parts;
 
   void visit(Fields& field) {
     field(on, "on", "whether");
@@ -37,6 +50,7 @@ struct Outer {
     field(arms, "arms", "rows", {"cds", "cut"});
     field.group(inner, "inner", "a part");
     field(betas, "betas", "decays", between(0, 1));
+    field.list(parts, "parts", "what is added");
   }
 };
 
@@ -80,6 +94,34 @@ TEST(Config, SetOverridesTheFileAndTakesBareWords) {
   EXPECT_EQ(outer.name, "hello");
   EXPECT_EQ(outer.epochs, 7);
   EXPECT_EQ(outer.arms, std::vector<std::string>{"cut"});
+}
+
+TEST(Config, AListOfStructsIsReadFromTablesAndWrittenBack) {
+  const auto text = "parts = [{file = 'a b', scale = 0.5, layers = [1, 2]}, {file = \"c\"}]";
+  auto outer = parsed(text);
+  ASSERT_EQ(outer.parts.size(), 2U);
+  EXPECT_EQ(outer.parts[0].file, "a b");
+  EXPECT_EQ(outer.parts[0].scale, 0.5);
+  EXPECT_EQ(outer.parts[0].layers, (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(outer.parts[1].file, "c");
+  EXPECT_EQ(outer.parts[1].scale, 1);
+  EXPECT_EQ(with_sets({text}).parts[0].file, "a b");
+  EXPECT_TRUE(with_sets({text, "parts=[]"}).parts.empty());
+  EXPECT_EQ(parsed("[[parts]]\nfile = 'd'\n[[parts]]\n").parts.size(), 2U);
+  const auto written = write_config(visit_of(outer));
+  EXPECT_THAT(written, HasSubstr("parts = [{file = 'a b', scale = 0.5, layers = [1, 2]}, {file = 'c', scale = 1.0, layers = []}]"));
+  auto again = parsed(written);
+  EXPECT_EQ(write_config(visit_of(again)), written);
+}
+
+TEST(Config, AListOfStructsThatIsWrongIsRefusedWithThePlace) {
+  const char* form = "it must be a list, as in [{file = '', scale = 1.0, layers = []}]";
+  EXPECT_THAT([] { parsed("parts = \"a\""); }, ThrowsMessage<UsageError>(HasSubstr(form)));
+  EXPECT_THAT([] { parsed("parts = [\"a\"]"); }, ThrowsMessage<UsageError>(HasSubstr(form)));
+  EXPECT_THAT([] { parsed("parts = {file = \"a\"}"); }, ThrowsMessage<UsageError>(HasSubstr(form)));
+  EXPECT_THAT([] { with_sets({"parts=a.safetensors"}); }, ThrowsMessage<UsageError>(HasSubstr(form)));
+  EXPECT_THAT([] { parsed("parts = [{}, {scale = 0}]"); }, ThrowsMessage<UsageError>(HasSubstr("test.toml: parts[1]: scale = 0 is out of range")));
+  EXPECT_THAT([] { parsed("parts = [{fil = 'a'}]"); }, ThrowsMessage<UsageError>(HasSubstr("parts[0]: unknown key \"fil\". Did you mean \"file\"?")));
 }
 
 TEST(Config, AnUnknownKeyIsRefusedAndTheNearestNamed) {

@@ -59,6 +59,23 @@ TEST_F(LoraTest, MergedWeightsComputeWhatTheAdditionsDid) {
   EXPECT_TRUE(at::allclose(other->forward(sample_, 40.0, diffusion::TextContext(text_)), with_additions, 1e-5, 1e-6));
 }
 
+TEST_F(LoraTest, ItsTensorsAddToTheNetworkWhatMergingDoes) {
+  const torch::NoGradGuard no_grad;
+  train();
+  io::NamedTensors weights;
+  for (const auto& [name, tensor] : nn::state_of(*unet_)) weights.emplace(name, tensor.clone());
+  const io::NamedTensors tensors = lora_.tensors();
+  EXPECT_EQ(tensors.size(), lora_.parameters().size());
+  lora_.merge();
+  for (const auto& [name, merged] : nn::state_of(*unet_)) {
+    const std::string layer = name.substr(0, name.rfind('.'));
+    if (!tensors.contains(layer + ".lora_A.weight")) continue;
+    const at::Tensor sum = weights.at(name) + at::matmul(tensors.at(layer + ".lora_B.weight"), tensors.at(layer + ".lora_A.weight"));
+    EXPECT_TRUE(at::allclose(sum, merged, 1e-6, 1e-6)) << name;
+    EXPECT_FALSE(at::allclose(weights.at(name), merged, 1e-3, 1e-3)) << name;
+  }
+}
+
 TEST_F(LoraTest, SplitGivesTheParametersBackToTheBit) {
   const std::string before = nn::state_hash(*unet_);
   train();

@@ -53,6 +53,17 @@ TEST_F(SafetensorsFile, EveryDtypeShapeAndLayoutComesBackEqual) {
   EXPECT_EQ(back.metadata, (std::map<std::string, std::string>{{"format", "pt"}, {"quote", "\"\n"}}));
 }
 
+TEST_F(SafetensorsFile, TheHeaderAloneGivesShapesDtypesAndMetadata) {
+  io::write_safetensors(folder / "a.safetensors", {{"a", at::ones({2, 3}, at::kHalf)}, {"b", at::scalar_tensor(1)}}, {{"format", "pt"}});
+  const io::Safetensors header = io::read_safetensors_header(folder / "a.safetensors");
+  ASSERT_EQ(header.tensors.size(), 2U);
+  EXPECT_EQ(header.tensors.at("a").sizes(), (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(header.tensors.at("a").scalar_type(), at::kHalf);
+  EXPECT_TRUE(header.tensors.at("b").is_meta());
+  EXPECT_EQ(header.metadata.at("format"), "pt");
+  EXPECT_ERROR(io::read_safetensors_header(file(R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})", 3)), core::DataError, "cut short");
+}
+
 TEST_F(SafetensorsFile, EqualTensorsGiveEqualBytesAndAlignedData) {
   const io::NamedTensors tensors{{"a", at::ones({3}, at::kByte)}, {"b", at::ones({2}, at::kDouble)}, {"c", at::ones({1}, at::kHalf)}};
   io::write_safetensors(folder / "1", tensors);

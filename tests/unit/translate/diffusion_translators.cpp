@@ -134,6 +134,47 @@ TEST_F(DiffusionTranslators, SayWhatMadeTheOutput) {
   EXPECT_EQ(make(other)->provenance().at("scheduler"), "EulerAncestralDiscreteScheduler");
 }
 
+/// A LoRA of one layer of these checkpoints' UNets, whose values are all the same.
+std::filesystem::path put_lora(const std::filesystem::path& file, double value) {
+  const std::string layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_q";
+  io::write_safetensors(file,
+                        {{layer + ".lora_A.weight", at::full({1, 16}, value, at::kFloat)}, {layer + ".lora_B.weight", at::full({16, 1}, value, at::kFloat)}});
+  return file;
+}
+
+TEST_F(DiffusionTranslators, SayWhichLoraWithWhichScaleMadeTheOutput) {
+  auto settings = config("img2img");
+  const auto plain = make(settings);
+  EXPECT_FALSE(plain->provenance().contains("lora"));
+  settings.diffusion.lora = {{put_lora(folder / "a.safetensors", 0.5).string()}, {put_lora(folder / "b.safetensors", 0.25).string(), 0.5}};
+  const auto both = make(settings);
+  EXPECT_NE(both->provenance().at("model"), plain->provenance().at("model"));
+  const std::string said = both->provenance().at("lora");
+  EXPECT_NE(said.find("a.safetensors at 1 ("), std::string::npos) << said;
+  EXPECT_NE(said.find(", b.safetensors at 0.5 ("), std::string::npos) << said;
+  EXPECT_FALSE(at::equal(both->translate(images, requests()).images, plain->translate(images, requests()).images));
+  put_lora(folder / "b.safetensors", 0.3);
+  EXPECT_NE(make(settings)->provenance().at("lora"), said);
+}
+
+TEST_F(DiffusionTranslators, RefuseALoraBeforeTheNetworksAreRead) {
+  for (const char* network : {"plain/unet", "instruct/unet"}) std::filesystem::remove(folder / network / "diffusion_pytorch_model.safetensors");
+  test::put(folder / "broken.safetensors", "no such file");
+  for (const auto& name : sampling_translators) {
+    auto settings = config(name);
+    const auto refuse = [&](const std::string& file, const char* text) {
+      settings.diffusion.lora = {{put_lora(folder / "a.safetensors", 0.5).string()}, {file}};
+      EXPECT_ERROR(find_translator(name)->check(settings), core::DataError, text);
+    };
+    refuse("/nowhere.safetensors", "/nowhere.safetensors: there is no such LoRA file");
+    refuse((folder / "broken.safetensors").string(), "broken.safetensors");
+    settings.diffusion.lora = {{}};
+    EXPECT_ERROR(find_translator(name)->check(settings), core::UsageError, "translate.diffusion.lora[0] names no file");
+    settings.diffusion.checkpoint.clear();  // of a model that is fitted first
+    refuse("/nowhere.safetensors", "/nowhere.safetensors: there is no such LoRA file");
+  }
+}
+
 // Each changes the output, and none the networks' parameters.
 TEST_F(DiffusionTranslators, SayWhatTheCheckpointsConfigurationsWere) {
   const auto configuration = [&] { return make(config("img2img"))->provenance().at("configuration"); };
