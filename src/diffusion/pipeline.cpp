@@ -8,6 +8,7 @@
 #include "step_graph.h"
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/autoencoder.h"
+#include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/diffusion/text_encoder.h"
 #include "syncdr/diffusion/tokenizer.h"
 #include "syncdr/diffusion/unet.h"
@@ -28,9 +29,24 @@ template <class Network> Network placed(Network network, const InferenceOptions&
   return network;
 }
 
+/// The checkpoint's text encoder; it and the tokenizer get the learned tokens.
+TextEncoder text_encoder_of(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions, Tokenizer& tokenizer) {
+  TextEncoder encoder = load_text_encoder(checkpoint, options.dtype);
+  if (tokenizer.size() > encoder->config().vocabulary)
+    throw core::DataError("{}: the tokenizer has {} tokens, the text encoder rows for {}", checkpoint.root().string(), tokenizer.size(),
+                          encoder->config().vocabulary);
+  add_learned_tokens(tokenizer, encoder, additions.tokens);
+  return encoder;
+}
+
+/// What tells files apart that are read: where they are, and what they hold.
+std::string key_of(const Additions& additions) {
+  std::string key;
+  for (const auto& file : additions.tokens) key += fmt::format("\n{} {}", file.string(), io::hash_file(file));
+  return key;
+}
+
 void check_text_side(const std::string& where, const Tokenizer& tokenizer, const TextEncoderConfig& text, const UNetConfig& unet) {
-  if (tokenizer.size() > text.vocabulary)
-    throw core::DataError("{}: the tokenizer has {} tokens, the text encoder rows for {}", where, tokenizer.size(), text.vocabulary);
   if (tokenizer.length() > text.positions)
     throw core::DataError("{}: the tokenizer's texts have {} tokens, the text encoder takes {}", where, tokenizer.length(), text.positions);
   if (text.width != unet.text_width)
@@ -63,8 +79,9 @@ void check_noise(const at::Tensor& noise, at::IntArrayRef shape, const char* wha
 }  // namespace
 
 struct StableDiffusion::Networks {
-  Networks(const CheckpointFolder& checkpoint, const InferenceOptions& options)
-      : tokenizer(load_tokenizer(checkpoint)), text_encoder(placed(load_text_encoder(checkpoint, options.dtype), options, "text_encoder", hashes)),
+  Networks(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions)
+      : tokenizer(load_tokenizer(checkpoint)),
+        text_encoder(placed(text_encoder_of(checkpoint, options, additions, tokenizer), options, "text_encoder", hashes)),
         autoencoder(placed(load_autoencoder(checkpoint, options.dtype), options, "vae", hashes)),
         unet(placed(load_unet(checkpoint, options.dtype), options, "unet", hashes)) {
     const std::string where = checkpoint.root().string();
@@ -80,22 +97,23 @@ struct StableDiffusion::Networks {
   std::unique_ptr<StepGraph> graph;  ///< null: calls are not recorded
 };
 
-std::shared_ptr<StableDiffusion::Networks> StableDiffusion::networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options) {
+std::shared_ptr<StableDiffusion::Networks> StableDiffusion::networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options,
+                                                                        const Additions& additions) {
   static std::mutex mutex;
   static std::string key_of_last;
   static std::weak_ptr<Networks> last;
   const std::lock_guard lock(mutex);
-  const std::string key =
-      fmt::format("{}\n{}\n{} {} {}", checkpoint.root().string(), checkpoint.variant(), c10::toString(options.dtype), options.device.str(), options.winograd);
+  const std::string key = fmt::format("{}\n{}\n{} {} {}{}", checkpoint.root().string(), checkpoint.variant(), c10::toString(options.dtype),
+                                      options.device.str(), options.winograd, key_of(additions));
   if (auto networks = last.lock(); networks && key == key_of_last) return networks;
-  auto networks = std::make_shared<Networks>(checkpoint, options);
+  auto networks = std::make_shared<Networks>(checkpoint, options, additions);
   key_of_last = key;
   last = networks;
   return networks;
 }
 
-StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options)
-    : root_(checkpoint.root()), networks_(networks_of(checkpoint, options)), dtype_(options.dtype), device_(options.device) {}
+StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions)
+    : root_(checkpoint.root()), networks_(networks_of(checkpoint, options, additions)), dtype_(options.dtype), device_(options.device) {}
 
 TextContext StableDiffusion::encode_text(const std::vector<std::string>& texts) {
   const torch::NoGradGuard no_grad;

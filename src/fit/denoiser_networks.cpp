@@ -128,6 +128,8 @@ std::vector<int64_t> DenoiserNetworks::latent_shape(int64_t side) const {
   return {autoencoder->config().latent_channels, side / autoencoder->factor(), side / autoencoder->factor()};
 }
 
+void check_prompts(const DiffusionFitConfig& config) { tokens_of(diffusion::Tokenizer::of_bytes(config.text.length), config.prompts); }
+
 void write_companions(const DiffusionFitConfig& config, const fs::path& checkpoint) {
   if (config.from.empty()) {
     diffusion::save_byte_tokenizer(checkpoint / "tokenizer", config.text.length);

@@ -38,6 +38,9 @@ void set_trained(torch::nn::Module& module, bool trained);
 /// What of config.from shows without reading its networks, as load_networks refuses it.
 void check_checkpoint(const DiffusionFitConfig& config);
 
+/// Throws UsageError if the tokenizer of a model from scratch does not tell the prompts apart.
+void check_prompts(const DiffusionFitConfig& config);
+
 /// Writes tokenizer and scheduler of a model from scratch into the checkpoint folder that it will have, or copies them from the checkpoint that is gone
 /// on from. By rank 0.
 void write_companions(const DiffusionFitConfig& config, const std::filesystem::path& checkpoint);

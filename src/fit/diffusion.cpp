@@ -46,6 +46,7 @@ void check_settings(const DiffusionFitConfig& config, int64_t domains, int ranks
   if (config.zero_terminal_snr && config.prediction == "epsilon")
     throw core::UsageError("fit.diffusion.zero_terminal_snr needs prediction = \"v_prediction\": pure noise says nothing about the original");
   check_side(config.augment.crop, int64_t{1} << (config.autoencoder.channels.size() - 1), "fit.diffusion");
+  check_prompts(config);
 }
 
 c10::ScalarType dtype_named(const std::string& name) { return name == "fp16" ? at::kHalf : name == "bf16" ? at::kBFloat16 : at::kFloat; }

@@ -10,7 +10,9 @@
 #include "syncdr/core/log.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/diffusion/autoencoder.h"
+#include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/diffusion/unet.h"
+#include "syncdr/io/hash.h"
 #include "syncdr/nn/one_thread.h"
 
 namespace syncdr::translate {
@@ -53,6 +55,19 @@ diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double 
   return diffusion::CheckpointFolder(config.diffusion.checkpoint, config.diffusion.variant);
 }
 
+std::vector<std::filesystem::path> token_files(const DiffusionConfig& config) { return {config.tokens.begin(), config.tokens.end()}; }
+
+/// What the files of tokens are, for provenance: the words of each, and its hash.
+std::string describe_tokens(const DiffusionConfig& config) {
+  std::vector<std::string> files;
+  for (const auto& file : token_files(config)) {
+    std::string words;
+    for (const auto& token : diffusion::read_learned_tokens(file)) words += token.name + " ";
+    files.push_back(words + io::hash_file(file));
+  }
+  return fmt::format("{}", fmt::join(files, ", "));
+}
+
 }  // namespace
 
 std::optional<int64_t> check_diffusion(const TranslateConfig& config, double share, double below) {
@@ -60,9 +75,14 @@ std::optional<int64_t> check_diffusion(const TranslateConfig& config, double sha
   const auto& names = diffusion::sampler_names();
   if (!diffusion.scheduler.empty() && std::find(names.begin(), names.end(), diffusion.scheduler) == names.end())
     throw core::UsageError("translate.diffusion.scheduler = \"{}\" is not one of {}", diffusion.scheduler, fmt::join(names, ", "));
-  if (diffusion.checkpoint.empty()) return std::nullopt;
+  const auto tokens = token_files(diffusion);
+  if (diffusion.checkpoint.empty()) {  // it is to be fitted: what the files hold can be looked at
+    for (const auto& file : tokens) diffusion::read_learned_tokens(file);
+    return std::nullopt;
+  }
   const diffusion::CheckpointFolder checkpoint(diffusion.checkpoint, diffusion.variant);
   planned(diffusion, diffusion.scheduler, diffusion.eta, below)->start_index(share);
+  diffusion::check_learned_tokens(checkpoint, tokens);
   const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
   if (config.size % autoencoder.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, autoencoder.factor());
@@ -77,8 +97,10 @@ void refuse_condition(const TranslateConfig& config, std::optional<int64_t> cond
 
 DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Device device, double share, double below)
     : config_(config), below_(below), row_(*find_translator(config.translator)),
-      model_(checkpoint_of(config, share, below), {.dtype = precision_of(config.diffusion.precision), .device = device, .winograd = config.diffusion.winograd}),
-      hash_(model_.hash()), configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
+      model_(checkpoint_of(config, share, below), {.dtype = precision_of(config.diffusion.precision), .device = device, .winograd = config.diffusion.winograd},
+             {.tokens = token_files(config.diffusion)}),
+      hash_(model_.hash()), configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()),
+      tokens_(describe_tokens(config.diffusion)) {
   say_cut(config.diffusion.negative_prompt, cut_from(config.diffusion.negative_prompt));
   model_.record_steps(config.diffusion.cuda_graph);
 }
@@ -139,6 +161,7 @@ std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   const DiffusionConfig& diffusion = config_.diffusion;
   auto settings = own_settings();
   if (const auto cut = cut_from(diffusion.negative_prompt); !cut.empty()) settings.emplace("negative_prompt_cut", cut);
+  if (!tokens_.empty()) settings.emplace("tokens", tokens_);
   if (!diffusion.spacing.empty()) settings.emplace("spacing", diffusion.spacing);
   if (!diffusion.winograd) settings.emplace("winograd", "false");
   if (diffusion.cuda_graph) settings.emplace("cuda_graph", "true");

@@ -2,6 +2,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,12 +22,17 @@ struct InferenceOptions {
   bool winograd = true;
 };
 
+/// Files that a checkpoint's networks are loaded with.
+struct Additions {
+  std::vector<std::filesystem::path> tokens;  ///< of learned tokens (learned_tokens.h)
+};
+
 /// A checkpoint's networks, loaded for translation.
 class StableDiffusion {
  public:
-  /// Networks that the last one made of the same checkpoint still holds are shared, not read again.
+  /// Networks that the last one made of the same checkpoint and additions still holds are shared, not read again.
   /// Throws DataError naming file and field.
-  StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options);
+  StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions = {});
 
   /// [N, L, D] in the networks' dtype: tokenized, cut to the tokenizer's length, encoded. Keys and values of the UNet are prepared.
   TextContext encode_text(const std::vector<std::string>& texts);
@@ -63,7 +69,7 @@ class StableDiffusion {
 
  private:
   struct Networks;
-  static std::shared_ptr<Networks> networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options);
+  static std::shared_ptr<Networks> networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions);
 
   std::filesystem::path root_;
   std::shared_ptr<Networks> networks_;

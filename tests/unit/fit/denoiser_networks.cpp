@@ -68,6 +68,13 @@ TEST_F(DenoiserNetworksTest, RefusesPromptsThatTheTokenizerCutsToTheSame) {
   EXPECT_ERROR(make(), core::UsageError, "are the same 6 tokens");
 }
 
+TEST_F(DenoiserNetworksTest, ToldApartByTheWrittenTokenizerOrNotPromptsAreBeforeItIsThere) {
+  check_prompts(config_);
+  config_.text.length = 6;
+  config_.prompts = {"picture a", "picture b"};
+  EXPECT_ERROR(check_prompts(config_), core::UsageError, "are the same 6 tokens");
+}
+
 TEST_F(DenoiserNetworksTest, RefusesImagesThatTheAutoencoderWouldEnlarge) {
   config_.augment.crop = 17;
   EXPECT_ERROR(make(), core::UsageError, "fit.diffusion.augment.crop = 17: the autoencoder needs a multiple of 2");
