@@ -4,11 +4,13 @@
 #include <boost/json/serialize.hpp>
 #include <iterator>
 #include <limits>
+#include <set>
 
 #include "checks.h"
 #include "commands.h"
 #include "retention.h"
 #include "syncdr/core/log.h"
+#include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/evaluation/report.h"
 #include "syncdr/evaluation/validate.h"
 #include "syncdr/io/atomic_file.h"
@@ -70,7 +72,16 @@ std::vector<fs::path> marks_in(const std::vector<fs::path>& folders, const std::
   return marks;
 }
 
-/// What can be fitted, by the names that the table of translators uses.
+/// Tokens are learned for the checkpoint that translates where no other is named.
+fit::TextualInversionConfig textual_inversion(const Settings& settings) {
+  fit::TextualInversionConfig config = settings.fit.textual_inversion;
+  if (!config.from.empty()) return config;
+  config.from = settings.translate.diffusion.checkpoint;
+  config.variant = settings.translate.diffusion.variant;
+  return config;
+}
+
+/// What can be fitted. Models have the names that the table of translators uses; `given` and `model` are theirs.
 struct Fit {
   std::string name;
   std::string& (*given)(translate::TranslateConfig& config);              ///< the setting that names a model which is there already
@@ -110,6 +121,19 @@ const std::vector<Fit>& fits() {
        .model = [](auto& job, auto&) { return fs::exists(job.diffusion_folder()) ? (job.diffusion_folder() / "checkpoint").string() : ""; },
        .check = [](auto& job) { fit::check_diffusion(job.task(job.domains, job.diffusion_folder()), job.settings.fit.diffusion); },
        .run = [](Job& job) { fit::fit_diffusion(job.task(job.domains, job.diffusion_folder()), job.settings.fit.diffusion); }},
+      {.name = "textual-inversion",
+       .given = nullptr,
+       .most_ranks = [](auto& settings) { return settings.textual_inversion.batch; },
+       .folders =
+           [](auto& job) {
+             std::vector<fs::path> folders;
+             for (const auto& token : fit::tokens_of(job.settings.fit.textual_inversion, job.domains))
+               folders.push_back(job.textual_inversion_folder() / token.domain);
+             return folders;
+           },
+       .model = nullptr,
+       .check = [](auto& job) { fit::check_textual_inversion(job.task(job.domains, job.textual_inversion_folder()), textual_inversion(job.settings)); },
+       .run = [](Job& job) { fit::fit_textual_inversion(job.task(job.domains, job.textual_inversion_folder()), textual_inversion(job.settings)); }},
   };
   return table;
 }
@@ -117,11 +141,20 @@ const std::vector<Fit>& fits() {
 /// Null: the translator needs none.
 const Fit* fit_for(const translate::TranslatorRow& translator) { return translator.model.empty() ? nullptr : &named(fits(), translator.model); }
 
-/// What has to be fitted before a part of an arm can be translated; null: nothing, or it is given.
-const Fit* missing_fit(const Settings& settings, const ArmPart& part) {
-  const Fit* fit = part.translator ? fit_for(*part.translator) : nullptr;
+/// Whether a translator's texts may hold the tokens that the run fits itself.
+bool uses_fitted_tokens(const Settings& settings, const translate::TranslatorRow& translator) {
+  return settings.translate.diffusion.fitted_tokens && translator.prompt;
+}
+
+/// What has to be fitted before a part of an arm can be translated, and is not given.
+std::vector<const Fit*> missing_fits(const Settings& settings, const ArmPart& part) {
+  std::vector<const Fit*> missing;
+  if (!part.translator) return missing;
+  const Fit* model = fit_for(*part.translator);
   translate::TranslateConfig config = settings.translate;
-  return fit && fit->given(config).empty() ? fit : nullptr;
+  if (model && model->given(config).empty()) missing.push_back(model);
+  if (uses_fitted_tokens(settings, *part.translator)) missing.push_back(&named(fits(), "textual-inversion"));
+  return missing;
 }
 
 std::string task_name(const std::string& phase, const std::string& subject) { return subject.empty() ? phase : phase + "-" + Arm(subject).folder(); }
@@ -129,7 +162,7 @@ std::string task_name(const std::string& phase, const std::string& subject) { re
 std::vector<PhaseTask> fit_tasks(const Settings& settings, const Arm& arm) {
   std::vector<PhaseTask> tasks;
   for (const ArmPart& part : arm.parts)
-    if (const Fit* fit = missing_fit(settings, part))
+    for (const Fit* fit : missing_fits(settings, part))
       tasks.push_back({.subject = fit->name, .most_ranks = fit->most_ranks(settings.fit), .first = {fit->name}});
   return tasks;
 }
@@ -150,7 +183,7 @@ std::vector<PhaseTask> translate_tasks(const Settings& settings, const Arm& arm)
     const translate::TranslateConfig config = translation(settings, part);
     translate::check_prompts_set(config);
     PhaseTask& task = tasks.emplace_back(PhaseTask{.subject = part.base});
-    if (const Fit* fit = missing_fit(settings, part)) task.needs = {task_name("fit", fit->name)};
+    for (const Fit* fit : missing_fits(settings, part)) task.needs.push_back(task_name("fit", fit->name));
     if (part.base == settings.translate.translator) continue;
     task.last = {"--set", "translate.translator=" + config.translator, "--set", "translate.run=" + config.run};
     if (config.variants != settings.translate.variants) task.last.insert(task.last.end(), {"--set", fmt::format("translate.variants={}", config.variants)});
@@ -178,13 +211,38 @@ void check_fit(const Job& job, const std::vector<std::string>& models) {
   for (const auto& model : models) named(fits(), model).check(job);
 }
 
+/// The learned tokens that a translator's texts may hold.
+std::vector<std::string> learned_names(const Job& job, const translate::TranslatorRow& translator) {
+  std::vector<std::string> names;
+  for (const auto& file : job.settings.translate.diffusion.tokens)
+    for (const auto& token : diffusion::read_learned_tokens(file)) names.push_back(token.name);
+  if (uses_fitted_tokens(job.settings, translator))
+    for (const auto& token : fit::tokens_of(job.settings.fit.textual_inversion, job.domains)) names.push_back(token.name);
+  return names;
+}
+
+/// A token that no text holds was named, or learned, in vain: mostly the prompt file is an older one.
+void warn_of_unused_tokens(const Job& job, const std::string& translator) {
+  const ArmPart part(translator);
+  if (!part.translator->prompt || core::log_rank() != 0) return;
+  std::set<std::string> texts;
+  for (const auto& [source, target] : job.directions())
+    texts.merge(translate::texts_of({job.dataset, source, target, "train"}, translation(job.settings, part)));
+  for (const auto& token : learned_names(job, *part.translator))
+    if (std::none_of(texts.begin(), texts.end(), [&](const auto& text) { return text.find(token) != std::string::npos; }))
+      core::warn("no text of the translator {} holds the learned token {}: write it into translate.prompts where it is meant, or leave it out", translator,
+                 token);
+}
+
 void check_translate(const Job& job, const std::vector<std::string>& translators) {
-  for (const auto& translator : translators)
+  for (const auto& translator : translators) {
     for (const auto& [source, target] : job.directions()) {
       const auto config = translation(job.settings, ArmPart(translator));
       check_writable(job, job.dataset.synthetic_folder(source, target, config.run), "data.root");
       translate::check_translation({job.dataset, source, target, "train"}, config);
     }
+    warn_of_unused_tokens(job, translator);
+  }
 }
 
 /// Translates all domains' training images, each into every other's look.
@@ -320,6 +378,8 @@ evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm
     if (fs::exists(log)) input.curves.emplace_back("CUT, " + direction.name(), log);
   }
   if (const auto log = job.diffusion_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("diffusion", log);
+  for (const auto& domain : job.domains)
+    if (const auto log = job.textual_inversion_folder() / domain / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("textual inversion, " + domain, log);
   Settings copy = job.settings;
   input.configuration = core::write_config(core::visit_of(copy));
   return input;
@@ -392,6 +452,13 @@ translate::TranslateConfig translation(const Job& job, const std::string& transl
   const ArmPart part(translator);
   translate::TranslateConfig config = translation(job.settings, part);
   if (const Fit* fit = fit_for(*part.translator); fit && fit->given(config).empty()) fit->given(config) = fit->model(job, direction);
+  if (!uses_fitted_tokens(job.settings, *part.translator)) return config;
+  for (const auto& token : fit::tokens_of(job.settings.fit.textual_inversion, job.domains)) {
+    const fs::path file = job.textual_inversion_folder() / token.domain / fit::learned_file;
+    if (!fs::exists(file))
+      throw core::DataError("{} is not there: `syncdr fit textual-inversion` makes it. Or set translate.diffusion.fitted_tokens = false", file.string());
+    config.diffusion.tokens.push_back(file.string());
+  }
   return config;
 }
 

@@ -8,6 +8,7 @@
 #include "step_graph.h"
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/autoencoder.h"
+#include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/diffusion/text_encoder.h"
 #include "syncdr/diffusion/tokenizer.h"
 #include "syncdr/diffusion/unet.h"
@@ -28,9 +29,26 @@ template <class Network> Network placed(Network network, const InferenceOptions&
   return network;
 }
 
+/// The checkpoint's text encoder; it and the tokenizer get the learned tokens.
+TextEncoder text_encoder_of(const CheckpointFolder& checkpoint, const InferenceOptions& options, LowRankSums lora,
+                            const std::vector<std::filesystem::path>& tokens, Tokenizer& tokenizer) {
+  TextEncoder encoder = load_text_encoder(checkpoint, options.dtype, std::move(lora));
+  if (tokenizer.size() > encoder->config().vocabulary)
+    throw core::DataError("{}: the tokenizer has {} tokens, the text encoder rows for {}", checkpoint.root().string(), tokenizer.size(),
+                          encoder->config().vocabulary);
+  add_learned_tokens(tokenizer, encoder, tokens);
+  return encoder;
+}
+
+/// What tells files apart that are read: where they are, and what they hold.
+std::string key_of(const Additions& additions) {
+  std::string key;
+  for (const LoraFile& lora : additions.lora) key += '\n' + provenance_of(lora);
+  for (const auto& file : additions.tokens) key += fmt::format("\n{} {}", file.string(), io::hash_file(file));
+  return key;
+}
+
 void check_text_side(const std::string& where, const Tokenizer& tokenizer, const TextEncoderConfig& text, const UNetConfig& unet) {
-  if (tokenizer.size() > text.vocabulary)
-    throw core::DataError("{}: the tokenizer has {} tokens, the text encoder rows for {}", where, tokenizer.size(), text.vocabulary);
   if (tokenizer.length() > text.positions)
     throw core::DataError("{}: the tokenizer's texts have {} tokens, the text encoder takes {}", where, tokenizer.length(), text.positions);
   if (text.width != unet.text_width)
@@ -63,9 +81,9 @@ void check_noise(const at::Tensor& noise, at::IntArrayRef shape, const char* wha
 }  // namespace
 
 struct StableDiffusion::Networks {
-  Networks(const CheckpointFolder& checkpoint, const InferenceOptions& options, LoraSums lora)
+  Networks(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions, LoraSums lora)
       : tokenizer(load_tokenizer(checkpoint)),
-        text_encoder(placed(load_text_encoder(checkpoint, options.dtype, std::move(lora.text_encoder)), options, "text_encoder", hashes)),
+        text_encoder(placed(text_encoder_of(checkpoint, options, std::move(lora.text_encoder), additions.tokens, tokenizer), options, "text_encoder", hashes)),
         autoencoder(placed(load_autoencoder(checkpoint, options.dtype), options, "vae", hashes)),
         unet(placed(load_unet(checkpoint, options.dtype, std::move(lora.unet)), options, "unet", hashes)) {
     const std::string where = checkpoint.root().string();
@@ -87,11 +105,10 @@ std::shared_ptr<StableDiffusion::Networks> StableDiffusion::networks_of(const Ch
   static std::string key_of_last;
   static std::weak_ptr<Networks> last;
   const std::lock_guard lock(mutex);
-  std::string key =
-      fmt::format("{}\n{}\n{} {} {}", checkpoint.root().string(), checkpoint.variant(), c10::toString(options.dtype), options.device.str(), options.winograd);
-  for (const LoraFile& lora : additions.lora) key += '\n' + provenance_of(lora);
+  const std::string key = fmt::format("{}\n{}\n{} {} {}{}", checkpoint.root().string(), checkpoint.variant(), c10::toString(options.dtype),
+                                      options.device.str(), options.winograd, key_of(additions));
   if (auto networks = last.lock(); networks && key == key_of_last) return networks;
-  auto networks = std::make_shared<Networks>(checkpoint, options, read_lora(additions.lora, checkpoint));
+  auto networks = std::make_shared<Networks>(checkpoint, options, additions, read_lora(additions.lora, checkpoint));
   key_of_last = key;
   last = networks;
   return networks;

@@ -10,7 +10,9 @@
 #include "syncdr/core/log.h"
 #include "syncdr/core/philox.h"
 #include "syncdr/diffusion/autoencoder.h"
+#include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/diffusion/unet.h"
+#include "syncdr/io/hash.h"
 #include "syncdr/nn/one_thread.h"
 
 namespace syncdr::translate {
@@ -30,7 +32,7 @@ c10::ScalarType precision_of(const std::string& name) {
 }
 
 diffusion::Additions additions_of(const DiffusionConfig& config) {
-  diffusion::Additions additions;
+  diffusion::Additions additions{.tokens = {config.tokens.begin(), config.tokens.end()}};
   for (const LoraConfig& lora : config.lora) {
     if (lora.file.empty()) throw core::UsageError("translate.diffusion.lora[{}] names no file: write [{{file = \"...\"}}]", additions.lora.size());
     additions.lora.push_back({lora.file, lora.scale});
@@ -62,6 +64,17 @@ diffusion::CheckpointFolder checkpoint_of(const TranslateConfig& config, double 
   return diffusion::CheckpointFolder(config.diffusion.checkpoint, config.diffusion.variant);
 }
 
+/// What the files of tokens are, for provenance: the words of each, and its hash.
+std::string describe_tokens(const DiffusionConfig& config) {
+  std::vector<std::string> files;
+  for (const std::string& file : config.tokens) {
+    std::string words;
+    for (const auto& token : diffusion::read_learned_tokens(file)) words += token.name + " ";
+    files.push_back(words + io::hash_file(file));
+  }
+  return fmt::format("{}", fmt::join(files, ", "));
+}
+
 }  // namespace
 
 std::optional<int64_t> check_diffusion(const TranslateConfig& config, double share, double below) {
@@ -70,13 +83,15 @@ std::optional<int64_t> check_diffusion(const TranslateConfig& config, double sha
   if (!diffusion.scheduler.empty() && std::find(names.begin(), names.end(), diffusion.scheduler) == names.end())
     throw core::UsageError("translate.diffusion.scheduler = \"{}\" is not one of {}", diffusion.scheduler, fmt::join(names, ", "));
   const diffusion::Additions additions = additions_of(diffusion);
-  if (diffusion.checkpoint.empty()) {
+  if (diffusion.checkpoint.empty()) {  // it is to be fitted: what the files hold can be looked at
     diffusion::check_lora(additions.lora, nullptr);
+    for (const auto& file : additions.tokens) diffusion::read_learned_tokens(file);
     return std::nullopt;
   }
   const diffusion::CheckpointFolder checkpoint(diffusion.checkpoint, diffusion.variant);
   diffusion::check_lora(additions.lora, &checkpoint);
   planned(diffusion, diffusion.scheduler, diffusion.eta, below)->start_index(share);
+  diffusion::check_learned_tokens(checkpoint, additions.tokens);
   const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
   if (config.size % autoencoder.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, autoencoder.factor());
@@ -93,7 +108,8 @@ DiffusionTranslator::DiffusionTranslator(const TranslateConfig& config, c10::Dev
     : config_(config), below_(below), row_(*find_translator(config.translator)),
       model_(checkpoint_of(config, share, below), {.dtype = precision_of(config.diffusion.precision), .device = device, .winograd = config.diffusion.winograd},
              additions_of(config.diffusion)),
-      hash_(model_.hash()), configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()) {
+      hash_(model_.hash()), configuration_hash_(diffusion::CheckpointFolder(config.diffusion.checkpoint).configuration_hash()),
+      tokens_(describe_tokens(config.diffusion)) {
   std::vector<std::string> lora;
   for (const diffusion::LoraFile& one : additions_of(config.diffusion).lora) lora.push_back(provenance_of(one));
   lora_ = fmt::format("{}", fmt::join(lora, ", "));
@@ -157,6 +173,7 @@ std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   const DiffusionConfig& diffusion = config_.diffusion;
   auto settings = own_settings();
   if (const auto cut = cut_from(diffusion.negative_prompt); !cut.empty()) settings.emplace("negative_prompt_cut", cut);
+  if (!tokens_.empty()) settings.emplace("tokens", tokens_);
   if (!diffusion.spacing.empty()) settings.emplace("spacing", diffusion.spacing);
   if (!lora_.empty()) settings.emplace("lora", lora_);
   if (!diffusion.winograd) settings.emplace("winograd", "false");

@@ -53,7 +53,7 @@ class DiffusionTranslator : public Translator {
   double below_;
   const TranslatorRow& row_;
   diffusion::StableDiffusion model_;
-  std::string hash_, configuration_hash_, lora_;
+  std::string hash_, configuration_hash_, lora_, tokens_;
   std::mutex mutex_;
   std::unordered_map<std::string, diffusion::TextContext> encoded_;
 };

@@ -251,6 +251,16 @@ void check_translation(const TranslationTask& task, const TranslateConfig& confi
   texts_for(config, row->prompt, task.target, sources_of(task));
 }
 
+std::set<std::string> texts_of(const TranslationTask& task, const TranslateConfig& config) {
+  const TranslatorRow* row = find_translator(config.translator);
+  if (!row || !row->prompt) return {};
+  const auto texts = texts_for(config, row->prompt, task.target, sources_of(task));
+  std::set<std::string> all(texts.begin(), texts.end());
+  all.insert(config.diffusion.negative_prompt);
+  if (config.translator == "ddib") all.insert(domain_prompt(config, task.source, *row->prompt));
+  return all;
+}
+
 std::string run_name(const TranslateConfig& config) { return config.run.empty() ? config.translator : config.run; }
 
 TranslateResult translate_split(comm::World& world, const TranslationTask& task, const TranslateConfig& config, uint64_t seed, Translator& translator) {

@@ -53,6 +53,19 @@ latent_channels = 4
 norm_groups = 4
 augment = { resize = 32, crop = 32 }
 """
+# Of tokens for that model.
+TOKENS = """
+[fit.textual_inversion]
+initial = ["p", "s"]
+vectors = 2
+templates = ["a {}", "{}"]
+steps = 4
+batch = 4
+augment = { resize = 32, crop = 32 }
+sample_every = 2
+checkpoint_every = 2
+log_every = 1
+"""
 PROMPTS = '[photo]\ndescription = "a photo"\n[sketch]\ndescription = "a sketch"\n'
 
 

@@ -15,13 +15,13 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
-from support import BIN, MPIRUN, SMALL, expect, run, write_pictures  # noqa: E402,F401  (also for the tests)
+from support import BIN, DIFFUSION, MPIRUN, SMALL, TOKENS, expect, run, write_pictures  # noqa: E402,F401  (also for the tests)
 
 # A rank that was killed ends the job with its signal's code, or, if a peer was quicker to notice, with the code of a peer that died.
 CODES_OF_A_KILL = (137, 75)
 
 # Small enough for seconds, with many places where a kill hurts: units of four images, a checkpoint every second step, an epoch of a few steps.
-CONFIG = SMALL + """
+CONFIG = SMALL + DIFFUSION + TOKENS + """
 [comm]
 deadline = 30
 """
@@ -29,6 +29,8 @@ SETTINGS = {
     "fit.cut.steps": 30,
     "fit.cut.checkpoint_every": 2,
     "fit.cut.sample_every": 10,
+    "fit.textual_inversion.steps": 40,
+    "fit.textual_inversion.sample_every": 20,
     "translate.unit_rows": 4,
     "translate.batch": 2,
     "translate.size": 128,
@@ -326,6 +328,20 @@ class Fit(Task):
         return self.workshop.syncdr("fit", place, "cut")
 
 
+class Tokens(Task):
+    name = "tokens"
+
+    def __init__(self, workshop):
+        self.model = workshop.model()
+        super().__init__(workshop)
+
+    def result(self, place):
+        return place / "run" / "fit"
+
+    def command(self, place):
+        return self.workshop.syncdr("fit", place, "textual-inversion") + ["--set", f"fit.textual_inversion.from={self.model}"]
+
+
 class Train(Task):
     name = "train"
 
@@ -346,7 +362,7 @@ class Pack(Task):
         return ["syncdr-data", "pack", self.workshop.pack_pictures(), "-o", place / "data", "--rows", "4", "--size", "96", "--no-disjoint"]
 
 
-TASKS = {task.name: task for task in (Translate, Fit, Train, Pack)}
+TASKS = {task.name: task for task in (Translate, Fit, Tokens, Train, Pack)}
 
 
 def keys_in(shard, domain):
@@ -385,6 +401,13 @@ class Workshop:
         if not file.exists():
             expect(run(*self.syncdr("fit", self.folder / "weights", "cut"), "--set", "fit.cut.steps=1", "--set", "fit.cut.generator.width=12", ranks=2), 0)
         return file
+
+    def model(self):
+        """A diffusion model, to learn tokens for."""
+        folder = self.folder / "model"
+        if not folder.exists():
+            expect(run(*self.syncdr("fit", folder, "diffusion"), ranks=2), 0)
+        return folder / "run" / "fit" / "diffusion" / "checkpoint"
 
     def pack_pictures(self):
         """Larger pictures than the others', so that packing takes long enough to be killed in its midst."""

@@ -26,6 +26,7 @@ POINTS = {
     "translate": [file_points("run.json") + [("claim.before_link", 2, 0, "unit-"), ("claim.created", 2, 0, "unit-"), ("claim.before_release", 1, 1, "unit-")],
                   *([point] for point in file_points("unit-", 2, 1) + file_points("unit-", 1, 0)), file_points("translation.json")],
     "fit": [[("metric_log.before_append", 2, "", "")] + CHECKPOINT + result("generator.safetensors")],
+    "tokens": [[("metric_log.before_append", 2, "", "")] + CHECKPOINT + result("learned_embeds.safetensors")],
     "train": [[("metric_log.before_append", 2, "", "")] + CHECKPOINT + result("encoder.safetensors")],
     "pack": [file_points("packing.json") + file_points("train-", 3) + file_points("dataset.json")],
 }

@@ -16,6 +16,7 @@ struct PipelineCases {
   std::vector<std::string> spacings{""};
   std::vector<std::string> loras;
   std::vector<double> lora_scales;
+  std::vector<std::string> tokens;
 
   void visit(core::Fields& field) {
     field(prompts, "prompts", "one text, or one for each image");
@@ -31,6 +32,7 @@ struct PipelineCases {
     field(spacings, "spacings", "timestep_spacing, empty: the checkpoint's");
     field(loras, "loras", "files, of all cases");
     field(lora_scales, "lora_scales", "of each file");
+    field(tokens, "tokens", "files of learned tokens, of all cases");
   }
   size_t count() const {
     size_t most = 1;
@@ -52,7 +54,7 @@ PipelineCases cases_of(const std::string& toml) {
 }
 
 diffusion::Additions additions_of(const PipelineCases& cases) {
-  diffusion::Additions additions;
+  diffusion::Additions additions{.tokens = {cases.tokens.begin(), cases.tokens.end()}};
   for (size_t i = 0; i < cases.loras.size(); ++i) additions.lora.push_back({cases.loras[i], cases.lora_scales.at(i)});
   return additions;
 }

@@ -1,75 +1,22 @@
 """Translators that `syncdr fit diffusion` trained, loaded by diffusers: from scratch, one made here and the one in configs/models, and low-rank additions
 to the first, merged and as the LoRA file beside. The whole pipeline's images from the same noise to 1e-4 (norm of the difference / norm of the original's)."""
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
+
+from small_fit import SIDE, Workshop, run
 
 sys.modules["ftfy"] = None  # the original cleans text in another way where ftfy is installed
 from diffusers import StableDiffusionInstructPix2PixPipeline  # noqa: E402
 from diffusers.utils import logging  # noqa: E402
 
-BIN = pathlib.Path(os.environ["SYNCDR_BIN"])
 EMBEDDED = pathlib.Path(__file__).parents[2] / "configs" / "models" / "emoji"
 TOLERANCE = 1e-4
-PROMPTS, STEPS, SIDE = ["a warm picture", "a cold picture"], 10, 16
-CONFIG = f"""
-[data]
-root = "DATA"
-[run]
-out = "RUN"
-[fit.diffusion]
-prompts = {json.dumps(PROMPTS)}
-steps = 20
-batch = 8
-dtype = "fp32"
-unet = {{ channels = [8, 16], head_width = 8, norm_groups = 4 }}
-text = {{ width = 16, layers = 2, heads = 2, length = 20 }}
-augment = {{ resize = 18, crop = {SIDE} }}
-[fit.diffusion.autoencoder]
-steps = 20
-batch = 4
-channels = [8, 16]
-latent_channels = 3
-norm_groups = 4
-augment = {{ resize = 18, crop = {SIDE} }}
-"""
-
-
-def run(program, *arguments):
-    subprocess.run([BIN / program, *arguments], check=True, timeout=240, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
-def write_pictures(folder):
-    """A ramp of its own for each picture, the colours of its domain."""
-    for domain in ("cold", "warm"):
-        for k in range(12):
-            path = folder / domain / "things" / f"{k:02}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            picture = Image.linear_gradient("L").rotate(30 * k).resize((SIDE + 4, SIDE + 4))
-            flat = picture.point(lambda value: 40 + value // 4)
-            Image.merge("RGB", (picture, flat, flat) if domain == "warm" else (flat, flat, picture)).save(path)
-
-
-def fit(folder):
-    write_pictures(folder / "pictures")
-    run("syncdr-data", "pack", folder / "pictures", "-o", folder / "data", "--no-disjoint", "--val", "0", "--test", "0")
-    (folder / "fit.toml").write_text(CONFIG.replace("DATA", str(folder / "data")).replace("RUN", str(folder / "run")))
-    run("syncdr", "fit", "diffusion", folder / "fit.toml")
-    return folder / "run" / "fit" / "diffusion" / "checkpoint"
-
-
-def fit_lora(folder, checkpoint):
-    """Additions to a checkpoint. -> the run's folder"""
-    run("syncdr", "fit", "diffusion", folder / "fit.toml", "--set", f"fit.diffusion.from={checkpoint}", "--set", "fit.diffusion.lora_rank=3",
-        "--set", f"run.out={folder / 'lora'}", "--set", "fit.diffusion.optimizer.learning_rate=0.02")
-    return folder / "lora" / "fit" / "diffusion"
+PROMPTS, STEPS = ["a warm picture", "a cold picture"], 10
 
 
 def ours(folder, checkpoint, prompts, given, loras=()):
@@ -117,9 +64,10 @@ def compare(what, folder, checkpoint, prompts, side):
         raise SystemExit("the scheduler that was written is not the one that was trained with")
 
 
-def compare_lora(folder, base):
+def compare_lora(workshop, base):
     """The additions on their checkpoint, there and here, and what they were merged into, are one model."""
-    fitted = fit_lora(folder, base)
+    folder = workshop.folder
+    fitted = workshop.fit("diffusion", name="lora", fit__diffusion__from=base, fit__diffusion__lora_rank=3, fit__diffusion__optimizer__learning_rate=0.02)
     file = fitted / "pytorch_lora_weights.safetensors"
     pipe = load(base)
     images, start, given = input_for(pipe, SIDE)
@@ -138,9 +86,10 @@ def main():
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory(prefix="syncdr-parity-") as name:
         folder = pathlib.Path(name)
-        fitted = fit(folder)
+        workshop = Workshop(folder)
+        fitted = workshop.fit("diffusion") / "checkpoint"
         compare("a fitted translator", folder, fitted, PROMPTS, SIDE)
-        compare_lora(folder, fitted)
+        compare_lora(workshop, fitted)
         compare("the embedded translator", folder, EMBEDDED, ["a colour emoji", "an ink drawing"], 64)
 
 

@@ -2,6 +2,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,9 +23,10 @@ struct InferenceOptions {
   bool winograd = true;
 };
 
-/// What is put into a checkpoint's networks as they are loaded.
+/// Files that are put into a checkpoint's networks as they are loaded.
 struct Additions {
   std::vector<LoraFile> lora;
+  std::vector<std::filesystem::path> tokens;  ///< of learned tokens (learned_tokens.h)
 };
 
 /// A checkpoint's networks, loaded for translation.

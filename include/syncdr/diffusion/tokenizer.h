@@ -16,6 +16,7 @@ namespace syncdr::diffusion {
 
 class BytePairs;
 
+struct TokenizerFiles;
 enum class WordRules;
 
 /// CLIP's tokenizer (Radford et al., ICML 2021), with the ids of transformers: text is cleaned, lower-cased and split into words, words into bytes, and
@@ -30,6 +31,8 @@ class Tokenizer {
   /// and is not supported.
   /// by_library: tokenizer.json counts even where vocab.json is there, as for transformers' CLIPTokenizerFast.
   explicit Tokenizer(const std::filesystem::path& folder, bool by_library = false);
+  /// What save_byte_tokenizer (checkpoint_writer.h) writes, without files.
+  static Tokenizer of_bytes(int64_t length);
 
   /// The ids of the text alone: neither start nor end, neither cut nor padded. Throws DataError if it has more than 64 KiB.
   std::vector<int64_t> ids(const std::string& text) const;
@@ -43,6 +46,11 @@ class Tokenizer {
   /// Throws UsageError if it is empty, already a token, or sought in cleaned text and the same as another one there.
   int64_t add_token(const std::string& token);
 
+  /// Whether this is a token as it stands: of the vocabulary ("ink</w>" at a word's end), or added.
+  bool knows(const std::string& token) const { return ids_.contains(token); }
+  /// A token of an id from 0 to size() - 1, as the vocabulary spells it.
+  const std::string& token(int64_t id) const { return tokens_.at(static_cast<size_t>(id)); }
+
   int64_t size() const { return static_cast<int64_t>(ids_.size()); }  ///< of vocabulary and added tokens
   int64_t length() const { return length_; }                          ///< of encoded texts (77)
   int64_t start() const { return start_; }
@@ -50,6 +58,7 @@ class Tokenizer {
   int64_t pad() const { return pad_; }  ///< the end token in Stable Diffusion 1, "!" in 2
 
  private:
+  Tokenizer(TokenizerFiles files, const std::string& where);
   bool seek(const std::string& token, bool normalized);
   std::vector<int64_t> prompt_ids(const std::string& text) const;
   bool is_added(const std::string& token) const;

@@ -1,4 +1,5 @@
 #pragma once
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,10 @@ TranslateResult translate_split(comm::World& world, const TranslationTask& task,
 /// Throws what a translation would be refused for, as far as that shows before its model is read, or fitted (config names none then): its settings, images and
 /// texts, which may be missing in the second direction alone.
 void check_translation(const TranslationTask& task, const TranslateConfig& config);
+
+/// The texts that check_translation lets pass for a translation of the task: the target's or the images' own, the negative one, ddib's of the source. None for
+/// translators that take no text.
+std::set<std::string> texts_of(const TranslationTask& task, const TranslateConfig& config);
 
 /// The run's name: config.run, or the translator's name if that is empty.
 std::string run_name(const TranslateConfig& config);

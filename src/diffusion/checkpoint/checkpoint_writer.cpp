@@ -178,12 +178,8 @@ void save_text_encoder(const fs::path& folder, TextEncoder& text_encoder, c10::S
 void save_byte_tokenizer(const fs::path& folder, int64_t length) {
   if (length < 3 || length > 65536) throw core::UsageError("texts of {} tokens: use 3 to 65536", length);
   json::object vocabulary;
-  for (const char* ending : {"", "</w>"}) {
-    for (const std::string& letter : byte_letters()) vocabulary[letter + ending] = vocabulary.size();
-  }
-  const auto start = int64_t(vocabulary.size()), end = start + 1;
-  vocabulary[start_token] = start;
-  vocabulary[end_token] = end;
+  for (const std::string& token : byte_vocabulary()) vocabulary[token] = vocabulary.size();
+  const auto end = int64_t(vocabulary.size()) - 1, start = end - 1;
   io::write_json(folder / "vocab.json", vocabulary);
   io::write_file(folder / "merges.txt", "#version: 0.2\n");
   save_tokenizer_settings(folder, start, end, end_token, length);

@@ -21,6 +21,14 @@ std::vector<std::string> byte_letters() {
   return letters;
 }
 
+std::vector<std::string> byte_vocabulary() {
+  std::vector<std::string> tokens;
+  for (const char* ending : {"", "</w>"})
+    for (const std::string& letter : byte_letters()) tokens.push_back(letter + ending);
+  tokens.insert(tokens.end(), {"<|startoftext|>", "<|endoftext|>"});
+  return tokens;
+}
+
 std::string bytes_of(std::string_view letters) {
   static const std::vector<std::string> all = byte_letters();
   std::string bytes;

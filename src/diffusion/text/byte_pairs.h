@@ -11,6 +11,8 @@ namespace syncdr::diffusion {
 
 /// Each byte's letter: its own code point where that is visible, else the next free one from 256 on. All lie below U+0800: two bytes of UTF-8.
 std::vector<std::string> byte_letters();
+/// CLIP's vocabulary without merges, by id: the letters, the letters at a word's end, start and end of a text.
+std::vector<std::string> byte_vocabulary();
 /// The bytes that letters stand for.
 std::string bytes_of(std::string_view letters);
 

@@ -45,8 +45,15 @@ template <class Between> void cut_out(const TokenIds& tokens, std::string_view t
 
 }  // namespace
 
-Tokenizer::Tokenizer(const std::filesystem::path& folder, bool by_library) {
-  TokenizerFiles files = read_tokenizer_files(folder, by_library);
+Tokenizer::Tokenizer(const std::filesystem::path& folder, bool by_library) : Tokenizer(read_tokenizer_files(folder, by_library), folder.string()) {}
+
+Tokenizer Tokenizer::of_bytes(int64_t length) {
+  TokenizerFiles files{.length = length};
+  for (const std::string& token : byte_vocabulary()) files.vocabulary.emplace(token, std::ssize(files.vocabulary));
+  return {std::move(files), "the tokenizer of bytes"};
+}
+
+Tokenizer::Tokenizer(TokenizerFiles files, const std::string& where) {
   rules_ = files.rules;
   ids_ = std::move(files.vocabulary);
   length_ = files.length;
@@ -55,13 +62,12 @@ Tokenizer::Tokenizer(const std::filesystem::path& folder, bool by_library) {
   added.insert(added.end(), files.others.begin(), files.others.end());
   for (const AddedToken& token : added) {
     ids_.emplace(token.text, size());  // if it has no id yet
-    if (!seek(token.text, token.normalized))
-      throw core::DataError("{}: the added token \"{}\" {}. Remove one of them", folder.string(), token.text, reads_the_same);
+    if (!seek(token.text, token.normalized)) throw core::DataError("{}: the added token \"{}\" {}. Remove one of them", where, token.text, reads_the_same);
   }
   tokens_.resize(static_cast<size_t>(size()));
   for (const auto& [token, id] : ids_) {
     if (id >= size() || !tokens_[static_cast<size_t>(id)].empty())
-      throw core::DataError("{}: \"{}\" has id {}; the ids of vocabulary and added tokens are not 0 to {}, each once", folder.string(), token, id, size() - 1);
+      throw core::DataError("{}: \"{}\" has id {}; the ids of vocabulary and added tokens are not 0 to {}, each once", where, token, id, size() - 1);
     tokens_[static_cast<size_t>(id)] = token;
   }
   start_ = ids_.at(files.start.text);

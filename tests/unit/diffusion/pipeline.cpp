@@ -10,6 +10,7 @@
 
 #include "diffusion/tiny_checkpoint.h"
 #include "syncdr/core/error.h"
+#include "syncdr/diffusion/learned_tokens.h"
 
 namespace syncdr::diffusion::pipeline_tests {
 namespace {
@@ -60,6 +61,25 @@ TEST_F(Pipeline, ModelsOfOneCheckpointShareTheirNetworksWhileOneIsThere) {
   EXPECT_EQ(model->unet().get(), again.unet().get());
   EXPECT_NE(model->unet().get(), plain.unet().get());
   EXPECT_EQ(hash, plain.hash()) << "of the weights as they were read";
+}
+
+TEST_F(Pipeline, LearnedTokensAreReadInTheNetworksDtypeAndBelongToWhatIsShared) {
+  const at::Tensor ink = at::randn({1, 6});
+  const auto file = folder_ / "ink.safetensors";
+  write_learned_token(file, {"<ink>", ink});
+  StableDiffusion plain = load({}, at::kBFloat16);
+  const InferenceOptions options{.dtype = at::kBFloat16};
+  const CheckpointFolder checkpoint(folder_.path());
+  StableDiffusion model(checkpoint, options, {.tokens = {file}}), again(checkpoint, options, {.tokens = {file}});
+  EXPECT_EQ(model.unet().get(), again.unet().get());
+  EXPECT_NE(model.unet().get(), plain.unet().get());
+  EXPECT_NE(model.hash(), plain.hash());
+  EXPECT_TRUE(model.encode_text({"a b"}).text.equal(plain.encode_text({"a b"}).text));
+  EXPECT_FALSE(model.encode_text({"a <ink>"}).text.equal(plain.encode_text({"a <ink>"}).text));
+  const std::string hash = model.hash();
+  write_learned_token(file, {"<ink>", ink * 2});
+  StableDiffusion other(checkpoint, options, {.tokens = {file}});
+  EXPECT_NE(other.hash(), hash) << "of the file as it is now";
 }
 
 TEST_F(Pipeline, ImageToImageDependsOnItsOwnNoiseOnly) {

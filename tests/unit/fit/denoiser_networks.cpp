@@ -68,6 +68,13 @@ TEST_F(DenoiserNetworksTest, RefusesPromptsThatTheTokenizerCutsToTheSame) {
   EXPECT_ERROR(make(), core::UsageError, "are the same 6 tokens");
 }
 
+TEST_F(DenoiserNetworksTest, ToldApartByTheWrittenTokenizerOrNotPromptsAreBeforeItIsThere) {
+  check_prompts(config_);
+  config_.text.length = 6;
+  config_.prompts = {"picture a", "picture b"};
+  EXPECT_ERROR(check_prompts(config_), core::UsageError, "are the same 6 tokens");
+}
+
 TEST_F(DenoiserNetworksTest, RefusesImagesThatTheAutoencoderWouldEnlarge) {
   config_.augment.crop = 17;
   EXPECT_ERROR(make(), core::UsageError, "fit.diffusion.augment.crop = 17: the autoencoder needs a multiple of 2");
@@ -98,7 +105,8 @@ TEST_F(DenoiserNetworksTest, RefusesAnImageConditionWhereTheLayoutHasNone) {
 
 TEST_F(DenoiserNetworksTest, AViewIsEncodedToTheSameBitsInAnyCompanyAndWhenKept) {
   config_.views = 2;
-  ViewEncoder whole(small_autoencoder(), at::kCPU, config_), parts(small_autoencoder(), at::kCPU, config_);
+  const DenoiserOptions options = options_of(config_, 1);
+  ViewEncoder whole(small_autoencoder(), at::kCPU, options), parts(small_autoencoder(), at::kCPU, options);
   DenoiserBatch all;
   all.images = at::randint(256, {20, 3, 16, 16}).to(at::kByte);
   all.sigmas = at::linspace(0.7, 1.8, 20);

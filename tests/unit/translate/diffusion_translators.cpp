@@ -6,7 +6,9 @@
 #include "run_prompts.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
+#include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/io/atomic_file.h"
+#include "syncdr/io/hash.h"
 #include "syncdr/translate/translator.h"
 
 namespace syncdr::translate {
@@ -173,6 +175,41 @@ TEST_F(DiffusionTranslators, RefuseALoraBeforeTheNetworksAreRead) {
     settings.diffusion.checkpoint.clear();  // of a model that is fitted first
     refuse("/nowhere.safetensors", "/nowhere.safetensors: there is no such LoRA file");
   }
+}
+
+TEST_F(DiffusionTranslators, ReadLearnedTokensAndSayWhichByTheirFilesHash) {
+  const auto file = folder / "word.safetensors";
+  const auto write = [&](double value) { diffusion::write_learned_token(file, {"<w>", at::full({2, 6}, value)}); };
+  write(1);
+  for (const auto& name : sampling_translators) {
+    auto settings = config(name);
+    EXPECT_FALSE(make(settings)->provenance().contains("tokens")) << name;
+    const auto output = [&] { return make(settings)->translate(images, std::vector<Request>(images_a_batch, request(11, 0, "a <w>"))).images; };
+    const auto without = output();
+    settings.diffusion.tokens = {file.string()};
+    EXPECT_FALSE(at::equal(output(), without)) << name;
+    EXPECT_EQ(make(settings)->provenance().at("tokens"), "<w> " + io::hash_file(file)) << name;
+  }
+  auto settings = config("img2img");
+  settings.diffusion.tokens = {file.string()};
+  const auto before = make(settings)->provenance();
+  write(2);
+  EXPECT_NE(make(settings)->provenance().at("tokens"), before.at("tokens"));
+  EXPECT_NE(make(settings)->provenance().at("model"), before.at("model"));
+}
+
+TEST_F(DiffusionTranslators, RefuseBrokenTokensBeforeTheNetworksAreRead) {
+  std::filesystem::remove(folder / "plain" / "unet/diffusion_pytorch_model.safetensors");
+  auto settings = config("ddib");
+  settings.diffusion.tokens = {(folder / "none.safetensors").string()};
+  EXPECT_ERROR(check_ddib(settings), core::DataError, "none.safetensors");
+  diffusion::write_learned_token(folder / "wide.safetensors", {"<w>", at::full({2, 7}, 1.0)});
+  settings.diffusion.tokens = {(folder / "wide.safetensors").string()};
+  EXPECT_ERROR(check_ddib(settings), core::DataError, "wide.safetensors: token \"<w>\": its vectors have 7 values");
+  settings.diffusion.checkpoint.clear();  // it is to be fitted: of what width is not known yet
+  check_ddib(settings);
+  settings.diffusion.tokens = {(folder / "none.safetensors").string()};
+  EXPECT_ERROR(check_ddib(settings), core::DataError, "none.safetensors");
 }
 
 // Each changes the output, and none the networks' parameters.

@@ -189,6 +189,7 @@ TEST(CheckpointWriter, TheByteTokenizerKnowsEveryTextAndFillsItsLength) {
   EXPECT_THAT(tokenizer.ids("A bc"), testing::ElementsAre(256 + 'a', 'b', 256 + 'c'));
   EXPECT_THAT(tokenizer.ids("\u00E9\U0001F600"), testing::ElementsAre(0xC3, 256 + 0xA9, 0xF0, 0x9F, 0x98, 256 + 0x80));
   EXPECT_EQ(tokenizer.encode({"photo", "a drawing"}).size(1), 9);
+  EXPECT_TRUE(Tokenizer::of_bytes(9).encode({"Photo \u00E9", "a drawing"}).equal(tokenizer.encode({"Photo \u00E9", "a drawing"})));
   EXPECT_ERROR(save_byte_tokenizer(folder.path(), 2), core::UsageError, "texts of 2 tokens");
 }
 
