@@ -104,7 +104,9 @@ int command_line(int argc, char** argv) {
       "ranks that it can use, or -; the run folder; then ARGUMENTS. `syncdr PHASE ARGUMENTS` does it. A job comes behind those that it needs.");
 
   auto* fit = add("fit", "train a translator on the domains", [&] { return phase_command(common, "fit", model); });
-  fit->add_option("model", model, "cut (a model per direction) or diffusion (one for all)")->required()->check(CLI::IsMember(fit_names()));
+  fit->add_option("model", model, "cut (a model per direction), diffusion (one for all) or elite-mapper (one for all)")
+      ->required()
+      ->check(CLI::IsMember(fit_names()));
   add_common_options(*fit, common);
 
   auto* translate = add("translate", "translate the training images of all domains with translate.translator",

@@ -69,6 +69,17 @@ std::vector<fs::path> marks_in(const std::vector<fs::path>& folders, const std::
   return marks;
 }
 
+/// A mapper is trained for the checkpoint, and with the image encoder, that translate where no others are named.
+fit::EliteMapperConfig elite_mapper(const Settings& settings) {
+  fit::EliteMapperConfig config = settings.fit.elite_mapper;
+  if (config.from.empty()) {
+    config.from = settings.translate.diffusion.checkpoint;
+    config.variant = settings.translate.diffusion.variant;
+  }
+  if (config.image_encoder.empty()) config.image_encoder = settings.translate.elite.image_encoder;
+  return config;
+}
+
 /// What can be fitted, by the names that the table of translators uses.
 struct Fit {
   std::string name;
@@ -109,6 +120,13 @@ const std::vector<Fit>& fits() {
        .model = [](auto& job, auto&) { return fs::exists(job.diffusion_folder()) ? (job.diffusion_folder() / "checkpoint").string() : ""; },
        .check = [](auto& job) { fit::check_diffusion(job.task(job.domains, job.diffusion_folder()), job.settings.fit.diffusion); },
        .run = [](Job& job) { fit::fit_diffusion(job.task(job.domains, job.diffusion_folder()), job.settings.fit.diffusion); }},
+      {.name = "elite-mapper",
+       .given = [](auto& config) -> std::string& { return config.elite.mapper; },
+       .most_ranks = [](auto& settings) { return settings.elite_mapper.batch; },
+       .folders = [](auto& job) { return std::vector{job.elite_mapper_folder()}; },
+       .model = [](auto& job, auto&) { return fs::exists(job.elite_mapper_folder()) ? (job.elite_mapper_folder() / fit::mapper_file).string() : ""; },
+       .check = [](auto& job) { fit::check_elite_mapper(job.task(job.domains, job.elite_mapper_folder()), elite_mapper(job.settings)); },
+       .run = [](Job& job) { fit::fit_elite_mapper(job.task(job.domains, job.elite_mapper_folder()), elite_mapper(job.settings)); }},
   };
   return table;
 }
@@ -315,6 +333,7 @@ evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm
     if (fs::exists(log)) input.curves.emplace_back("CUT, " + direction.name(), log);
   }
   if (const auto log = job.diffusion_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("diffusion", log);
+  if (const auto log = job.elite_mapper_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("ELITE's mapper", log);
   Settings copy = job.settings;
   input.configuration = core::write_config(core::visit_of(copy));
   return input;

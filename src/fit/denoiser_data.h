@@ -22,12 +22,31 @@ struct DenoiserBatch {
   std::vector<int64_t> loaded;   ///< the images whose pixels came along: all but those that were known to be encoded already
   at::Tensor images;             ///< of those, [n, 3, S, S] uint8; undefined if there are none
   at::Tensor sigmas;             ///< of those, [n] float32: blur of the structure map in pixels
-  at::Tensor prompts;            ///< [b] int64: the domain's number or, behind those of all domains, the one that stands for no prompt
+  at::Tensor prompts;            ///< [b] int64: number of one of the domain's texts or, behind those of all domains, the one that stands for no prompt
   at::Tensor keeps_condition;    ///< [b] float32: 0 or 1
   at::Tensor times;              ///< [b] int64, uniform in [0, train_steps)
   at::Tensor noise;              ///< [b, C, h, w] float32, standard normal
-  at::Tensor condition_noise;    ///< [b, C, h, w] float32, of a deviation up to condition_noise; undefined in layout "text"
+  at::Tensor condition_noise;    ///< [b, C, h, w] float32, of a deviation up to condition_noise; undefined without a condition
 };
+
+/// What a training of a denoiser, or of something before it, is told: by the settings of whichever fit it is, and the model that it is of.
+struct DenoiserOptions {
+  UnpairedOptions images;  ///< that it reads; equally many of each domain
+  int64_t domains = 1;
+  int64_t texts = 1;       ///< of each domain, of which an image gets any
+  bool condition = false;  ///< whether the UNet sees the image's structure map beside the noise (layout "instruct")
+  double drop_prompt = 0;
+  double drop_condition = 0;
+  std::vector<double> sigmas = {0.7, 1.8};
+  double condition_noise = 0;
+  double min_snr_gamma = 0;
+  int64_t views = 0;
+  bool bfloat16 = false;
+
+  /// Images in a global batch.
+  int64_t batch() const { return images.batch * domains; }
+};
+DenoiserOptions options_of(const DiffusionFitConfig& config, int64_t domains);
 
 /// What the draws need to know of the model.
 struct DenoiserShape {
@@ -35,13 +54,10 @@ struct DenoiserShape {
   int64_t train_steps = 1000;
 };
 
-/// The images that it reads, of so many domains.
-UnpairedOptions images_of(const DiffusionFitConfig& config, int64_t domains);
-
 class DenoiserBatches {
  public:
   /// part: this rank's of the global batch. encoded: whether an image's pixels are not needed any more; asked by the threads that load.
-  DenoiserBatches(const data::Dataset& dataset, const std::vector<std::string>& domains, const DiffusionFitConfig& config, uint64_t seed, training::Part part,
+  DenoiserBatches(const data::Dataset& dataset, const std::vector<std::string>& domains, const DenoiserOptions& options, uint64_t seed, training::Part part,
                   DenoiserShape shape, std::function<bool(const ImageView&)> encoded);
   /// May be called from several threads.
   DenoiserBatch load(int64_t step) const;
@@ -52,7 +68,7 @@ class DenoiserBatches {
   void add_domain(DenoiserBatch& batch, int64_t domain, int64_t step, std::vector<at::Tensor>& images) const;
   void draw(DenoiserBatch& batch, int64_t step) const;
 
-  DiffusionFitConfig config_;
+  DenoiserOptions options_;
   uint64_t seed_;
   training::Part part_;
   DenoiserShape shape_;

@@ -2,7 +2,6 @@
 
 #include "syncdr/core/log.h"
 #include "syncdr/diffusion/checkpoint_writer.h"
-#include "syncdr/diffusion/tokenizer.h"
 #include "syncdr/nn/initialise.h"
 #include "syncdr/nn/weights.h"
 
@@ -16,15 +15,8 @@ template <class Network> Network channels_last(Network network) {
   return network;
 }
 
-at::Tensor tokens_of(const diffusion::Tokenizer& encoder, const std::vector<std::string>& prompts) {
-  for (const std::string& prompt : prompts) {
-    const std::string cut = encoder.cut_from(prompt);
-    if (!cut.empty() && core::log_rank() == 0)
-      core::warn("fit.diffusion.prompts: there is no room for all of \"{}\": the model does not see its end, \"{}\"", prompt, cut);
-  }
-  std::vector<std::string> texts = prompts;
-  texts.emplace_back();
-  const at::Tensor tokens = encoder.encode(texts);
+at::Tensor tokens_of(const diffusion::Tokenizer& tokenizer, const std::vector<std::string>& prompts) {
+  const at::Tensor tokens = ids_of(tokenizer, prompts, "fit.diffusion.prompts");
   for (size_t i = 0; i < prompts.size(); ++i)
     for (size_t j = 0; j < i; ++j)
       if (tokens[static_cast<int64_t>(i)].equal(tokens[static_cast<int64_t>(j)]))
@@ -104,27 +96,35 @@ void fit_to_layout(DenoiserNetworks& networks, const DiffusionFitConfig& config)
   networks.new_condition = true;
 }
 
+}  // namespace
+
+void check_side(int64_t side, int64_t factor, const std::string& keys) {
+  // The UNet's levels may have odd sides; the autoencoder's latents would stand for a larger image.
+  if (side % factor != 0) throw core::UsageError("{}.augment.crop = {}: the autoencoder needs a multiple of {}", keys, side, factor);
+}
+
 void set_trained(torch::nn::Module& module, bool trained) {
   for (at::Tensor& parameter : module.parameters()) parameter.set_requires_grad(trained);
 }
 
-}  // namespace
-
-void check_side(int64_t side, int64_t factor) {
-  // The UNet's levels may have odd sides; the autoencoder's latents would stand for a larger image.
-  if (side % factor != 0) throw core::UsageError("fit.diffusion.augment.crop = {}: the autoencoder needs a multiple of {}", side, factor);
+at::Tensor ids_of(const diffusion::Tokenizer& tokenizer, std::vector<std::string> texts, const std::string& setting) {
+  for (const std::string& text : texts) {
+    const std::string cut = tokenizer.cut_from(text);
+    if (!cut.empty() && core::log_rank() == 0) core::warn("{}: there is no room for all of \"{}\": the model does not see its end, \"{}\"", setting, text, cut);
+  }
+  texts.emplace_back();
+  return tokenizer.encode(texts);
 }
 
 void check_checkpoint(const DiffusionFitConfig& config) {
   const diffusion::CheckpointFolder checkpoint(config.from, config.variant);
   const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
-  check_side(config.augment.crop, autoencoder.factor());
+  check_side(config.augment.crop, autoencoder.factor(), "fit.diffusion");
   lacks_condition(diffusion::read_unet_config(checkpoint).in_channels, autoencoder.latent_channels, config);
   tokens_of(diffusion::load_tokenizer(checkpoint), config.prompts);
 }
 
 std::vector<int64_t> DenoiserNetworks::latent_shape(int64_t side) const {
-  check_side(side, autoencoder->factor());
   return {autoencoder->config().latent_channels, side / autoencoder->factor(), side / autoencoder->factor()};
 }
 
@@ -142,6 +142,7 @@ void write_companions(const DiffusionFitConfig& config, const fs::path& checkpoi
 DenoiserNetworks make_networks(const DiffusionFitConfig& config, const fs::path& autoencoder, const fs::path& checkpoint, uint64_t seed) {
   DenoiserNetworks networks;
   networks.autoencoder = channels_last(diffusion::load_autoencoder(autoencoder));
+  check_side(config.augment.crop, networks.autoencoder->factor(), "fit.diffusion");
   const std::vector<int64_t> latent = networks.latent_shape(config.augment.crop);
   networks.tokens = tokens_of(diffusion::Tokenizer(checkpoint / "tokenizer"), config.prompts);
   networks.scheduler = diffusion::load_scheduler(checkpoint / "scheduler");
@@ -154,15 +155,19 @@ DenoiserNetworks make_networks(const DiffusionFitConfig& config, const fs::path&
   return networks;
 }
 
-DenoiserNetworks load_networks(const DiffusionFitConfig& config) {
-  const diffusion::CheckpointFolder checkpoint(config.from, config.variant);
+DenoiserNetworks read_networks(const diffusion::CheckpointFolder& checkpoint) {
   DenoiserNetworks networks;
   networks.unet = channels_last(diffusion::load_unet(checkpoint));
   networks.text_encoder = diffusion::load_text_encoder(checkpoint);
   networks.autoencoder = channels_last(diffusion::load_autoencoder(checkpoint));
+  networks.scheduler = diffusion::load_scheduler(checkpoint.root() / "scheduler", "DDIMScheduler");  // others have another way to add noise
+  return networks;
+}
+
+DenoiserNetworks load_networks(const DiffusionFitConfig& config) {
+  const diffusion::CheckpointFolder checkpoint(config.from, config.variant);
+  DenoiserNetworks networks = read_networks(checkpoint);
   networks.tokens = tokens_of(diffusion::load_tokenizer(checkpoint), config.prompts);
-  const fs::path scheduler = fs::path(config.from) / "scheduler";
-  networks.scheduler = diffusion::load_scheduler(scheduler, "DDIMScheduler");  // others have another way to add noise
   fit_to_layout(networks, config);
   return networks;
 }

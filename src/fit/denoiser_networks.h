@@ -5,6 +5,7 @@
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/scheduler.h"
 #include "syncdr/diffusion/text_encoder.h"
+#include "syncdr/diffusion/tokenizer.h"
 #include "syncdr/diffusion/unet.h"
 #include "syncdr/fit/diffusion.h"
 
@@ -16,15 +17,23 @@ struct DenoiserNetworks {
   diffusion::TextEncoder text_encoder{nullptr};
   diffusion::Autoencoder autoencoder{nullptr};
   std::shared_ptr<diffusion::Scheduler> scheduler;  ///< DDIM on the model's training schedule, for training and samples
-  at::Tensor tokens;                                ///< [n + 1, L] int64: the prompts of the n domains, and no prompt
+  at::Tensor tokens;                                ///< [n + 1, L] int64: n texts, and no text
   bool new_condition = false;                       ///< the UNet has just got input channels for the condition, whose weights are 0
 
-  /// Throws UsageError unless images of this side fit the networks. Returns [C, h, w] of their latents.
+  /// [C, h, w] of the latents of images of this side.
   std::vector<int64_t> latent_shape(int64_t side) const;
 };
 
-/// Throws UsageError unless images of this side fit an autoencoder whose latents are smaller by the factor.
-void check_side(int64_t side, int64_t factor);
+/// Throws UsageError unless images of this side fit an autoencoder whose latents are smaller by the factor. keys: of the settings, for the message.
+void check_side(int64_t side, int64_t factor, const std::string& keys);
+
+/// [n + 1, L] int64: of the texts, and of no text. Says each that the model has no room for; setting: where they come from.
+at::Tensor ids_of(const diffusion::Tokenizer& tokenizer, std::vector<std::string> texts, const std::string& setting);
+
+/// The networks of a checkpoint, in float32 and for evaluation, and its training schedule; without tokens. Throws DataError on a broken one.
+DenoiserNetworks read_networks(const diffusion::CheckpointFolder& checkpoint);
+
+void set_trained(torch::nn::Module& module, bool trained);
 
 /// What of config.from shows without reading its networks, as load_networks refuses it.
 void check_checkpoint(const DiffusionFitConfig& config);

@@ -1,24 +1,15 @@
 #include "syncdr/fit/diffusion.h"
 
-#include <ATen/Context.h>
-
-#include <cmath>
 #include <optional>
 
 #include "checks.h"
-#include "denoiser_networks.h"
-#include "losses.h"
+#include "denoiser_step.h"
 #include "sample_sheet.h"
-#include "syncdr/core/philox.h"
 #include "syncdr/diffusion/checkpoint_writer.h"
-#include "syncdr/diffusion/sampling.h"
-#include "syncdr/nn/pixels.h"
 #include "syncdr/nn/weights.h"
-#include "syncdr/training/autocast.h"
 #include "syncdr/training/data_parallel.h"
 #include "syncdr/training/ema.h"
 #include "syncdr/training/optimizer.h"
-#include "view_encoder.h"
 
 namespace syncdr::fit {
 namespace {
@@ -54,70 +45,20 @@ void check_settings(const DiffusionFitConfig& config, int64_t domains, int ranks
   check_denoiser_network(config);
   if (config.zero_terminal_snr && config.prediction == "epsilon")
     throw core::UsageError("fit.diffusion.zero_terminal_snr needs prediction = \"v_prediction\": pure noise says nothing about the original");
-  check_side(config.augment.crop, int64_t{1} << (config.autoencoder.channels.size() - 1));
-}
-
-DenoiserNetworks moved(DenoiserNetworks networks, c10::Device device) {
-  networks.unet->to(device);
-  networks.text_encoder->to(device);
-  networks.autoencoder->to(device);
-  networks.tokens = networks.tokens.to(device);
-  return networks;
-}
-
-/// While it lives, attention is made of matrix products. PyTorch's fused kernel for CPUs is ten times slower backwards in bfloat16 than in float32.
-class PlainAttention {
- public:
-  explicit PlainAttention(bool on) : before_(at::globalContext().userEnabledFlashSDP()) {
-    if (on) at::globalContext().setSDPUseFlash(false);
-  }
-  ~PlainAttention() { at::globalContext().setSDPUseFlash(before_); }
-  PlainAttention(const PlainAttention&) = delete;
-  PlainAttention& operator=(const PlainAttention&) = delete;
-
- private:
-  bool before_;
-};
-
-/// Each image's keys and values, out of those of the few prompts.
-diffusion::TextContext texts_of_images(diffusion::TextContext texts, const at::Tensor& prompts) {
-  texts.text = texts.text.narrow(0, 0, 1);  // not read where keys are prepared
-  for (diffusion::KeyValue& keys : texts.prepared) keys = {keys.key.index_select(0, prompts), keys.value.index_select(0, prompts)};
-  return texts;
-}
-
-/// [n, C, h, w]: an image's noise depends on the seed and its place.
-at::Tensor sample_noise(int64_t images, const std::vector<int64_t>& latent, uint64_t seed) {
-  at::Tensor noise = at::empty({images, latent[0], latent[1], latent[2]}, at::kFloat);
-  for (int64_t i = 0; i < images; ++i) {
-    core::Random random(seed, core::Purpose::noise, static_cast<uint64_t>(i));
-    random.fill_normal({noise[i].data_ptr<float>(), static_cast<size_t>(noise[i].numel())});
-  }
-  return noise;
+  check_side(config.augment.crop, int64_t{1} << (config.autoencoder.channels.size() - 1), "fit.diffusion");
 }
 
 c10::ScalarType dtype_named(const std::string& name) { return name == "fp16" ? at::kHalf : name == "bf16" ? at::kBFloat16 : at::kFloat; }
-
-/// Up to eight training images of each domain, [n, 3, S, S] uint8.
-std::vector<at::Tensor> eight_samples(const training::Task& task, const data::AugmentConfig& augment) {
-  std::vector<at::Tensor> samples;
-  for (const auto& domain : task.domains) samples.push_back(sample_images(task.dataset.real(domain, "train"), augment).slice(0, 0, std::nullopt, 2));
-  return samples;
-}
 
 /// A diffusion translator with its optimizer and data, on every rank alike.
 class DiffusionFit : public training::Learner {
  public:
   /// companions: the folder that holds the checkpoint's tokenizer and scheduler.
   DiffusionFit(const training::Task& task, DenoiserNetworks networks, const DiffusionFitConfig& config, fs::path companions)
-      : world_(task.world), config_(config), seed_(task.seed), device_(task.world.device()), companions_(std::move(companions)),
-        shape_{.latent = networks.latent_shape(config.augment.crop), .train_steps = networks.scheduler->train_steps()},
-        networks_(moved(std::move(networks), device_)), encoder_(networks_.autoencoder, device_, config), parts_(networks_, config, seed_),
-        parallel_(task.world, *parts_), optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)),
-        time_weights_(min_snr_weights(networks_.scheduler->alphas_cumprod(), networks_.scheduler->prediction(), config.min_snr_gamma).to(device_)),
-        batches_(task.dataset, task.domains, config, seed_, training::part_of(config.batch, task.world.rank(), task.world.size()), shape_,
-                 [this](const ImageView& view) { return encoder_.has(view); }),
-        samples_(eight_samples(task, config.augment)) {
+      : config_(config), companions_(std::move(companions)), denoiser_(task, task.domains, std::move(networks), options_of(config, std::ssize(task.domains))),
+        networks_(denoiser_.networks()), parts_(networks_, config, task.seed), parallel_(task.world, *parts_),
+        optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)) {
+    for (const auto& domain : task.domains) samples_.push_back(sample_images(task.dataset.real(domain, "train"), config.augment, 8));
     if (config.ema > 0) ema_.emplace(*parts_, config.ema);
     if (parts_->with_text) return;
     const torch::NoGradGuard no_grad;
@@ -125,28 +66,16 @@ class DiffusionFit : public training::Learner {
   }
 
   std::vector<std::string> loss_names() const override { return {"loss"}; }
-
-  void begin(int64_t first, int64_t last) override {
-    ahead_.emplace([this](int64_t step) { return batches_.load(step); }, first, last, world_.threads(0));
-  }
-
+  void begin(int64_t first, int64_t last) override { denoiser_.begin(first, last); }
   double learning_rate(int64_t step) const override { return training::learning_rate_at(config_.optimizer, step, config_.steps); }
 
   at::Tensor step(int64_t step) override {
-    const DenoiserBatch batch = ahead_->next();
     training::set_learning_rate(*optimizer_, learning_rate(step));
-    const EncodedViews views = encoder_.encode(batch);
-    const at::Tensor noise = batch.noise.to(device_), times = batch.times.to(device_), prompts = batch.prompts.to(device_);
-    at::Tensor input = networks_.scheduler->add_noise(views.latents, noise, times);
-    if (views.condition.defined()) {
-      const at::Tensor keeps = batch.keeps_condition.to(device_).view({-1, 1, 1, 1});
-      const double deviation = 1 / networks_.autoencoder->config().scaling_factor;  // of latents that are not scaled
-      input = at::cat({input, (views.condition + batch.condition_noise.to(device_) * deviation) * keeps}, 1);
-    }
     parallel_.before_forward();
-    const at::Tensor output = predict(input, times, prompts);
-    const at::Tensor target = training_target(*networks_.scheduler, views.latents, noise, times);
-    const at::Tensor share = weighted_error(output, target, time_weights_.index_select(0, times)) / static_cast<double>(config_.batch);
+    if (parts_->lora) parts_->lora->put_in();  // in float32, as merge() adds
+    const at::Tensor share = denoiser_.loss_share(denoiser_.next(), [this](const DenoiserBatch& batch) {
+      return texts_of_images(networks_.unet->prepare(texts()), batch.prompts.to(denoiser_.device()));
+    });
     parallel_.backward(share);
     training::clip_gradient(parallel_.parameters(), config_.optimizer.clip);
     optimizer_->step();
@@ -168,11 +97,15 @@ class DiffusionFit : public training::Learner {
     training::take_average(checkpoint, ema_, where);
   }
 
+  /// Each domain's images in the look of the next one.
   void save_samples(const fs::path& png) override {
     std::vector<at::Tensor> translated;
     with_kept_weights([&] {
-      const training::Autocast autocast(device_, config_.precision == "bf16");
-      for (size_t k = 0; k < samples_.size(); ++k) translated.push_back(translate(samples_[k], static_cast<int64_t>((k + 1) % samples_.size())));
+      const training::Autocast autocast = denoiser_.arithmetic();
+      const at::Tensor hidden = texts();
+      const auto text = [&](int64_t row) { return networks_.unet->prepare(hidden.narrow(0, row, 1)); };
+      const int64_t domains = std::ssize(samples_);
+      for (int64_t k = 0; k < domains; ++k) translated.push_back(denoiser_.sample(samples_[static_cast<size_t>(k)], text((k + 1) % domains), text(domains)));
     });
     write_sample_sheet(png, at::cat(samples_), at::cat(translated));
   }
@@ -204,14 +137,6 @@ class DiffusionFit : public training::Learner {
   /// The prompts' hidden states, [n + 1, L, D]; no prompt is the last.
   at::Tensor texts() { return parts_->with_text ? networks_.text_encoder->forward(networks_.tokens) : frozen_texts_; }
 
-  at::Tensor predict(const at::Tensor& noisy, const at::Tensor& times, const at::Tensor& prompts) {
-    if (parts_->lora) parts_->lora->put_in();  // in float32, as merge() adds
-    const bool bfloat16 = config_.precision == "bf16";
-    const training::Autocast autocast(device_, bfloat16);
-    const PlainAttention plain(bfloat16 && device_.is_cpu());
-    return networks_.unet->forward(noisy, times, texts_of_images(networks_.unet->prepare(texts()), prompts));
-  }
-
   /// Runs work while the networks hold the moving average, if there is one, with low-rank additions put in.
   void with_kept_weights(const std::function<void()>& work) {
     const torch::NoGradGuard no_grad;
@@ -226,49 +151,16 @@ class DiffusionFit : public training::Learner {
     for (const auto& [name, tensor] : trained) state.at(name).copy_(tensor);
   }
 
-  /// Quick translations of images [n, 3, S, S] uint8 into the look of a domain, by its number, for a person to look at, the same on the CPU: from the structure
-  /// map in layout "instruct" (10 DDIM steps, guidance 2, image guidance 1), through img2img in layout "text" (strength 0.6 of 20 steps, guidance 4).
-  at::Tensor translate(const at::Tensor& images, int64_t domain) {
-    const bool instruct = config_.layout == "instruct";
-    const at::Tensor hidden = texts();
-    const diffusion::TextContext text = networks_.unet->prepare(hidden.narrow(0, domain, 1)),
-                                 none = networks_.unet->prepare(hidden.narrow(0, hidden.size(0) - 1, 1));
-    diffusion::Scheduler& scheduler = *networks_.scheduler;
-    const double scale = networks_.autoencoder->config().scaling_factor;
-    at::Tensor sample = sample_noise(images.size(0), shape_.latent, seed_).to(device_);
-    scheduler.set_steps(instruct ? 10 : 20);
-    std::vector<diffusion::Branch> branches;
-    int64_t start = 0;
-    if (instruct) {
-      const double sigma = std::sqrt(config_.sigmas[0] * config_.sigmas[1]);
-      const at::Tensor condition = encoder_.condition_of(images, at::full({images.size(0)}, sigma, at::kFloat));
-      branches = diffusion::instruct_guidance(text, none, condition, /*scale=*/2, /*image_scale=*/1);
-    } else {
-      branches = diffusion::text_guidance(text, none, /*scale=*/4);
-      start = scheduler.start_index(/*strength=*/0.6);
-      sample = scheduler.noise_to_step(networks_.autoencoder->encode(nn::from_bytes(images, device_)).mode().to(at::kFloat) * scale, sample, start);
-    }
-    const at::Tensor latents = diffusion::denoise(networks_.unet, branches, scheduler, sample, {.first = start});
-    return nn::to_bytes(networks_.autoencoder->decode(latents / scale));
-  }
-
-  comm::World& world_;
   DiffusionFitConfig config_;
-  uint64_t seed_;
-  c10::Device device_;
   fs::path companions_;
-  DenoiserShape shape_;
-  DenoiserNetworks networks_;
-  ViewEncoder encoder_;
+  DenoiserStep denoiser_;
+  DenoiserNetworks& networks_;
   TrainedParts parts_;
   training::DataParallel parallel_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::optional<training::Ema> ema_;
-  at::Tensor time_weights_;  // [T]
-  at::Tensor frozen_texts_;  // [n + 1, L, D] of a text encoder that is not trained
-  DenoiserBatches batches_;
-  std::vector<at::Tensor> samples_;                       // of each domain, [n, 3, S, S] uint8
-  std::optional<data::Prefetcher<DenoiserBatch>> ahead_;  // last: its threads use the others
+  at::Tensor frozen_texts_;          // [n + 1, L, D] of a text encoder that is not trained
+  std::vector<at::Tensor> samples_;  // of each domain, [n, 3, S, S] uint8
 };
 
 }  // namespace
@@ -279,7 +171,7 @@ void check_diffusion(const training::Task& task, const DiffusionFitConfig& confi
   else check_checkpoint(config);
   check_settings(config, domains, task.world.size());
   check_training(config.optimizer, config.ema, "fit.diffusion");
-  check_images(task, images_of(config, domains));
+  check_images(task, options_of(config, domains).images);
 }
 
 void fit_diffusion(const training::Task& task, const DiffusionFitConfig& config) {

@@ -9,8 +9,8 @@
 
 namespace syncdr::fit {
 
-at::Tensor sample_images(const data::ShardList& list, const data::AugmentConfig& config) {
-  const int64_t count = std::min<int64_t>(16, list.rows());
+at::Tensor sample_images(const data::ShardList& list, const data::AugmentConfig& config, int64_t most) {
+  const int64_t count = std::min(most, list.rows());
   std::vector<at::Tensor> images;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = i * list.rows() / count;

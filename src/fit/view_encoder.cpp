@@ -16,9 +16,8 @@ constexpr int64_t pictures_at_once = 16;
 
 }  // namespace
 
-ViewEncoder::ViewEncoder(diffusion::Autoencoder autoencoder, c10::Device device, const DiffusionFitConfig& config)
-    : autoencoder_(std::move(autoencoder)), device_(device), instruct_(config.layout == "instruct"), bfloat16_(config.precision == "bf16"),
-      keeps_(config.views > 0) {}
+ViewEncoder::ViewEncoder(diffusion::Autoencoder autoencoder, c10::Device device, const DenoiserOptions& options)
+    : autoencoder_(std::move(autoencoder)), device_(device), condition_(options.condition), bfloat16_(options.bfloat16), keeps_(options.views > 0) {}
 
 bool ViewEncoder::has(const ImageView& view) const {
   if (!keeps_) return false;
@@ -50,7 +49,7 @@ at::Tensor ViewEncoder::condition_of(const at::Tensor& images, const at::Tensor&
 at::Tensor ViewEncoder::encode_fresh(const DenoiserBatch& batch) {
   const auto at_once = std::min(pictures_at_once, static_cast<int64_t>(batch.views.size()));
   const at::Tensor latents = modes_of(nn::from_bytes(batch.images, device_), at_once) * autoencoder_->config().scaling_factor;
-  return instruct_ ? at::cat({latents, modes_of(structure_of(batch.images, batch.sigmas), at_once)}, 1) : latents;
+  return condition_ ? at::cat({latents, modes_of(structure_of(batch.images, batch.sigmas), at_once)}, 1) : latents;
 }
 
 EncodedViews ViewEncoder::encode(const DenoiserBatch& batch) {
@@ -66,7 +65,7 @@ EncodedViews ViewEncoder::encode(const DenoiserBatch& batch) {
     if (keeps_ && found != of_row.end()) kept_.emplace(batch.views[row].id(), found->second.clone());  // a view would keep its whole batch
   }
   const at::Tensor all = at::stack(rows);
-  if (!instruct_) return {.latents = all};
+  if (!condition_) return {.latents = all};
   const std::vector<at::Tensor> halves = all.chunk(2, 1);
   return {.latents = halves[0], .condition = halves[1]};
 }

@@ -11,14 +11,14 @@ namespace syncdr::fit {
 /// training adds.
 struct EncodedViews {
   at::Tensor latents;    ///< scaled
-  at::Tensor condition;  ///< of the structure map, not scaled, as InstructPix2Pix's; undefined in layout "text"
+  at::Tensor condition;  ///< of the structure map, not scaled, as InstructPix2Pix's; undefined where the UNet takes none
 };
 
 /// Encodes views with a frozen autoencoder, and keeps them where asked to. In batches of one size an image's latents have the same bits whatever else is
 /// encoded with it, so that what was kept before, or lost with a run that is resumed, does not show.
 class ViewEncoder {
  public:
-  ViewEncoder(diffusion::Autoencoder autoencoder, c10::Device device, const DiffusionFitConfig& config);
+  ViewEncoder(diffusion::Autoencoder autoencoder, c10::Device device, const DenoiserOptions& options);
 
   EncodedViews encode(const DenoiserBatch& batch);
   /// Whether the view is kept already. May be called while another thread encodes.
@@ -35,7 +35,7 @@ class ViewEncoder {
 
   diffusion::Autoencoder autoencoder_;
   c10::Device device_;
-  bool instruct_, bfloat16_, keeps_;
+  bool condition_, bfloat16_, keeps_;
   mutable std::mutex mutex_;
   std::unordered_map<int64_t, at::Tensor> kept_;  // by ImageView::id, [C or 2 C, h, w]
 };

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <torch/utils.h>
 
+#include <map>
 #include <set>
 
 #include "retrieval/tiny_dataset.h"
@@ -18,7 +19,7 @@ class DenoiserData : public testing::Test {
     config_.augment = {.resize = 18, .crop = 16};
   }
   DenoiserBatches batches(training::Part part, std::function<bool(const ImageView&)> encoded = [](const ImageView&) { return false; }) const {
-    return {dataset_, domains_, config_, 5, part, {.latent = {2, 4, 4}, .train_steps = 100}, std::move(encoded)};
+    return {dataset_, domains_, options_of(config_, std::ssize(domains_)), 5, part, {.latent = {2, 4, 4}, .train_steps = 100}, std::move(encoded)};
   }
 
   TemporaryFolder folder_;
@@ -54,6 +55,24 @@ TEST_F(DenoiserData, HalfOfABatchIsOfEachDomainWithItsPrompt) {
     EXPECT_EQ(batch.prompts[row].item<int64_t>(), row < 8 ? 0 : 1);
     EXPECT_EQ(batch.views[static_cast<size_t>(row)].domain, row < 8 ? 0 : 1);
   }
+}
+
+TEST_F(DenoiserData, EachImageHasOneOfItsDomainsTexts) {
+  config_.drop_prompt = 0.2;
+  DenoiserOptions options = options_of(config_, 2);
+  options.texts = 3;
+  const DenoiserBatches all(dataset_, domains_, options, 5, {0, 16}, {.latent = {2, 4, 4}, .train_steps = 100}, [](const ImageView&) { return true; });
+  std::map<int64_t, int64_t> counts;
+  for (int64_t step = 0; step < 150; ++step) {
+    const DenoiserBatch batch = all.load(step);
+    for (size_t row = 0; row < batch.views.size(); ++row) {
+      const int64_t text = batch.prompts[static_cast<int64_t>(row)].item<int64_t>();
+      EXPECT_TRUE(text == 6 || text / 3 == batch.views[row].domain) << text;
+      ++counts[text];
+    }
+  }
+  EXPECT_EQ(counts.size(), 7U);
+  for (int64_t text = 0; text < 6; ++text) EXPECT_NEAR(static_cast<double>(counts[text]), 320, 80) << text;  // of 2,400 images; a deviation of 17
 }
 
 TEST_F(DenoiserData, AThirdOfABatchIsOfEachOfThreeDomains) {

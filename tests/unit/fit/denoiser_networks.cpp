@@ -98,7 +98,8 @@ TEST_F(DenoiserNetworksTest, RefusesAnImageConditionWhereTheLayoutHasNone) {
 
 TEST_F(DenoiserNetworksTest, AViewIsEncodedToTheSameBitsInAnyCompanyAndWhenKept) {
   config_.views = 2;
-  ViewEncoder whole(small_autoencoder(), at::kCPU, config_), parts(small_autoencoder(), at::kCPU, config_);
+  const DenoiserOptions options = options_of(config_, 1);
+  ViewEncoder whole(small_autoencoder(), at::kCPU, options), parts(small_autoencoder(), at::kCPU, options);
   DenoiserBatch all;
   all.images = at::randint(256, {20, 3, 16, 16}).to(at::kByte);
   all.sigmas = at::linspace(0.7, 1.8, 20);
