@@ -104,7 +104,7 @@ int command_line(int argc, char** argv) {
       "ranks that it can use, or -; the run folder; then ARGUMENTS. `syncdr PHASE ARGUMENTS` does it. A job comes behind those that it needs.");
 
   auto* fit = add("fit", "train a translator on the domains", [&] { return phase_command(common, "fit", model); });
-  fit->add_option("model", model, "cut (a model per direction), diffusion (one for all) or textual-inversion (a token per domain)")
+  fit->add_option("model", model, "cut (a model per direction), diffusion, elite-mapper (one for all) or textual-inversion (a token per domain)")
       ->required()
       ->check(CLI::IsMember(fit_names()));
   add_common_options(*fit, common);

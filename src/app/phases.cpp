@@ -81,6 +81,17 @@ fit::TextualInversionConfig textual_inversion(const Settings& settings) {
   return config;
 }
 
+/// A mapper is trained for the checkpoint, and with the image encoder, that translate where no others are named.
+fit::EliteMapperConfig elite_mapper(const Settings& settings) {
+  fit::EliteMapperConfig config = settings.fit.elite_mapper;
+  if (config.from.empty()) {
+    config.from = settings.translate.diffusion.checkpoint;
+    config.variant = settings.translate.diffusion.variant;
+  }
+  if (config.image_encoder.empty()) config.image_encoder = settings.translate.elite.image_encoder;
+  return config;
+}
+
 /// What can be fitted. Models have the names that the table of translators uses; `given` and `model` are theirs.
 struct Fit {
   std::string name;
@@ -134,6 +145,13 @@ const std::vector<Fit>& fits() {
        .model = nullptr,
        .check = [](auto& job) { fit::check_textual_inversion(job.task(job.domains, job.textual_inversion_folder()), textual_inversion(job.settings)); },
        .run = [](Job& job) { fit::fit_textual_inversion(job.task(job.domains, job.textual_inversion_folder()), textual_inversion(job.settings)); }},
+      {.name = "elite-mapper",
+       .given = [](auto& config) -> std::string& { return config.elite.mapper; },
+       .most_ranks = [](auto& settings) { return settings.elite_mapper.batch; },
+       .folders = [](auto& job) { return std::vector{job.elite_mapper_folder()}; },
+       .model = [](auto& job, auto&) { return fs::exists(job.elite_mapper_folder()) ? (job.elite_mapper_folder() / fit::mapper_file).string() : ""; },
+       .check = [](auto& job) { fit::check_elite_mapper(job.task(job.domains, job.elite_mapper_folder()), elite_mapper(job.settings)); },
+       .run = [](Job& job) { fit::fit_elite_mapper(job.task(job.domains, job.elite_mapper_folder()), elite_mapper(job.settings)); }},
   };
   return table;
 }
@@ -380,6 +398,7 @@ evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::Arm
   if (const auto log = job.diffusion_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("diffusion", log);
   for (const auto& domain : job.domains)
     if (const auto log = job.textual_inversion_folder() / domain / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("textual inversion, " + domain, log);
+  if (const auto log = job.elite_mapper_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("ELITE's mapper", log);
   Settings copy = job.settings;
   input.configuration = core::write_config(core::visit_of(copy));
   return input;

@@ -35,6 +35,7 @@ struct Job {
   std::filesystem::path cut_folder(const Direction& direction) const { return out / "fit" / "cut" / direction.name(); }
   std::filesystem::path diffusion_folder() const { return out / "fit" / "diffusion"; }
   std::filesystem::path textual_inversion_folder() const { return out / "fit" / "textual-inversion"; }
+  std::filesystem::path elite_mapper_folder() const { return out / "fit" / "elite-mapper"; }
   std::filesystem::path train_folder(const Arm& arm) const { return out / "train" / arm.folder(); }
   /// Where what encoders without training make of the images is kept.
   std::filesystem::path kept_folder() const {

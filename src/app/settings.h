@@ -8,6 +8,7 @@
 #include "syncdr/evaluation/evaluate.h"
 #include "syncdr/fit/cut.h"
 #include "syncdr/fit/diffusion.h"
+#include "syncdr/fit/elite_mapper.h"
 #include "syncdr/fit/textual_inversion.h"
 #include "syncdr/retrieval/trainer.h"
 #include "syncdr/translate/translator.h"
@@ -28,11 +29,13 @@ struct FitSettings {
   fit::CutConfig cut;
   fit::DiffusionFitConfig diffusion;
   fit::TextualInversionConfig textual_inversion;
+  fit::EliteMapperConfig elite_mapper;
 
   void visit(core::Fields& field) {
     field.group(cut, "cut", "contrastive unpaired translation");
     field.group(diffusion, "diffusion", "one latent diffusion model for all domains");
     field.group(textual_inversion, "textual_inversion", "tokens for a diffusion model's text encoder, one for each domain");
+    field.group(elite_mapper, "elite_mapper", "ELITE's mapper from images to words, one for all domains");
   }
 };
 

@@ -51,6 +51,12 @@ std::vector<uint8_t> over_white(const std::vector<uint8_t>& rgba) {
   return pixels;
 }
 
+std::vector<uint8_t> alpha_of(const std::vector<uint8_t>& rgba) {
+  std::vector<uint8_t> alpha(rgba.size() / 4);
+  for (size_t i = 0; i < alpha.size(); ++i) alpha[i] = rgba[i * 4 + 3];
+  return alpha;
+}
+
 /// spng stops reading before the end mark's last bytes, so a file cut there would pass. Bytes after the mark are harmless and common.
 void check_end(std::span<const uint8_t> bytes) {
   constexpr std::array<uint8_t, 12> end{0, 0, 0, 0, 'I', 'E', 'N', 'D', 0xAE, 0x42, 0x60, 0x82};
@@ -76,7 +82,10 @@ Image decode_png(std::span<const uint8_t> bytes) {
   Image image{header.height, header.width, std::vector<uint8_t>(size_t{header.height} * header.width * (alpha ? 4 : 3))};
   check(spng_decode_image(context.get(), image.pixels.data(), image.pixels.size(), format, alpha ? SPNG_DECODE_TRNS : 0), "data is broken");
   check(spng_decode_chunks(context.get()), "is broken after its pixels");
-  if (alpha) image.pixels = over_white(image.pixels);
+  if (alpha) {
+    image.alpha = alpha_of(image.pixels);
+    image.pixels = over_white(image.pixels);
+  }
   return image;
 }
 

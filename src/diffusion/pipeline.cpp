@@ -9,8 +9,6 @@
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/learned_tokens.h"
-#include "syncdr/diffusion/text_encoder.h"
-#include "syncdr/diffusion/tokenizer.h"
 #include "syncdr/diffusion/unet.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/nn/weights.h"
@@ -156,6 +154,10 @@ at::Tensor StableDiffusion::denoise(std::span<const Branch> guidance, Scheduler&
 void StableDiffusion::record_steps(bool on) { networks_->graph = on ? std::make_unique<StepGraph>() : nullptr; }
 
 UNet& StableDiffusion::unet() { return networks_->unet; }
+
+TextEncoder& StableDiffusion::text_encoder() { return networks_->text_encoder; }
+
+const Tokenizer& StableDiffusion::tokenizer() const { return networks_->tokenizer; }
 
 int64_t StableDiffusion::factor() const { return networks_->autoencoder->factor(); }
 

@@ -3,12 +3,12 @@
 #include <ATen/Context.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 
 #include "losses.h"
 #include "syncdr/core/philox.h"
-#include "syncdr/diffusion/sampling.h"
 #include "syncdr/nn/pixels.h"
 
 namespace syncdr::fit {
@@ -101,6 +101,17 @@ at::Tensor DenoiserStep::sample(const at::Tensor& images, const diffusion::TextC
   }
   const at::Tensor denoised = diffusion::denoise(networks_.unet, branches, scheduler, latents, {.first = start});
   return nn::to_bytes(networks_.autoencoder->decode(denoised / scale));
+}
+
+at::Tensor DenoiserStep::paint(std::vector<diffusion::Branch> branches, int64_t images, int64_t steps) {
+  const torch::NoGradGuard no_grad;
+  const training::Autocast autocast = arithmetic();
+  const at::Tensor latents = sample_noise(images, shape_.latent, seed_).to(device_);
+  networks_.scheduler->set_steps(steps);
+  for (diffusion::Branch& branch : branches)
+    if (options_.condition) branch.image = at::zeros_like(latents);
+  const at::Tensor denoised = diffusion::denoise(networks_.unet, branches, *networks_.scheduler, latents * networks_.scheduler->init_noise_sigma());
+  return nn::to_bytes(networks_.autoencoder->decode(denoised / networks_.autoencoder->config().scaling_factor));
 }
 
 diffusion::TextContext texts_of_images(diffusion::TextContext texts, const at::Tensor& rows) {

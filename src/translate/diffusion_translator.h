@@ -28,7 +28,7 @@ class DiffusionTranslator : public Translator {
   std::map<std::string, std::string> provenance() const override;
 
  protected:
-  /// The translation of images [k, 3, S, S] in [-1, 1], on the device. Called from several threads.
+  /// The translation of images [k, 3 or, with masks, 4, S, S] in [-1, 1], on the device. Called from several threads.
   virtual at::Tensor paint(const at::Tensor& images, std::span<const Request> requests) = 0;
   /// Settings of the one translator.
   virtual std::map<std::string, std::string> own_settings() const = 0;

@@ -22,9 +22,11 @@ namespace syncdr::translate {
 namespace {
 
 /// What the run's bytes depend on, and its identity. Kept in run.json, in every unit, and in the manifest.
-io::Identity settings_of(const TranslationTask& task, const Translator& translator, const TranslateConfig& config, const RunPrompts& prompts, uint64_t seed) {
+io::Identity settings_of(const TranslationTask& task, const Translator& translator, const TranslateConfig& config, const RunPrompts& prompts,
+                         const RunMasks& masks, uint64_t seed) {
   auto settings = translator.provenance();
   settings.insert(prompts.provenance().begin(), prompts.provenance().end());
+  settings.merge(masks.provenance());
   const io::Identity own{{"dataset", io::hash_file(task.dataset.root() / "dataset.json")},
                          {"source", task.source},
                          {"target", task.target},
@@ -63,8 +65,10 @@ UnitLayout make_layout(const comm::World& world, const TranslationTask& task, co
   check_variants(config, translator.is_random());
   auto rows = sources_of(task);
   RunPrompts prompts(texts_for(config, translator.prompt_kind(), task.target, rows), translator);
+  RunMasks masks = masks_for(config, translator.takes_masks(), rows);
   UnitLayout layout{.rows = std::move(rows),
                     .prompts = std::move(prompts),
+                    .masks = std::move(masks),
                     .folder = task.dataset.synthetic_folder(task.source, task.target, run_name(config)),
                     .seed = seed,
                     .size = translator.size(),
@@ -77,7 +81,7 @@ UnitLayout make_layout(const comm::World& world, const TranslationTask& task, co
                    .codec = data::codec_from_name(config.codec),
                    .height = layout.size,
                    .width = layout.size,
-                   .provenance = settings_of(task, translator, config, layout.prompts, seed)};
+                   .provenance = settings_of(task, translator, config, layout.prompts, layout.masks, seed)};
   return layout;
 }
 
@@ -248,7 +252,9 @@ void check_translation(const TranslationTask& task, const TranslateConfig& confi
   check_variants(config, row->random);
   if (row->check) row->check(config);
   if (config.translator == "ddib") domain_prompt(config, task.source, *row->prompt);
-  texts_for(config, row->prompt, task.target, sources_of(task));
+  const data::ShardList rows = sources_of(task);
+  texts_for(config, row->prompt, task.target, rows);
+  masks_for(config, config.translator == "elite", rows);
 }
 
 std::set<std::string> texts_of(const TranslationTask& task, const TranslateConfig& config) {

@@ -19,7 +19,7 @@ constexpr int64_t drawn_contrast = 16;  // of 255: an input in which something c
 /// What is wrong with an output; empty: nothing.
 std::string fault_of(const at::Tensor& source, const Translated& output, int64_t slot) {
   if (!output.finite.data_ptr<bool>()[slot]) return "the model gave NaN or infinity";
-  if (contrast(output.images[slot]) <= blank_contrast && contrast(source) >= drawn_contrast) return "the output is blank";
+  if (contrast(output.images[slot]) <= blank_contrast && contrast(picture_of(source)) >= drawn_contrast) return "the output is blank";
   return {};
 }
 
@@ -66,7 +66,7 @@ int64_t Painter::paint(const SourceBatch& batch, UnitWriter& writer) {
 }
 
 void Painter::redraw(FinishedBatch& finished) {
-  const auto images = at::zeros({layout_.batch, 3, layout_.size, layout_.size}, at::kByte);
+  const auto images = at::zeros(layout_.batch_shape(), at::kByte);
   for (auto rest = std::span(waiting_); !rest.empty();) {
     const auto now = rest.first(std::min(rest.size(), static_cast<size_t>(layout_.batch)));
     rest = rest.subspan(now.size());
@@ -92,7 +92,7 @@ void Painter::redraw(FinishedBatch& finished) {
 void Painter::quarantine(FinishedBatch& finished, int64_t position, const at::Tensor& source, const std::string& reason) {
   const auto& key = layout_.rows.key(layout_.row_of(finished.unit, position));
   core::warn("\"{}\" variant {} is quarantined: {}", key, layout_.variant_of(position), reason);
-  finished.images.push_back({position, quarantined, source});
+  finished.images.push_back({position, quarantined, picture_of(source)});
   ++quarantined_;
 }
 

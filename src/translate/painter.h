@@ -26,7 +26,7 @@ class Painter {
 
   const UnitLayout& layout_;
   Translator& translator_;
-  std::vector<std::pair<int64_t, at::Tensor>> waiting_;  ///< to be drawn again, of the unit at hand: position and source, [3, size, size] uint8
+  std::vector<std::pair<int64_t, at::Tensor>> waiting_;  ///< to be drawn again, of the unit at hand: position and source, [3 or 4, size, size] uint8
   int64_t quarantined_ = 0;                              ///< in the batch at hand
   double seconds_ = 0;
 };

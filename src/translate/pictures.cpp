@@ -18,19 +18,28 @@ std::array<cv::Mat, 3> channels_of(const at::Tensor& planes) {
   return {channel(0), channel(1), channel(2)};
 }
 
+/// Rows of pixels with so many channels, of the given side; not copied where they have it.
+cv::Mat fitted(const std::vector<uint8_t>& values, int64_t height, int64_t width, int channels, int side) {
+  // OpenCV's constructor takes no const pixels; nothing writes to them.
+  cv::Mat pixels(static_cast<int>(height), static_cast<int>(width), CV_8UC(channels), const_cast<uint8_t*>(values.data()));
+  if (height == side && width == side) return pixels;
+  const bool shrinks = height >= side && width >= side;
+  cv::Mat resized;
+  cv::resize(pixels, resized, {side, side}, 0, 0, shrinks ? cv::INTER_AREA : cv::INTER_LINEAR);
+  return resized;
+}
+
 }  // namespace
 
 void fill_planes(const data::Image& image, at::Tensor planes) {
-  const auto side = static_cast<int>(planes.size(1));
-  SYNCDR_ASSERT(planes.size(2) == side, "planes are [3, S, S]");
-  // OpenCV's constructor takes no const pixels; nothing below writes to them.
-  cv::Mat pixels(static_cast<int>(image.height), static_cast<int>(image.width), CV_8UC3, const_cast<uint8_t*>(image.pixels.data()));
-  cv::Mat fitted = pixels;
-  if (image.height != side || image.width != side) {
-    const bool shrinks = image.height >= side && image.width >= side;
-    cv::resize(pixels, fitted, {side, side}, 0, 0, shrinks ? cv::INTER_AREA : cv::INTER_LINEAR);
-  }
-  cv::split(fitted, channels_of(planes).data());
+  SYNCDR_ASSERT(planes.size(1) == planes.size(2), "planes are [3, S, S]");
+  cv::split(fitted(image.pixels, image.height, image.width, 3, static_cast<int>(planes.size(1))), channels_of(planes).data());
+}
+
+void fill_mask(const std::vector<uint8_t>& values, int64_t height, int64_t width, at::Tensor plane) {
+  SYNCDR_ASSERT(plane.is_contiguous() && plane.dim() == 2 && plane.size(0) == plane.size(1), "a plane is [S, S]");
+  const auto side = static_cast<int>(plane.size(0));
+  cv::threshold(fitted(values, height, width, 1, side), cv::Mat(side, side, CV_8U, plane.data_ptr<uint8_t>()), 127, 255, cv::THRESH_BINARY);
 }
 
 data::Image to_image(const at::Tensor& planes) {

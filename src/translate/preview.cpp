@@ -7,6 +7,7 @@
 #include <opencv2/imgproc.hpp>
 
 #include "pictures.h"
+#include "run_masks.h"
 #include "run_prompts.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
@@ -47,16 +48,19 @@ std::vector<Preview> preview(const TranslationTask& task, const TranslateConfig&
   const data::ShardList rows = task.dataset.real(task.source, task.split);
   const RunPrompts prompts(texts_for(config, translator.prompt_kind(), task.target, rows), translator);
   const int64_t count = translator.batch();
-  const at::Tensor images = at::zeros({count, 3, translator.size(), translator.size()}, at::kByte);
+  const RunMasks masks = masks_for(config, translator.takes_masks(), rows);
+  const at::Tensor images = at::zeros({count, masks.given() ? 4 : 3, translator.size(), translator.size()}, at::kByte);
   std::vector<Request> requests;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = i * rows.rows() / count;
-    fill_planes(rows.image(row, translator.size()), images[i]);
+    const data::Image image = rows.image(row, translator.size());
+    fill_planes(image, picture_of(images[i]));
+    if (masks.given()) masks.fill(row, image, images[i][3]);
     requests.push_back({.seed = seed, .key_hash = io::hash64(rows.key(row)), .prompt = prompts.of(row)});
   }
   const Translated translated = translator.translate(images, requests);
   std::vector<Preview> previews;
-  for (int64_t i = 0; i < count; ++i) previews.push_back({to_image(images[i]), to_image(translated.images[i])});
+  for (int64_t i = 0; i < count; ++i) previews.push_back({to_image(picture_of(images[i])), to_image(translated.images[i])});
   return previews;
 }
 

@@ -16,7 +16,7 @@ struct SourceBatch {
   int64_t first = 0;  ///< position in the unit of the first image
   int64_t count = 0;  ///< the rest is padding
   bool last_of_unit = false;
-  at::Tensor images;                ///< [batch, 3, size, size] uint8; zeros where there is no image or it cannot be read
+  at::Tensor images;                ///< [batch, 3 or, with masks, 4, size, size] uint8; zeros where there is no image or it cannot be read
   std::vector<std::string> faults;  ///< [count] why an image cannot be read; empty: it can
 };
 

@@ -1,53 +1,23 @@
 #include "run_prompts.h"
 
-#include <unordered_map>
 #include <unordered_set>
 
+#include "key_lines.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/stop.h"
-#include "syncdr/io/atomic_file.h"
-#include "syncdr/io/foreign.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/translate/engine.h"
 
 namespace syncdr::translate {
 namespace {
 
-constexpr size_t max_prompt_bytes = size_t{4} << 30;
-
-using Texts = std::unordered_map<std::string, std::string>;
-
-/// One line, KEY<tab>TEXT. Empty lines pass.
-void take_line(Texts& texts, std::string_view line, const std::string& where) {
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  if (line.empty()) return;
-  const auto tab = line.find('\t');
-  if (tab == std::string_view::npos || tab == 0 || tab + 1 == line.size()) throw core::DataError("{}: is not KEY<tab>TEXT", where);
-  if (line.find('\t', tab + 1) != std::string_view::npos) throw core::DataError("{}: has more than one tab. A line is KEY<tab>TEXT", where);
-  if (!texts.emplace(line.substr(0, tab), line.substr(tab + 1)).second)
-    throw core::DataError("{}: the key \"{}\" was there before", where, line.substr(0, tab));
-}
-
-Texts read_lines(const std::string& file) {
-  const std::string content = io::read_file(file, max_prompt_bytes);
-  io::refuse_foreign(content, content.size(), file);
-  Texts texts;
-  int64_t number = 1;
-  for (size_t begin = 0; begin < content.size(); ++number) {
-    const auto end = std::min(content.find('\n', begin), content.size());
-    take_line(texts, std::string_view(content).substr(begin, end - begin), fmt::format("{}: line {}", file, number));
-    begin = end + 1;
-  }
-  return texts;
-}
-
-std::vector<std::string> texts_of_images(const std::string& file, const data::ShardList& rows) {
-  const Texts texts = read_lines(file);
+std::vector<std::string> texts_of_images(const std::string& file, const data::ShardList& rows, diffusion::PromptKind kind) {
+  const KeyLines texts = read_key_lines(file, "TEXT");
   std::vector<std::string> of_rows;
   for (int64_t row = 0; row < rows.rows(); ++row) {
-    const auto found = texts.find(rows.key(row));
-    if (found == texts.end()) throw core::DataError("{}: has no line for \"{}\"", file, rows.key(row));
-    of_rows.push_back(found->second);
+    const std::string& text = line_for(texts, rows.key(row), file);
+    if (kind == diffusion::PromptKind::subject) diffusion::subject_place(text, fmt::format("{}: \"{}\"", file, rows.key(row)));
+    of_rows.push_back(text);
   }
   return of_rows;
 }
@@ -79,7 +49,7 @@ std::vector<std::string> texts_for(const TranslateConfig& config, std::optional<
   if (!config.image_prompts.empty() && !kind)
     throw core::UsageError("translate.image_prompts is set, but the translator \"{}\" takes no text. Leave it empty", config.translator);
   if (!kind) return {};
-  if (!config.image_prompts.empty()) return texts_of_images(config.image_prompts, rows);
+  if (!config.image_prompts.empty()) return texts_of_images(config.image_prompts, rows, *kind);
   return {domain_prompt(config, target, *kind)};
 }
 

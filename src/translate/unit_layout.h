@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "run_masks.h"
 #include "run_prompts.h"
 #include "syncdr/data/dataset.h"
 
@@ -13,6 +14,7 @@ namespace syncdr::translate {
 struct UnitLayout {
   data::ShardList rows;  ///< the source
   RunPrompts prompts;
+  RunMasks masks;
   std::filesystem::path folder;               ///< of the units
   data::ShardHeader header;                   ///< of every unit
   std::map<std::string, std::string> hashes;  ///< of files in the folder, where a finished run has recorded them
@@ -21,6 +23,8 @@ struct UnitLayout {
   std::vector<int64_t> starts;  ///< [units + 1] first row of each unit, and the number of rows
   int64_t codec_threads = 1;
 
+  /// Of the translator's images.
+  std::vector<int64_t> batch_shape() const { return {batch, masks.given() ? 4 : 3, size, size}; }
   int64_t units() const { return static_cast<int64_t>(starts.size()) - 1; }
   int64_t images() const { return rows.rows() * variants; }
   int64_t first_row_of(int64_t unit) const { return starts[static_cast<size_t>(unit)]; }

@@ -6,7 +6,7 @@
 
 #include <fstream>
 
-#include "diffusion/tiny_checkpoint.h"
+#include "diffusion/tiny_elite.h"
 #include "syncdr/gan/generator_file.h"
 #include "syncdr/io/atomic_file.h"
 #include "tiny_dataset_test.h"
@@ -60,6 +60,13 @@ std::map<std::string, fs::file_time_type> times(const fs::path& folder) {
   return found;
 }
 
+/// A rectangle of its own for each row.
+at::Tensor mask_of(int64_t row) {
+  at::Tensor mask = at::zeros({side, side}, at::kByte);
+  mask.narrow(0, row % 7, 5).narrow(1, row % 5, 3 + row % 6).fill_(255);
+  return mask;
+}
+
 /// What unit `unit` must be, by the plainest way: each image translated alone, at a place of the batch that changes.
 std::string expected_unit(const Folder& folder, const TranslateConfig& config, translate::Translator& translator, int64_t unit, uint64_t seed) {
   const auto rows = folder.dataset().real("Photo", "train");
@@ -70,9 +77,10 @@ std::string expected_unit(const Folder& folder, const TranslateConfig& config, t
   for (auto row = unit * config.unit_rows; row < std::min((unit + 1) * config.unit_rows, rows.rows()); ++row)
     for (int32_t variant = 0; variant < config.variants; ++variant) {
       const auto slot = (3 * row + variant) % translator.batch();
-      auto images = at::full({translator.batch(), 3, side, side}, 99, at::kByte);
+      auto images = at::full({translator.batch(), translator.takes_masks() ? 4 : 3, side, side}, 99, at::kByte);
       const auto image = rows.image(row);
-      images[slot] = at::tensor(image.pixels, at::kByte).view({side, side, 3}).permute({2, 0, 1});
+      images[slot].narrow(0, 0, 3).copy_(at::tensor(image.pixels, at::kByte).view({side, side, 3}).permute({2, 0, 1}));
+      if (translator.takes_masks()) images[slot][3].copy_(mask_of(row));
       std::vector<translate::Request> requests(static_cast<size_t>(translator.batch()));
       requests[static_cast<size_t>(slot)] = {.seed = seed, .key_hash = io::hash64(rows.key(row)), .variant = variant, .prompt = prompt};
       const auto pixels = translator.translate(images, requests).images[slot].permute({1, 2, 0}).contiguous();
@@ -139,13 +147,16 @@ TranslateConfig diffusion_config(const Folder& folder, const std::string& name) 
   world().root_only("random weights", [&] {
     fs::create_directory(folder.root() / "model");
     diffusion::TinyCheckpoint{.unet_channels = name == "instruct" || name == "structure" ? 8 : 4}.put(folder.root() / "model");
-    ::test::put(folder.root() / "prompts.toml", "[Drawing]\ndescription = \"a b\"\ninstruction = \"b a\"\n[Photo]\ndescription = \"b\"\n");
+    if (name == "elite") diffusion::TinyElite::put(folder.root());
+    ::test::put(folder.root() / "prompts.toml", "[Drawing]\ndescription = \"a b\"\ninstruction = \"b a\"\nsubject = \"a S\"\n[Photo]\ndescription = \"b\"\n");
   });
   TranslateConfig config{.translator = name, .prompts = (folder.root() / "prompts.toml").string(), .size = side, .batch = 4, .unit_rows = 10, .taper = 0};
   config.variants = name == "ddib" ? 1 : 2;
   config.diffusion.checkpoint = (folder.root() / "model").string();
   config.diffusion.steps = 3;
   config.img2img.strength = 0.7;
+  config.elite.image_encoder = (folder.root() / diffusion::TinyElite::image_encoder).string();
+  config.elite.mapper = (folder.root() / diffusion::TinyElite::mapper).string();
   return config;
 }
 
@@ -219,8 +230,8 @@ TEST_P(TranslateDiffusion, EachImageMayHaveATextOfItsOwn) {
   config.image_prompts = (folder.root() / "texts.tsv").string();
   world().root_only("texts", [&] {
     std::string lines;
-    const std::string usual = *translator->prompt_kind() == diffusion::PromptKind::instruction ? "b a" : "a b";
-    for (int64_t row = 0; row < photos; ++row) lines += fmt::format("{}\t{}\n", photo_key(row), row == 3 ? "b b b" : usual);
+    const std::string usual = translate::domain_prompt(config, "Drawing", *translator->prompt_kind());
+    for (int64_t row = 0; row < photos; ++row) lines += fmt::format("{}\t{}\n", photo_key(row), row == 3 ? "b S b" : usual);
     ::test::put(config.image_prompts, lines);
   });
   folder.translate(*translator, config);
@@ -229,15 +240,41 @@ TEST_P(TranslateDiffusion, EachImageMayHaveATextOfItsOwn) {
   for (int64_t row = 0; row < own.rows(); ++row) {
     const auto [shard, shard_row] = own.locate(row);
     const bool other = row / config.variants == 3;
-    EXPECT_EQ(own.shard(shard).source(shard_row).prompt == "b b b", other) << row;
+    EXPECT_EQ(own.shard(shard).source(shard_row).prompt == "b S b", other) << row;
     EXPECT_EQ(own.image(row).pixels == one.image(row).pixels, !other) << row;
   }
-  world().root_only("one text less", [&] { ::test::put(config.image_prompts, photo_key(0) + "\ta b\n"); });
+  world().root_only("one text less", [&] { ::test::put(config.image_prompts, photo_key(0) + "\ta S\n"); });
   config.run = "texts-2";
   expect_error(core::ExitCode::bad_data, {"texts.tsv", "no line for \"" + photo_key(1)}, [&] { folder.translate(*translator, config); });
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TranslateDiffusion, testing::Values("img2img", "instruct", "ddib", "structure"), [](const auto& one) { return one.param; });
+INSTANTIATE_TEST_SUITE_P(All, TranslateDiffusion, testing::Values("img2img", "instruct", "ddib", "structure", "elite"),
+                         [](const auto& one) { return one.param; });
+
+TEST(Translate, EachImageDependsOnItsRequestAndItsMaskWithElite) {
+  Folder folder;
+  auto config = diffusion_config(folder, "elite");
+  config.elite.masks = (folder.root() / "masks.tsv").string();
+  world().root_only("masks", [&] {
+    std::string lines;
+    for (int64_t row = 0; row < photos; ++row) {
+      const at::Tensor pixels = mask_of(row).unsqueeze(2).expand({side, side, 3}).contiguous();
+      const auto encoded = data::encode({side, side, {pixels.data_ptr<uint8_t>(), pixels.data_ptr<uint8_t>() + pixels.numel()}}, data::Codec::png);
+      ::test::put(folder.root() / fmt::format("{}.png", row), {encoded.begin(), encoded.end()});
+      lines += fmt::format("{}\t{}.png\n", photo_key(row), row);
+    }
+    ::test::put(config.elite.masks, lines);
+  });
+  const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+  folder.translate(*translator, config);
+  expect_units(folder, config, *translator);
+  world().root_only("another mask", [&] { fs::copy_file(folder.root() / "0.png", folder.root() / "1.png", fs::copy_options::overwrite_existing); });
+  expect_error(core::ExitCode::usage, {"was made with masks = "}, [&] { folder.translate(*translator, config); });
+  world().root_only("a broken mask", [&] { ::test::put(folder.root() / "2.png", "no picture"); });
+  config.run = "broken";
+  config.max_bad_share = 0.5;
+  EXPECT_EQ(folder.translate(*translator, config).quarantined, config.variants);
+}
 
 TEST(Translate, BatchAndThreadsDoNotChangeTheFilter) {
   Folder folder;

@@ -11,7 +11,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.utils import logging
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
+
+from originals_elite import Mapper
 
 PROBE = os.path.join(os.environ["SYNCDR_BIN"], "parity_probe")
 TOLERANCE = 1e-4
@@ -30,6 +32,7 @@ TEXTS = {
     "Stable Diffusion 2.1": CLIPTextConfig(hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16, vocab_size=49408,
                                            hidden_act="gelu", projection_dim=512),
 }
+VISION = CLIPVisionConfig(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14, projection_dim=768)  # ViT-L/14
 VAE = {"sample_size": 512, "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4,
        "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
 
@@ -105,6 +108,27 @@ def compare_vae(folder):
     report("Stable Diffusion, autoencoder, decoding 256x256", model, ours["images.0"], decoded, memory)
 
 
+def compare_elite(folder):
+    """ViT-L/14, then the UNet of Stable Diffusion 1.4 with ELITE's mapper: one call of each."""
+    tower = written(CLIPVisionModel(VISION), os.path.join(folder, "tower"))
+    images = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        states = tower(images, output_hidden_states=True).hidden_states
+    ours, memory = probe("vision", {"images": images}, os.path.join(folder, "tower"))
+    for k in (0, 4, 8, 12, 16, 24):
+        report(f"CLIP ViT-L/14, hidden state {k}", tower, ours[f"state.{k}"], states[k], memory)
+    unet = written(UNet2DConditionModel(**UNET_1), os.path.join(folder, "unet"))
+    mapper = Mapper(unet, width=1024, hidden=1024, words=768)
+    save_file({name: tensor.clone() for name, tensor in mapper.state_dict().items()}, os.path.join(folder, "mapper.safetensors"))
+    mapper.put_into(unet)
+    tensors = {"sample": torch.randn(1, 4, 64, 64), "timesteps": torch.tensor(481), "text": torch.randn(1, 77, 768)}
+    with torch.no_grad():
+        words, theirs = mapper.words(states), unet(tensors["sample"], tensors["timesteps"], tensors["text"]).sample
+    ours, memory = probe("elite-unet", {**tensors, **{f"state.{k}": state for k, state in enumerate(states)}}, folder)
+    report("ELITE, words", mapper, ours["words"], words, memory)
+    report("ELITE, UNet of Stable Diffusion 1.4", unet, ours["output"], theirs, memory)
+
+
 def main():
     logging.set_verbosity_error()
     torch.manual_seed(0)
@@ -114,8 +138,9 @@ def main():
     for name, config in TEXTS.items():
         with tempfile.TemporaryDirectory() as folder:
             compare_text(name, config, folder)
-    with tempfile.TemporaryDirectory() as folder:
-        compare_vae(folder)
+    for compare in (compare_vae, compare_elite):
+        with tempfile.TemporaryDirectory() as folder:
+            compare(folder)
     raise SystemExit(f"{len(FAILURES)} differ: {', '.join(FAILURES)}" if FAILURES else 0)
 
 

@@ -80,20 +80,26 @@ def read_from_older_file(model, folder):
     return CLIPTextModel.from_pretrained(folder).eval()
 
 
+def save_one(name, folder):
+    """One of CHECKPOINTS, with random weights."""
+    config = CHECKPOINTS[name]
+    text_encoder = randomised(CLIPTextModel(CLIPTextConfig(**{**TEXT, **config["text"]})))
+    if "older text encoder" in config:
+        text_encoder = read_from_older_file(text_encoder, f"{folder}/older text encoder")
+    cls, scheduler = config["scheduler"]
+    unet = {**UNET, **config["unet"]}
+    pipeline = "StableDiffusionInstructPix2PixPipeline" if name == "InstructPix2Pix" else "StableDiffusionPipeline"
+    getattr(diffusers, pipeline)(
+        unet=randomised(diffusers.UNet2DConditionModel(**unet)), vae=randomised(diffusers.AutoencoderKL(**config["vae"])), text_encoder=text_encoder,
+        tokenizer=CLIPTokenizer.from_pretrained(TOKENIZER, **config.get("tokenizer", {})), scheduler=getattr(diffusers, cls)(**scheduler),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False).save_pretrained(f"{folder}/{name}", **config.get("saving", {}))
+
+
 def save(folder):
     """All CHECKPOINTS, with random weights, each in a folder of its name."""
     torch.manual_seed(1)
-    for name, config in CHECKPOINTS.items():
-        text_encoder = randomised(CLIPTextModel(CLIPTextConfig(**{**TEXT, **config["text"]})))
-        if "older text encoder" in config:
-            text_encoder = read_from_older_file(text_encoder, f"{folder}/older text encoder")
-        cls, scheduler = config["scheduler"]
-        unet = {**UNET, **config["unet"]}
-        pipeline = "StableDiffusionInstructPix2PixPipeline" if name == "InstructPix2Pix" else "StableDiffusionPipeline"
-        getattr(diffusers, pipeline)(
-            unet=randomised(diffusers.UNet2DConditionModel(**unet)), vae=randomised(diffusers.AutoencoderKL(**config["vae"])), text_encoder=text_encoder,
-            tokenizer=CLIPTokenizer.from_pretrained(TOKENIZER, **config.get("tokenizer", {})), scheduler=getattr(diffusers, cls)(**scheduler),
-            safety_checker=None, feature_extractor=None, requires_safety_checker=False).save_pretrained(f"{folder}/{name}", **config.get("saving", {}))
+    for name in CHECKPOINTS:
+        save_one(name, folder)
 
 
 def text_side_of_the_next(folder):

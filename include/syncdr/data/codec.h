@@ -15,6 +15,7 @@ const char* codec_name(Codec codec);
 struct Image {
   int64_t height = 0, width = 0;
   std::vector<uint8_t> pixels;
+  std::vector<uint8_t> alpha;  ///< [H, W] of a decoded PNG with transparency, 0: nothing is there; else empty. encode() passes over it
 };
 
 struct ImageSize {

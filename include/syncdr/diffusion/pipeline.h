@@ -10,6 +10,8 @@
 #include "syncdr/diffusion/checkpoint.h"
 #include "syncdr/diffusion/lora.h"
 #include "syncdr/diffusion/sampling.h"
+#include "syncdr/diffusion/text_encoder.h"
+#include "syncdr/diffusion/tokenizer.h"
 
 /// Whole image-to-image pipelines. Images are [B, 3, H, W] float32 in [-1, 1] on the model's device, H and W multiples of the autoencoder's factor;
 /// latents [B, C, h, w] float32. No random numbers are drawn here: noise is given. An image's result does not depend on the others of its batch
@@ -51,6 +53,8 @@ class StableDiffusion {
   std::unique_ptr<Scheduler> make_scheduler(const std::string& name = "", const SamplerOptions& options = {}) const;
 
   UNet& unet();
+  TextEncoder& text_encoder();
+  const Tokenizer& tokenizer() const;
   /// denoise() of sampling.h with this network.
   at::Tensor denoise(std::span<const Branch> guidance, Scheduler& scheduler, const at::Tensor& sample, Trajectory trajectory = {});
   /// Whether denoise(), and so the pipelines below, replay the UNet's calls as CUDA graphs, one for each shape of batch, text and image; without

@@ -11,6 +11,11 @@ struct KeyValue {
   at::Tensor key, value;
 };
 
+/// One cross-attention's projections of a text, weights without bias [C, D] each.
+struct TextProjection {
+  at::Tensor key, value;
+};
+
 /// The text that a call is conditioned on. Made from a tensor, each call projects it anew; made by UNet's prepare(), keys and values are
 /// there already.
 struct TextContext {

@@ -61,6 +61,16 @@ class TextEncoderImpl : public torch::nn::Module {
 };
 TORCH_MODULE(TextEncoder);
 
+/// Vectors that take a token's place in a text (ELITE, Wei et al., ICCV 2023): those of row b stand where place b was, what follows is shifted right, and what
+/// then lies behind the last position is cut. Gradients reach the words.
+///
+/// vectors  [B, L, D], of token_vectors()
+/// words    [B, n, D]
+/// places   [B], each below L, with room for n words
+/// returns  [B, L, D], for encode()
+/// throws   UsageError on other shapes and places
+at::Tensor with_words(const at::Tensor& vectors, const at::Tensor& words, const std::vector<int64_t>& places);
+
 /// The checkpoint's text_encoder (a CLIPTextModel) with additions to its weights, on the CPU in this dtype, for evaluation. Throws DataError.
 TextEncoder load_text_encoder(const CheckpointFolder& checkpoint, c10::ScalarType dtype = at::kFloat, LowRankSums lora = {});
 

@@ -39,8 +39,11 @@ class Tokenizer {
   /// The text encoder's input, [texts, length()] int64: start, at most length() - 2 ids, end, padding. An added token T stands for all of T, T_1, T_2, ...
   /// that are there, the vectors of one pseudo-word (textual inversion, Gal et al., ICLR 2023; diffusers' maybe_convert_prompt).
   at::Tensor encode(const std::vector<std::string>& texts) const;
-  /// The end of a text that encode() has no room for, as its tokens spell it; empty: there is room for all.
-  std::string cut_from(const std::string& text) const;
+  /// The ids of a text within encode()'s frame, not cut: as ids(), with all vectors of pseudo-words.
+  std::vector<int64_t> prompt_ids(const std::string& text) const;
+  /// The end of a text that encode() has no room for, as its tokens spell it; empty: there is room for all. room: for that many ids, where there is less.
+  std::string cut_from(const std::string& text) const { return cut_from(text, length_ - 2); }
+  std::string cut_from(const std::string& text, int64_t room) const;
 
   /// A token of its own for a pseudo-word ("<emoji-style>"); returns its id, the first free one, for which the text encoder needs a row.
   /// Throws UsageError if it is empty, already a token, or sought in cleaned text and the same as another one there.
@@ -60,7 +63,6 @@ class Tokenizer {
  private:
   Tokenizer(TokenizerFiles files, const std::string& where);
   bool seek(const std::string& token, bool normalized);
-  std::vector<int64_t> prompt_ids(const std::string& text) const;
   bool is_added(const std::string& token) const;
   void append_words(std::vector<int64_t>& ids, std::string_view cleaned) const;
   std::string spelled(std::span<const int64_t> ids) const;

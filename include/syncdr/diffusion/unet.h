@@ -4,6 +4,7 @@
 #include <torch/nn/pimpl.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,12 @@ struct UNetConfig {
   bool attends_up(size_t i) const { return up_blocks[up_blocks.size() - 1 - i].starts_with("CrossAttn"); }
 };
 
+/// A cross-attention, by its name among the modules ("down_blocks.0.attentions.0.transformer_blocks.0.attn2").
+struct TextAttention {
+  std::string name;
+  int64_t width = 0;  ///< C of its keys and values
+};
+
 /// Throws DataError naming file and field: a value out of range, lists of different lengths, a block type or a field that is not supported.
 UNetConfig read_unet_config(ConfigReader& reader);
 UNetConfig read_unet_config(const CheckpointFolder& checkpoint);
@@ -70,6 +77,10 @@ class UNetImpl : public torch::nn::Module {
   /// Keys and values of a text, valid as long as the parameters do not change: every step of a sampler needs the same. text [B, L, D] in
   /// the parameters' dtype and on their device.
   TextContext prepare(const at::Tensor& text);
+  /// The same by other projections than the network's own, one for each of text_attentions(). Gradients reach them.
+  TextContext prepare(const at::Tensor& text, std::span<const TextProjection> projections);
+  /// The attentions that read text, in the order of TextContext::prepared.
+  const std::vector<TextAttention>& text_attentions() const { return attention_names_; }
 
   const UNetConfig& config() const { return config_; }
 
@@ -77,6 +88,7 @@ class UNetImpl : public torch::nn::Module {
   void add_down_blocks();
   void add_up_blocks();
   void number_attentions();
+  void check_text(const at::Tensor& text) const;
   void check(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text, const at::Tensor& guidance) const;
   /// [B or 1] -> [B or 1, 4 C]: sines and cosines, two linear layers, and the activation that each residual block would begin with.
   at::Tensor embed_time(const at::Tensor& timesteps, const at::Tensor& sample, const at::Tensor& guidance);
@@ -89,6 +101,7 @@ class UNetImpl : public torch::nn::Module {
   std::vector<std::shared_ptr<UpBlock>> up_;
   torch::nn::GroupNorm norm_out_{nullptr};
   std::vector<AttentionImpl*> text_attentions_;  ///< owned by the blocks
+  std::vector<TextAttention> attention_names_;
 };
 TORCH_MODULE(UNet);
 

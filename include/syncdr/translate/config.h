@@ -21,10 +21,10 @@ struct TranslateConfig;
 /// Makes a translator from source to target. Throws DataError if its weights or prompts are missing or do not fit, UsageError on settings that the model
 /// cannot take.
 using MakeTranslator = std::unique_ptr<Translator>(const TranslateConfig& config, const std::string& source, const std::string& target, c10::Device device);
-MakeTranslator make_cut, make_filter, make_img2img, make_instruct, make_ddib, make_structure;
+MakeTranslator make_cut, make_filter, make_img2img, make_instruct, make_ddib, make_structure, make_elite;
 /// Throws what the translator would be refused for, as far as that shows before a model is read, or fitted: config may name none.
 using CheckTranslator = void(const TranslateConfig& config);
-CheckTranslator check_cut, check_img2img, check_instruct, check_ddib, check_structure;
+CheckTranslator check_cut, check_img2img, check_instruct, check_ddib, check_structure, check_elite;
 
 struct TranslatorRow {
   std::string_view name;
@@ -44,6 +44,7 @@ inline constexpr TranslatorRow translators[] = {
     {"instruct", "InstructPix2Pix", "diffusion", true, diffusion::PromptKind::instruction, make_instruct, check_instruct},
     {"ddib", "DDIB", "diffusion", false, diffusion::PromptKind::description, make_ddib, check_ddib},
     {"structure", "structure diffusion", "diffusion", true, diffusion::PromptKind::description, make_structure, check_structure},
+    {"elite", "ELITE", "elite-mapper", true, diffusion::PromptKind::subject, make_elite, check_elite},
 };
 /// Null: there is none of this name.
 const TranslatorRow* find_translator(std::string_view name);
@@ -154,6 +155,31 @@ struct StructureConfig {
   }
 };
 
+/// The defaults are the method's.
+struct EliteConfig {
+  std::string mapper;
+  std::string image_encoder;
+  std::string word = "0";
+  double guidance = 5;
+  double strength = 1;
+  std::string masks;
+  std::string background = "black";
+  bool crop = true;
+  double margin = 0.1;
+
+  void visit(core::Fields& field) {
+    field(mapper, "mapper", "file of `syncdr-data convert --as elite` or `syncdr fit elite-mapper`; empty: the run's own fit");
+    field(image_encoder, "image_encoder", "folder of a CLIPVisionModel or CLIPModel, the mapper's; empty: image_encoder in the checkpoint");
+    field(word, "word", "which of the mapper's five words stands for the object; all: each of them, one after the other", {"0", "1", "2", "3", "4", "all"});
+    field(guidance, "guidance", "guidance scale; up to 1: none, and half the work", core::at_least(0));
+    field(strength, "strength", "below 1: begins with the image, noised by this share of the way, instead of pure noise", core::between(0, 1));
+    field(masks, "masks", "where the object is: alpha, the images' transparency, or a file with lines KEY<tab>PATH of mask images; empty: everywhere");
+    field(background, "background", "with masks: what the image encoder sees around the object", {"black", "keep"});
+    field(crop, "crop", "with masks: it sees the square around the object alone, instead of the whole image");
+    field(margin, "margin", "of that square around the object, as a share of the object's longer side", core::between(0, 10));
+  }
+};
+
 struct TranslateConfig {
   std::string translator = "cut";
   std::string run;
@@ -176,6 +202,7 @@ struct TranslateConfig {
   InstructConfig instruct;
   DdibConfig ddib;
   StructureConfig structure;
+  EliteConfig elite;
 
   void visit(core::Fields& field) {
     field(translator, "translator", "how images are translated", translator_names());
@@ -200,6 +227,7 @@ struct TranslateConfig {
     field.group(instruct, "instruct", "InstructPix2Pix: an instruction and the image");
     field.group(ddib, "ddib", "inverted under the source's description, decoded under the target's");
     field.group(structure, "structure", "from noise, under the target's description and the image's structure map");
+    field.group(elite, "elite", "from noise, under a text in which a word is made of the image");
   }
 };
 

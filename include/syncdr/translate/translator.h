@@ -33,9 +33,11 @@ class Translator {
   /// As TranslatorRow's `random` and `prompt`.
   virtual bool is_random() const { return false; }
   virtual std::optional<diffusion::PromptKind> prompt_kind() const { return std::nullopt; }
+  /// Whether it takes a mask with each image: config.elite.masks.
+  virtual bool takes_masks() const { return false; }
   /// The end of a text that the model has no room for; empty: there is room for all.
   virtual std::string cut_from(const std::string& /*text*/) const { return {}; }
-  /// images [batch, 3, size, size] uint8 on the CPU, requests [batch].
+  /// images [batch, 3, size, size] uint8 on the CPU, requests [batch]. With masks there is a fourth channel: 255 where the object is, else 0.
   virtual Translated translate(const at::Tensor& images, std::span<const Request> requests) = 0;
   /// What made the output: translator, model hash, all settings. Written into every shard; another value never mixes with it in one run.
   virtual std::map<std::string, std::string> provenance() const = 0;

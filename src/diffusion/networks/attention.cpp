@@ -1,5 +1,6 @@
 #include "attention.h"
 
+#include <ATen/ops/linear.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include "resnet_block.h"
@@ -37,6 +38,10 @@ at::Tensor AttentionImpl::split_heads(const at::Tensor& rows) const {
 }
 
 KeyValue AttentionImpl::keys_of(const at::Tensor& source) { return {.key = split_heads(key_->forward(source)), .value = split_heads(value_->forward(source))}; }
+
+KeyValue AttentionImpl::keys_of(const at::Tensor& source, const TextProjection& projection) const {
+  return {.key = split_heads(at::linear(source, projection.key)), .value = split_heads(at::linear(source, projection.value))};
+}
 
 at::Tensor AttentionImpl::attend(const at::Tensor& x, const KeyValue& keys, const at::Tensor& residual) {
   const int64_t batch = x.size(0);

@@ -20,10 +20,12 @@ class AttentionImpl : public torch::nn::Module {
   explicit AttentionImpl(const AttentionConfig& config);
 
   bool reads_text() const { return config_.text_width > 0; }
+  int64_t width() const { return config_.width; }
   /// The place in TextContext::prepared of an attention that reads text.
   void set_place(size_t place) { place_ = place; }
   /// [B, L, text_width or C] -> [B, heads, L, C / heads] each
   KeyValue keys_of(const at::Tensor& source);
+  KeyValue keys_of(const at::Tensor& source, const TextProjection& projection) const;
   /// x [B, N, C] -> [B, N, C]; residual is added where it is defined
   at::Tensor forward(const at::Tensor& x, const TextContext& text, const at::Tensor& residual = {});
   /// Self-attention.

@@ -1,101 +1,25 @@
 #include "syncdr/diffusion/text_encoder.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/stack.h>
 
 #include <algorithm>
 
-#include "layers.h"
+#include "clip_layer.h"
 #include "syncdr/core/error.h"
 #include "syncdr/nn/weights.h"
 
 namespace syncdr::diffusion {
 
-/// x + attention(norm(x)), then x + linear(activation(linear(norm(x)))). [B, L, D] -> [B, L, D]
-class ClipLayer : public torch::nn::Module {
- public:
-  explicit ClipLayer(const TextEncoderConfig& config) : heads_(config.heads), dropout_(config.attention_dropout), quick_(config.activation == "quick_gelu") {
-    const auto attention = register_module("self_attn", std::make_shared<torch::nn::Module>());
-    query_ = attention->register_module("q_proj", Dense(config.width, config.width));
-    key_ = attention->register_module("k_proj", Dense(config.width, config.width));
-    value_ = attention->register_module("v_proj", Dense(config.width, config.width));
-    out_ = attention->register_module("out_proj", Dense(config.width, config.width));
-    const auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>());
-    first_ = mlp->register_module("fc1", Dense(config.width, config.hidden));
-    second_ = mlp->register_module("fc2", Dense(config.hidden, config.width));
-    norm1_ = register_module("layer_norm1", layer_norm(config.width, config.norm_epsilon));
-    norm2_ = register_module("layer_norm2", layer_norm(config.width, config.norm_epsilon));
-  }
-
-  at::Tensor forward(const at::Tensor& input) {
-    const at::Tensor x = input + attend(norm1_->forward(input));
-    const at::Tensor inner = first_->forward(norm2_->forward(x));
-    return x + second_->forward(quick_ ? inner * at::sigmoid(1.702 * inner) : at::gelu(inner));
-  }
-
- private:
-  /// A position sees itself and those before it.
-  at::Tensor attend(const at::Tensor& input) {
-    const auto heads = [&](const at::Tensor& rows) { return rows.unflatten(-1, {heads_, -1}).transpose(1, 2); };  // [B, heads, L, D / heads]
-    const at::Tensor mixed = at::scaled_dot_product_attention(heads(query_->forward(input)), heads(key_->forward(input)), heads(value_->forward(input)),
-                                                              /*attn_mask=*/{}, is_training() ? dropout_ : 0.0, /*is_causal=*/true);
-    return out_->forward(mixed.transpose(1, 2).flatten(2));
-  }
-
-  int64_t heads_;
-  double dropout_;
-  bool quick_;
-  Dense query_{nullptr}, key_{nullptr}, value_{nullptr}, out_{nullptr}, first_{nullptr}, second_{nullptr};
-  torch::nn::LayerNorm norm1_{nullptr}, norm2_{nullptr};
-};
-
-namespace {
-
-/// Passes over the fields that transformers writes into every configuration and that have no influence on what is computed here; refuses those
-/// that would.
-void check_common_fields(ConfigReader& reader) {
-  reader.only("pruned_heads", boost::json::object());
-  reader.only("is_decoder", false);
-  reader.only("add_cross_attention", false);
-  reader.only("chunk_size_feed_forward", 0);
-  reader.ignore("dropout initializer_factor initializer_range");  // unused by the original, and of weights before training
-  // What describes the file, other tasks and text generation.
-  reader.ignore(R"(
-      architectures projection_dim bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id torch_dtype dtype
-      transformers_version return_dict output_hidden_states output_attentions torchscript use_bfloat16 tf_legacy_loss tie_word_embeddings
-      tie_encoder_decoder is_encoder_decoder cross_attention_hidden_size finetuning_task id2label label2id num_labels task_specific_params
-      problem_type tokenizer_class prefix name_or_path attn_implementation gradient_checkpointing max_length min_length do_sample
-      early_stopping num_beams temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
-      encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores return_dict_in_generate forced_bos_token_id
-      forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens num_beam_groups
-      diversity_penalty)");
-}
-
-}  // namespace
-
 TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file) {
   ConfigReader reader(file);
   TextEncoderConfig config;
   reader.only("model_type", "clip_text_model");
-  config.width = reader.integer("hidden_size", config.width, 1, 65536);
-  config.hidden = reader.integer("intermediate_size", config.hidden, 1, 65536);
-  config.layers = reader.integer("num_hidden_layers", config.layers, 1, 65536);
-  config.heads = reader.integer("num_attention_heads", config.heads, 1, 65536);
-  config.activation = reader.text("hidden_act", config.activation);
-  config.norm_epsilon = reader.number("layer_norm_eps", config.norm_epsilon);
-  config.attention_dropout = reader.number("attention_dropout", config.attention_dropout);
+  read_common_fields(reader, config);
   config.vocabulary = reader.integer("vocab_size", config.vocabulary);
   config.positions = reader.integer("max_position_embeddings", config.positions);
-  if (config.width % config.heads != 0)
-    reader.refuse("hidden_size", fmt::format("({}) is no multiple of num_attention_heads ({})", config.width, config.heads));
-  if (config.activation != "quick_gelu" && config.activation != "gelu")
-    reader.refuse("hidden_act", fmt::format("is \"{}\"; quick_gelu and gelu are supported", config.activation));
-  if (!(config.attention_dropout >= 0 && config.attention_dropout < 1)) reader.refuse("attention_dropout", "must lie between 0 and 1");
   if (config.vocabulary < 1 || config.vocabulary > (int64_t{1} << 24)) reader.refuse("vocab_size", "must lie between 1 and 2^24");
   if (config.positions < 1 || config.positions > 65536) reader.refuse("max_position_embeddings", "must lie between 1 and 65536");
-  check_common_fields(reader);
   reader.finish();
   return config;
 }
@@ -107,7 +31,7 @@ TextEncoderImpl::TextEncoderImpl(const TextEncoderConfig& config) : config_(conf
   const auto embeddings = model->register_module("embeddings", std::make_shared<Module>());
   tokens_ = embeddings->register_module("token_embedding", embedding(config.vocabulary, config.width));
   positions_ = embeddings->register_module("position_embedding", embedding(config.positions, config.width));
-  for (int64_t i = 0; i < config.layers; ++i) layers_.push_back(std::make_shared<ClipLayer>(config));
+  for (int64_t i = 0; i < config.layers; ++i) layers_.push_back(std::make_shared<ClipLayer>(layer_of(config, /*causal=*/true)));
   register_list(*model->register_module("encoder", std::make_shared<Module>()), "layers", layers_);
   final_norm_ = model->register_module("final_layer_norm", layer_norm(config.width, config.norm_epsilon));
 }
@@ -145,6 +69,22 @@ int64_t TextEncoderImpl::add_tokens(const at::Tensor& vectors) {
   const int64_t first = config_.vocabulary;
   config_.vocabulary += rows.size(0);
   return first;
+}
+
+at::Tensor with_words(const at::Tensor& vectors, const at::Tensor& words, const std::vector<int64_t>& places) {
+  if (vectors.dim() != 3 || words.dim() != 3 || words.size(0) != vectors.size(0) || words.size(1) < 1 || words.size(2) != vectors.size(2) ||
+      std::ssize(places) != vectors.size(0))
+    throw core::UsageError("words [B, n, D] for the places [B] of vectors [B, L, D] are needed, got [{}] for {} places of [{}]", fmt::join(words.sizes(), ", "),
+                           places.size(), fmt::join(vectors.sizes(), ", "));
+  const int64_t length = vectors.size(1), count = words.size(1);
+  std::vector<at::Tensor> rows;
+  for (int64_t b = 0; b < vectors.size(0); ++b) {
+    const int64_t place = places[static_cast<size_t>(b)];
+    if (place < 0 || place + count > length) throw core::UsageError("{} words from position {} of {}: there is no room for them", count, place, length);
+    const at::Tensor row = vectors[b];
+    rows.push_back(at::cat({row.narrow(0, 0, place), words[b], row.narrow(0, place + 1, length - place - count)}));
+  }
+  return at::stack(rows);
 }
 
 namespace {

@@ -198,11 +198,12 @@ void UNetImpl::add_up_blocks() {
 }
 
 void UNetImpl::number_attentions() {
-  for (const auto& module : modules(/*include_self=*/false)) {
-    AttentionImpl* attention = module->as<AttentionImpl>();
+  for (const auto& item : named_modules(/*name_prefix=*/{}, /*include_self=*/false)) {
+    AttentionImpl* attention = item.value()->as<AttentionImpl>();
     if (!attention || !attention->reads_text()) continue;
     attention->set_place(text_attentions_.size());
     text_attentions_.push_back(attention);
+    attention_names_.push_back({item.key(), attention->width()});
   }
 }
 
@@ -223,9 +224,22 @@ void UNetImpl::check(const at::Tensor& sample, const at::Tensor& timesteps, cons
                            shape_of(guidance));
 }
 
-TextContext UNetImpl::prepare(const at::Tensor& text) {
+void UNetImpl::check_text(const at::Tensor& text) const {
   if (text.dim() != 3 || text.size(2) != config_.text_width)
     throw core::UsageError("the UNet needs text [B, L, {}], got {}", config_.text_width, shape_of(text));
+}
+
+TextContext UNetImpl::prepare(const at::Tensor& text, std::span<const TextProjection> projections) {
+  check_text(text);
+  if (projections.size() != text_attentions_.size())
+    throw core::UsageError("the UNet has {} attentions that read text, here are projections for {}", text_attentions_.size(), projections.size());
+  TextContext context(text);
+  for (size_t i = 0; i < projections.size(); ++i) context.prepared.push_back(text_attentions_[i]->keys_of(text, projections[i]));
+  return context;
+}
+
+TextContext UNetImpl::prepare(const at::Tensor& text) {
+  check_text(text);
   TextContext context(text);
   for (AttentionImpl* attention : text_attentions_) context.prepared.push_back(attention->keys_of(text));
   return context;

@@ -13,7 +13,22 @@ namespace {
 
 constexpr std::array<const char*, 3> kind_names{"description", "instruction", "subject"};  // in PromptKind's order
 
+bool ends_word(const std::string& text, size_t at, std::string_view more) {
+  return at >= text.size() || (std::string(" \t\r\n").append(more)).find(text[at]) != std::string::npos;
+}
+
 }  // namespace
+
+size_t subject_place(const std::string& text, const std::string& where) {
+  std::vector<size_t> places;
+  for (size_t at = 0; (at = text.find('S', at)) != std::string::npos; ++at) {
+    if (ends_word(text, at - 1, "") && ends_word(text, at + 1, ".,;:!?")) places.push_back(at);
+  }
+  if (places.size() != 1)
+    throw core::DataError("{}: \"{}\" holds the word S {}. It stands for the object: write it once, as in \"a painting of S\"", where, text,
+                          places.empty() ? "nowhere" : fmt::format("{} times", places.size()));
+  return places[0];
+}
 
 std::string read_prompt(const std::filesystem::path& file, const std::string& domain, PromptKind kind) {
   if (std::filesystem::is_regular_file(file)) {
@@ -26,6 +41,7 @@ std::string read_prompt(const std::filesystem::path& file, const std::string& do
       if (std::find(kind_names.begin(), kind_names.end(), key) == kind_names.end())
         throw core::DataError("{}: unknown key \"{}.{}\". A domain has {}.", file.string(), name, key, fmt::join(kind_names, ", "));
       if (text.empty()) throw core::DataError("{}: {}.{} is empty. Say what the images look like, or leave the key out.", file.string(), name, key);
+      if (key == kind_names[static_cast<size_t>(PromptKind::subject)]) subject_place(text, fmt::format("{}: {}.{}", file.string(), name, key));
     }
   const char* const wanted = kind_names[static_cast<size_t>(kind)];
   const auto found = domains.find(domain);

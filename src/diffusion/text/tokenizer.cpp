@@ -165,9 +165,9 @@ std::string Tokenizer::spelled(std::span<const int64_t> ids) const {
   return whole_characters(text);
 }
 
-std::string Tokenizer::cut_from(const std::string& text) const {
+std::string Tokenizer::cut_from(const std::string& text, int64_t room) const {
   const std::vector<int64_t> all = prompt_ids(text);
-  return spelled(std::span(all).subspan(std::min(all.size(), static_cast<size_t>(length_ - 2))));
+  return spelled(std::span(all).subspan(std::min(all.size(), static_cast<size_t>(room))));
 }
 
 at::Tensor Tokenizer::encode(const std::vector<std::string>& texts) const {

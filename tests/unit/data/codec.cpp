@@ -102,7 +102,10 @@ TEST(Codec, GreyPaletteAlphaAndSixteenBitsBecomeRgb) {
   EXPECT_EQ(decode(png(2, 1, SPNG_COLOR_TYPE_INDEXED, 8, {1, 0}, &palette, &see_through), Codec::png).pixels,
             (std::vector<uint8_t>{40, 50, 60, 255, 255, 255}));
   const std::vector<uint8_t> rgba{10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 200, 128};
-  EXPECT_EQ(decode(png(3, 1, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, 8, rgba), Codec::png).pixels, (std::vector<uint8_t>{10, 20, 30, 255, 255, 255, 127, 177, 227}));
+  const Image blended = decode(png(3, 1, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, 8, rgba), Codec::png);
+  EXPECT_EQ(blended.pixels, (std::vector<uint8_t>{10, 20, 30, 255, 255, 255, 127, 177, 227}));
+  EXPECT_EQ(blended.alpha, (std::vector<uint8_t>{rgba[3], rgba[7], rgba[11]}));
+  EXPECT_TRUE(decode(encode(blended, Codec::png), Codec::png).alpha.empty());
   const std::vector<uint16_t> wide{0x1234, 0x80FF, 0xFFFF};
   const auto* bytes = reinterpret_cast<const uint8_t*>(wide.data());
   EXPECT_EQ(decode(png(1, 1, SPNG_COLOR_TYPE_TRUECOLOR, 16, {bytes, bytes + 6}), Codec::png).pixels, (std::vector<uint8_t>{0x12, 0x80, 0xFF}));

@@ -1,3 +1,4 @@
+#include <ATen/ops/full.h>
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -67,6 +68,12 @@ TEST(Pictures, ALargerImageIsAveraged) {
   fill_planes(image, planes);
   EXPECT_EQ(planes[0][0][0].item<int>(), 20);
   EXPECT_EQ(planes[0][1][1].item<int>(), 10);
+}
+
+TEST(Pictures, AMaskIsResizedAndThenDecided) {
+  auto plane = at::full({2, 2}, 7, at::kByte);
+  fill_mask({255, 255, 255, 0, 0, 0, 255, 255}, 2, 4, plane);
+  EXPECT_EQ(std::vector<uint8_t>(plane.data_ptr<uint8_t>(), plane.data_ptr<uint8_t>() + 4), (std::vector<uint8_t>{255, 255, 0, 255}));
 }
 
 TEST(Pictures, ContrastIsTheLargestRangeWithinOneChannel) {

@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "diffusion/tiny_checkpoint.h"
+#include "diffusion/tiny_elite.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
 #include "syncdr/gan/generator_file.h"
@@ -35,9 +35,12 @@ TEST(TableOfTranslators, EachMakesWhatItsRowSays) {
   diffusion::TinyCheckpoint{}.put(folder / "plain");
   diffusion::TinyCheckpoint{.unet_channels = 8}.put(folder / "instruct");
   test::put(folder / "prompts.toml", "[ink]\ndescription = \"a b\"\ninstruction = \"b a\"\n[colour]\ndescription = \"a\"\n");
+  diffusion::TinyElite::put(folder.path());
   for (const TranslatorRow& row : translators) {
     TranslateConfig config{.translator = std::string(row.name), .prompts = (folder / "prompts.toml").string(), .size = 16, .batch = 1};
     config.cut.weights = (folder / "generator.safetensors").string();
+    config.elite.image_encoder = (folder / diffusion::TinyElite::image_encoder).string();
+    config.elite.mapper = (folder / diffusion::TinyElite::mapper).string();
     std::unique_ptr<Translator> made;
     for (const char* checkpoint : {"plain", "instruct"}) {  // each takes one of them and refuses the other, or needs none
       config.diffusion.checkpoint = (folder / checkpoint).string();

@@ -5,6 +5,8 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -76,6 +78,27 @@ TEST_F(TextEncoderTest, AppendsRowsForPseudoWords) {
 TEST_F(TextEncoderTest, RefusesIdsAndLengthsThatItHasNoRowsFor) {
   EXPECT_ERROR(encoder_->forward(at::full({1, 2}, 20, at::kLong)), core::UsageError, "ids 0 to 19, got 20");
   EXPECT_ERROR(encoder_->forward(at::zeros({1, 7}, at::kLong)), core::UsageError, "L from 1 to 6");
+}
+
+TEST(WithWords, StandsThemInATokensPlaceAndShiftsTheRest) {
+  const at::Tensor vectors = at::stack({at::arange(5), at::arange(5) + 10}).unsqueeze(2).to(at::kFloat);  // [2, 5, 1]: 0 to 4, 10 to 14
+  const auto words = [](std::vector<float> first, std::vector<float> second) { return at::stack({at::tensor(first), at::tensor(second)}).unsqueeze(2); };
+  const auto rows = [](const at::Tensor& result) {
+    return std::vector<float>(result.const_data_ptr<float>(), result.const_data_ptr<float>() + result.numel());
+  };
+  EXPECT_EQ(rows(with_words(vectors, words({-1}, {-2}), {2, 0})), (std::vector<float>{0, 1, -1, 3, 4, -2, 11, 12, 13, 14}));
+  EXPECT_EQ(rows(with_words(vectors, words({-1, -2, -3}, {-4, -5, -6}), {1, 2})), (std::vector<float>{0, -1, -2, -3, 2, 10, 11, -4, -5, -6}));
+  EXPECT_EQ(rows(with_words(vectors, words({-1, -2, -3, -4, -5}, {-6, -7, -8, -9, -10}), {0, 0})),
+            (std::vector<float>{-1, -2, -3, -4, -5, -6, -7, -8, -9, -10}));
+  EXPECT_ERROR(with_words(vectors, words({-1, -2}, {-3, -4}), {1, 4}), core::UsageError, "2 words from position 4 of 5");
+  EXPECT_ERROR(with_words(vectors, words({-1}, {-2}), {1}), core::UsageError, "1 places");
+  EXPECT_ERROR(with_words(vectors, at::ones({2, 1, 3}), {1, 1}), core::UsageError, "[2, 1, 3]");
+}
+
+TEST(WithWords, GradientsReachThem) {
+  const at::Tensor words = at::ones({1, 2, 3}).requires_grad_();
+  with_words(at::zeros({1, 4, 3}), words, {1}).sum().backward();
+  EXPECT_TRUE(at::equal(words.grad(), at::ones({1, 2, 3})));
 }
 
 TEST_F(TextEncoderTest, RefusesFieldsByName) {

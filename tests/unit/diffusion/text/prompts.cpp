@@ -44,11 +44,24 @@ TEST_F(Prompts, ErrorsNameFileDomainAndKey) {
   EXPECT_THROW(read_prompt(folder / "missing.toml", "ink", PromptKind::description), core::DataError);
 }
 
+TEST_F(Prompts, ASubjectHoldsTheWordSOnce) {
+  EXPECT_EQ(subject_place("S", "here"), 0);
+  EXPECT_EQ(subject_place("A painting of a S", "here"), 16);
+  EXPECT_EQ(subject_place("Sand, S: Sun, sS US", "here"), 6);
+  EXPECT_EQ(subject_place("an S, on white", "here"), 3);
+  for (const char* text : {"a painting", "s", "S's", "(S)", "S-bend", "S_1"})
+    EXPECT_ERROR(subject_place(text, "here"), core::DataError, "holds the word S nowhere");
+  EXPECT_ERROR(subject_place("S on S", "here"), core::DataError, "here: \"S on S\" holds the word S 2 times");
+  EXPECT_THAT(failure("[ink]\ndescription = \"a\"\nsubject = \"a drawing\"\n"),
+              AllOf(HasSubstr("prompts.toml: ink.subject: \"a drawing\""), HasSubstr("nowhere")));
+}
+
 TEST_F(Prompts, TheOnesGivenAreWhole) {
   const std::filesystem::path given = SYNCDR_SOURCE_DIR "/configs/prompts";
   EXPECT_EQ(read_prompt(given / "office_home.toml", "Product", PromptKind::instruction), "Convert to a photo without a background.");
   EXPECT_EQ(read_prompt(given / "domainnet.toml", "sketch", PromptKind::subject), "A pencil/charcoal sketch of S");
   EXPECT_EQ(read_prompt(given / "cub.toml", "Painting", PromptKind::description), "A painting of a bird.");
+  EXPECT_EQ(read_prompt(given / "office_home.toml", "Product", PromptKind::subject), "A product image of S on a white background");
   EXPECT_EQ(read_prompt(given / "emoji.toml", "ink", PromptKind::description), "an ink drawing");
 }
 
