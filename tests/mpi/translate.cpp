@@ -135,10 +135,10 @@ TEST(Translate, EachImageDependsOnItsPixelsAloneWithCut) {
 }
 
 /// A diffusion translator with random weights, and what it needs in the folder.
-TranslateConfig diffusion_config(const Folder& folder, const std::string& name) {
+TranslateConfig diffusion_config(const Folder& folder, const std::string& name, int64_t width = 8) {
   world().root_only("random weights", [&] {
     fs::create_directory(folder.root() / "model");
-    diffusion::TinyCheckpoint{.unet_channels = name == "instruct" || name == "structure" ? 8 : 4}.put(folder.root() / "model");
+    diffusion::TinyCheckpoint{.unet_channels = name == "instruct" || name == "structure" ? 8 : 4, .width = width}.put(folder.root() / "model");
     ::test::put(folder.root() / "prompts.toml", "[Drawing]\ndescription = \"a b\"\ninstruction = \"b a\"\n[Photo]\ndescription = \"b\"\n");
   });
   TranslateConfig config{.translator = name, .prompts = (folder.root() / "prompts.toml").string(), .size = side, .batch = 4, .unit_rows = 10, .taper = 0};
@@ -158,6 +158,19 @@ TEST_P(TranslateDiffusion, EachImageDependsOnItsRequestAlone) {
   folder.translate(*translator, config);
   expect_units(folder, config, *translator);
 }
+
+class TranslatePrecision : public testing::TestWithParam<const char*> {};
+
+TEST_P(TranslatePrecision, EachImageDependsOnItsRequestAloneWhereLayersAreWideEnoughForKernels) {
+  Folder folder;
+  auto config = diffusion_config(folder, "img2img", /*width=*/32);
+  config.diffusion.precision = GetParam();
+  const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+  folder.translate(*translator, config);
+  expect_units(folder, config, *translator);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TranslatePrecision, testing::Values("fp32", "bf16"), [](const auto& one) { return one.param; });
 
 /// A sampler of img2img beside the checkpoint's own.
 struct SamplerCase {

@@ -14,6 +14,7 @@ struct PipelineCases {
   std::vector<int64_t> steps{50};
   std::vector<double> strengths{0.3}, guidances{7.5}, image_guidances{1.5}, etas{0}, belows{1};
   std::vector<std::string> spacings{""};
+  bool bf16 = false;
 
   void visit(core::Fields& field) {
     field(prompts, "prompts", "one text, or one for each image");
@@ -27,6 +28,7 @@ struct PipelineCases {
     field(etas, "etas", "share of fresh noise, DDIM and TCD only");
     field(belows, "belows", "share of the training's times that the steps are spread over");
     field(spacings, "spacings", "timestep_spacing, empty: the checkpoint's");
+    field(bf16, "bf16", "the networks compute in bfloat16");
   }
   size_t count() const {
     size_t most = 1;
@@ -41,11 +43,16 @@ template <class List> auto of_case(const List& list, size_t k) {
   return list[list.size() == 1 ? 0 : k];
 }
 
+PipelineCases cases_of(const std::string& toml) {
+  PipelineCases cases;
+  core::read_config_text(core::visit_of(cases), toml, "--config");
+  return cases;
+}
+
 /// The model with its texts, and what every case has of its own.
 struct PipelineProbe {
   PipelineProbe(const std::filesystem::path& folder, const std::string& toml, const io::NamedTensors& in)
-      : given(in), model(diffusion::CheckpointFolder(folder), {}) {
-    core::read_config_text(core::visit_of(cases), toml, "--config");
+      : given(in), cases(cases_of(toml)), model(diffusion::CheckpointFolder(folder), {.dtype = cases.bf16 ? at::kBFloat16 : at::kFloat}) {
     text = model.encode_text(cases.prompts);
     negative = model.encode_text(cases.negatives);
     target = model.encode_text(cases.targets);
@@ -73,8 +80,8 @@ struct PipelineProbe {
   }
 
   const io::NamedTensors& given;
-  diffusion::StableDiffusion model;
   PipelineCases cases;
+  diffusion::StableDiffusion model;
   diffusion::TextContext text{at::Tensor()}, negative{at::Tensor()}, target{at::Tensor()};
 };
 
@@ -83,7 +90,7 @@ struct PipelineProbe {
 SYNCDR_PROBE(img2img,
              "--model: a checkpoint. images [B, 3, H, W] in [-1, 1], encoding [B, C, h, w] (the posterior's noise; absent: its mode), start [B, C, h, w],\n"
              "step [calls, B, C, h, w] (for schedulers that want noise; begins again after its end) -> images.K [B, 3, H, W] of case K, not cut\n"
-             "TOML: prompts, negatives; lists with an entry a case: schedulers, spacings, steps, strengths, belows, guidances, etas") {
+             "TOML: prompts, negatives; lists with an entry a case: schedulers, spacings, steps, strengths, belows, guidances, etas; bf16") {
   PipelineProbe probe(model, toml, in);
   return probe.all("images", [&](size_t k) {
     return diffusion::img2img(probe.model, *probe.scheduler(k), in.at("images"), probe.guidance(k, probe.text), of_case(probe.cases.strengths, k),
