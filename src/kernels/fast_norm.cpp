@@ -15,9 +15,9 @@ namespace {
 constexpr int64_t pixels_of_chunk = 1024;  // whose sums one thread takes; a constant, so that sums do not depend on the number of threads
 constexpr int64_t pixels_of_sum = 16;      // added in float32 before they enter sums in float64
 
-struct NormCall {
-  const float* x;  // [B, pixels, channels]
-  float* y;
+template <class T> struct NormCall {
+  const T* x;  // [B, pixels, channels]
+  T* y;
   int64_t pixels, channels;
   bool silu;
 };
@@ -25,7 +25,7 @@ struct NormCall {
 #ifdef SYNCDR_HAS_VECTORS
 
 /// Adds pixels begin to end of `from` [., channels] to sums [channels] and squares [channels].
-template <class W> SYNCDR_INLINE void add_moments(const float* from, int64_t pixels, int64_t channels, double* sums, double* squares) {
+template <class W, class T> SYNCDR_INLINE void add_moments(const T* from, int64_t pixels, int64_t channels, double* sums, double* squares) {
   for (int64_t first = 0; first < pixels; first += pixels_of_sum) {
     const int64_t last = std::min(first + pixels_of_sum, pixels);
     for (int64_t c = 0; c < channels; c += W::size) {
@@ -44,40 +44,53 @@ template <class W> SYNCDR_INLINE void add_moments(const float* from, int64_t pix
 }
 
 /// factors and shifts: [channels]
-template <class W> SYNCDR_INLINE void apply(const NormCall& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
+template <class W, class T> SYNCDR_INLINE void apply(const NormCall<T>& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
   for (int64_t pixel = first; pixel < first + pixels; ++pixel) {
-    const float* from = call.x + pixel * call.channels;
-    float* to = call.y + pixel * call.channels;
+    const T* from = call.x + pixel * call.channels;
+    T* to = call.y + pixel * call.channels;
     for (int64_t c = 0; c < call.channels; c += W::size) {
       const auto values = load<W>(from + c) * load<W>(factors + c) + load<W>(shifts + c);
-      store<W>(to + c, call.silu ? silu<W>(values) : values);
+      store<W>(to + c, call.silu ? silu<W, T>(values) : values);
     }
   }
 }
 
+using Floats = NormCall<float>;
+using Bfloats = NormCall<c10::BFloat16>;
 SYNCDR_AVX512 void moments_wide(const float* from, int64_t pixels, int64_t channels, double* sums, double* squares) {
   add_moments<Wide>(from, pixels, channels, sums, squares);
 }
 SYNCDR_AVX2 void moments_narrow(const float* from, int64_t pixels, int64_t channels, double* sums, double* squares) {
   add_moments<Narrow>(from, pixels, channels, sums, squares);
 }
-SYNCDR_AVX512 void apply_wide(const NormCall& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
+SYNCDR_AVX512_BF16 void moments(const c10::BFloat16* from, int64_t pixels, int64_t channels, double* sums, double* squares) {
+  add_moments<Wide>(from, pixels, channels, sums, squares);
+}
+SYNCDR_AVX512 void apply_wide(const Floats& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
   apply<Wide>(call, first, pixels, factors, shifts);
 }
-SYNCDR_AVX2 void apply_narrow(const NormCall& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
+SYNCDR_AVX2 void apply_narrow(const Floats& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
   apply<Narrow>(call, first, pixels, factors, shifts);
 }
-const auto moments = [](auto... arguments) { (registers() == Registers::wide ? moments_wide : moments_narrow)(arguments...); };
-const auto apply_norm = [](const NormCall& call, auto... arguments) { (registers() == Registers::wide ? apply_wide : apply_narrow)(call, arguments...); };
+SYNCDR_AVX512_BF16 void apply_norm(const Bfloats& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
+  apply<Wide>(call, first, pixels, factors, shifts);
+}
+void moments(const float* from, int64_t pixels, int64_t channels, double* sums, double* squares) {
+  (registers() == Registers::wide ? moments_wide : moments_narrow)(from, pixels, channels, sums, squares);
+}
+void apply_norm(const Floats& call, int64_t first, int64_t pixels, const float* factors, const float* shifts) {
+  (registers() == Registers::wide ? apply_wide : apply_narrow)(call, first, pixels, factors, shifts);
+}
 
 #else
-void moments(const float*, int64_t, int64_t, double*, double*) {}  // fast_norm_takes nothing
-void apply_norm(const NormCall&, int64_t, int64_t, const float*, const float*) {}
+template <class T> void moments(const T*, int64_t, int64_t, double*, double*) {}  // fast_norm_takes nothing
+template <class T> void apply_norm(const NormCall<T>&, int64_t, int64_t, const float*, const float*) {}
 #endif
 
 /// One sample's chunks [chunks][2][channels] of sums and squares -> what its channels are multiplied by and shifted by.
-void factors_of(const double* chunks, int64_t count, const NormCall& call, int64_t groups, const float* weight, const float* bias, double epsilon,
-                float* factors, float* shifts) {
+template <class T>
+void factors_of(const double* chunks, int64_t count, const NormCall<T>& call, int64_t groups, const T* weight, const T* bias, double epsilon, float* factors,
+                float* shifts) {
   const int64_t channels = call.channels, width = channels / groups;
   const auto elements = double(width * call.pixels);
   for (int64_t group = 0; group < groups; ++group) {
@@ -90,21 +103,18 @@ void factors_of(const double* chunks, int64_t count, const NormCall& call, int64
     }
     const double mean = sum / elements, deviation = 1 / std::sqrt(std::max(square / elements - mean * mean, 0.0) + epsilon);
     for (int64_t c = group * width; c < (group + 1) * width; ++c) {
-      factors[c] = float(deviation * double(weight[c]));
-      shifts[c] = float(double(bias[c]) - mean * deviation * double(weight[c]));
+      factors[c] = float(deviation * double(float(weight[c])));
+      shifts[c] = float(double(float(bias[c])) - mean * deviation * double(float(weight[c])));
     }
   }
 }
 
-}  // namespace
-
-bool fast_norm_takes(int64_t channels) { return registers() != Registers::none && channels % 16 == 0; }
-
-at::Tensor fast_group_norm(const at::Tensor& x, int64_t groups, const at::Tensor& weight, const at::Tensor& bias, double epsilon, bool with_silu) {
+template <class T>
+at::Tensor normalized(const at::Tensor& x, int64_t groups, const at::Tensor& weight, const at::Tensor& bias, double epsilon, bool with_silu) {
   const at::Tensor input = x.contiguous(at::MemoryFormat::ChannelsLast);
   at::Tensor output = at::empty_like(input);
   const int64_t batch = x.size(0), channels = x.size(1), pixels = x.size(2) * x.size(3), chunks = (pixels + pixels_of_chunk - 1) / pixels_of_chunk;
-  const NormCall call{.x = input.const_data_ptr<float>(), .y = output.mutable_data_ptr<float>(), .pixels = pixels, .channels = channels, .silu = with_silu};
+  const NormCall<T> call{.x = input.const_data_ptr<T>(), .y = output.mutable_data_ptr<T>(), .pixels = pixels, .channels = channels, .silu = with_silu};
   std::vector<double> sums(static_cast<size_t>(batch * chunks * 2 * channels));
   std::vector<float> factors(static_cast<size_t>(batch * channels)), shifts(factors.size());
   const auto each_chunk = [&](const auto& work) {  // work(index, sample, its first pixel, pixels)
@@ -120,12 +130,20 @@ at::Tensor fast_group_norm(const at::Tensor& x, int64_t groups, const at::Tensor
     moments(call.x + first * channels, count, channels, to, to + channels);
   });
   for (int64_t i = 0; i < batch; ++i)
-    factors_of(sums.data() + 2 * i * chunks * channels, chunks, call, groups, weight.const_data_ptr<float>(), bias.const_data_ptr<float>(), epsilon,
+    factors_of(sums.data() + 2 * i * chunks * channels, chunks, call, groups, weight.const_data_ptr<T>(), bias.const_data_ptr<T>(), epsilon,
                factors.data() + i * channels, shifts.data() + i * channels);
   each_chunk([&](int64_t, int64_t sample, int64_t first, int64_t count) {
     apply_norm(call, first, count, factors.data() + sample * channels, shifts.data() + sample * channels);
   });
   return output;
+}
+
+}  // namespace
+
+bool fast_norm_takes(int64_t channels, at::ScalarType type) { return computes_in(type) && channels % 16 == 0; }
+
+at::Tensor fast_group_norm(const at::Tensor& x, int64_t groups, const at::Tensor& weight, const at::Tensor& bias, double epsilon, bool with_silu) {
+  return (x.scalar_type() == at::kFloat ? normalized<float> : normalized<c10::BFloat16>)(x, groups, weight, bias, epsilon, with_silu);
 }
 
 }  // namespace syncdr::kernels

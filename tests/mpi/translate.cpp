@@ -143,10 +143,10 @@ TEST(Translate, EachImageDependsOnItsPixelsAloneWithCut) {
 }
 
 /// A diffusion translator with random weights, and what it needs in the folder.
-TranslateConfig diffusion_config(const Folder& folder, const std::string& name) {
+TranslateConfig diffusion_config(const Folder& folder, const std::string& name, int64_t width = 8) {
   world().root_only("random weights", [&] {
     fs::create_directory(folder.root() / "model");
-    diffusion::TinyCheckpoint{.unet_channels = name == "instruct" || name == "structure" ? 8 : 4}.put(folder.root() / "model");
+    diffusion::TinyCheckpoint{.unet_channels = name == "instruct" || name == "structure" ? 8 : 4, .width = width}.put(folder.root() / "model");
     if (name == "elite") diffusion::TinyElite::put(folder.root());
     ::test::put(folder.root() / "prompts.toml", "[Drawing]\ndescription = \"a b\"\ninstruction = \"b a\"\nsubject = \"a S\"\n[Photo]\ndescription = \"b\"\n");
   });
@@ -169,6 +169,19 @@ TEST_P(TranslateDiffusion, EachImageDependsOnItsRequestAlone) {
   folder.translate(*translator, config);
   expect_units(folder, config, *translator);
 }
+
+class TranslatePrecision : public testing::TestWithParam<const char*> {};
+
+TEST_P(TranslatePrecision, EachImageDependsOnItsRequestAloneWhereLayersAreWideEnoughForKernels) {
+  Folder folder;
+  auto config = diffusion_config(folder, "img2img", /*width=*/32);
+  config.diffusion.precision = GetParam();
+  const auto translator = translate::make_translator(config, "Photo", "Drawing", at::kCPU);
+  folder.translate(*translator, config);
+  expect_units(folder, config, *translator);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TranslatePrecision, testing::Values("fp32", "bf16"), [](const auto& one) { return one.param; });
 
 /// A sampler of img2img beside the checkpoint's own.
 struct SamplerCase {

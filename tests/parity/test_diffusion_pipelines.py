@@ -1,5 +1,5 @@
 """Whole pipelines against diffusers, from checkpoints with small random networks that diffusers writes, with the same noise: norm of the difference /
-norm of the original's image (or latents, of inversions), in float32.
+norm of the original's image (or latents, of inversions), in float32. Ours in bfloat16 is compared with the original in float32 too.
 
 Guidance of 10 and ten calls enlarge rounding; a wrong constant changes the results by far more than the limit.
 """
@@ -22,6 +22,7 @@ from probe import BIN, FAILURES, FOLDER, distance, probe  # noqa: E402
 
 EMOJI_TOKENIZER = os.path.join(os.path.dirname(__file__), "..", "..", "configs", "models", "emoji", "tokenizer")
 TOLERANCE, INVERSION_TOLERANCE = 1e-4, 1e-3  # inversion begins where there is least noise, which enlarges rounding most
+BFLOAT16_TOLERANCE = 0.03
 STEPS = 10
 WORST = {}
 SCHEDULERS = ["PNDMScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler",
@@ -44,6 +45,7 @@ MODELS = {
     "SD 2": ({**THREE, "attention_head_dim": [1, 2, 4], "use_linear_projection": True},
              {**STABLE, "prediction_type": "v_prediction", "skip_prk_steps": True}, "DDIMScheduler", "gelu", 3, (36, 60)),
     "LCM": ({**THREE, "time_cond_proj_dim": 16}, STABLE, "LCMScheduler", "quick_gelu", 4, (40, 72)),
+    "SD 1, wide": ({**THREE, "block_out_channels": [32, 64, 64]}, {**STABLE, "skip_prk_steps": True}, "PNDMScheduler", "quick_gelu", 4, (128, 96)),
     "InstructPix2Pix": ({**TWO, "in_channels": 8}, {**STABLE, "timestep_spacing": "trailing"}, "EulerAncestralDiscreteScheduler", "quick_gelu", 3,
                         (28, 52)),
 }
@@ -69,7 +71,8 @@ def write_model(name):
     randomised(CLIPTextModel(text)).save_pretrained(os.path.join(folder, "text_encoder"))
     unet = {"norm_num_groups": 8, "cross_attention_dim": 24, "layers_per_block": 1, "attention_head_dim": 4, "sample_size": 64, **unet}
     randomised(diffusers.UNet2DConditionModel(**unet)).save_pretrained(os.path.join(folder, "unet"))
-    vae = {"block_out_channels": [8, 16, 16, 16][:levels], "norm_num_groups": 4, "down_block_types": ["DownEncoderBlock2D"] * levels,
+    width = 32 if "wide" in name else 8  # of which there are kernels for most layers
+    vae = {"block_out_channels": [width, 2 * width, 2 * width, 2 * width][:levels], "norm_num_groups": 4, "down_block_types": ["DownEncoderBlock2D"] * levels,
            "up_block_types": ["UpDecoderBlock2D"] * levels}
     randomised(diffusers.AutoencoderKL(**vae)).save_pretrained(os.path.join(folder, "vae"))
     write_json(os.path.join(folder, "scheduler"), "scheduler_config.json", {"_class_name": scheduler, **schedule})
@@ -189,6 +192,26 @@ def compare_few_steps(name):
         check(f"img2img {name} {case['schedulers']}", case, ours[f"images.{k}"], decoded(pipe, latents))
 
 
+def compare_bfloat16(name):
+    folder, size = write_model(name), MODELS[name][-1]
+    given, images = given_for(folder, size)
+    cases = [{"schedulers": scheduler, "strengths": strength, "guidances": guidance, "steps": steps}
+             for scheduler, strength, guidance, steps in (("", 0.3, 10.0, 50), ("DDIMScheduler", 0.8, 7.5, 10), ("LCMScheduler", 0.5, 1.0, 4))]
+    texts = {"prompts": PROMPTS, "negatives": NEGATIVES, **lists(cases, "schedulers", "strengths", "guidances", "steps")}
+    exact, rounded = probe("img2img", given, folder, **texts), probe("img2img", given, folder, **texts, bf16=True)
+    pipe = load("StableDiffusionImg2ImgPipeline", folder)
+    for k, case in enumerate(cases):
+        with_scheduler(pipe, folder, case["schedulers"])
+        first = case["steps"] - int(case["steps"] * case["strengths"])
+        with GivenNoise(given["encoding"], given["start"], *given["step"][first:]):
+            latents = pipe(PROMPTS, images, strength=case["strengths"], num_inference_steps=case["steps"], guidance_scale=case["guidances"],
+                           negative_prompt=NEGATIVES, output_type="latent").images
+        theirs, label = decoded(pipe, latents), f"img2img {name} {case['schedulers'] or 'own scheduler'}"
+        check(label, case, exact[f"images.{k}"], theirs)
+        check(label + " in bfloat16", case, rounded[f"images.{k}"], theirs, BFLOAT16_TOLERANCE)
+        assert distance(rounded[f"images.{k}"], theirs) > 10 * TOLERANCE, "this is not bfloat16"
+
+
 def compare_distilled(name):
     """A UNet that is told the guidance scale, in both pipelines that diffusers has for it: they cut the grid in two ways."""
     folder, size = write_model(name), MODELS[name][-1]
@@ -282,6 +305,7 @@ compare_img2img("SD 1")
 compare_img2img("SD 2")
 compare_few_steps("SD 1")
 compare_few_steps("SD 2")
+compare_bfloat16("SD 1, wide")
 compare_distilled("LCM")
 compare_instruct("InstructPix2Pix")
 compare_inversion("SD 1")

@@ -18,7 +18,8 @@
 /// beyond rounding. The functions may be called from several threads, each with a scheduler of its own.
 namespace syncdr::diffusion {
 
-/// How networks compute. winograd: 3x3 convolutions in float32 on a CPU are faster, and their weights take 1.8 times as much memory.
+/// How networks compute. winograd: 3x3 convolutions on a CPU are faster (float32; bfloat16 where the processor has it, there a little less exact), and their
+/// weights take 1.8 times as much memory.
 struct InferenceOptions {
   c10::ScalarType dtype = c10::kFloat;  ///< float32, bfloat16 or float16
   c10::Device device = c10::kCPU;

@@ -2,20 +2,21 @@
 #include <ATen/core/Tensor.h>
 
 /// 3x3 convolutions of stride 1 and padding 1 with 2.25 times fewer multiplications: F(2x2, 3x3) of Lavin and Gray, "Fast algorithms for convolutional
-/// neural networks", CVPR 2016. Float32 on the CPU; differs from a direct convolution by rounding alone (1e-7 to 1e-6 of the outputs' size).
+/// neural networks", CVPR 2016. Float32 or bfloat16 on the CPU; differs from a direct convolution by rounding alone (1e-7 to 1e-6 of the outputs' size; in
+/// bfloat16, where what is multiplied is rounded once more behind the transforms, 4e-3).
 ///
-/// Why not oneDNN: LibTorch asks it for direct convolutions alone, which take 1.6 to 2.7 times as long, and for none where a small image
-/// comes by itself.
+/// Why not oneDNN: LibTorch asks it for direct convolutions alone, which take 1.6 to 2.7 times as long (in bfloat16 1.4 to 3 times), and for none where a
+/// small image comes by itself.
 namespace syncdr::kernels {
 
-/// Whether this processor and these widths have it. A rule of shapes and processor only: results never depend on a timing.
-bool winograd_takes(int64_t in_channels, int64_t out_channels);
+/// Whether this processor, these widths and this type have it. A rule of shapes and processor only: results never depend on a timing.
+bool winograd_takes(int64_t in_channels, int64_t out_channels, at::ScalarType type);
 
-/// weight [out, in, 3, 3] -> [16, out / 32, in, 32]: transformed, in the order in which products read it.
+/// weight [out, in, 3, 3] -> [16, out / 32, in, 32, 1], of bfloat16 [16, out / 32, in / 2, 32, 2]: transformed, in the order in which products read it.
 at::Tensor winograd_weight(const at::Tensor& weight);
 
-/// input     [B, in, H, W] float32, any layout (channels-last is read without a copy)
-/// weight    of winograd_weight
+/// input     [B, in, H, W], any layout (channels-last is read without a copy)
+/// weight    of winograd_weight, in the type of the others
 /// bias      [out], or [B or 1, out] for each sample
 /// residual  [B, out, H, W] added to the result, or undefined
 /// returns   [B, out, H, W], channels-last. Each output is computed alike whatever the batch and the number of threads.

@@ -96,12 +96,13 @@ struct DiffusionConfig {
     field(spacing, "spacing", "where the sampler's steps lie (timestep_spacing); empty: as the checkpoint says", {"", "leading", "trailing", "linspace"});
     field(steps, "steps", "steps of a whole trajectory", core::between(1, 1000));
     field(eta, "eta", "DDIM and TCD: share of fresh noise in each step", core::between(0, 1));
-    field(precision, "precision", "arithmetic of the networks; sampling itself is in fp32", {"fp32", "bf16", "fp16"});
+    field(precision, "precision", "arithmetic of the networks; sampling itself is in fp32. On a CPU bf16 is faster where the processor has AVX512_BF16",
+          {"fp32", "bf16", "fp16"});
     field(negative_prompt, "negative_prompt", "text of the branch that guidance leads away from");
     field(tokens, "tokens",
           "files of tokens that were learned for the checkpoint and stand in prompts: of `syncdr fit textual-inversion`, or of diffusers, as safetensors");
     field(fitted_tokens, "fitted_tokens", "also the tokens of the run's own `fit textual-inversion`, which `run` then fits");
-    field(winograd, "winograd", "fp32 on a CPU: 3x3 convolutions with 2.25 times fewer multiplications, whose weights take 1.8 times as much memory");
+    field(winograd, "winograd", "fp32 and bf16 on a CPU: 3x3 convolutions with 2.25 times fewer multiplications, whose weights take 1.8 times as much memory");
     field(cuda_graph, "cuda_graph", "on a GPU: one CUDA graph per step instead of a launch for each kernel; not yet measured");
   }
 };

@@ -25,10 +25,10 @@ void enlarge(torch::nn::Conv2dImpl& layer, int64_t in, int64_t out) {
 
 }  // namespace
 
-bool infers_on_cpu(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && !at::GradMode::is_enabled(); }
+bool infers_on_cpu(const at::Tensor& x) { return x.is_cpu() && !at::GradMode::is_enabled(); }
 
 bool Packable::takes(const at::Tensor& x) const {
-  SYNCDR_ASSERT(!packed_.defined() || infers_on_cpu(x), "packed weights serve inference in float32 on a CPU");
+  SYNCDR_ASSERT(!packed_.defined() || (infers_on_cpu(x) && x.scalar_type() == packed_.scalar_type()), "packed weights serve inference in their type on a CPU");
   return packed_.defined();
 }
 
@@ -43,7 +43,7 @@ Conv3x3Impl::Conv3x3Impl(int64_t in, int64_t out, int64_t stride, int64_t paddin
 }
 
 void Conv3x3Impl::pack() {
-  const bool fits = keeps_size_ && kernels::winograd_takes(weight.size(1), weight.size(0));
+  const bool fits = keeps_size_ && kernels::winograd_takes(weight.size(1), weight.size(0), weight.scalar_type());
   if (fits && infers_on_cpu(weight)) keep(kernels::winograd_weight(weight), weight);
 }
 
@@ -61,7 +61,7 @@ DenseImpl::DenseImpl(int64_t in, int64_t out, bool with_bias) : LinearImpl(torch
 }
 
 void DenseImpl::pack() {
-  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0))) keep(kernels::product_weight(weight), weight);
+  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0), weight.scalar_type())) keep(kernels::product_weight(weight), weight);
 }
 
 at::Tensor DenseImpl::forward(const at::Tensor& x, const at::Tensor& residual) {
@@ -79,7 +79,8 @@ at::Tensor DenseImpl::forward_geglu(const at::Tensor& x) {
 Conv1x1Impl::Conv1x1Impl(int64_t in, int64_t out) : Conv2dImpl(torch::nn::Conv2dOptions(1, 1, 1)) { enlarge(*this, in, out); }
 
 void Conv1x1Impl::pack() {
-  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0))) keep(kernels::product_weight(weight.flatten(1)), weight);
+  if (infers_on_cpu(weight) && kernels::product_takes(weight.size(1), weight.size(0), weight.scalar_type()))
+    keep(kernels::product_weight(weight.flatten(1)), weight);
 }
 
 at::Tensor Conv1x1Impl::forward(const at::Tensor& x) {

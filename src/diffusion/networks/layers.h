@@ -8,8 +8,8 @@
 /// (nn::initialise) next. LibTorch's would draw some before, which takes seconds for Stable Diffusion's UNet.
 namespace syncdr::diffusion {
 
-/// Whether x is the input of an inference on the CPU in float32, for which there are kernels. Elsewhere (gradients, other dtypes and devices)
-/// LibTorch's operators are used.
+/// Whether x is the input of an inference on the CPU, for which there are kernels (which of them take its type, they say). Elsewhere (gradients, other
+/// devices) LibTorch's operators are used.
 bool infers_on_cpu(const at::Tensor& x);
 
 /// A layer that can keep its weights in the order in which a kernel reads them.

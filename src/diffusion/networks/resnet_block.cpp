@@ -9,7 +9,8 @@
 namespace syncdr::diffusion {
 
 at::Tensor normalized(torch::nn::GroupNorm& norm, const at::Tensor& x, bool with_silu) {
-  if (infers_on_cpu(x) && kernels::fast_norm_takes(x.size(1)))
+  const bool one_type = norm->weight.scalar_type() == x.scalar_type();  // not under autocast
+  if (infers_on_cpu(x) && one_type && kernels::fast_norm_takes(x.size(1), x.scalar_type()))
     return kernels::fast_group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, norm->options.eps(), with_silu);
   const at::Tensor y = norm->forward(x);
   return with_silu ? at::silu(y) : y;

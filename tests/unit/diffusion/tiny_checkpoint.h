@@ -14,6 +14,7 @@ namespace syncdr::diffusion {
 struct TinyCheckpoint {
   int64_t unet_channels = 4;  ///< 8: InstructPix2Pix
   bool silent = false;        ///< the UNet's output is 0
+  int64_t width = 8;          ///< channels of the finest level; 32: most layers are wide enough for the kernels
   std::string scheduler = R"("_class_name": "DDIMScheduler", "clip_sample": false)";
 
   /// Writes it. Weights are the same at each call.
@@ -31,10 +32,10 @@ struct TinyCheckpoint {
     ::test::put(root / "scheduler/scheduler_config.json", "{" + scheduler + R"(, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"})");
   }
 
-  static boost::json::object unet_fields(int64_t channels) {
+  static boost::json::object unet_fields(int64_t channels, int64_t width) {
     return {{"_class_name", "UNet2DConditionModel"},
             {"in_channels", channels},
-            {"block_out_channels", {8, 16}},
+            {"block_out_channels", {width, 2 * width}},
             {"down_block_types", {"CrossAttnDownBlock2D", "DownBlock2D"}},
             {"up_block_types", {"UpBlock2D", "CrossAttnUpBlock2D"}},
             {"layers_per_block", 1},
@@ -44,8 +45,8 @@ struct TinyCheckpoint {
   }
 
   /// The network alone, as put() writes it.
-  static UNet make_unet(int64_t channels = 4) {
-    ConfigReader reader(unet_fields(channels), "unet/config.json");
+  static UNet make_unet(int64_t channels = 4, int64_t width = 8) {
+    ConfigReader reader(unet_fields(channels, width), "unet/config.json");
     UNet unet(read_unet_config(reader));
     nn::initialise(*unet, "unet", 1);
     unet->eval();
@@ -54,14 +55,14 @@ struct TinyCheckpoint {
 
  private:
   void put_networks(const std::filesystem::path& root) const {
-    UNet unet = make_unet(unet_channels);
+    UNet unet = make_unet(unet_channels, width);
     const torch::NoGradGuard no_grad;
     if (silent)
       for (const char* name : {"conv_out.weight", "conv_out.bias"}) nn::state_of(*unet).at(name).zero_();
-    ::test::put(root / "unet/config.json", boost::json::serialize(unet_fields(unet_channels)));
+    ::test::put(root / "unet/config.json", boost::json::serialize(unet_fields(unet_channels, width)));
     io::write_safetensors(root / "unet/diffusion_pytorch_model.safetensors", nn::state_of(*unet));
     const boost::json::object vae{{"_class_name", "AutoencoderKL"},
-                                  {"block_out_channels", {8, 16}},
+                                  {"block_out_channels", {width, 2 * width}},
                                   {"down_block_types", {"DownEncoderBlock2D", "DownEncoderBlock2D"}},
                                   {"up_block_types", {"UpDecoderBlock2D", "UpDecoderBlock2D"}},
                                   {"norm_num_groups", 4}};
