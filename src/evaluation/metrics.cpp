@@ -92,7 +92,7 @@ std::vector<QueryHits> hits_with_ties(const at::Tensor& queries, const at::Tenso
 
   // The last score that counts, and whether the next row has it too.
   const auto last = at::zeros({labels.size(0), count}, at::kFloat);
-  const auto last_of = last.accessor<float, 2>();
+  auto last_of = last.accessor<float, 2>();
   bool ties = false;
   const auto is_tie = [&](int64_t q, int32_t possible) { return possible < columns && score[q][possible] == score[q][possible - 1]; };
   const auto each = [&](const auto& work) {  // (query, place among those that count, cutoff)
