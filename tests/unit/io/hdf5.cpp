@@ -41,7 +41,7 @@ void write_sample(const std::filesystem::path& path) {
 }
 
 TEST(Hdf5, LocksOfOthersAreNoHindrance) {
-  const test::TemporaryFolder folder;
+  const TemporaryFolder folder;
   write_sample(folder / "x.h5");
   const int other = ::open((folder / "x.h5").c_str(), O_RDWR);
   ASSERT_EQ(::flock(other, LOCK_EX | LOCK_NB), 0);
