@@ -113,7 +113,11 @@ boost::json::object hits_json(const ReportInput& input) {
     boost::json::object object;
     for (const auto& [k, directions] : evaluation.hits) {
       boost::json::array counts;
-      for (const Hits& hits : directions.at(direction).hits) counts.emplace_back(hits.*count);
+      for (const Hits& hits : directions.at(direction).hits) {
+        const double value = hits.*count;  // whole but for ties
+        if (value == std::floor(value)) counts.emplace_back(static_cast<int64_t>(value));
+        else counts.emplace_back(value);
+      }
       object[fmt::format("prec@{}", k)] = std::move(counts);
     }
     return object;

@@ -313,7 +313,7 @@ Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : state_(new State{.in
   state_->file = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
   if (state_->file.valid()) return;
   const std::string reason = hdf5_reason();
-  if (reason.find("lock") != std::string::npos)
+  if (reason.find("unable to lock file") != std::string::npos)
     throw core::IoError("{}: another program has locked it: {}. Unset HDF5_USE_FILE_LOCKING, or wait", path.string(), reason);
   throw core::DataError("{}: is no complete HDF5 file: {}", path.string(), reason);
 }

@@ -79,12 +79,11 @@ template <class T> void multiply_rows(const ProductCall<T>&, bool, int64_t, int6
 #endif
 
 template <class T> at::Tensor multiplied(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& residual, bool geglu) {
-  const int64_t out = weight.size(0) * panel;
+  const int64_t in = weight.size(1) * weight.size(3), out = weight.size(0) * panel;
   const at::Tensor rows = x.contiguous(), added = residual.defined() ? residual.contiguous() : residual;
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = geglu ? out / 2 : out;
   at::Tensor y = at::empty(shape, x.options());
-  const int64_t in = rows.size(-1);
   const ProductCall<T> call{.x = rows.const_data_ptr<T>(),
                             .weight = weight.const_data_ptr<T>(),
                             .bias = bias.defined() ? bias.const_data_ptr<T>() : nullptr,
@@ -106,7 +105,7 @@ at::Tensor multiplied_in_its_type(const at::Tensor& x, const at::Tensor& weight,
 }  // namespace
 
 bool product_takes(int64_t in, int64_t out, at::ScalarType type) {
-  constexpr int64_t most_pairs = 1 << 20;
+  constexpr int64_t most_pairs = 1 << 20;  // the more there are, the less LibTorch's packing them anew at each call costs
   return computes_in(type) && in % (type == at::kFloat ? 1 : 2) == 0 && out % panel == 0 && in * out <= most_pairs;
 }
 

@@ -10,6 +10,7 @@ import unittest
 from support import DIFFUSION, SMALL, bytes_of, expect, png, run, write_pictures
 
 WIDTH, LAYERS, WORDS = 6, 16, 16  # of the image encoder, and of a word: the text encoder's in support.py
+KEYS = [f"{domain}/category-{category:02}/{image}.png" for domain in ("photo", "sketch") for category in range(8) for image in range(4)]
 PROMPTS = '[photo]\nsubject = "a photo S"\n[sketch]\nsubject = "a sketch S"\n'
 
 
@@ -67,7 +68,7 @@ class Elite(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-elite-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder)
-        write_pictures(cls.folder / "pictures", categories=4, images=3)
+        write_pictures(cls.folder / "pictures", categories=8, images=4)
         expect(run("syncdr-data", "pack", cls.folder / "pictures", "-o", cls.folder / "data"), 0)
         (cls.folder / "prompts.toml").write_text(PROMPTS)
         cls.config = cls.folder / "small.toml"
@@ -109,13 +110,8 @@ class Elite(unittest.TestCase):
         expect(self.translate(name="swept", more=("--sweep", "translate.elite.word=0,3,all")), 0, "sweep-translate.elite.word.png")
 
     def test_masks_are_alpha_or_files(self):
-        lines = []
-        for category in range(4):
-            for image in range(3):
-                for domain in ("photo", "sketch"):
-                    (self.folder / "mask.png").write_bytes(png(32, 32, lambda x, y: (255,) * 3 if 4 < x < 20 and y > 9 else (0,) * 3))
-                    lines.append(f"{domain}/category-{category:02}/{image}.png\tmask.png\n")
-        masks = self.folder / "masks.tsv"
+        (self.folder / "mask.png").write_bytes(png(32, 32, lambda x, y: (255,) * 3 if 4 < x < 20 and y > 9 else (0,) * 3))
+        lines, masks = [f"{key}\tmask.png\n" for key in KEYS], self.folder / "masks.tsv"
         masks.write_text("".join(lines))
         expect(self.translate(f"translate.elite.masks={masks}", name="masked"), 0)
         expect(self.translate(name="whole"), 0)
@@ -123,7 +119,7 @@ class Elite(unittest.TestCase):
         self.refused(65, "quarantined: the image has no alpha channel", sets=["translate.elite.masks=alpha", "translate.max_bad_share=0"])
         masks.write_text(lines[0])
         self.refused(65, "masks.tsv: has no line for", sets=[f"translate.elite.masks={masks}"])
-        masks.write_text("".join(lines).replace("mask.png\n", "missing.png\n", 1))
+        masks.write_text("".join(lines).replace("mask.png\n", "missing.png\n"))
         self.refused(65, "is not there", "missing.png", sets=[f"translate.elite.masks={masks}"])
 
     def test_files_that_are_missing_or_do_not_fit_are_named_before_any_work(self):
@@ -148,7 +144,7 @@ class Elite(unittest.TestCase):
             self.refused(65, f'wrong.toml: sketch.subject: "{subject}" holds the word S {text}', sets=[f"translate.prompts={prompts}"])
         prompts.write_text('[photo]\nsubject = "a S"\n[sketch]\ndescription = "a sketch"\n')
         self.refused(65, 'domain "sketch" has no subject', sets=[f"translate.prompts={prompts}"])
-        texts.write_text("".join(f"{domain}/category-{category:02}/{image}.png\ta picture\n" for domain in ("photo", "sketch") for category in range(4) for image in range(3)))
+        texts.write_text("".join(f"{key}\ta picture\n" for key in KEYS))
         self.refused(65, "texts.tsv:", "holds the word S nowhere", sets=[f"translate.image_prompts={texts}"])
         prompts.write_text(PROMPTS.replace("a sketch S", "a sketch drawn by S"))  # 16 tokens: beginning, 13 letters, S, end
         expect(self.translate(f"translate.prompts={prompts}", "translate.elite.word=all", name="late"), 65, "Write it further in front")

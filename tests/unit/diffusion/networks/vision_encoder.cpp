@@ -1,8 +1,8 @@
 #include "syncdr/diffusion/vision_encoder.h"
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include "diffusion/tiny_elite.h"
@@ -65,9 +65,8 @@ TEST_F(VisionEncoderTest, RefusesFieldsByName) {
 }
 
 TEST(ClipPixels, HaveClipsMeanAndDeviation) {
-  const at::Tensor pixels = clip_pixels(at::zeros({2, 3, 10, 10}), 6);
+  const at::Tensor pixels = clip_pixels(at::full({2, 3, 10, 10}, 128 / 127.5 - 1), 6);  // bytes of 128
   EXPECT_EQ(pixels.sizes(), (std::vector<int64_t>{2, 3, 6, 6}));
-  // 127.5 is rounded to even, 128.
   EXPECT_NEAR(pixels[1][0][2][3].item<double>(), (128 / 255.0 - 0.48145466) / 0.26862954, 1e-6);
   EXPECT_NEAR(pixels[0][2][5][0].item<double>(), (128 / 255.0 - 0.40821073) / 0.27577711, 1e-6);
 }
