@@ -117,8 +117,9 @@ TEST_F(FitEliteMapper, BeginsWithTheUNetsOwnProjections) {
   fit("run", config);
   const io::NamedTensors mapper = weights("run"), unet = diffusion::CheckpointFolder(config.from).weights("unet", "diffusion_pytorch_model");
   int64_t projections = 0;
-  for (auto [name, tensor] : unet) {
-    if (!name.ends_with(".attn2.to_k.weight") && !name.ends_with(".attn2.to_v.weight")) continue;
+  for (const auto& [weight, tensor] : unet) {
+    if (!weight.ends_with(".attn2.to_k.weight") && !weight.ends_with(".attn2.to_v.weight")) continue;
+    std::string name = weight;
     name.resize(name.size() - std::string(".weight").size());
     std::replace(name.begin(), name.end(), '.', '_');
     EXPECT_TRUE(at::allclose(mapper.at(name + ".weight"), tensor, 1e-5, 1e-7)) << name;
