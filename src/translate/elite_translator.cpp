@@ -48,7 +48,7 @@ class EliteTranslator : public DiffusionTranslator {
   std::string cut_from(const std::string& text) const override { return elite_.cut_from(text, all_words() ? 5 : 1); }
 
  private:
-  bool all_words() const { return config().elite.word == "all"; }
+  bool all_words() const { return config().elite.word < 0; }
 
   /// What the image encoder sees of an image [3 or 4, S, S]: [1, 3, side, side].
   at::Tensor seen(const at::Tensor& image) const {
@@ -63,7 +63,7 @@ class EliteTranslator : public DiffusionTranslator {
     std::vector<at::Tensor> pictures;
     for (int64_t i = 0; i < images.size(0); ++i) pictures.push_back(seen(images[i]));
     const at::Tensor all = elite_.words_of(at::cat(pictures));
-    return all_words() ? all : all.narrow(1, std::stoll(config().elite.word), 1);
+    return all_words() ? all : all.narrow(1, config().elite.word, 1);
   }
 
   /// Towards the texts, away from the negative one. A network that takes an image beside the noise sees none: its latents are 0, as where training drops it.
@@ -87,7 +87,7 @@ class EliteTranslator : public DiffusionTranslator {
 
   std::map<std::string, std::string> own_settings() const override {
     std::map<std::string, std::string> settings{{"elite", elite_.hash()},
-                                                {"word", config().elite.word},
+                                                {"word", std::to_string(config().elite.word)},
                                                 {"guidance", fmt::format("{}", config().elite.guidance)},
                                                 {"strength", fmt::format("{}", config().elite.strength)}};
     if (!takes_masks()) return settings;

@@ -107,7 +107,7 @@ class Elite(unittest.TestCase):
         self.assertEqual(made[0], made[2])
 
     def test_words_are_swept(self):
-        expect(self.translate(name="swept", more=("--sweep", "translate.elite.word=0,3,all")), 0, "sweep-translate.elite.word.png")
+        expect(self.translate(name="swept", more=("--sweep", "translate.elite.word=0,3,-1")), 0, "sweep-translate.elite.word.png")
 
     def test_masks_are_alpha_or_files(self):
         (self.folder / "mask.png").write_bytes(png(32, 32, lambda x, y: (255,) * 3 if 4 < x < 20 and y > 9 else (0,) * 3))
@@ -116,7 +116,7 @@ class Elite(unittest.TestCase):
         expect(self.translate(f"translate.elite.masks={masks}", name="masked"), 0)
         expect(self.translate(name="whole"), 0)
         self.assertNotEqual(bytes_of(self.units("masked")), bytes_of(self.units("whole")))
-        self.refused(65, "quarantined: the image has no alpha channel", sets=["translate.elite.masks=alpha", "translate.max_bad_share=0"])
+        expect(self.translate("translate.elite.masks=alpha", "translate.max_bad_share=0", name="opaque"), 65, "quarantined", "has no alpha channel")
         masks.write_text(lines[0])
         self.refused(65, "masks.tsv: has no line for", sets=[f"translate.elite.masks={masks}"])
         masks.write_text("".join(lines).replace("mask.png\n", "missing.png\n"))
@@ -147,7 +147,7 @@ class Elite(unittest.TestCase):
         texts.write_text("".join(f"{key}\ta picture\n" for key in KEYS))
         self.refused(65, "texts.tsv:", "holds the word S nowhere", sets=[f"translate.image_prompts={texts}"])
         prompts.write_text(PROMPTS.replace("a sketch S", "a sketch drawn by S"))  # 16 tokens: beginning, 13 letters, S, end
-        expect(self.translate(f"translate.prompts={prompts}", "translate.elite.word=all", name="late"), 65, "Write it further in front")
+        expect(self.translate(f"translate.prompts={prompts}", "translate.elite.word=-1", name="late"), 65, "Write it further in front")
 
 
 if __name__ == "__main__":

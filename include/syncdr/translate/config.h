@@ -160,7 +160,7 @@ struct StructureConfig {
 struct EliteConfig {
   std::string mapper;
   std::string image_encoder;
-  std::string word = "0";
+  int64_t word = 0;
   double guidance = 5;
   double strength = 1;
   std::string masks;
@@ -171,7 +171,7 @@ struct EliteConfig {
   void visit(core::Fields& field) {
     field(mapper, "mapper", "file of `syncdr-data convert --as elite` or `syncdr fit elite-mapper`; empty: the run's own fit");
     field(image_encoder, "image_encoder", "folder of a CLIPVisionModel or CLIPModel, the mapper's; empty: image_encoder in the checkpoint");
-    field(word, "word", "which of the mapper's five words stands for the object; all: each of them, one after the other", {"0", "1", "2", "3", "4", "all"});
+    field(word, "word", "which of the mapper's five words stands for the object; -1: all, one after the other", core::between(-1, 4));
     field(guidance, "guidance", "guidance scale; up to 1: none, and half the work", core::at_least(0));
     field(strength, "strength", "below 1: begins with the image, noised by this share of the way, instead of pure noise", core::between(0, 1));
     field(masks, "masks", "where the object is: alpha, the images' transparency, or a file with lines KEY<tab>PATH of mask images; empty: everywhere");

@@ -323,9 +323,9 @@ TEST_F(DiffusionTranslators, EliteMakesAWordOfTheImage) {
       EXPECT_TRUE(seen.emplace(reinterpret_cast<const char*>(other.data_ptr<uint8_t>()), static_cast<size_t>(other.numel())).second) << what;
     };
     expect_other("as it is");
-    settings.elite.word = "3";
+    settings.elite.word = 3;
     expect_other("another word");
-    settings.elite.word = "all";
+    settings.elite.word = -1;
     expect_other("all words");
     settings.elite.strength = 0.5;
     expect_other("from the image");
@@ -374,7 +374,7 @@ TEST_F(DiffusionTranslators, EliteSaysWhatItsWordsCut) {
   EXPECT_NO_THROW(make(settings)->translate(images, std::vector<Request>(images_a_batch, request(11, 0, "a b a b a S"))));
   EXPECT_ERROR(make(settings)->translate(images, std::vector<Request>(images_a_batch, request(11, 0, "a b a b a b S"))), core::DataError,
                "from position 7 of 8 on");
-  settings.elite.word = "all";
+  settings.elite.word = -1;
   const auto translator = make(settings);
   EXPECT_EQ(translator->cut_from("a S b"), "");
   EXPECT_EQ(translator->cut_from("a S b a"), "a");
