@@ -67,16 +67,17 @@ def compare(what, folder, checkpoint, prompts, side):
 def compare_lora(workshop, base):
     """The additions on their checkpoint, there and here, and what they were merged into, are one model."""
     folder = workshop.folder
-    fitted = workshop.fit("diffusion", name="lora", fit__diffusion__from=base, fit__diffusion__lora_rank=3, fit__diffusion__optimizer__learning_rate=0.02)
+    fitted = workshop.fit("diffusion", name="lora", fit__diffusion__from=base, fit__diffusion__lora_rank=3, fit__diffusion__optimizer__learning_rate=0.2)
     file = fitted / "pytorch_lora_weights.safetensors"
     pipe = load(base)
     images, start, given = input_for(pipe, SIDE)
     before = theirs(pipe, PROMPTS, images, start)
     pipe.load_lora_weights(fitted)
     original = theirs(pipe, PROMPTS, images, start)
-    if distance(before, original) < 100 * TOLERANCE:
-        raise SystemExit("the additions change nothing")
-    judge("a fitted LoRA, loaded by diffusers and by us", distance(ours(folder, base, PROMPTS, given, [file]), original))
+    moved = distance(before, original)
+    if moved < 100 * TOLERANCE:
+        raise SystemExit(f"the additions change the images by {moved:.1e} alone")
+    judge(f"a fitted LoRA that changes the images by {moved:.2f}, loaded by diffusers and by us", distance(ours(folder, base, PROMPTS, given, [file]), original))
     judge("a fitted LoRA, loaded by diffusers, and its merged checkpoint", distance(ours(folder, fitted / "checkpoint", PROMPTS, given), original))
 
 
