@@ -117,7 +117,7 @@ class Checks(unittest.TestCase):
                                ([f"{stage}.ema=1"], f"{stage}.ema = 1"), (["fit.diffusion.optimizer.betas=[0.5]"], "fit.diffusion: optimizer.betas"),
                                ([f"{stage}.loss.{kind}_weight=0" for kind in ("pixel", "chroma", "gradient")], f"{stage}.loss: all weights of the loss are 0"),
                                (["fit.diffusion.extra_split=more"], 'a split "more"'), (['fit.diffusion.prompts=["a photo"]'], "needs 2 texts"),
-                               (['fit.diffusion.prompts=["a picture of a photo", "a picture of a sketch"]'], "are the same 16 tokens")):
+                               (['fit.diffusion.prompts=["a nice picture of a photo", "a nice picture of a sketch"]'], "are the same 16 tokens")):
             self.refused_by_run_and_alone(("fit", "diffusion"), 2, text, settings=settings, config=self.diffusion())
         self.refused_by_run_and_alone(("fit", "diffusion"), 65, "nowhere", settings=["fit.diffusion.from=nowhere"], config=self.diffusion())
 
