@@ -81,7 +81,7 @@ std::string expected_unit(const Folder& folder, const TranslateConfig& config, t
       const auto image = rows.image(row);
       images[slot].narrow(0, 0, 3).copy_(at::tensor(image.pixels, at::kByte).view({side, side, 3}).permute({2, 0, 1}));
       if (translator.takes_masks()) images[slot][3].copy_(mask_of(row));
-      std::vector<translate::Request> requests(static_cast<size_t>(translator.batch()));
+      std::vector<translate::Request> requests(static_cast<size_t>(translator.batch()), translate::Request{.prompt = prompt});
       requests[static_cast<size_t>(slot)] = {.seed = seed, .key_hash = io::hash64(rows.key(row)), .variant = variant, .prompt = prompt};
       const auto pixels = translator.translate(images, requests).images[slot].permute({1, 2, 0}).contiguous();
       const auto* data = pixels.data_ptr<uint8_t>();

@@ -40,11 +40,11 @@ struct EliteProbe {
 
 }  // namespace
 
-SYNCDR_PROBE(
-    elite,
-    "--model: a checkpoint. pictures [B, 3, H, W] in [-1, 1]; start, encoding [B, C, h, w], noise\n"
-    "-> words [B, 5, D], hidden [B, L, D] of the prompts, key.K and value.K [B, heads, L, D / heads] of attention K, first [B, C, h, w], the latents after\n"
-    "one call, images [B, 3, H, W], not cut. TOML: image_encoder, mapper, prompts, negative, word, steps, guidance, strength") {
+SYNCDR_PROBE(elite,
+             "--model: a checkpoint. pictures [B, 3, H, W] in [-1, 1]; start, encoding [B, C, h, w], noise\n"
+             "-> words [B, 5, D], hidden [B, L, D] of the prompts, key.NAME and value.NAME [B, heads, L, D / heads] of each attention, first [B, C, h, w], the "
+             "latents after\n"
+             "one call, images [B, 3, H, W], not cut. TOML: image_encoder, mapper, prompts, negative, word, steps, guidance, strength") {
   EliteProbe config;
   core::read_config_text(core::visit_of(config), toml, "--config");
   const diffusion::CheckpointFolder checkpoint(model);
@@ -55,11 +55,12 @@ SYNCDR_PROBE(
   const diffusion::TextContext text = elite.encode_text(config.prompts, config.word < 0 ? words : words.narrow(1, config.word, 1));
   out["hidden"] = text.text;
   for (size_t k = 0; k < text.prepared.size(); ++k) {
-    out[fmt::format("key.{}", k)] = text.prepared[k].key;
-    out[fmt::format("value.{}", k)] = text.prepared[k].value;
+    const std::string& name = stable.unet()->text_attentions()[k].name;
+    out["key." + name] = text.prepared[k].key;
+    out["value." + name] = text.prepared[k].value;
   }
   const auto guidance = diffusion::text_guidance(text, elite.encode_text(config.negative), config.guidance);
-  const auto scheduler = stable.make_scheduler("LMSDiscreteScheduler");
+  const auto scheduler = stable.make_scheduler("LMSDiscreteScheduler", {.spacing = "linspace"});
   scheduler->set_steps(config.steps);
   out["first"] = stable.denoise(guidance, *scheduler, in.at("start") * scheduler->init_noise_sigma(), {.last = 1});
   const diffusion::PipelineNoise noise{.encoding = in.at("encoding"), .start = in.at("start"), .step = {}};

@@ -76,8 +76,8 @@ def compare_pixels():
         picture = Image.fromarray(pictures[0].permute(1, 2, 0).numpy()).resize((side, side), Image.Resampling.BICUBIC)
         theirs = processor(picture, do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"]
         ours = probe("clip-pixels", {"pictures": pictures, "size": torch.zeros(side)})["images"]
-        check(f"pixels, {height}x{width} to {side}", ours, theirs, 1.01 / 255 / 0.26 / float(theirs.abs().max()))  # one byte value
-        check(f"pixels, {height}x{width} to {side}, on the whole", ours, theirs, 2e-3, distance)
+        check(f"pixels, {height}x{width} to {side}", ours, theirs, 2.01 / 255 / 0.26 / float(theirs.abs().max()))  # two byte values
+        check(f"pixels, {height}x{width} to {side}, on the whole", ours, theirs, 6e-3, distance)  # one beside in one of seven
 
 
 # ---- ELITE
@@ -150,10 +150,10 @@ def compare_elite(what, folder, image_encoder, mapper, pictures, prompts, word=0
                  mapper=str(FOLDER / "mapper.safetensors"), prompts=prompts, word=word, negative=negative, guidance=guidance, steps=steps, strength=strength)
     check(f"{what}: words", ours["words"], words, 1e-5, distance)
     check(f"{what}: text", ours["hidden"], hidden, 1e-5, distance)
-    for k, (name, module) in enumerate(cross_attentions(pipe.unet)):
+    for name, module in cross_attentions(pipe.unet):
         for side, projection in (("key", module.to_k), ("value", module.to_v)):
             with torch.no_grad():
-                check(f"{what}: {side}s of {name}", ours[f"{side}.{k}"].transpose(1, 2).flatten(2), projection(hidden), 1e-5, distance)
+                check(f"{what}: {side}s of {name}", ours[f"{side}.{name}"].transpose(1, 2).flatten(2), projection(hidden), 1e-5, distance)
     check(f"{what}: one step", ours["first"], first, 1e-4, distance)
     check(f"{what}: trajectory", ours["images"], theirs, 1e-3, distance)
     return ours["images"]

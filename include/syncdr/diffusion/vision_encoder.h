@@ -57,8 +57,8 @@ TORCH_MODULE(VisionEncoder);
 /// float32, for evaluation. Throws DataError.
 VisionEncoder load_vision_encoder(const std::filesystem::path& folder);
 
-/// Pictures [B, 3, H, W] float32 in [-1, 1] -> [B, 3, side, side], as CLIP takes them: resized, the sides apart, by Pillow's bicubic filter and rounded to
-/// bytes (at most one byte value from Pillow's, which rounds after each direction), then CLIP's mean and deviation.
+/// Pictures [B, 3, H, W] float32 in [-1, 1] -> [B, 3, side, side], as CLIP takes them: resized, the sides apart, by Pillow's bicubic filter, rows before
+/// columns, with bytes after each as there (most are Pillow's own, the others one or two beside), then CLIP's mean and deviation.
 at::Tensor clip_pixels(const at::Tensor& pictures, int64_t side);
 
 }  // namespace syncdr::diffusion

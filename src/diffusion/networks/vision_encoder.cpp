@@ -88,8 +88,10 @@ VisionEncoder load_vision_encoder(const std::filesystem::path& folder) {
 }
 
 at::Tensor clip_pixels(const at::Tensor& pictures, int64_t side) {
-  const at::Tensor bytes = (pictures + 1) * 127.5;
-  const at::Tensor resized = at::_upsample_bicubic2d_aa(bytes, {side, side}, /*align_corners=*/false).round_().clamp_(0, 255);
+  const auto pass = [](const at::Tensor& bytes, int64_t height, int64_t width) {
+    return at::_upsample_bicubic2d_aa(bytes, {height, width}, /*align_corners=*/false).round_().clamp_(0, 255);
+  };
+  const at::Tensor resized = pass(pass((pictures + 1) * 127.5, pictures.size(2), side), side, side);
   const at::Tensor mean = at::tensor({0.48145466, 0.4578275, 0.40821073}, resized.options()).view({1, 3, 1, 1});
   const at::Tensor deviation = at::tensor({0.26862954, 0.26130258, 0.27577711}, resized.options()).view({1, 3, 1, 1});
   return (resized / 255 - mean) / deviation;
