@@ -45,7 +45,9 @@ class FitTextualInversion : public test::TinyDatasetTest {
 
   /// 6 steps of 5 images, 9 and 13 of each domain.
   TextualInversionConfig config_for(const std::string& layout) {
-    if (!fs::exists(folder_ / layout)) fit_diffusion({world(), *dataset_, {"warm", "cold"}, 5, folder_ / layout}, base_config(layout));
+    const bool there = fs::exists(folder_ / layout);
+    world().barrier("all have looked");
+    if (!there) fit_diffusion({world(), *dataset_, {"warm", "cold"}, 5, folder_ / layout}, base_config(layout));
     world().barrier("there is a model");
     TextualInversionConfig config;
     config.from = (folder_ / layout / "checkpoint").string();
