@@ -144,6 +144,7 @@ TEST_F(FitEliteMapper, EveryPartOfTheMapperIsTrained) {
 TEST_F(FitEliteMapper, APenaltyKeepsWordsSmall) {
   EliteMapperConfig config = config_for("text");
   config.steps = 30;
+  config.word_penalty = 0;
   config.optimizer.learning_rate = 1e-2;
   fit("free", config);
   config.word_penalty = 10;
