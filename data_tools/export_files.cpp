@@ -152,8 +152,7 @@ class Exporter {
     } else {
       for (const auto& source : domains)
         for (const auto& target : domains)
-          if (source != target && wanted(options_.domain, source) && wanted(options_.to, target))
-            add(dataset_.synthetic(source, target, options_.run), source);
+          if (source != target && wanted(options_.domain, source) && wanted(options_.to, target)) add(dataset_.synthetic(source, target, options_.run), source);
     }
     if (count_ == 0) throw core::UsageError("there are no such pictures in {}", options_.dataset.string());
     sink_.finish();
@@ -169,7 +168,8 @@ class Exporter {
       for (int64_t row = 0; row < shard.rows(); ++row) {
         Picture picture{.domain = shard.header().domain, .split = shard.header().split, .key = shard.key(row), .label = shard.label(row)};
         if (picture.label >= 0)
-          picture.category = static_cast<size_t>(picture.label) < categories_.size() ? categories_[static_cast<size_t>(picture.label)] : std::to_string(picture.label);
+          picture.category =
+              static_cast<size_t>(picture.label) < categories_.size() ? categories_[static_cast<size_t>(picture.label)] : std::to_string(picture.label);
         if (!source.empty()) {
           picture.source_domain = source;
           picture.run = options_.run;

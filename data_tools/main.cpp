@@ -8,11 +8,16 @@ namespace {
 
 void add_pack(CLI::App& program, PackOptions& options) {
   auto* command = program.add_subcommand("pack", "make a dataset of folders or lists of images");
-  command->add_option("sources", options.sources, "folders that hold DOMAIN/CATEGORY/IMAGE.jpg (png, webp, tiff), DOMAIN/IMAGE.jpg or DOMAIN/train|val|test/CATEGORY/IMAGE.jpg");
-  command->add_option("--list", options.list.lists,
+  command->add_option("sources", options.sources,
+                      "folders that hold DOMAIN/CATEGORY/IMAGE.jpg (png, webp, tiff), DOMAIN/IMAGE.jpg or DOMAIN/train|val|test/CATEGORY/IMAGE.jpg");
+  command
+      ->add_option("--list", options.list.lists,
                    "DOMAIN:SPLIT=FILE: a list with a line \"path label\" per image, or \"path\" of one to train on; may be given often")
-      ->expected(1)->take_all();
-  command->add_option("--table", options.list.tables, "a CSV or TSV file with the columns path, domain and, if known, split, category or label, prompt; may be given often")
+      ->expected(1)
+      ->take_all();
+  command
+      ->add_option("--table", options.list.tables,
+                   "a CSV or TSV file with the columns path, domain and, if known, split, category or label, prompt; may be given often")
       ->expected(1)
       ->take_all();
   command->add_option("--tar", options.list.tars, "DOMAIN:SPLIT=FILE: a shard of WebDataset, of which the image and .cls are taken; may be given often")
@@ -29,7 +34,8 @@ void add_pack(CLI::App& program, PackOptions& options) {
   command->add_option("--val", options.split.val, "share of validation images (folders)")->check(CLI::Range(0.0, 1.0));
   command->add_option("--test", options.split.test, "share of test images (folders)")->check(CLI::Range(0.0, 1.0));
   command->add_option("--seed", options.split.seed, "of the splits and of the halves of categories (folders)");
-  auto* halves = command->add_flag("--disjoint", options.halves, "the two domains train on different halves of the categories (default with two domains, unless the folders name splits)");
+  auto* halves = command->add_flag("--disjoint", options.halves,
+                                   "the two domains train on different halves of the categories (default with two domains, unless the folders name splits)");
   command->add_flag("--no-disjoint", options.whole, "all domains train on all categories")->excludes(halves);
   command->add_option("--max-bad-share", options.max_bad_share, "share of broken images above which packing stops")->check(CLI::Range(0.0, 1.0));
   command->callback([&options] { pack(options); });
@@ -43,7 +49,8 @@ void add_inspect(CLI::App& program, InspectOptions& options) {
 }
 
 void add_verify(CLI::App& program, VerifyOptions& options) {
-  auto* command = program.add_subcommand("verify", "check every file, checksum and image of a dataset and its translations, and that no image is in two splits");
+  auto* command =
+      program.add_subcommand("verify", "check every file, checksum and image of a dataset and its translations, and that no image is in two splits");
   command->add_option("dataset", options.root, "dataset folder")->required();
   command->add_option("--json", options.json, "also write the figures and all problems to this file");
   command->add_option("--csv", options.csv, "list images that occur twice, or look alike in two splits, in this file");
@@ -69,7 +76,8 @@ void add_emoji(CLI::App& program, EmojiOptions& options) {
 }
 
 void add_export(CLI::App& program, ExportOptions& options) {
-  auto* command = program.add_subcommand("export", "give pictures and translations out: as a sheet to look at, as files in folders, or as shards of WebDataset");
+  auto* command =
+      program.add_subcommand("export", "give pictures and translations out: as a sheet to look at, as files in folders, or as shards of WebDataset");
   command->add_option("dataset", options.dataset, "dataset folder")->required();
   command->add_option("--as", options.as, "sheet: one PNG; folders: the stored bytes as files, and pictures.csv; webdataset: tar archives")
       ->check(CLI::IsMember({"sheet", "folders", "webdataset"}));

@@ -270,7 +270,8 @@ void say(const Sources& sources, bool folders) {
   if (folders && unlabelled == std::ssize(sources.images))
     core::warn("no image has a category: is what was named the folder of all domains, not a domain's own folder?");
   else if (unlabelled > 0) core::info("{} images have no category: they are trained on", unlabelled);
-  constexpr std::pair<const char*, const char*> needs[] = {{"train", "cannot be trained on"}, {"val", "gives no best epoch"}, {"test", "cannot be reported on"}};
+  constexpr std::pair<const char*, const char*> needs[] = {
+      {"train", "cannot be trained on"}, {"val", "gives no best epoch"}, {"test", "cannot be reported on"}};
   for (const std::string& domain : sources.domains)
     for (const auto& [split, what] : needs) {
       const auto is_there = [&](const Source& image) { return image.domain == domain && image.split == split; };

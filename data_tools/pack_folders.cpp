@@ -92,7 +92,8 @@ class Scan {
   void add(const fs::path& file, const fs::path& domain_folder, const std::string& domain, const std::string& split, const std::string& category) {
     if (!is_image_extension(extension_of(file))) return pass_over("no pictures by their names (jpg, png, webp, tiff)", file);
     check_text(file.string(), "pack");
-    images_.push_back({{.file = file, .domain = domain, .split = split, .key = domain + "/" + file.lexically_relative(domain_folder).generic_string()}, category});
+    images_.push_back(
+        {{.file = file, .domain = domain, .split = split, .key = domain + "/" + file.lexically_relative(domain_folder).generic_string()}, category});
   }
 
   Listing list(const fs::path& folder) {
@@ -157,7 +158,8 @@ void check_halves(const Sources& sources, const std::map<std::string, std::set<s
         std::any_of(sources.images.begin(), sources.images.end(), [&](const Source& image) { return image.domain == domain && image.split == "train"; });
     if (trains) continue;
     throw core::DataError(
-        "the domain \"{}\" has nothing to train on: its categories ({}) belong to the half that the other domain trains on. Use --no-disjoint; or, if they are no "
+        "the domain \"{}\" has nothing to train on: its categories ({}) belong to the half that the other domain trains on. Use --no-disjoint; or, if they are "
+        "no "
         "categories, lay its images directly into the domain's folder",
         domain, core::some_of(categories));
   }

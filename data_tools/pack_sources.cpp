@@ -46,8 +46,9 @@ Source find_image(std::string path, const std::string& domain, const fs::path& r
   if (fs::path(path).is_absolute()) {
     const fs::path relative = fs::path(path).lexically_normal().lexically_relative(fs::absolute(root).lexically_normal() / "");
     if (relative.empty() || *relative.begin() == "..")
-      throw core::DataError("{}: \"{}\" is an absolute path outside of {}. Say with --root where the images lie, and with --strip what paths begin with elsewhere",
-                            where, path, root.string());
+      throw core::DataError(
+          "{}: \"{}\" is an absolute path outside of {}. Say with --root where the images lie, and with --strip what paths begin with elsewhere", where, path,
+          root.string());
     path = relative.string();
   }
   Source image{.file = io::path_inside(root, path, where), .domain = domain};

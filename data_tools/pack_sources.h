@@ -14,10 +14,10 @@ namespace syncdr::data_tools {
 struct Source {
   std::filesystem::path file;
   uint64_t offset = 0, size = 0;  ///< of its bytes within an archive; size 0: the whole file
-  std::string domain, split;  ///< split: "train", "val", "test"
-  std::string key;            ///< its identity, "DOMAIN/...", in UTF-8
-  int32_t label = -1;         ///< -1: without a category, which training images may be
-  std::string prompt;         ///< what a translator is to be told of it; empty: nothing
+  std::string domain, split;      ///< split: "train", "val", "test"
+  std::string key;                ///< its identity, "DOMAIN/...", in UTF-8
+  int32_t label = -1;             ///< -1: without a category, which training images may be
+  std::string prompt;             ///< what a translator is to be told of it; empty: nothing
 };
 
 struct SplitOptions {
@@ -27,10 +27,10 @@ struct SplitOptions {
 };
 
 struct Sources {
-  std::vector<Source> images;           ///< by domain, split, then key or place in the list
-  std::vector<std::string> domains;     ///< sorted
-  std::vector<std::string> categories;  ///< names of the labels; empty: there are numbers alone
-  bool split = false;                   ///< the folders or tables said which split each image belongs to
+  std::vector<Source> images;                                   ///< by domain, split, then key or place in the list
+  std::vector<std::string> domains;                             ///< sorted
+  std::vector<std::string> categories;                          ///< names of the labels; empty: there are numbers alone
+  bool split = false;                                           ///< the folders or tables said which split each image belongs to
   std::map<std::string, std::vector<std::string>> passed_over;  ///< files and folders that are left out, by the reason
 };
 

@@ -18,7 +18,9 @@ class Records {
  public:
   explicit Records(const fs::path& file) : file_(file), text_(read_text(file)) {
     const std::string_view head(text_.data(), std::min(text_.find('\n'), text_.size()));
-    separator_ = head.find('\t') != std::string_view::npos ? '\t' : head.find(',') == std::string_view::npos && head.find(';') != std::string_view::npos ? ';' : ',';
+    separator_ = head.find('\t') != std::string_view::npos                                              ? '\t'
+                 : head.find(',') == std::string_view::npos && head.find(';') != std::string_view::npos ? ';'
+                                                                                                        : ',';
   }
 
   /// The next one that is not empty; false: there is none.
@@ -96,7 +98,9 @@ class Columns {
 class Table {
  public:
   Table(const fs::path& file, const ListOptions& options)
-      : options_(options), records_(file), root_(!options.root.empty() ? options.root : file.has_parent_path() ? file.parent_path() : fs::path(".")) {}
+      : options_(options), records_(file), root_(!options.root.empty()    ? options.root
+                                                 : file.has_parent_path() ? file.parent_path()
+                                                                          : fs::path(".")) {}
 
   void read(Sources& sources, std::vector<std::string>& categories, std::vector<std::string>& where) {
     Record record;

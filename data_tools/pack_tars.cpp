@@ -44,7 +44,8 @@ class Shard {
       }
       const std::string key = member.name.substr(0, dot), extension = lower(member.name.substr(dot + 1));
       if (samples.empty() || samples.back().key != key) samples.push_back({.key = key});
-      if (!samples.back().parts.emplace(extension, member).second) throw core::DataError("{}: the sample \"{}\" has two .{}", part_.file.string(), key, extension);
+      if (!samples.back().parts.emplace(extension, member).second)
+        throw core::DataError("{}: the sample \"{}\" has two .{}", part_.file.string(), key, extension);
     }
     return samples;
   }
@@ -66,7 +67,8 @@ class Shard {
     if (label != sample.parts.end()) image.label = label_of(label->second, where);
     if (!has_labels_) has_labels_ = image.label >= 0;
     if (image.label < 0 && (*has_labels_ || part_.split != "train"))
-      throw core::DataError("{}: the sample has no label (.cls), {}", where, *has_labels_ ? "others of the shard have" : "and only images that train may do without");
+      throw core::DataError("{}: the sample has no label (.cls), {}", where,
+                            *has_labels_ ? "others of the shard have" : "and only images that train may do without");
     return image;
   }
 

@@ -138,14 +138,16 @@ data::Image decode_tiff(std::span<const uint8_t> bytes) {
   for (const uint32_t pixel : raster) {
     const auto alpha = TIFFGetA(pixel);
     for (const uint32_t value : {TIFFGetR(pixel), TIFFGetG(pixel), TIFFGetB(pixel)})
-      image.pixels.push_back(multiplied ? static_cast<uint8_t>(std::min(value + 255 - alpha, 255U)) : over_white(static_cast<int>(value), static_cast<int>(alpha)));
+      image.pixels.push_back(multiplied ? static_cast<uint8_t>(std::min(value + 255 - alpha, 255U))
+                                        : over_white(static_cast<int>(value), static_cast<int>(alpha)));
   }
   return upright(image, orientation >= 1 && orientation <= 8 ? orientation : 1);
 }
 
 /// The orientation in an EXIF block, or in a JPEG that holds one.
 int exif_orientation(std::span<const uint8_t> bytes) {
-  const std::unique_ptr<ExifData, decltype(&exif_data_unref)> data(exif_data_new_from_data(bytes.data(), static_cast<unsigned>(bytes.size())), &exif_data_unref);
+  const std::unique_ptr<ExifData, decltype(&exif_data_unref)> data(exif_data_new_from_data(bytes.data(), static_cast<unsigned>(bytes.size())),
+                                                                   &exif_data_unref);
   if (!data) return 1;
   const ExifEntry* entry = exif_content_get_entry(data->ifd[EXIF_IFD_0], EXIF_TAG_ORIENTATION);
   if (!entry || entry->format != EXIF_FORMAT_SHORT || entry->size < 2) return 1;

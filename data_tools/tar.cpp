@@ -178,7 +178,9 @@ void TarWriter::add(const std::string& name, std::string_view content) {
   put(136, "00000000000");
   put(148, "        ");
   put(156, "0");
-  put(257, std::string("ustar\0" "00", 8));
+  put(257, std::string("ustar\0"
+                       "00",
+                       8));
   unsigned sum = 0;
   for (const char byte : header) sum += static_cast<unsigned char>(byte);
   put(148, fmt::format("{:06o}", sum) + std::string("\0 ", 2));

@@ -183,7 +183,8 @@ class Verifier {
       const bool splits = files_[first.file].split != files_[other.file].split;
       (splits ? across : within) += 1;
       offenders_.push_back(offender(splits ? "copy in another split" : "copy", other, first));
-      if (splits && example.empty()) example = fmt::format("\"{}\" ({}) and \"{}\" ({})", key_of(first), files_[first.file].split, key_of(other), files_[other.file].split);
+      if (splits && example.empty())
+        example = fmt::format("\"{}\" ({}) and \"{}\" ({})", key_of(first), files_[first.file].split, key_of(other), files_[other.file].split);
     });
     if (within > 0) core::warn("{} images are copies of another one of their split", within);
     if (across == 0) return;
@@ -218,8 +219,8 @@ class Verifier {
         std::vector<int32_t> shared;
         std::set_intersection(a->second.begin(), a->second.end(), b->second.begin(), b->second.end(), std::back_inserter(shared));
         if (disjoint && !shared.empty())
-          problems_.emplace(0, fmt::format("{}: {} and {} train on the same categories ({}), though the dataset was packed with --disjoint", options_.root.string(),
-                                           a->first, b->first, core::some_of(shared)));
+          problems_.emplace(0, fmt::format("{}: {} and {} train on the same categories ({}), though the dataset was packed with --disjoint",
+                                           options_.root.string(), a->first, b->first, core::some_of(shared)));
         else core::info("{} and {} share {} of {} and {} training categories", a->first, b->first, shared.size(), a->second.size(), b->second.size());
       }
   }

@@ -71,8 +71,9 @@ void check_train(const Job& job, const std::vector<std::string>& arms) {
   for (const auto& domain : job.domains) images.push_back(images_of(job, domain, "train").rows());
   if (const auto domain = without_validation(job)) {
     if (job.settings.train.patience > 0)
-      throw core::UsageError("train.patience = {}: the domain {} has no images in its split \"val\" to see progress on. Use 0, or pack the dataset with such images",
-                             job.settings.train.patience, *domain);
+      throw core::UsageError(
+          "train.patience = {}: the domain {} has no images in its split \"val\" to see progress on. Use 0, or pack the dataset with such images",
+          job.settings.train.patience, *domain);
     core::warn("the domain {} has no images in its split \"val\": the last epoch of a training is kept, not the best", *domain);
   }
   for (const auto& name : arms) {

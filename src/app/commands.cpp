@@ -45,15 +45,19 @@ int with_job(const CommonOptions& options, const std::function<boost::json::obje
 /// The run folder remembers its configuration: another one must not mix its results with it.
 void claim_folder(Job& job) {
   // Where it runs, on how many ranks, and how it waits may change between calls; of how long trainings are, their own folders know whether it may.
-  static const std::set<std::string> free{
-      "resume",       "stop_signal",  "translate.claim_timeout", "translate.patience",  "translate.codec_threads",         "train.loader_threads",
-      "train.epochs",
-      "train.images",
-      "fit.cut.steps",
-      "fit.diffusion.steps",
-      "fit.diffusion.autoencoder.steps",
-      "fit.elite_mapper.steps",
-      "fit.textual_inversion.steps"};
+  static const std::set<std::string> free{"resume",
+                                          "stop_signal",
+                                          "translate.claim_timeout",
+                                          "translate.patience",
+                                          "translate.codec_threads",
+                                          "train.loader_threads",
+                                          "train.epochs",
+                                          "train.images",
+                                          "fit.cut.steps",
+                                          "fit.diffusion.steps",
+                                          "fit.diffusion.autoencoder.steps",
+                                          "fit.elite_mapper.steps",
+                                          "fit.textual_inversion.steps"};
   const auto lasting = [](Settings& settings) {
     io::Identity identity = io::identity_of(core::visit_of(settings), "");
     std::erase_if(identity, [](const auto& item) { return item.first.starts_with("comm.") || free.contains(item.first); });

@@ -121,8 +121,8 @@ Image decode_jpeg(std::span<const uint8_t> bytes, int64_t at_least) {
   const bool inks = header.colours == TJCS_CMYK || header.colours == TJCS_YCCK;
   Image image{TJSCALED(header.size.height, scale), TJSCALED(header.size.width, scale), {}};
   image.pixels.resize(static_cast<size_t>(image.height * image.width) * (inks ? 4 : 3));
-  // A warning ("premature end", "bad Huffman code") leaves part of the image grey, so it is an error, but for surplus bytes. A progressive file of some kilobytes can hold
-  // thousands of scans over a large image: TJFLAG_LIMITSCANS ends that.
+  // A warning ("premature end", "bad Huffman code") leaves part of the image grey, so it is an error, but for surplus bytes. A progressive file of some
+  // kilobytes can hold thousands of scans over a large image: TJFLAG_LIMITSCANS ends that.
   const auto decompress = [&](int flags) {
     return tjDecompress2(decoder(), bytes.data(), bytes.size(), image.pixels.data(), static_cast<int>(image.width), 0, static_cast<int>(image.height),
                          inks ? TJPF_CMYK : TJPF_RGB, flags | TJFLAG_LIMITSCANS) == 0;

@@ -142,8 +142,9 @@ std::string both_or_all(const ReportInput& input) { return input.domains.size() 
 
 std::string protocol_text(const ReportInput& input) {
   const auto& evaluation = input.arms.front().evaluation;
-  const auto protocol = fmt::format("Prec@k, SynCDR protocol (k at most the gallery's images of the category; equal scores share their places), split {}, {} queries",
-                                    input.split, fmt::join(queries_of(input), " + "));
+  const auto protocol =
+      fmt::format("Prec@k, SynCDR protocol (k at most the gallery's images of the category; equal scores share their places), split {}, {} queries",
+                  input.split, fmt::join(queries_of(input), " + "));
   if (evaluation.unit() == Unit::categories) return fmt::format("{}, 95 % bootstrap over {} categories", protocol, grouped(evaluation.categories));
   return fmt::format("{}, 95 % bootstrap over queries: {} categor{} too few to draw from, so that intervals speak of other images of these alone", protocol,
                      evaluation.categories, evaluation.categories == 1 ? "y is" : "ies are");

@@ -36,7 +36,8 @@ std::vector<std::string> collapsed_domains(const std::vector<Labelled>& domains)
   for (const Labelled& domain : domains) {
     const double length = domain.features.mean(0).norm().item<double>();
     if (length < nearly || domain.features.size(0) < 2) continue;
-    core::warn("the features of {} are nearly all the same (their mean has length {:.5f}): the encoder has collapsed, what it finds is chance", domain.domain, length);
+    core::warn("the features of {} are nearly all the same (their mean has length {:.5f}): the encoder has collapsed, what it finds is chance", domain.domain,
+               length);
     collapsed.push_back(domain.domain);
   }
   return collapsed;

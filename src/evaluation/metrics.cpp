@@ -33,8 +33,8 @@ Counts count_labels(const at::Tensor& labels) {
       "from.");
 }
 
-// Average precision of one query: the mean, over the gallery's images of its category, of the precision at each one's rank, and over all orders of equal scores.
-// scores [N] descending, ranked [N] int64: the rows that have them
+// Average precision of one query: the mean, over the gallery's images of its category, of the precision at each one's rank, and over all orders of equal
+// scores. scores [N] descending, ranked [N] int64: the rows that have them
 double average_precision(const at::TensorAccessor<float, 1>& scores, const at::TensorAccessor<int64_t, 1>& ranked,
                          const at::TensorAccessor<int64_t, 1>& gallery, int64_t label) {
   double sum = 0;

@@ -60,7 +60,8 @@ std::string row_head(const ReportInput& input, const ArmResult& arm, const std::
 
 // How its epoch was chosen, and what the other choice would have reached.
 std::string choice_text(const ReportInput& input, const ArmResult& arm) {
-  if (!arm.evaluation.collapsed.empty()) return fmt::format("collapsed: the features of {} are nearly all the same", fmt::join(arm.evaluation.collapsed, " and "));
+  if (!arm.evaluation.collapsed.empty())
+    return fmt::format("collapsed: the features of {} are nearly all the same", fmt::join(arm.evaluation.collapsed, " and "));
   if (arm.ceiling) return "a ceiling, not a method";
   const bool labels = arm.selected_by == "labels";
   std::string text;

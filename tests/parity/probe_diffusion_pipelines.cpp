@@ -64,8 +64,7 @@ diffusion::Additions additions_of(const PipelineCases& cases) {
 /// The model with its texts, and what every case has of its own.
 struct PipelineProbe {
   PipelineProbe(const std::filesystem::path& folder, const std::string& toml, const io::NamedTensors& in)
-      : given(in), cases(cases_of(toml)),
-        model(diffusion::CheckpointFolder(folder), {.dtype = cases.bf16 ? at::kBFloat16 : at::kFloat}, additions_of(cases)) {
+      : given(in), cases(cases_of(toml)), model(diffusion::CheckpointFolder(folder), {.dtype = cases.bf16 ? at::kBFloat16 : at::kFloat}, additions_of(cases)) {
     text = model.encode_text(cases.prompts);
     negative = model.encode_text(cases.negatives);
     target = model.encode_text(cases.targets);
@@ -100,10 +99,11 @@ struct PipelineProbe {
 
 }  // namespace
 
-SYNCDR_PROBE(img2img,
-             "--model: a checkpoint. images [B, 3, H, W] in [-1, 1], encoding [B, C, h, w] (the posterior's noise; absent: its mode), start [B, C, h, w],\n"
-             "step [calls, B, C, h, w] (for schedulers that want noise; begins again after its end) -> images.K [B, 3, H, W] of case K, not cut\n"
-             "TOML: prompts, negatives; loras, lora_scales; lists with an entry a case: schedulers, spacings, steps, strengths, belows, guidances, etas; bf16") {
+SYNCDR_PROBE(
+    img2img,
+    "--model: a checkpoint. images [B, 3, H, W] in [-1, 1], encoding [B, C, h, w] (the posterior's noise; absent: its mode), start [B, C, h, w],\n"
+    "step [calls, B, C, h, w] (for schedulers that want noise; begins again after its end) -> images.K [B, 3, H, W] of case K, not cut\n"
+    "TOML: prompts, negatives; loras, lora_scales; lists with an entry a case: schedulers, spacings, steps, strengths, belows, guidances, etas; bf16") {
   PipelineProbe probe(model, toml, in);
   return probe.all("images", [&](size_t k) {
     return diffusion::img2img(probe.model, *probe.scheduler(k), in.at("images"), probe.guidance(k, probe.text), of_case(probe.cases.strengths, k),

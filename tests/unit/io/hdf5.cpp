@@ -1,7 +1,7 @@
 #include "syncdr/io/hdf5.h"
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <hdf5.h>
 #include <signal.h>
 #include <sys/file.h>

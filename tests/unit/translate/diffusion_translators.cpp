@@ -193,7 +193,9 @@ TEST_F(DiffusionTranslators, ReadLearnedTokensAndSayWhichByTheirFilesHash) {
   for (const auto& name : sampling_translators) {
     auto settings = config(name);
     EXPECT_FALSE(make(settings)->provenance().contains("tokens")) << name;
-    const auto output = [&] { return make(settings)->translate(images, std::vector<Request>(images_a_batch, request(11, 0, name == "elite" ? "S as <w>" : "a <w>"))).images; };
+    const auto output = [&] {
+      return make(settings)->translate(images, std::vector<Request>(images_a_batch, request(11, 0, name == "elite" ? "S as <w>" : "a <w>"))).images;
+    };
     const auto without = output();
     settings.diffusion.tokens = {file.string()};
     EXPECT_FALSE(at::equal(output(), without)) << name;
