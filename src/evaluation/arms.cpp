@@ -150,11 +150,11 @@ std::string protocol_text(const ReportInput& input) {
                      evaluation.categories, evaluation.categories == 1 ? "y is" : "ies are");
 }
 
-std::string differences_text(const ReportInput& input) {
+std::string differences_text(const ReportInput& input, const char* mark) {
   return fmt::format(
-      "Differences in points, on the same queries, with 95 % intervals that draw {} for both arms at once: * leaves zero out. Two arms are told apart by "
+      "Differences in points, on the same queries, with 95 % intervals that draw {} for both arms at once: {} leaves zero out. Two arms are told apart by "
       "their difference, not by whether their own intervals meet. An interval says nothing of other seeds of the training.",
-      name_of(input.arms.front().evaluation.unit()));
+      name_of(input.arms.front().evaluation.unit()), mark);
 }
 
 std::string percent(double share) { return fmt::format("{:.1f}", 100 * share); }

@@ -53,7 +53,7 @@ std::string both_or_all(const ReportInput& input);
 /// "Prec@k, SynCDR protocol (...), split test, 2,280 + 2,280 queries, 95 % bootstrap over 1,140 categories".
 std::string protocol_text(const ReportInput& input);
 /// What differences are, and how to read them.
-std::string differences_text(const ReportInput& input);
+std::string differences_text(const ReportInput& input, const char* mark);
 
 std::string percent(double share);                    ///< 0.1092 -> "10.9"
 std::string interval_text(const Estimate& estimate);  ///< "9.7–12.1"

@@ -166,7 +166,7 @@ std::string table_text(const ReportInput& input) {
   for (const auto* reference : references_of(input))
     text += "\n" + table(input, "less " + reference->title, arms_compared_with(input, *reference),
                          [&](const ArmResult& arm, const Column& column) { return difference_text(column.estimate(arm, *reference)); });
-  if (!references_of(input).empty()) text += differences_text(input) + "\n";
+  if (!references_of(input).empty()) text += differences_text(input, "*") + "\n";
   const auto retention = retention_text(retention_of(input));
   return retention.empty() ? text : text + "\n" + retention + retention_note + "\n";
 }

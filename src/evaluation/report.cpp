@@ -105,7 +105,7 @@ std::string differences_section(const ReportInput& input) {
   for (const auto* reference : references_of(input)) tables += differences_table(input, *reference);
   if (tables.empty()) return "";
   return fmt::format("<h3>Differences</h3>\n<figure class=\"results\">\n{}<figcaption id=\"differences\">{}</figcaption>\n</figure>\n", tables,
-                     escape(differences_text(input)));
+                     escape(differences_text(input, "what is bold")));
 }
 
 std::string mean_average_precision_text(const ReportInput& input) {
