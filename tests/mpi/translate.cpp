@@ -282,7 +282,7 @@ TEST(Translate, EachImageDependsOnItsRequestAndItsMaskWithElite) {
   folder.translate(*translator, config);
   expect_units(folder, config, *translator);
   world().root_only("another mask", [&] { fs::copy_file(folder.root() / "0.png", folder.root() / "1.png", fs::copy_options::overwrite_existing); });
-  expect_error(core::ExitCode::usage, {"was made with masks = "}, [&] { folder.translate(*translator, config); });
+  expect_error(core::ExitCode::usage, {"was made with other masks"}, [&] { folder.translate(*translator, config); });
   world().root_only("a broken mask", [&] { ::test::put(folder.root() / "2.png", "no picture"); });
   config.run = "broken";
   config.max_bad_share = 0.5;
