@@ -18,7 +18,7 @@ QueryHits simulated_study(int64_t categories, int64_t images, double rate, uint6
     const bool right = random.chance(rate);
     for (int64_t i = 0; i < images; ++i) {
       study.categories.push_back(static_cast<int32_t>(c));
-      study.hits.push_back({right, 1});
+      study.hits.push_back({right ? 1.0 : 0.0, 1});
     }
   }
   return study;
@@ -30,7 +30,7 @@ QueryHits independent_queries(int64_t categories, int64_t queries, double rate, 
   QueryHits study;
   for (int64_t q = 0; q < queries; ++q) {
     study.categories.push_back(static_cast<int32_t>(q % categories));
-    study.hits.push_back({random.chance(rate), 1});
+    study.hits.push_back({random.chance(rate) ? 1.0 : 0.0, 1});
   }
   return study;
 }
