@@ -2,6 +2,7 @@
 #include <set>
 
 #include "commands.h"
+#include "csv.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/progress.h"
@@ -31,13 +32,6 @@ class Sink {
   virtual void add(const Picture& picture) = 0;
   virtual void finish() = 0;
 };
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
-}
 
 /// OUT/real/DOMAIN/SPLIT/... and OUT/synthetic/SOURCE-to-TARGET/RUN/..., named after the keys, and OUT/pictures.csv, which `pack --table` reads.
 class Folders : public Sink {

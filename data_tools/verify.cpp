@@ -6,6 +6,7 @@
 #include <set>
 
 #include "commands.h"
+#include "csv.h"
 #include "look_alike.h"
 #include "parallel.h"
 #include "runs.h"
@@ -225,18 +226,11 @@ class Verifier {
       }
   }
 
-  static std::string quoted(const std::string& text) {
-    if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-    std::string quoted = "\"";
-    for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-    return quoted + "\"";
-  }
-
   void finish() const {
     if (!options_.csv.empty()) {
       std::string lines = "kind,domain,split,key,other\n";
       for (const Offender& found : offenders_)
-        lines += fmt::format("{},{},{},{},{}\n", found.kind, quoted(found.domain), found.split, quoted(found.key), quoted(found.other));
+        lines += fmt::format("{},{},{},{},{}\n", found.kind, csv_field(found.domain), found.split, csv_field(found.key), csv_field(found.other));
       io::write_file(options_.csv, lines);
     }
     if (!options_.json.empty()) {

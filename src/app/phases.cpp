@@ -72,22 +72,18 @@ std::vector<fs::path> marks_in(const std::vector<fs::path>& folders, const std::
   return marks;
 }
 
-/// Tokens are learned for the checkpoint that translates where no other is named.
-fit::TextualInversionConfig textual_inversion(const Settings& settings) {
-  fit::TextualInversionConfig config = settings.fit.textual_inversion;
+/// Tokens and mappers are trained for the checkpoint that translates where no other is named.
+template <class Config> Config for_own_checkpoint(Config config, const Settings& settings) {
   if (!config.from.empty()) return config;
   config.from = settings.translate.diffusion.checkpoint;
   config.variant = settings.translate.diffusion.variant;
   return config;
 }
 
-/// A mapper is trained for the checkpoint, and with the image encoder, that translate where no others are named.
+fit::TextualInversionConfig textual_inversion(const Settings& settings) { return for_own_checkpoint(settings.fit.textual_inversion, settings); }
+
 fit::EliteMapperConfig elite_mapper(const Settings& settings) {
-  fit::EliteMapperConfig config = settings.fit.elite_mapper;
-  if (config.from.empty()) {
-    config.from = settings.translate.diffusion.checkpoint;
-    config.variant = settings.translate.diffusion.variant;
-  }
+  fit::EliteMapperConfig config = for_own_checkpoint(settings.fit.elite_mapper, settings);
   if (config.image_encoder.empty()) config.image_encoder = settings.translate.elite.image_encoder;
   return config;
 }
