@@ -3,6 +3,7 @@
 // With one rank it writes the losses and the checkpoint that the runs with more ranks compare with, beside the program.
 #include <gmock/gmock.h>
 
+#include "fit_case.h"
 #include "syncdr/diffusion/checkpoint.h"
 #include "syncdr/diffusion/text_encoder.h"
 #include "syncdr/diffusion/unet.h"
@@ -40,11 +41,6 @@ DiffusionFitConfig diffusion_config() {
 }
 
 fs::path beside_program(const std::string& name) { return test::beside_program("mpi_fit_diffusion", name); }
-
-void expect_same(const Curve& ours, const Curve& theirs) {
-  ASSERT_EQ(ours.size(), theirs.size());
-  for (size_t k = 0; k < ours.size(); ++k) EXPECT_NEAR(ours[k].second, theirs[k].second, 1e-5 * theirs[k].second) << "step " << ours[k].first;
-}
 
 class FitDiffusion : public test::TinyDatasetTest {
  protected:

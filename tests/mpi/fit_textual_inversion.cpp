@@ -3,6 +3,7 @@
 // With one rank it writes the losses that the runs with more ranks compare with, beside the program.
 #include <gmock/gmock.h>
 
+#include "fit_case.h"
 #include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/fit/diffusion.h"
 #include "syncdr/fit/textual_inversion.h"
@@ -18,26 +19,7 @@ using test::world;
 using testing::HasSubstr;
 using training::Curve;
 
-/// A model from scratch, of a few steps, whose tokens are bytes and whose texts have 18.
-DiffusionFitConfig base_config(const std::string& layout) {
-  DiffusionFitConfig config;
-  config.prompts = {"a warm picture", "a cold picture"};
-  config.layout = layout;
-  config.steps = 4;
-  config.batch = 8;
-  config.unet = {.channels = {8, 16}, .head_width = 8, .norm_groups = 4};
-  config.text = {.width = 16, .layers = 1, .heads = 2, .length = 20};
-  config.autoencoder = {.steps = 2, .batch = 4, .channels = {8, 16}, .latent_channels = 3, .norm_groups = 4, .augment = {.resize = 18, .crop = 16}};
-  config.augment = {.resize = 18, .crop = 16};
-  return config;
-}
-
 fs::path beside_program(const std::string& name) { return test::beside_program("mpi_fit_textual_inversion", name); }
-
-void expect_same(const Curve& ours, const Curve& theirs) {
-  ASSERT_EQ(ours.size(), theirs.size());
-  for (size_t k = 0; k < ours.size(); ++k) EXPECT_NEAR(ours[k].second, theirs[k].second, 1e-5 * theirs[k].second) << "step " << ours[k].first;
-}
 
 class FitTextualInversion : public test::TinyDatasetTest {
  protected:
@@ -47,7 +29,7 @@ class FitTextualInversion : public test::TinyDatasetTest {
   TextualInversionConfig config_for(const std::string& layout) {
     const bool there = fs::exists(folder_ / layout);
     world().barrier("all have looked");
-    if (!there) fit_diffusion({world(), *dataset_, {"warm", "cold"}, 5, folder_ / layout}, base_config(layout));
+    if (!there) fit_diffusion({world(), *dataset_, {"warm", "cold"}, 5, folder_ / layout}, small_model(layout));
     world().barrier("there is a model");
     TextualInversionConfig config;
     config.from = (folder_ / layout / "checkpoint").string();
