@@ -277,6 +277,10 @@ training::RunPlan plan_of(const training::Task& task, const std::vector<data::Tr
       .title = "training",
       .identity = training::identity_of(task, fmt::format("retrieval between {}", fmt::join(task.domains, " and ")), core::visit_of(copy), "train"),
       .steps = steps_of(config, batches),
+      .length =
+          [by_images = config.images > 0, epoch = batches.steps_per_epoch(), images = batches.at(0).images](int64_t steps) {
+            return by_images || steps % epoch != 0 ? fmt::format("train.images = {}", steps * images) : fmt::format("train.epochs = {}", steps / epoch);
+          },
       .bound_by = training::bound_by_schedule(config.optimizer.schedule, "train.optimizer"),
       .images_per_step = batches.at(0).images,
       .log_every = config.log_every,

@@ -4,8 +4,10 @@
 #include <ATen/ops/isfinite.h>
 
 #include <boost/json.hpp>
+#include <charconv>
 #include <chrono>
 #include <set>
+#include <utility>
 
 #include "syncdr/core/log.h"
 #include "syncdr/core/progress.h"
@@ -30,6 +32,22 @@ io::Identity identity_of(const RunPlan& plan) {
   io::Identity identity = plan.identity;
   if (!plan.bound_by.empty()) identity.emplace("steps", fmt::format("{}, which {} follows", plan.steps, plan.bound_by));
   return identity;
+}
+
+/// Refuses a folder of other settings; where its length alone is another one, by the settings that give it and that bind the run to it.
+void expect_same(io::Identity then, const RunPlan& plan, const fs::path& file) {
+  io::Identity now = identity_of(plan);
+  const std::string before = std::exchange(then["steps"], ""), after = std::exchange(now["steps"], "");
+  io::expect_same(then, now, file);
+  if (before == after) return;
+  int64_t steps = 0;
+  const auto [end, error] = std::from_chars(before.data(), before.data() + before.size(), steps);
+  if (error != std::errc()) throw core::DataError("{}: \"steps\" is \"{}\", no number of steps. Remove {}", file.string(), before, plan.out.string());
+  const std::string length = plan.length(steps);
+  throw core::UsageError(
+      "{}: was made with {}, now it is {}. By {} each step depends on the length of the whole run, so it cannot go on to another one. Set {}, choose another "
+      "folder, or remove {}",
+      file.string(), length, plan.length(plan.steps), plan.bound_by, length, plan.out.string());
 }
 
 /// One training in its folder.
@@ -57,10 +75,10 @@ class Run {
                           step, newest);
     if (!found) return;
     const fs::path folder = plan_.out / "checkpoints" / fmt::format("step-{}", step), file = folder / "state.json";
-    io::expect_same(io::identity_in(found->state, file.string()), identity_of(plan_), file);
+    expect_same(io::identity_in(found->state, file.string()), plan_, file);
     if (step > plan_.steps)
-      throw core::UsageError("{}: the run has gone on beyond the {} steps that are asked for. Ask for more, choose another folder, or remove {}",
-                             folder.string(), plan_.steps, plan_.out.string());
+      throw core::UsageError("{}: the run has gone on beyond {}. Set at least {}, choose another folder, or remove {}", folder.string(),
+                             plan_.length(plan_.steps), plan_.length(step), plan_.out.string());
     learner_.restore(*found, folder.string());
     done_ = step;
     enough_ = learner_.enough();  // it was stopped or lost between its last checkpoint and done.json
@@ -205,11 +223,11 @@ std::string finished_text(const RunPlan& plan) {
   const std::string where = done.string(), text = io::read_file(done);
   const json::value document = io::parse_json(text, where);
   const json::object& object = io::as_object(document, where);
-  io::expect_same(io::identity_in(object, where), identity_of(plan), done);
+  expect_same(io::identity_in(object, where), plan, done);
   const int64_t steps = io::json_int(object, "steps", where);
   if (steps > plan.steps)
-    throw core::UsageError("{}: was trained for {} steps, {} are asked for now. Ask for as many, choose another folder, or remove {}", where, steps, plan.steps,
-                           plan.out.string());
+    throw core::UsageError("{}: was made with {}, now it is {}: what was trained longer cannot go back. Set at least {}, choose another folder, or remove {}",
+                           where, plan.length(steps), plan.length(plan.steps), plan.length(steps), plan.out.string());
   if (steps < plan.steps && !object.contains("stopped_early")) return "";
   const json::object& files = io::json_object(object, "files", where);
   for (const auto& item : files) {

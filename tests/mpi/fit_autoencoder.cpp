@@ -115,6 +115,9 @@ TEST_F(FitAutoencoder, ADamagedResultIsMadeAgainAndAFinishedOneIsNot) {
   world().root_only("damage", [&] { io::write_file(folder_ / "run" / "config.json", "{}"); });
   fit("run");
   EXPECT_EQ(io::read_file(folder_ / "run" / "config.json"), good);
+  AutoencoderFitConfig shorter = config_of_test();
+  shorter.steps = 2;
+  EXPECT_THAT(error_of(core::ExitCode::usage, "run", shorter), HasSubstr("now it is fit.diffusion.autoencoder.steps = 2"));
 }
 
 TEST_F(FitAutoencoder, WorksWithOtherTermsAndInBfloat16) {

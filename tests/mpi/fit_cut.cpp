@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::world;
+using testing::AllOf;
 using testing::HasSubstr;
 using training::Curve;
 
@@ -158,6 +159,12 @@ TEST_F(FitCut, RefusesAFolderOfOtherSettingsFinishedOrNot) {
   EXPECT_THAT(error_of(core::ExitCode::usage, "run", config_of_test(), 6), HasSubstr("done.json: was made with seed = 5, now it is 6"));
   leave_only_checkpoint(folder_ / "run", folder_ / "run" / "checkpoints" / "step-3", "half");
   EXPECT_THAT(error_of(core::ExitCode::usage, "half", other), HasSubstr("step-3/state.json: was made with fit.cut.temperature = 0.07, now it is 0.1"));
+  CutConfig longer = config_of_test();
+  longer.steps = 12;
+  for (const char* out : {"run", "half"})
+    EXPECT_THAT(error_of(core::ExitCode::usage, out, longer),
+                AllOf(HasSubstr("was made with fit.cut.steps = 6, now it is fit.cut.steps = 12. By fit.cut.schedule = \"linear\""),
+                      HasSubstr("Set fit.cut.steps = 6, choose another folder, or remove " + (folder_ / out).string())));
 }
 
 TEST_F(FitCut, WorksWithEachPartSwitchedOff) {

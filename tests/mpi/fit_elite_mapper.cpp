@@ -146,6 +146,9 @@ TEST_F(FitEliteMapper, KilledAfterACheckpointItEndsWithTheSameMapper) {
   fit("resumed", config);
   EXPECT_EQ(bytes("resumed"), bytes("whole"));
   EXPECT_EQ(curve("resumed"), curve("whole"));
+  EliteMapperConfig shorter = config;
+  shorter.steps = 2;
+  EXPECT_THAT(TinyDatasetTest::error_of(core::ExitCode::usage, [&] { fit("resumed", shorter); }), HasSubstr("now it is fit.elite_mapper.steps = 2"));
 }
 
 TEST_F(FitEliteMapper, WhatCannotWorkIsRefusedByName) {

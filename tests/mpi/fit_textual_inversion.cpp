@@ -140,6 +140,9 @@ TEST_F(FitTextualInversion, EachDomainsTokenIsWhatItIsAlone) {
   EXPECT_EQ(curve("alone", "warm"), curve("both", "warm"));
   config.tokens = {"<warm>", "<frost>"};
   EXPECT_THAT(error_of(core::ExitCode::usage, config, "alone"), HasSubstr("was made with training = textual inversion of cold as <cold>"));
+  config.tokens = {};
+  config.steps = 1;
+  EXPECT_THAT(error_of(core::ExitCode::usage, config, "alone"), HasSubstr("now it is fit.textual_inversion.steps = 1"));
 }
 
 TEST_F(FitTextualInversion, InBfloat16LossesAreNearly) {

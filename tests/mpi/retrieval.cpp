@@ -153,11 +153,12 @@ TEST_F(Training, AFinishedRunGoesOnWhenItsLengthGrowsAsIfItHadBeenAskedForAtOnce
   if (world().is_root())
     for (const char* figure : figures) expect_same(curve("grown", figure), curve("whole", figure), rounding, figure);
   const auto refused = [&](const TrainConfig& config, const std::string& out) { return error_of(core::ExitCode::usage, [&] { run(config, Scores{}, out); }); };
-  EXPECT_THAT(refused(shorter, "grown"), testing::HasSubstr("was trained for 20 steps, 10 are asked for now"));
+  EXPECT_THAT(refused(shorter, "grown"), testing::HasSubstr("was made with train.epochs = 4, now it is train.epochs = 2: what was trained longer"));
   shorter.optimizer.schedule = longer.optimizer.schedule = "cosine";
   run(shorter, Scores{}, "falling rate");
   EXPECT_THAT(refused(longer, "falling rate"),
-              testing::HasSubstr("steps = 10, which train.optimizer.schedule = \"cosine\" follows, now it is 20, which train.optimizer.schedule"));
+              testing::AllOf(testing::HasSubstr("was made with train.epochs = 2, now it is train.epochs = 4. By train.optimizer.schedule = \"cosine\""),
+                             testing::HasSubstr("Set train.epochs = 2, choose another folder, or remove " + (folder_ / "falling rate").string())));
 }
 
 TEST_F(Training, ACheckpointOfOtherSettingsIsRefused) {

@@ -1,9 +1,11 @@
 #pragma once
 #include <ATen/core/Tensor.h>
+#include <fmt/format.h>
 
 #include <boost/json/object.hpp>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,6 +63,8 @@ struct RunPlan {
   std::string title;      ///< for people: "CUT photo -> sketch"
   io::Identity identity;  ///< all that the result is a function of, without the number of steps
   int64_t steps = 0;
+  /// The setting that makes a run so many steps long, for people: "fit.cut.steps = 2000".
+  std::function<std::string(int64_t steps)> length = [](int64_t steps) { return fmt::format("{} steps", steps); };
   /// The setting by which early steps depend on the number of all ("train.optimizer.schedule = \"cosine\""); empty: none, so a run may go on for more.
   std::string bound_by;
   int64_t images_per_step = 0;  ///< over all ranks, for images_per_second
@@ -93,6 +97,7 @@ template <class Config> RunPlan plan_of(const Task& task, const std::string& tit
   return {.title = title,
           .identity = identity_of(task, title, core::visit_of(config), keys),
           .steps = config.steps,
+          .length = [keys](int64_t steps) { return fmt::format("{}.steps = {}", keys, steps); },
           .images_per_step = images_per_step,
           .log_every = config.log_every,
           .checkpoint_every = config.checkpoint_every,
