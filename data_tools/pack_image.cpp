@@ -4,8 +4,8 @@
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
 
-#include "pictures_in.h"
 #include "syncdr/core/error.h"
+#include "syncdr/data/pictures.h"
 #include "syncdr/io/file.h"
 
 namespace syncdr::data_tools {
@@ -40,13 +40,14 @@ data::Image fit_square(const data::Image& image, int64_t side) {
 
 Prepared prepare_image(const Source& source, data::Codec codec, int64_t side) {
   std::vector<uint8_t> bytes = read_bytes(source);
-  const PictureFormat format = format_of(bytes);
-  const int orientation = orientation_of(bytes, format);
+  const data::PictureFormat format = data::format_of(bytes);
+  const int orientation = data::orientation_of(bytes, format);
   const bool turned = orientation != 1;
   // Twice the side: the decoder's own shrinking is coarse, the last halving is left to area averaging.
-  const data::Image image = upright(decode_picture(bytes, format, 2 * side), orientation);
+  const data::Image image = data::upright(data::decode_picture(bytes, format, 2 * side), orientation);
   if (side > 0) return {data::encode(fit_square(image, side), codec), turned};
-  const bool keeps = !turned && ((format == PictureFormat::jpeg && codec == data::Codec::jpeg) || (format == PictureFormat::png && codec == data::Codec::png));
+  const bool keeps =
+      !turned && ((format == data::PictureFormat::jpeg && codec == data::Codec::jpeg) || (format == data::PictureFormat::png && codec == data::Codec::png));
   return {keeps ? bytes : data::encode(image, codec), turned};
 }
 

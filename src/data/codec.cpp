@@ -19,10 +19,10 @@ Image decode_raw(std::span<const uint8_t> bytes, ImageSize size) {
 
 }  // namespace
 
-void detail::check_size(ImageSize size, const char* what) {
+void detail::check_size(ImageSize size, const char* what, int64_t most) {
   if (size.height <= 0 || size.width <= 0) throw core::DataError("{}: {}x{} pixels are no image", what, size.width, size.height);
-  if (size.width > max_image_pixels / size.height) {
-    throw core::DataError("{}: the header claims {}x{} pixels, at most {} are decoded", what, size.width, size.height, max_image_pixels);
+  if (size.width > most / size.height) {
+    throw core::DataError("{}: the header claims {}x{} pixels, at most {} are decoded", what, size.width, size.height, most);
   }
 }
 

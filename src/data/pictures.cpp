@@ -1,4 +1,4 @@
-#include "pictures_in.h"
+#include "syncdr/data/pictures.h"
 
 #include <libexif/exif-data.h>
 #include <libexif/exif-utils.h>
@@ -14,9 +14,10 @@
 #include <memory>
 #include <string_view>
 
+#include "image_libraries.h"
 #include "syncdr/core/error.h"
 
-namespace syncdr::data_tools {
+namespace syncdr::data {
 namespace {
 
 std::string_view text_of(std::span<const uint8_t> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
@@ -44,22 +45,17 @@ std::string known_name(std::string_view text) {
   return "";
 }
 
-void check_size(int64_t height, int64_t width, const char* what) {
-  if (height <= 0 || width <= 0 || width > data::max_image_pixels / height)
-    throw core::DataError("{}: the header claims {}x{} pixels, at most {} are decoded", what, width, height, data::max_image_pixels);
-}
-
 uint8_t over_white(int value, int alpha) { return static_cast<uint8_t>((value * alpha + 255 * (255 - alpha) + 127) / 255); }
 
-data::Image decode_webp(std::span<const uint8_t> bytes) {
+Image decode_webp(std::span<const uint8_t> bytes, int64_t most_pixels) {
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(bytes.data(), bytes.size(), &features) != VP8_STATUS_OK) throw core::DataError("WebP header is broken");
   if (features.has_animation) throw core::DataError("is an animation in WebP: take a picture out of it");
-  check_size(features.height, features.width, "WebP");
+  detail::check_size({features.height, features.width}, "WebP", most_pixels);
   int width = 0, height = 0;
   const std::unique_ptr<uint8_t, decltype(&WebPFree)> rgba(WebPDecodeRGBA(bytes.data(), bytes.size(), &width, &height), &WebPFree);
   if (!rgba) throw core::DataError("WebP of {} bytes is broken or cut short", bytes.size());
-  data::Image image{height, width, {}};
+  Image image{height, width, {}};
   image.pixels.resize(static_cast<size_t>(image.height * image.width) * 3);
   for (size_t i = 0; i < image.pixels.size(); ++i) {
     const uint8_t* pixel = rgba.get() + i / 3 * 4;
@@ -110,7 +106,7 @@ bool colours_hold_alpha(TIFF* tiff) {
   return samples > 2 || extra == 0 || kinds[0] == EXTRASAMPLE_ASSOCALPHA;
 }
 
-data::Image decode_tiff(std::span<const uint8_t> bytes) {
+Image decode_tiff(std::span<const uint8_t> bytes, int64_t most_pixels) {
   TiffBytes file{bytes};
   const std::unique_ptr<TIFFOpenOptions, decltype(&TIFFOpenOptionsFree)> options(TIFFOpenOptionsAlloc(), &TIFFOpenOptionsFree);
   if (!options) throw std::bad_alloc();
@@ -123,7 +119,7 @@ data::Image decode_tiff(std::span<const uint8_t> bytes) {
   uint32_t width = 0, height = 0;
   TIFFGetField(tiff.get(), TIFFTAG_IMAGEWIDTH, &width);
   TIFFGetField(tiff.get(), TIFFTAG_IMAGELENGTH, &height);
-  check_size(height, width, "TIFF");
+  detail::check_size({height, width}, "TIFF", most_pixels);
   std::array<char, 1024> why{};
   if (!TIFFRGBAImageOK(tiff.get(), why.data())) throw core::DataError("TIFF of a kind that is not read: {}", why.data());
   std::vector<uint32_t> raster(size_t{width} * height);
@@ -133,7 +129,7 @@ data::Image decode_tiff(std::span<const uint8_t> bytes) {
   if (!TIFFReadRGBAImageOriented(tiff.get(), width, height, raster.data(), orientation, 1))
     throw core::DataError("TIFF of {} bytes is broken or cut short: {}", bytes.size(), file.complaint);
   const bool multiplied = colours_hold_alpha(tiff.get());
-  data::Image image{height, width, {}};
+  Image image{height, width, {}};
   image.pixels.reserve(raster.size() * 3);
   for (const uint32_t pixel : raster) {
     const auto alpha = TIFFGetA(pixel);
@@ -192,7 +188,7 @@ PictureFormat format_of(std::span<const uint8_t> bytes) {
   for (const std::string_view start : {std::string_view("II*\0", 4), std::string_view("MM\0*", 4), std::string_view("II+\0", 4), std::string_view("MM\0+", 4)})
     if (text.starts_with(start)) return PictureFormat::tiff;
   if (const std::string name = known_name(text); !name.empty()) throw core::DataError("is {}; JPEG, PNG, WebP and TIFF are read", name);
-  return data::detect_codec(bytes) == data::Codec::jpeg ? PictureFormat::jpeg : PictureFormat::png;
+  return detect_codec(bytes) == Codec::jpeg ? PictureFormat::jpeg : PictureFormat::png;
 }
 
 int orientation_of(std::span<const uint8_t> bytes, PictureFormat format) {
@@ -208,10 +204,10 @@ int orientation_of(std::span<const uint8_t> bytes, PictureFormat format) {
   return 1;
 }
 
-data::Image upright(const data::Image& image, int orientation) {
+Image upright(const Image& image, int orientation) {
   if (orientation == 1) return image;
   const bool swaps = orientation >= 5;
-  data::Image turned{swaps ? image.width : image.height, swaps ? image.height : image.width, {}};
+  Image turned{swaps ? image.width : image.height, swaps ? image.height : image.width, {}};
   turned.pixels.resize(image.pixels.size());
   for (int64_t y = 0; y < turned.height; ++y)
     for (int64_t x = 0; x < turned.width; ++x) {
@@ -224,14 +220,19 @@ data::Image upright(const data::Image& image, int orientation) {
   return turned;
 }
 
-data::Image decode_picture(std::span<const uint8_t> bytes, PictureFormat format, int64_t at_least) {
+Image decode_picture(std::span<const uint8_t> bytes, PictureFormat format, int64_t at_least, int64_t most_pixels) {
   switch (format) {
-    case PictureFormat::jpeg: return data::decode(bytes, data::Codec::jpeg, {}, at_least);
-    case PictureFormat::png: return data::decode(bytes, data::Codec::png);
-    case PictureFormat::webp: return decode_webp(bytes);
+    case PictureFormat::jpeg: detail::check_size(peek_size(bytes, Codec::jpeg), "JPEG", most_pixels); return decode(bytes, Codec::jpeg, {}, at_least);
+    case PictureFormat::png: detail::check_size(peek_size(bytes, Codec::png), "PNG", most_pixels); return decode(bytes, Codec::png);
+    case PictureFormat::webp: return decode_webp(bytes, most_pixels);
     case PictureFormat::tiff: break;
   }
-  return decode_tiff(bytes);
+  return decode_tiff(bytes, most_pixels);
 }
 
-}  // namespace syncdr::data_tools
+Image upright_picture(std::span<const uint8_t> bytes, int64_t at_least, int64_t most_pixels) {
+  const PictureFormat format = format_of(bytes);
+  return upright(decode_picture(bytes, format, at_least, most_pixels), orientation_of(bytes, format));
+}
+
+}  // namespace syncdr::data
