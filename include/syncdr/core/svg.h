@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -9,6 +11,9 @@ namespace syncdr::core {
 
 /// Text as it may stand between tags and in quoted attributes: & < > " ' replaced, control characters left out.
 std::string escape(std::string_view text);
+
+/// RFC 4648, with padding.
+std::string base64(std::span<const uint8_t> bytes);
 
 /// A map from values to pixels.
 struct PlotAxis {
