@@ -140,7 +140,9 @@ std::vector<int64_t> Tokenizer::prompt_ids(const std::string& text) const {
     std::string vectors = token;
     for (int64_t vector = 1; is_added(fmt::format("{}_{}", token, vector)); ++vector) vectors += fmt::format(" {}_{}", token, vector);
     if (vectors == token) continue;
-    for (size_t at = 0; (at = written.find(token, at)) != std::string::npos; at += vectors.size()) written.replace(at, token.size(), vectors);
+    // A word that others hold could make a text of any length: ids() refuses one that is too long.
+    for (size_t at = 0; written.size() <= max_text && (at = written.find(token, at)) != std::string::npos; at += vectors.size())
+      written.replace(at, token.size(), vectors);
   }
   return written == text ? plain : ids(written);
 }

@@ -109,6 +109,15 @@ TEST_F(TokenizerTest, APseudoWordStandsForAllItsVectors) {
   EXPECT_EQ(tokenizer.cut_from("a <toy> b c"), "b c");
 }
 
+TEST_F(TokenizerTest, PseudoWordsOfManyVectorsMakeNoTextOfAnyLength) {
+  Tokenizer tokenizer = make();
+  tokenizer.add_token("<a>");
+  for (int vector = 1; vector <= 1000; ++vector) tokenizer.add_token(fmt::format("<a>_{}", vector));
+  std::string text;
+  for (int i = 0; i < 10'000; ++i) text += "<a>";
+  EXPECT_ERROR(tokenizer.encode({text}), core::DataError, "is longer than any prompt");
+}
+
 TEST_F(TokenizerTest, OfTheFastClassNeedsTheFileThatThisReads) {
   EXPECT_ERROR(Tokenizer(folder_.path(), /*by_library=*/true), core::DataError, "tokenizer.json: is not there, and the checkpoint names CLIPTokenizerFast");
 }
