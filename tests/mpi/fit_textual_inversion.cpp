@@ -1,3 +1,4 @@
+// ranks: 1 2
 // rooms: fit
 // after: mpi.fit_textual_inversion.1
 // With one rank it writes the losses that the runs with more ranks compare with, beside the program.

@@ -1,5 +1,6 @@
-// after: mpi.retrieval_head.1
+// ranks: 1 3
 // rooms: retrieval
+// after: mpi.retrieval_head.1
 // A head on a frozen backbone. With one rank it leaves what the cases with more ranks compare with.
 #include <fstream>
 

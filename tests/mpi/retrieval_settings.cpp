@@ -1,6 +1,7 @@
+// ranks: 1 3
+// rooms: retrieval
 // after: mpi.retrieval.1
 // after: mpi.retrieval_settings.1
-// rooms: retrieval
 // What changes a training: more domains and sets, precisions, averages, patience, chunks. With one rank it leaves what the cases with more compare with.
 #include "retrieval_case.h"
 #include "syncdr/io/atomic_file.h"

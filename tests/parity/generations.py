@@ -18,6 +18,11 @@ def this_generation(module, function, **arguments):
     return call(module, function, arguments)
 
 
+def is_next():
+    """Whether this is the Python that has the next generation."""
+    return os.path.normpath(sys.prefix) == str(pathlib.Path(os.environ.get("SYNCDR_PYTHON_NEXT", "/none/bin/python")).parent.parent)
+
+
 @functools.cache
 def next_python():
     """One process for all calls, which ends with this one: its start takes longer than most calls."""
