@@ -5,6 +5,7 @@
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/foreign.h"
+#include "syncdr/io/utf8.h"
 
 namespace syncdr::translate {
 namespace {
@@ -17,6 +18,8 @@ void take_line(KeyLines& lines, std::string_view line, const char* value, const 
   if (line.empty()) return;
   const auto tab = line.find('\t');
   if (tab == std::string_view::npos || tab == 0 || tab + 1 == line.size()) throw core::DataError("{}: is not KEY<tab>{}", where, value);
+  if (line.find('\0') != std::string_view::npos || !io::is_utf8(line))  // no shard could hold it
+    throw core::DataError("{}: holds a zero byte, or is no UTF-8. Save the file as UTF-8", where);
   if (line.find('\t', tab + 1) != std::string_view::npos) throw core::DataError("{}: has more than one tab. A line is KEY<tab>{}", where, value);
   if (!lines.emplace(line.substr(0, tab), line.substr(tab + 1)).second)
     throw core::DataError("{}: the key \"{}\" was there before", where, line.substr(0, tab));

@@ -40,6 +40,7 @@ std::string read_prompt(const std::filesystem::path& file, const std::string& do
     for (const auto& [key, text] : table) {
       if (std::find(kind_names.begin(), kind_names.end(), key) == kind_names.end())
         throw core::DataError("{}: unknown key \"{}.{}\". A domain has {}.", file.string(), name, key, fmt::join(kind_names, ", "));
+      if (text.find('\0') != std::string::npos) throw core::DataError("{}: {}.{} holds a zero byte", file.string(), name, key);  // no shard could hold it
       if (text.empty()) throw core::DataError("{}: {}.{} is empty. Say what the images look like, or leave the key out.", file.string(), name, key);
       if (key == kind_names[static_cast<size_t>(PromptKind::subject)]) subject_place(text, fmt::format("{}: {}.{}", file.string(), name, key));
     }

@@ -98,6 +98,8 @@ TEST_F(Masks, BrokenOnesAreNamed) {
   EXPECT_ERROR(RunMasks(list_, rows_), core::DataError, fmt::format("has no line for \"{}\"", key_of("a", 1)));
   test::put(list_, "a\n");
   EXPECT_ERROR(RunMasks(list_, rows_), core::DataError, "line 1: is not KEY<tab>PATH");
+  test::put(list_, key_of("a", 0) + std::string("\t\0.png\n", 7));
+  EXPECT_ERROR(RunMasks(list_, rows_), core::DataError, "line 1: holds a zero byte");
   EXPECT_ERROR(RunMasks((folder_ / "none.tsv").string(), rows_), core::Error, "none.tsv");
 }
 

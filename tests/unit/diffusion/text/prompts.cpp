@@ -38,6 +38,7 @@ TEST_F(Prompts, ErrorsNameFileDomainAndKey) {
   EXPECT_THAT(failure("[ink]\ndescription = \"a drawing\"\n", PromptKind::instruction), HasSubstr("domain \"ink\" has no instruction"));
   EXPECT_THAT(failure("[photo]\ndescription = \"a photo\"\n"), HasSubstr("domain \"ink\" has no description"));
   EXPECT_THAT(failure("[ink]\ndescription = \"\"\n"), HasSubstr("ink.description is empty"));
+  EXPECT_THAT(failure("[ink]\ndescription = \"a\\u0000b\"\n"), HasSubstr("ink.description holds a zero byte"));
   EXPECT_THAT(failure("[ink]\ndescription = 3\n"), HasSubstr("ink.description is no string"));
   EXPECT_THAT(failure("description = \"a drawing\"\n"), HasSubstr("\"description\" is no table"));
   EXPECT_THAT(failure("[ink\n"), HasSubstr("line 1"));
