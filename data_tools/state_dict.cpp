@@ -16,6 +16,7 @@ using Kind = PickleValue::Kind;
 
 constexpr int max_depth = 64;
 constexpr size_t max_entries = 1'000'000;  // shared dictionaries can make a small file endless
+constexpr size_t max_name = 1000;          // as in safetensors.cpp
 
 std::string joined(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
 
@@ -86,6 +87,8 @@ class Collector {
 
  private:
   void add(const std::string& name, const PickleValue& item, int depth) {
+    if (name.size() > max_name)
+      throw core::DataError("{}: the name \"{}...\" has {} bytes, at most {} are read", file_, name.substr(0, 40), name.size(), max_name);
     if (io::is_tensor(item)) {
       if (!result_.tensors.emplace(name, &item).second) throw core::DataError("{}: the name \"{}\" occurs twice", file_, name);
     } else if (io::dictionary_items(item)) {

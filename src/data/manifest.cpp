@@ -13,11 +13,13 @@ namespace {
 
 constexpr const char* format = "syncdr-manifest";
 constexpr int64_t version = 1;
+constexpr size_t max_path = 4096;  // Linux has no longer ones, and a pattern that names are matched with takes stack for each character
 
 ManifestEntry read_entry(const boost::json::value& value, const std::filesystem::path& folder, const std::string& where) {
   const boost::json::object& object = io::as_object(value, where);
   ManifestEntry entry{io::json_string(object, "file", where), io::json_int(object, "rows", where), io::json_int(object, "bytes", where),
                       io::json_string(object, "hash", where)};
+  if (entry.file.size() > max_path) throw core::DataError("{}: \"file\" has {} bytes, at most {} are possible", where, entry.file.size(), max_path);
   io::path_inside(folder, entry.file, where);
   if (entry.rows < 0 || entry.bytes < 0) throw core::DataError("{}: {} rows, {} bytes cannot be", where, entry.rows, entry.bytes);
   if (entry.hash.size() != 32) throw core::DataError("{}: \"hash\" has not 32 digits", where);

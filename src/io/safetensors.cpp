@@ -26,6 +26,7 @@ static_assert(std::endian::native == std::endian::little, "tensors are little-en
 
 constexpr uint64_t max_header = 100'000'000;  // the original's limit
 constexpr size_t max_dimensions = 64;         // LibTorch's limit for operations
+constexpr size_t max_name = 1000;             // of a tensor: patterns that names are matched with take stack for each character
 constexpr const char* cut_short = "It was cut short: get it again.";
 
 struct Dtype {
@@ -202,6 +203,8 @@ struct OpenFile {
     const boost::json::value header = parse_json(text, in_header);
     for (const auto& item : as_object(header, in_header)) {
       const std::string name(item.key());
+      if (name.size() > max_name)
+        throw core::DataError("{}: the name \"{}...\" of a tensor has {} bytes, at most {} are read", where, printable(name), name.size(), max_name);
       if (name == "__metadata__") {
         const std::string place = where + ": __metadata__";
         if (!item.value().is_null()) metadata = json_texts(as_object(item.value(), place), place);  // null: none, as in the original

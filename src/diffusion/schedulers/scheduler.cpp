@@ -4,7 +4,6 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <regex>
 
 #include "scheduler_config.h"
 #include "syncdr/core/error.h"
@@ -96,11 +95,22 @@ ConfigReader with_spacing(const ConfigReader& config, const std::string& spacing
 
 constexpr size_t max_config_bytes = 1 << 20;
 
+/// Python's json writes the default of this field as -Infinity, which JSON has not. null stands for the default too.
+std::string without_infinity(std::string text) {
+  constexpr std::string_view name = "\"lambda_min_clipped\"", infinite = "-Infinity", blank = " \t\r\n";
+  for (size_t at = 0; (at = text.find(name, at)) != std::string::npos;) {
+    at += name.size();
+    const size_t colon = text.find_first_not_of(blank, at);
+    if (colon == std::string::npos || text[colon] != ':') continue;
+    const size_t value = text.find_first_not_of(blank, colon + 1);
+    if (value != std::string::npos && std::string_view(text).substr(value).starts_with(infinite)) text.replace(value, infinite.size(), "null");
+  }
+  return text;
+}
+
 ConfigReader read_folder(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "scheduler_config.json";
-  // Python's json writes the default of this field so. null stands for the default too.
-  static const std::regex infinite("(\"lambda_min_clipped\"\\s*:\\s*)-Infinity\\b");
-  const boost::json::value content = io::parse_json(std::regex_replace(io::read_file(file, max_config_bytes), infinite, "$1null"), file.string());
+  const boost::json::value content = io::parse_json(without_infinity(io::read_file(file, max_config_bytes)), file.string());
   boost::json::object fields = io::as_object(content, file.string());
   // Fields that the original wrote with its defaults, which it reads as not there: another class may have others.
   const char* const defaults = "_use_default_values";

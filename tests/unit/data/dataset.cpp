@@ -102,6 +102,7 @@ TEST_F(DatasetFolder, ManifestsThatLieAreRefused) {
     EXPECT_ERROR(Dataset(folder.path()).real("a", "train"), core::DataError, message);
   };
   refused("\"version\": 1", "\"version\": 2", "format version 2");
+  refused("real/a/train-00000", ("real/a" + std::string(200'000, 'a') + "/train-00000").c_str(), "at most 4096 are possible");
   refused("syncdr-manifest", "else", "no manifest of syncdr");
   refused("\"kind\": \"dataset\"", "\"kind\": \"translation\"", "manifest of a translation");
   refused("real/a/train-00000", "../a/train-00000", "leaves its folder");

@@ -133,6 +133,12 @@ TEST_F(SafetensorsFile, OverlapsHolesAndDuplicatesAreRefused) {
   refused(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12, "leave a hole");
 }
 
+TEST_F(SafetensorsFile, NamesOfAnyLengthAreRefused) {
+  const auto named = [](size_t length) { return "{\"" + std::string(length, 'a') + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})"; };
+  EXPECT_NO_THROW(io::read_safetensors(file(named(1000), 8)));
+  refused(named(200'000), 8, "aaa...\" of a tensor has 200000 bytes, at most 1000 are read");
+}
+
 TEST_F(SafetensorsFile, WrongKindsInTheHeaderAreRefused) {
   refused("[]", 0, "not a JSON object");
   refused("{\"a\":", 0, "no valid JSON: it ends in its middle");
