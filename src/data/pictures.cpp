@@ -110,6 +110,7 @@ Image decode_tiff(std::span<const uint8_t> bytes, int64_t most_pixels) {
   TiffBytes file{bytes};
   const std::unique_ptr<TIFFOpenOptions, decltype(&TIFFOpenOptionsFree)> options(TIFFOpenOptionsAlloc(), &TIFFOpenOptionsFree);
   if (!options) throw std::bad_alloc();
+  TIFFOpenOptionsSetMaxSingleMemAlloc(options.get(), std::max(8 * most_pixels, int64_t{1} << 26));  // of a tile, which may be larger than the picture
   TIFFOpenOptionsSetErrorHandlerExtR(options.get(), &TiffBytes::complain, &file);
   TIFFOpenOptionsSetWarningHandlerExtR(options.get(), &TiffBytes::pass_over, nullptr);
   const std::unique_ptr<TIFF, decltype(&TIFFClose)> tiff(TIFFClientOpenExt("", "rm", &file, &TiffBytes::read, &TiffBytes::write, &TiffBytes::seek,
