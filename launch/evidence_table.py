@@ -1,6 +1,6 @@
-"""Tables of the runs of several seeds, as Markdown: evidence_table.py [--against TITLE]... RUN...
+"""Tables of the runs of several seeds, as Markdown: evidence_table.py [--against TITLE]... [--figure NAME]... RUN...
 
-One table per k. Of each arm Prec@k in percent, mean over directions and each direction: its mean over seeds and the standard deviation between them. Then its
+One table per k of evaluate.cutoffs, or per figure of metrics.json that is asked for ("map", "recall@5"). Of each arm Prec@k in percent, mean over directions and each direction: its mean over seeds and the standard deviation between them. Then its
 difference to other arms (--against; else CDS and the encoder untrained) on the same queries, averaged over seeds, with a 95 % interval: * leaves zero out.
 The interval is of the share of right neighbours as a ratio of sums (Cochran, "Sampling Techniques", 1977, section 6.3), whose terms are queries, or all
 queries of a category at once where the runs' own intervals draw categories."""
@@ -53,6 +53,7 @@ def compared(runs, hits, title, reference, figure):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", action="append", metavar="TITLE", help="an arm's title in the table")
+    parser.add_argument("--figure", action="append", metavar="NAME", help="a figure of metrics.json; without it: prec@k of evaluate.cutoffs")
     parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="RUN")
     options = parser.parse_args()
     runs, hits = ([json.loads((folder / name).read_text()) for folder in options.runs] for name in ("metrics.json", "hits.json"))
@@ -62,8 +63,13 @@ def main():
     references = options.against or [run[name]["title"] for run, name in ((runs[0], "cds"), (runs[0]["controls"], "untrained")) if name in run]
     for unknown in set(references) - set(titles):
         parser.error(f'there is no arm "{unknown}". There are: {", ".join(titles)}')
-    for figure in next(iter(hits[0]["possible"].values())):
-        rows = [[f"P{figure[1:]}, %", "mean", *hits[0]["possible"], *(f"less {reference}" for reference in references)]]
+    there = list(next(iter(hits[0]["possible"].values())))
+    figures = options.figure or [f"prec@{k}" for k in runs[0]["settings"]["cutoffs"]]
+    for unknown in set(figures) - set(there):
+        parser.error(f'there is no figure "{unknown}". There are: {", ".join(there)}')
+    for figure in figures:
+        name = "mAP@All" if figure == "map" else figure.capitalize()
+        rows = [[f"{name}, %", "mean", *hits[0]["possible"], *(f"less {reference}" for reference in references)]]
         rows.append(["---"] * len(rows[0]))
         for title in titles:
             arms = [arms_of(run)[title][figure] for run in runs if title in arms_of(run)]

@@ -87,6 +87,7 @@ void check_train(const Job& job, const std::vector<std::string>& arms) {
 }
 
 void check_evaluation(const Job& job, const std::string& split) {
+  job.settings.evaluate.measures();
   std::vector<std::set<int64_t>> labels;
   for (const auto& domain : job.domains) {
     const at::Tensor all = evaluation::labels_of(job.dataset.real(domain, split), domain, split);

@@ -1,6 +1,7 @@
 #include "arms.h"
 
 #include <algorithm>
+#include <ranges>
 #include <tuple>
 
 #include "syncdr/core/error.h"
@@ -21,26 +22,39 @@ const Difference* difference_to(const ArmResult& arm, const ArmResult& reference
   return nullptr;
 }
 
-std::vector<int64_t> keys_of(const std::map<int64_t, Estimate>& figures) {
-  std::vector<int64_t> keys;
-  for (const auto& [k, estimate] : figures) keys.push_back(k);
-  return keys;
+std::vector<Measure> measures_of(const std::map<Measure, Estimate>& figures) {
+  std::vector<Measure> measures;
+  for (const auto& [measure, estimate] : figures) measures.push_back(measure);
+  return measures;
 }
 
 }  // namespace
 
 std::vector<int64_t> cutoffs_of(const ReportInput& input) {
   SYNCDR_ASSERT(!input.arms.empty(), "a report needs an arm");
-  const auto cutoffs = keys_of(input.arms.front().evaluation.mean);
+  const auto& evaluation = input.arms.front().evaluation;
+  const auto measures = measures_of(evaluation.mean);
+  std::vector<int64_t> cutoffs;
+  for (const Measure& measure : measures) {
+    const bool wanted = evaluation.cutoffs.empty() || std::ranges::count(evaluation.cutoffs, measure.k) > 0;
+    if (measure.kind == Measure::Kind::precision && wanted) cutoffs.push_back(measure.k);
+  }
   SYNCDR_ASSERT(!cutoffs.empty(), "arm {} has no figures", input.arms.front().name);
   for (const auto& arm : input.arms) {
     const auto& directions = arm.evaluation.directions;
     SYNCDR_ASSERT(directions.size() == directions_of(input).size(), "arm {} has other directions than {}", arm.name, input.arms.front().name);
-    bool same = keys_of(arm.evaluation.mean) == cutoffs;
-    for (const auto& direction : directions) same = same && keys_of(direction.precision) == cutoffs;
-    SYNCDR_ASSERT(same, "arm {} has other cutoffs than {}", arm.name, input.arms.front().name);
+    bool same = measures_of(arm.evaluation.mean) == measures;
+    for (const auto& direction : directions) same = same && measures_of(direction.figures) == measures;
+    SYNCDR_ASSERT(same, "arm {} has other figures than {}", arm.name, input.arms.front().name);
   }
   return cutoffs;
+}
+
+std::vector<Measure> further_measures_of(const ReportInput& input) {
+  const auto cutoffs = cutoffs_of(input);
+  auto measures = measures_of(input.arms.front().evaluation.mean);
+  std::erase_if(measures, [&](const Measure& measure) { return measure.kind == Measure::Kind::precision && std::ranges::count(cutoffs, measure.k) > 0; });
+  return measures;
 }
 
 const ArmResult* baseline_of(const ReportInput& input) {
@@ -62,7 +76,7 @@ const ArmResult* main_of(const ReportInput& input) {
 }
 
 const Estimate& Column::estimate(const ArmResult& arm) const {
-  return (direction ? arm.evaluation.directions.at(*direction).precision : arm.evaluation.mean).at(k);
+  return (direction ? arm.evaluation.directions.at(*direction).figures : arm.evaluation.mean).at(k);
 }
 
 const Estimate& Column::estimate(const ArmResult& arm, const ArmResult& less) const {
@@ -140,15 +154,51 @@ std::vector<std::string> queries_of(const ReportInput& input) {
 
 std::string both_or_all(const ReportInput& input) { return input.domains.size() == 2 ? "both" : "all"; }
 
+std::string protocol_name(const Evaluation& evaluation) { return evaluation.protocol == "ucdir" ? "UCDIR" : "SynCDR"; }
+
 std::string protocol_text(const ReportInput& input) {
   const auto& evaluation = input.arms.front().evaluation;
+  const auto on = evaluation.protocol == "ucdir" ? "on the training images themselves, whose labels training has not read; " : "";
   const auto protocol =
-      fmt::format("Prec@k, SynCDR protocol (k at most the gallery's images of the category; equal scores share their places), split {}, {} queries",
-                  input.split, fmt::join(queries_of(input), " + "));
+      fmt::format("Prec@k, {} protocol ({}k at most the gallery's images of the category; equal scores share their places), split {}, {} queries{}",
+                  protocol_name(evaluation), on, input.split, fmt::join(queries_of(input), " + "), category_sets_text(input));
   if (evaluation.unit() == Unit::categories) return fmt::format("{}, 95 % bootstrap over {} categories", protocol, grouped(evaluation.categories));
   return fmt::format("{}, 95 % bootstrap over queries: {} categor{} too few to draw from, so that intervals speak of other images of these alone", protocol,
                      evaluation.categories, evaluation.categories == 1 ? "y is" : "ies are");
 }
+
+std::string category_sets_text(const ReportInput& input) {
+  std::map<std::string, std::vector<std::string>> sets;
+  int64_t unanswerable = 0;
+  for (const auto& direction : directions_of(input)) {
+    sets[direction.category_set].push_back(name_of(direction, "→"));
+    unanswerable += direction.unanswerable;
+  }
+  std::vector<std::string> texts;
+  for (const auto& [set, directions] : sets)
+    if (!set.empty()) texts.push_back(sets.size() == 1 ? fmt::format("{} category sets", set) : fmt::format("{}: {} category sets", fmt::join(directions, " and "), set));
+  std::string text = texts.empty() ? "" : fmt::format(", {}", fmt::join(texts, ", "));
+  if (unanswerable > 0)
+    text += fmt::format(" ({} quer{} without a right image in the gallery left out)", grouped(unanswerable), unanswerable == 1 ? "y" : "ies");
+  return text;
+}
+
+std::string further_text(const ReportInput& input) {
+  return fmt::format(
+      "{} protocol as above. Recall@k: queries with a right image among the first k; mAP@All: average precision over the whole gallery, mean over queries.",
+      protocol_name(input.arms.front().evaluation));
+}
+
+std::string title_of(const CategoryGroup& group) {
+  static const std::map<std::string, std::string> titles{{"seen", "seen in training"},
+                                                         {"unseen", "not seen in training"},
+                                                         {"seen_in_both", "seen in both domains"},
+                                                         {"seen_in_query_domain", "seen in the query's domain alone"},
+                                                         {"seen_in_gallery_domain", "seen in the gallery's domain alone"}};
+  return titles.at(group.name);
+}
+
+bool shows_groups(const ReportInput& input) { return input.arms.front().evaluation.groups.size() > 2; }
 
 std::string differences_text(const ReportInput& input, const char* mark) {
   return fmt::format(

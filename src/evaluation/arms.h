@@ -8,8 +8,10 @@
 /// What table, page and JSON ask of a report's arms.
 namespace syncdr::evaluation {
 
-/// The k of Prec@k, ascending. Throws BugError if there are no arms or they differ in it or in their directions.
+/// The k of Prec@k that tables begin with, ascending. Throws BugError if there are no arms or they differ in what was measured or in their directions.
 std::vector<int64_t> cutoffs_of(const ReportInput& input);
+/// All other measures.
+std::vector<Measure> further_measures_of(const ReportInput& input);
 
 /// The arms that the report calls baseline and main; null if there is none.
 const ArmResult* baseline_of(const ReportInput& input);
@@ -18,7 +20,7 @@ const ArmResult* main_of(const ReportInput& input);
 /// One column of the headline table.
 struct Column {
   std::optional<size_t> direction;  ///< of Evaluation::directions; none: the mean of all
-  int64_t k;
+  int64_t k;                        ///< of Prec@k
   const Estimate& estimate(const ArmResult& arm) const;
   /// Its difference to another arm with which it was compared.
   const Estimate& estimate(const ArmResult& arm, const ArmResult& less) const;
@@ -52,6 +54,16 @@ std::string both_or_all(const ReportInput& input);
 
 /// "Prec@k, SynCDR protocol (...), split test, 2,280 + 2,280 queries, 95 % bootstrap over 1,140 categories".
 std::string protocol_text(const ReportInput& input);
+/// "SynCDR" or "UCDIR".
+std::string protocol_name(const Evaluation& evaluation);
+/// ", closed category sets", or which direction has which; how many queries were left out.
+std::string category_sets_text(const ReportInput& input);
+/// What the table of further measures holds.
+std::string further_text(const ReportInput& input);
+/// "seen in training".
+std::string title_of(const CategoryGroup& group);
+/// Whether categories differ in what training has seen of them: else groups say nothing new.
+bool shows_groups(const ReportInput& input);
 /// What differences are, and how to read them.
 std::string differences_text(const ReportInput& input, const char* mark);
 

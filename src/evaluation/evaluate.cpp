@@ -1,8 +1,15 @@
 #include "syncdr/evaluation/evaluate.h"
 
+#include <ATen/ops/tensor.h>
+
+#include <set>
+#include <unordered_map>
+
+#include "categories.h"
 #include "embed.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
+#include "syncdr/io/hash.h"
 
 namespace syncdr::evaluation {
 namespace {
@@ -14,18 +21,33 @@ struct Labelled {
   at::Tensor features, labels;  // [N, D] float on the device, [N] int64 on the CPU
 };
 
-Neighbours search(const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config) {
-  const int64_t deepest = *std::max_element(config.cutoffs.begin(), config.cutoffs.end());
-  auto found = top_k(queries.features, gallery.features, std::max(shown_neighbours, deepest + 1));
-  return {found.scores.to(at::kCPU), found.indices.to(at::kCPU)};
+// The rows of the gallery whose category some query has.
+at::Tensor shared_rows(const Labelled& queries, const Labelled& gallery) {
+  const Categories wanted = categories_of(queries.labels);
+  const auto labels = gallery.labels.accessor<int64_t, 1>();
+  std::vector<int64_t> rows;
+  for (int64_t row = 0; row < labels.size(0); ++row)
+    if (wanted.contains(labels[row])) rows.push_back(row);
+  return at::tensor(rows, at::kLong);
 }
 
-DirectionScores measure(const Neighbours& found, const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config) {
+// One direction; what its queries found goes into `hits`.
+DirectionScores measure(const Labelled& queries, const Labelled& gallery, const EvaluateConfig& config, HitsByMeasure& hits) {
+  const auto measures = config.measures();
+  const bool whole = config.gallery == "all";
+  const at::Tensor rows = whole ? at::Tensor() : shared_rows(queries, gallery);
+  const at::Tensor features = whole ? gallery.features : gallery.features.index_select(0, rows.to(gallery.features.device()));
+  const at::Tensor labels = whole ? gallery.labels : gallery.labels.index_select(0, rows);
+  Found found = measure(queries.features, features, queries.labels, labels, measures, shown_neighbours);
   DirectionScores result{.query_domain = queries.domain, .gallery_domain = gallery.domain};
   result.queries = queries.features.size(0);
-  result.gallery = gallery.features.size(0);
-  if (config.mean_average_precision) result.mean_average_precision = mean_average_precision(queries.features, gallery.features, queries.labels, gallery.labels);
-  result.nearest = found.indices.narrow(1, 0, std::min(shown_neighbours, found.indices.size(1))).clone();
+  result.gallery = features.size(0);
+  result.nearest = whole ? found.nearest : rows.index_select(0, found.nearest.flatten()).view(found.nearest.sizes());
+  const Categories asked = categories_of(queries.labels), there = categories_of(labels);
+  result.category_set = category_set(asked, there);
+  result.shared_categories = std::ranges::count_if(asked, [&](int64_t category) { return there.contains(category); });
+  result.unanswerable = result.queries - std::ssize(found.hits.begin()->second.hits);
+  for (auto& [measured, of_queries] : found.hits) hits[measured].push_back(std::move(of_queries));
   return result;
 }
 
@@ -43,24 +65,65 @@ std::vector<std::string> collapsed_domains(const std::vector<Labelled>& domains)
   return collapsed;
 }
 
-Evaluation measure_all(const std::vector<Labelled>& domains, const EvaluateConfig& config, uint64_t seed) {
-  Evaluation result{.collapsed = collapsed_domains(domains)};
-  for (const Labelled& queries : domains)
-    for (const Labelled& gallery : domains) {
-      if (&queries == &gallery) continue;
-      const auto found = search(queries, gallery, config);
-      result.directions.push_back(measure(found, queries, gallery, config));
-      auto hits = hits_with_ties(queries.features, gallery.features, found, queries.labels, gallery.labels, config.cutoffs);
-      for (size_t c = 0; c < hits.size(); ++c) result.hits[config.cutoffs[c]].push_back(std::move(hits[c]));
+// training: the categories of each domain's training images; empty: not known.
+Evaluation measure_all(const std::vector<Labelled>& domains, const std::vector<Categories>& training, const EvaluateConfig& config, uint64_t seed) {
+  Evaluation result{.cutoffs = config.cutoffs, .protocol = config.protocol, .collapsed = collapsed_domains(domains)};
+  std::vector<std::pair<size_t, size_t>> places;
+  for (size_t query = 0; query < domains.size(); ++query)
+    for (size_t gallery = 0; gallery < domains.size(); ++gallery) {
+      if (query == gallery) continue;
+      result.directions.push_back(measure(domains[query], domains[gallery], config, result.hits));
+      places.emplace_back(query, gallery);
     }
-  result.categories = fewest_categories(result.hits.begin()->second);  // they do not depend on k
-  auto [precision, mean] = figures_of(result.hits, result.unit(), seed, config.resamples);
-  for (size_t d = 0; d < precision.size(); ++d) result.directions[d].precision = std::move(precision[d]);
+  result.categories = fewest_categories(result.hits.begin()->second);  // they do not depend on the measure
+  auto [figures, mean] = figures_of(result.hits, result.unit(), seed, config.resamples);
+  for (size_t d = 0; d < figures.size(); ++d) result.directions[d].figures = std::move(figures[d]);
   result.mean = std::move(mean);
+  if (!training.empty()) result.groups = groups_of(result, places, training, seed, config.resamples);
   return result;
 }
 
+std::vector<Categories> known_training(const EvaluationData& data) {
+  std::vector<Categories> all;
+  for (const auto& domain : data.domains) {
+    auto categories = training_categories(data.dataset, domain);
+    if (!categories) return {};
+    all.push_back(std::move(*categories));
+  }
+  return all;
+}
+
+// Throws if an image is in the list twice: it would be counted twice. Keys within a shard are different.
+void check_ids(const data::ShardList& list, const std::string& domain, const std::string& split) {
+  if (list.shards() < 2) return;
+  std::unordered_map<uint64_t, int64_t> rows;
+  rows.reserve(static_cast<size_t>(list.rows()));
+  for (int64_t row = 0; row < list.rows(); ++row) {
+    const auto [other, fresh] = rows.emplace(io::hash64(list.key(row)), row);
+    if (!fresh && list.key(other->second) == list.key(row))
+      throw core::DataError("evaluation: {}, split \"{}\": rows {} and {} are the same image (\"{}\"), which would count twice: pack the dataset again.", domain,
+                            split, other->second, row, list.key(row));
+  }
+}
+
+void check_cutoffs(const std::vector<int64_t>& cutoffs, const char* setting) {
+  const std::set<int64_t> different(cutoffs.begin(), cutoffs.end());
+  if (different.size() != cutoffs.size()) throw core::UsageError("evaluate.{} = [{}]: a k is there twice.", setting, fmt::join(cutoffs, ", "));
+}
+
 }  // namespace
+
+std::vector<Measure> EvaluateConfig::measures() const {
+  if (cutoffs.empty()) throw core::UsageError("evaluate.cutoffs is empty. Name the k of Prec@k, as in [1, 5, 15].");
+  check_cutoffs(cutoffs, "cutoffs");
+  check_cutoffs(further_cutoffs, "further_cutoffs");
+  check_cutoffs(recall, "recall");
+  std::set<Measure> all(cutoffs.begin(), cutoffs.end());
+  all.insert(further_cutoffs.begin(), further_cutoffs.end());
+  for (const int64_t k : recall) all.emplace(Measure::Kind::recall, k);
+  if (mean_average_precision) all.emplace(Measure::Kind::average_precision, 0);
+  return {all.begin(), all.end()};
+}
 
 at::Tensor labels_of(const data::ShardList& list, const std::string& domain, const std::string& split) {
   if (list.rows() == 0) throw core::DataError("evaluation: {} has no images in split \"{}\".", domain, split);
@@ -74,11 +137,12 @@ at::Tensor labels_of(const data::ShardList& list, const std::string& domain, con
           "labels.",
           domain, split, row, list.key(row));
   }
+  check_ids(list, domain, split);
   return labels;
 }
 
 Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const EvaluationData& data, const EvaluateConfig& config) {
-  if (config.cutoffs.empty()) throw core::UsageError("evaluate.cutoffs is empty. Name the k of Prec@k, as in [1, 5, 15].");
+  config.measures();
   std::vector<data::ShardList> lists;
   std::vector<Labelled> domains;
   for (const auto& domain : data.domains) {
@@ -89,7 +153,7 @@ Evaluation evaluate(comm::World& world, retrieval::Encoder& encoder, const Evalu
   Evaluation result;
   world.root_only("measuring retrieval", [&] {
     for (Labelled& domain : domains) domain.features = domain.features.to(world.device());
-    result = measure_all(domains, config, data.seed);
+    result = measure_all(domains, known_training(data), config, data.seed);
   });
   return result;
 }

@@ -1,5 +1,6 @@
 #include <boost/json/array.hpp>
 #include <cmath>
+#include <numeric>
 
 #include "arms.h"
 #include "syncdr/evaluation/report.h"
@@ -45,7 +46,7 @@ template <class Figure> boost::json::object by_direction(const std::vector<Direc
 
 // estimate(i): of a direction; mean: of all.
 template <class OfDirection>
-boost::json::object precision_json(const std::vector<DirectionScores>& directions, const OfDirection& estimate, const Estimate& mean) {
+boost::json::object figure_json(const std::vector<DirectionScores>& directions, const OfDirection& estimate, const Estimate& mean) {
   auto object = by_direction(directions, [&](size_t i) { return estimate(i).value; });
   object["mean"] = mean.value;
   for (const auto& [name, bounds] : by_direction(directions, [&](size_t i) { return interval(estimate(i)); })) object[std::string(name) + "_interval"] = bounds;
@@ -53,30 +54,38 @@ boost::json::object precision_json(const std::vector<DirectionScores>& direction
   return object;
 }
 
-boost::json::object map_json(const std::vector<DirectionScores>& directions) {
-  auto object = by_direction(directions, [&](size_t i) { return directions[i].mean_average_precision; });
-  double sum = 0;
-  for (const auto& direction : directions) sum += direction.mean_average_precision;
-  object["mean"] = sum / static_cast<double>(directions.size());
+boost::json::object group_json(const Evaluation& evaluation, const CategoryGroup& group) {
+  boost::json::object object{{"queries", by_direction(evaluation.directions, [&](size_t i) { return group.queries[i]; })}};
+  for (const auto& [measure, mean] : group.mean)
+    object[name_of(measure)] = {{"mean", mean.value}, {"mean_interval", interval(mean)}, {"protocol", evaluation.protocol}};
   return object;
 }
 
 boost::json::object difference_json(const ArmResult& arm, const Figures& figures) {
   boost::json::object object{{"unit", name_of(arm.evaluation.unit())}};
-  for (const auto& [k, mean] : figures.mean)
-    object[fmt::format("prec@{}", k)] =
-        precision_json(arm.evaluation.directions, [&](size_t i) -> const Estimate& { return figures.directions[i].at(k); }, mean);
+  for (const auto& [measure, mean] : figures.mean)
+    object[name_of(measure)] = figure_json(arm.evaluation.directions, [&](size_t i) -> const Estimate& { return figures.directions[i].at(measure); }, mean);
   return object;
 }
 
 boost::json::object arm_json(const ArmResult& arm, const ArmResult* baseline) {
   const auto& directions = arm.evaluation.directions;
   boost::json::object object{{"title", arm.title}};
-  for (const auto& [k, mean] : arm.evaluation.mean)
-    object[fmt::format("prec@{}", k)] = precision_json(directions, [&](size_t i) -> const Estimate& { return directions[i].precision.at(k); }, mean);
-  if (directions.front().mean_average_precision >= 0) object["map"] = map_json(directions);
+  for (const auto& [measure, mean] : arm.evaluation.mean) {
+    auto figure = figure_json(directions, [&](size_t i) -> const Estimate& { return directions[i].figures.at(measure); }, mean);
+    figure["protocol"] = arm.evaluation.protocol;
+    object[name_of(measure)] = std::move(figure);
+  }
   object["queries"] = by_direction(directions, [&](size_t i) { return directions[i].queries; });
   object["gallery"] = by_direction(directions, [&](size_t i) { return directions[i].gallery; });
+  object["unanswerable"] = by_direction(directions, [&](size_t i) { return directions[i].unanswerable; });
+  object["category_set"] = by_direction(directions, [&](size_t i) { return boost::json::value(directions[i].category_set); });
+  object["shared_categories"] = by_direction(directions, [&](size_t i) { return directions[i].shared_categories; });
+  if (!arm.evaluation.groups.empty()) {
+    boost::json::object groups;
+    for (const CategoryGroup& group : arm.evaluation.groups) groups[group.name] = group_json(arm.evaluation, group);
+    object["categories"] = std::move(groups);
+  }
   for (const auto& [to, figures] : arm.differences) object[baseline && to == baseline->name ? "vs_cds" : "vs_" + to] = difference_json(arm, figures);
   if (!arm.retention.empty()) object["retention"] = retention_json(arm.retention);
   object["best_epoch"] = arm.best_epoch;
@@ -86,7 +95,7 @@ boost::json::object arm_json(const ArmResult& arm, const ArmResult* baseline) {
   object["selected_by"] = arm.selected_by;
   if (arm.other) {
     boost::json::object other{{"by", arm.other->by}, {"epoch", arm.other->epoch}};
-    for (const auto& [k, mean] : arm.other->mean) other[fmt::format("prec@{}", k)] = mean.value;
+    for (const auto& [measure, mean] : arm.other->mean) other[name_of(measure)] = mean.value;
     object["other_choice"] = std::move(other);
   }
   return object;
@@ -111,14 +120,14 @@ boost::json::object hits_json(const ReportInput& input) {
   const auto& first = input.arms.front().evaluation;
   const auto by_cutoff = [&](const Evaluation& evaluation, size_t direction, auto Hits::* count) {
     boost::json::object object;
-    for (const auto& [k, directions] : evaluation.hits) {
+    for (const auto& [measure, directions] : evaluation.hits) {
       boost::json::array counts;
       for (const Hits& hits : directions.at(direction).hits) {
         const double value = hits.*count;  // whole but for ties
         if (value == std::floor(value)) counts.emplace_back(static_cast<int64_t>(value));
         else counts.emplace_back(value);
       }
-      object[fmt::format("prec@{}", k)] = std::move(counts);
+      object[name_of(measure)] = std::move(counts);
     }
     return object;
   };
@@ -155,6 +164,41 @@ boost::json::array retention_json(const std::vector<SetRetention>& retention) {
   return list;
 }
 
+namespace {
+
+std::string cell_text(const Estimate& estimate) { return fmt::format("{} [{}]", percent(estimate.value), interval_text(estimate)); }
+
+// Means of the further measures; empty without any.
+std::string further_table(const ReportInput& input) {
+  const auto measures = further_measures_of(input);
+  if (measures.empty()) return "";
+  std::vector<Row> rows{{fmt::format("%, mean of {}", both_or_all(input))}};
+  for (const Measure& measure : measures) rows[0].push_back(title_of(measure));
+  for (const auto& arm : input.arms) {
+    rows.push_back({arm.title});
+    for (const Measure& measure : measures) rows.back().push_back(cell_text(arm.evaluation.mean.at(measure)));
+  }
+  return "\n" + aligned(rows) + further_text(input) + "\n";
+}
+
+// By what training has seen; empty where that is the same of all categories, or not known.
+std::string groups_table(const ReportInput& input) {
+  if (!shows_groups(input)) return "";
+  const Measure first = cutoffs_of(input).front();
+  std::vector<Row> rows{{fmt::format("{}, %", title_of(first))}, {"queries"}};
+  for (const auto& group : input.arms.front().evaluation.groups) {
+    rows[0].push_back(title_of(group));
+    rows[1].push_back(grouped(std::accumulate(group.queries.begin(), group.queries.end(), int64_t{0})));
+  }
+  for (const auto& arm : input.arms) {
+    rows.push_back({arm.title});
+    for (const auto& group : arm.evaluation.groups) rows.back().push_back(cell_text(group.mean.at(first)));
+  }
+  return "\n" + aligned(rows) + "Categories by what training images show; galleries are whole.\n";
+}
+
+}  // namespace
+
 std::string table_text(const ReportInput& input) {
   std::vector<const ArmResult*> all;
   for (const auto& arm : input.arms) all.push_back(&arm);
@@ -162,7 +206,7 @@ std::string table_text(const ReportInput& input) {
     const auto& estimate = column.estimate(arm);
     return fmt::format("{}{} [{}]", column.best(input) == &arm ? "*" : "", percent(estimate.value), interval_text(estimate));
   });
-  text += protocol_text(input) + ". * best.\n";
+  text += protocol_text(input) + ". * best.\n" + further_table(input) + groups_table(input);
   for (const auto* reference : references_of(input))
     text += "\n" + table(input, "less " + reference->title, arms_compared_with(input, *reference),
                          [&](const ArmResult& arm, const Column& column) { return difference_text(column.estimate(arm, *reference)); });
@@ -184,7 +228,7 @@ boost::json::object metrics_json(const ReportInput& input, const std::string& ba
     else controls[arm.name] = std::move(figures);
   }
   result["controls"] = std::move(controls);
-  result["settings"] = {{"split", input.split}, {"cutoffs", std::move(cutoffs)}, {"configuration", input.configuration}};
+  result["settings"] = {{"split", input.split}, {"protocol", input.arms.front().evaluation.protocol}, {"cutoffs", std::move(cutoffs)}, {"configuration", input.configuration}};
   return result;
 }
 

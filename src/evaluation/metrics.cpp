@@ -1,155 +1,236 @@
 #include "syncdr/evaluation/metrics.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/mm.h>
-#include <ATen/ops/sort.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <optional>
+#include <unordered_map>
 
+#include "average_precision.h"
 #include "syncdr/core/error.h"
-#include "syncdr/nn/one_thread.h"
+#include "syncdr/retrieval/running_best.h"
+#include "tiles.h"
 
 namespace syncdr::evaluation {
 namespace {
 
-using Counts = std::map<int64_t, int64_t>;
+using RowsOfCategory = std::unordered_map<int64_t, std::vector<int64_t>>;
 
 void check_labels(const at::Tensor& labels, int64_t rows, const char* what) {
   SYNCDR_ASSERT(labels.dim() == 1 && labels.scalar_type() == at::kLong && labels.size(0) == rows, "{} labels must be [{}] int64", what, rows);
 }
 
-Counts count_labels(const at::Tensor& labels) {
-  Counts counts;
-  const auto values = labels.accessor<int64_t, 1>();
-  for (int64_t i = 0; i < values.size(0); ++i) ++counts[values[i]];
-  return counts;
-}
+/// The nearest of one query.
+struct Ranking {
+  const float* scores;  // falling
+  const int64_t* rows;
+  int64_t count;
+  bool whole;  // there are no others
+};
 
-[[noreturn]] void no_common_category() {
-  throw core::DataError(
-      "evaluation: no query's category occurs in the gallery. Query and gallery must be labelled alike: check the lists they were packed "
-      "from.");
-}
+/// Rows that have the last score of a ranking which is not whole: how many, and how many of them are right.
+struct Tied {
+  int64_t all = 0, right = 0;
+};
 
-// Average precision of one query: the mean, over the gallery's images of its category, of the precision at each one's rank, and over all orders of equal
-// scores. scores [N] descending, ranked [N] int64: the rows that have them
-double average_precision(const at::TensorAccessor<float, 1>& scores, const at::TensorAccessor<int64_t, 1>& ranked,
-                         const at::TensorAccessor<int64_t, 1>& gallery, int64_t label) {
-  double sum = 0;
-  int64_t before = 0, correct = 0;
-  while (before < ranked.size(0)) {
-    int64_t tied = 0, right = 0;
-    for (; before + tied < ranked.size(0) && scores[before + tied] == scores[before]; ++tied) right += gallery[ranked[before + tied]] == label;
-    // A right one stands in the i-th place of its tie with the same chance as in any other, and the places before it hold their share of the other right ones.
-    const double others = tied > 1 ? static_cast<double>(right - 1) / static_cast<double>(tied - 1) : 0;
-    for (int64_t i = 0; i < tied && right > 0; ++i)
-      sum += static_cast<double>(right) / static_cast<double>(tied) * (static_cast<double>(correct + 1) + static_cast<double>(i) * others) /
-             static_cast<double>(before + i + 1);
-    before += tied;
-    correct += right;
-  }
-  return sum / static_cast<double>(correct);
-}
+/// What stands in a query's first places: above the score of the last one, and the rows that share that score.
+struct Places {
+  int64_t above = 0, right_above = 0, shared = 0;  // shared: places that are left for the tied
+  Tied tied;
+  bool open = false;  // the ranking ends within the tie
+};
 
-}  // namespace
-
-QueryHits hits_at(const Neighbours& neighbours, const at::Tensor& query_labels, const at::Tensor& gallery_labels, int64_t k) {
-  const auto indices = neighbours.indices.to(at::kCPU);
-  check_labels(query_labels, indices.size(0), "query");
-  check_labels(gallery_labels, gallery_labels.numel(), "gallery");
-  SYNCDR_ASSERT(k >= 1 && indices.size(1) >= std::min(k, gallery_labels.size(0)), "{} neighbours do not tell Prec@{}", indices.size(1), k);
-  const Counts in_gallery = count_labels(gallery_labels);
-  const auto rows = indices.accessor<int64_t, 2>();
-  const auto queries = query_labels.accessor<int64_t, 1>(), gallery = gallery_labels.accessor<int64_t, 1>();
-  QueryHits result;
-  for (int64_t q = 0; q < queries.size(0); ++q) {
-    const auto found = in_gallery.find(queries[q]);
-    if (found == in_gallery.end()) continue;
-    Hits hits{0, static_cast<int32_t>(std::min(k, found->second))};
-    for (int32_t i = 0; i < hits.possible; ++i) hits.correct += gallery[rows[q][i]] == queries[q];
-    result.categories.push_back(static_cast<int32_t>(queries[q]));
-    result.hits.push_back(hits);
-  }
-  if (result.hits.empty()) no_common_category();
+Places places_of(const Ranking& ranking, int64_t places, const auto& is_right) {
+  Places result;
+  const float last = ranking.scores[places - 1];
+  for (; ranking.scores[result.above] > last; ++result.above) result.right_above += is_right(ranking.rows[result.above]);
+  result.shared = places - result.above;
+  int64_t end = result.above;
+  for (; end < ranking.count && ranking.scores[end] == last; ++end) result.tied.right += is_right(ranking.rows[end]);
+  result.tied.all = end - result.above;
+  result.open = end == ranking.count && !ranking.whole;
   return result;
 }
 
-std::vector<QueryHits> hits_with_ties(const at::Tensor& queries, const at::Tensor& gallery, const Neighbours& found, const at::Tensor& query_labels,
-                                      const at::Tensor& gallery_labels, std::span<const int64_t> cutoffs) {
-  const auto scores = found.scores.to(at::kCPU);
-  const int64_t columns = scores.size(1), count = std::ssize(cutoffs);
-  SYNCDR_ASSERT(columns >= std::min(*std::max_element(cutoffs.begin(), cutoffs.end()) + 1, gallery.size(0)), "{} neighbours do not show ties", columns);
-  std::vector<QueryHits> all;
-  for (const int64_t k : cutoffs) all.push_back(hits_at(found, query_labels, gallery_labels, k));
-  const Counts in_gallery = count_labels(gallery_labels);
-  const auto score = scores.accessor<float, 2>();
-  const auto labels = query_labels.accessor<int64_t, 1>();
-  const auto rows = gallery_labels.accessor<int64_t, 1>();
-  const auto indices = found.indices.to(at::kCPU);
-  const auto index = indices.accessor<int64_t, 2>();
-
-  // The last score that counts, and whether the next row has it too.
-  const auto last = at::zeros({labels.size(0), count}, at::kFloat);
-  auto last_of = last.accessor<float, 2>();
-  bool ties = false;
-  const auto is_tie = [&](int64_t q, int32_t possible) { return possible < columns && score[q][possible] == score[q][possible - 1]; };
-  const auto each = [&](const auto& work) {  // (query, place among those that count, cutoff)
-    for (int64_t c = 0; c < count; ++c)
-      for (int64_t q = 0, counted = 0; q < labels.size(0); ++q)
-        if (in_gallery.contains(labels[q])) work(q, static_cast<size_t>(counted++), static_cast<size_t>(c));
-  };
-  each([&](int64_t q, size_t place, size_t c) {
-    const int32_t possible = all[c].hits[place].possible;
-    last_of[q][static_cast<int64_t>(c)] = score[q][possible - 1];
-    ties = ties || is_tie(q, possible);
-  });
-  if (!ties) return all;
-  const EqualScores equal = count_equal(queries, gallery, last, query_labels, gallery_labels);
-  const auto equal_all = equal.all.accessor<int64_t, 2>(), equal_labelled = equal.labelled.accessor<int64_t, 2>();
-  each([&](int64_t q, size_t place, size_t c) {
-    Hits& hits = all[c].hits[place];
-    if (!is_tie(q, hits.possible)) return;
-    const auto cutoff = static_cast<int64_t>(c);
-    int64_t above = 0;
-    hits.correct = 0;
-    for (; score[q][above] > last_of[q][cutoff]; ++above) hits.correct += rows[index[q][above]] == labels[q];
-    hits.correct += static_cast<double>(hits.possible - above) * static_cast<double>(equal_labelled[q][cutoff]) / static_cast<double>(equal_all[q][cutoff]);
-  });
-  return all;
+double correct_of(const Places& places) {
+  return static_cast<double>(places.right_above) +
+         static_cast<double>(places.shared * places.tied.right) / static_cast<double>(places.tied.all);
 }
 
-double mean_average_precision(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels) {
-  check_labels(query_labels, queries.size(0), "query");
-  check_labels(gallery_labels, gallery.size(0), "gallery");
-  const at::NoGradGuard no_grad;
-  const Counts in_gallery = count_labels(gallery_labels);
-  const auto labels = query_labels.accessor<int64_t, 1>(), rows = gallery_labels.accessor<int64_t, 1>();
-  // Every tile has the same shape and one thread: see search.h.
-  const int64_t tile = std::min<int64_t>(256, queries.size(0));
-  const auto scores_of = [&](int64_t first) {
-    const nn::OneThread one_thread;
-    const int64_t row = std::min(first, queries.size(0) - tile);
-    return at::mm(queries.narrow(0, row, tile), gallery.t()).slice(0, first - row);
-  };
-  double sum = 0;
-  int64_t counted = 0;
-  for (int64_t first = 0; first < queries.size(0); first += tile) {
-    const auto scores = scores_of(first);
-    const auto [sorted, order] = at::sort(scores, /*stable=*/true, /*dim=*/1, /*descending=*/true);
-    const auto sorted_here = sorted.to(at::kCPU), order_here = order.to(at::kCPU);
-    const auto ranked = order_here.accessor<int64_t, 2>();
-    const auto ranked_scores = sorted_here.accessor<float, 2>();
-    for (int64_t i = 0; i < ranked.size(0); ++i) {
-      const int64_t label = labels[first + i];
-      if (!in_gallery.contains(label)) continue;
-      sum += average_precision(ranked_scores[i], ranked[i], rows, label);
-      ++counted;
+/// The chance that one is right.
+double any_right(const Places& places) {
+  if (places.right_above > 0) return 1;
+  double none = 1;
+  for (int64_t i = 0; i < places.shared && none > 0; ++i)
+    none *= static_cast<double>(std::max<int64_t>(places.tied.all - places.tied.right - i, 0)) / static_cast<double>(places.tied.all - i);
+  return 1 - none;
+}
+
+/// A query whose category the gallery has, while its tile is worked through.
+struct Query {
+  int64_t row, label;
+  const std::vector<int64_t>* right;  // rows of the gallery
+  std::optional<AveragePrecision> average_precision;
+  bool open = false;  // a place that counts is within the tie that its ranking ends in
+  float last = 0;     // the last score of its ranking
+  Tied tied;          // all rows that have it
+};
+
+/// One direction, and what is wanted of it.
+class Measuring {
+ public:
+  Measuring(const at::Tensor& query_labels, const at::Tensor& gallery_labels, std::span<const Measure> measures, int64_t kept)
+      : labels_(query_labels.const_data_ptr<int64_t>()), gallery_(gallery_labels.const_data_ptr<int64_t>()), all_(gallery_labels.size(0)), measures_(measures) {
+    for (int64_t row = 0; row < all_; ++row) rows_[gallery_[row]].push_back(row);
+    const int64_t queries = query_labels.size(0);
+    depth_ = kept;
+    for (const Measure& measure : measures) {
+      depth_ = std::max(depth_, measure.k + 1);  // one more shows whether the last place is shared
+      ranks_all_ = ranks_all_ || measure.kind == Measure::Kind::average_precision;
+    }
+    depth_ = std::min(depth_, all_);
+    nearest_ = at::empty({queries, std::min(kept, all_)}, at::kLong);
+    hits_.assign(measures.size(), std::vector<Hits>(static_cast<size_t>(queries)));
+  }
+
+  /// Measures the queries of one tile.
+  void work(const Tiles& tiles, int64_t index, const at::Tensor& room) {
+    std::vector<Query> queries = queries_of(tiles, index);
+    retrieval::RunningBest best(tiles.own_rows(index), depth_, tiles.queries().options());
+    tiles.each_piece(index, room, [&](const at::Tensor& scores, int64_t first) {
+      best.offer(scores, first);
+      if (!ranks_all_) return;
+      each(queries, scores, tiles.first_row(index), [&](Query& query, const float* of_query) {
+        query.average_precision->collect(of_query, first, scores.size(1));
+      });
+    });
+    const auto found = best.in_order();
+    const auto scores = found.scores.to(at::kCPU), rows = found.columns.to(at::kCPU);
+    nearest_.narrow(0, tiles.first_row(index), rows.size(0)).copy_(rows.narrow(1, 0, nearest_.size(1)));
+    const auto ranking_of = [&](const Query& query) {
+      const int64_t at = (query.row - tiles.first_row(index)) * depth_;
+      return Ranking{scores.const_data_ptr<float>() + at, rows.const_data_ptr<int64_t>() + at, depth_, depth_ == all_};
+    };
+    for (Query& query : queries) {
+      query.last = ranking_of(query).scores[depth_ - 1];
+      fill(query, ranking_of(query), /*all_seen=*/false);
+    }
+    if (!ranks_all_ && std::none_of(queries.begin(), queries.end(), [](const Query& query) { return query.open; })) return;
+    tiles.each_piece(index, room, [&](const at::Tensor& piece, int64_t first) {
+      each(queries, piece, tiles.first_row(index), [&](Query& query, const float* of_query) { look_again(query, of_query, first, piece.size(1)); });
+    });
+    for (Query& query : queries) fill(query, ranking_of(query), /*all_seen=*/true);
+  }
+
+  Found result() const {
+    Found found{.nearest = nearest_};
+    for (size_t m = 0; m < measures_.size(); ++m) {
+      QueryHits& kept = found.hits[measures_[m]];
+      for (int64_t row = 0; row < nearest_.size(0); ++row) {
+        if (!rows_.contains(labels_[row])) continue;
+        kept.categories.push_back(static_cast<int32_t>(labels_[row]));
+        kept.hits.push_back(hits_[m][static_cast<size_t>(row)]);
+      }
+      if (kept.hits.empty())
+        throw core::DataError(
+            "evaluation: no query's category occurs in the gallery. Query and gallery must be labelled alike: check the lists they were packed "
+            "from.");
+    }
+    return found;
+  }
+
+ private:
+  std::vector<Query> queries_of(const Tiles& tiles, int64_t index) const {
+    std::vector<Query> queries;
+    for (int64_t i = 0; i < tiles.own_rows(index); ++i) {
+      const int64_t row = tiles.first_row(index) + i;
+      const auto found = rows_.find(labels_[row]);
+      if (found == rows_.end()) continue;
+      queries.push_back({row, labels_[row], &found->second});
+      if (ranks_all_) queries.back().average_precision.emplace(found->second);
+    }
+    return queries;
+  }
+
+  // what(query, its scores) of each. On a CPU this is one of several threads, which LibTorch keeps to itself.
+  static void each(std::vector<Query>& queries, const at::Tensor& scores, int64_t first_row, const auto& what) {
+    const at::Tensor here = scores.to(at::kCPU);
+    const float* values = here.const_data_ptr<float>();
+    at::parallel_for(0, std::ssize(queries), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        Query& query = queries[static_cast<size_t>(i)];
+        what(query, values + (query.row - first_row) * here.stride(0));
+      }
+    });
+  }
+
+  void look_again(Query& query, const float* scores, int64_t first, int64_t count) const {
+    if (ranks_all_) query.average_precision->count(scores, count);
+    if (!query.open) return;
+    for (int64_t i = 0; i < count; ++i) {
+      if (scores[i] != query.last) continue;
+      ++query.tied.all;
+      query.tied.right += gallery_[first + i] == query.label;
     }
   }
-  if (counted == 0) no_common_category();
-  return sum / static_cast<double>(counted);
+
+  /// Writes what is known of a query. all_seen: the second pass is over.
+  void fill(Query& query, const Ranking& ranking, bool all_seen) {
+    const auto is_right = [&](int64_t row) { return gallery_[row] == query.label ? 1 : 0; };
+    for (size_t m = 0; m < measures_.size(); ++m) {
+      const auto& [kind, k] = measures_[m];
+      Hits& hits = hits_[m][static_cast<size_t>(query.row)];
+      if (kind == Measure::Kind::average_precision) {
+        hits = {all_seen ? query.average_precision->value() : 0, 1};
+        continue;
+      }
+      const bool precision = kind == Measure::Kind::precision;
+      const int64_t places = std::min(k, precision ? std::ssize(*query.right) : all_);
+      Places found = places_of(ranking, places, is_right);
+      query.open = query.open || found.open;
+      if (found.open && all_seen) found.tied = query.tied;
+      hits = precision ? Hits{correct_of(found), static_cast<int32_t>(places)} : Hits{any_right(found), 1};
+    }
+  }
+
+  const int64_t *labels_, *gallery_;
+  int64_t all_;  // rows of the gallery
+  std::span<const Measure> measures_;
+  RowsOfCategory rows_;
+  int64_t depth_ = 0;
+  bool ranks_all_ = false;
+  at::Tensor nearest_;
+  std::vector<std::vector<Hits>> hits_;  // [measures][queries]
+};
+
+}  // namespace
+
+std::string name_of(const Measure& measure) {
+  if (measure.kind == Measure::Kind::average_precision) return "map";
+  return fmt::format("{}@{}", measure.kind == Measure::Kind::precision ? "prec" : "recall", measure.k);
+}
+
+std::string title_of(const Measure& measure) {
+  if (measure.kind == Measure::Kind::average_precision) return "mAP@All";
+  return fmt::format("{}@{}", measure.kind == Measure::Kind::precision ? "Prec" : "Recall", measure.k);
+}
+
+Found measure(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels,
+              std::span<const Measure> measures, int64_t kept) {
+  check_features(queries, gallery);
+  check_labels(query_labels, queries.size(0), "query");
+  check_labels(gallery_labels, gallery.size(0), "gallery");
+  for (const Measure& one : measures) SYNCDR_ASSERT(one.k >= (one.kind == Measure::Kind::average_precision ? 0 : 1), "{}", name_of(one));
+  SYNCDR_ASSERT(!measures.empty() && kept >= 1, "{} measures, {} neighbours", measures.size(), kept);
+  const at::NoGradGuard no_grad;
+  const auto of_queries = query_labels.contiguous(), of_gallery = gallery_labels.contiguous();
+  Measuring measuring(of_queries, of_gallery, measures, kept);
+  const Tiles tiles(queries, gallery);
+  if (gallery.size(0) > 0) tiles.each([&](int64_t index, const at::Tensor& room) { measuring.work(tiles, index, room); });
+  return measuring.result();
 }
 
 }  // namespace syncdr::evaluation

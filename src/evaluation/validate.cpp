@@ -60,13 +60,16 @@ retrieval::Validation measure(const std::vector<Domain>& domains) {
   std::vector<QueryHits> hits;
   for (size_t a = 0; a < domains.size(); ++a)
     for (size_t b = a + 1; b < domains.size(); ++b) {
-      const auto from_a = top_k(domains[a].features, domains[b].features, 2), from_b = top_k(domains[b].features, domains[a].features, 2);
-      mutual += mutual_share(from_a, from_b);
+      // What each row of one domain finds first in the other.
+      const auto nearest = [&](const Domain& queries, const Domain& gallery) -> Neighbours {
+        if (!queries.labels.defined() || !gallery.labels.defined()) return top_k(queries.features, gallery.features, 1);
+        const Measure first(1);
+        auto [of_queries, rows] = evaluation::measure(queries.features, gallery.features, queries.labels, gallery.labels, {&first, 1}, /*kept=*/1);
+        hits.push_back(std::move(of_queries.at(first)));
+        return {.indices = rows};
+      };
+      mutual += mutual_share(nearest(domains[a], domains[b]), nearest(domains[b], domains[a]));
       ++pairs;
-      if (!domains[a].labels.defined() || !domains[b].labels.defined()) continue;
-      const int64_t nearest[] = {1};
-      hits.push_back(hits_with_ties(domains[a].features, domains[b].features, from_a, domains[a].labels, domains[b].labels, nearest).front());
-      hits.push_back(hits_with_ties(domains[b].features, domains[a].features, from_b, domains[b].labels, domains[a].labels, nearest).front());
     }
   found.mutual = mutual / pairs;
   if (std::ssize(hits) == 2 * static_cast<int64_t>(pairs)) found.labels = share_correct(hits, Unit::queries, 0, /*resamples=*/0).value;

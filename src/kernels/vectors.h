@@ -65,6 +65,8 @@ struct Wide {
   static SYNCDR_INLINE Vector fraction(Vector x) { return __builtin_ia32_reduceps512_mask(x, /*to integers, down=*/1, x, -1); }
   /// x 2^floor(power)
   static SYNCDR_INLINE Vector scale(Vector x, Vector power) { return __builtin_ia32_scalefps512_mask(x, power, x, -1, /*as the processor rounds=*/4); }
+  /// A bit for each x that is above y.
+  static SYNCDR_INLINE uint32_t above(Vector x, Vector y) { return __builtin_ia32_cmpps512_mask(x, y, /*greater, ordered, quiet=*/30, -1, 4); }
 };
 
 struct Narrow {
@@ -80,6 +82,9 @@ struct Narrow {
     power = power > least ? power : least;
     power = power < most ? power : most;
     return x * (Vector)((__builtin_convertvector(__builtin_ia32_roundps256(power, /*down=*/1), Integers) + 127) << 23);
+  }
+  static SYNCDR_INLINE uint32_t above(Vector x, Vector y) {
+    return static_cast<uint32_t>(__builtin_ia32_movmskps256(__builtin_ia32_cmpps256(x, y, /*greater, ordered, quiet=*/30)));
   }
 };
 

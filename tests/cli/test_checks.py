@@ -35,6 +35,26 @@ class Checks(unittest.TestCase):
         self.refused(code, *texts, **how)
         self.refused(code, *texts, command=command, **how)
 
+    def test_what_is_to_be_measured(self):
+        for setting, text in (("protocol=held-out", '"syncdr"'), ("gallery=some", '"all"'), ("cutoffs=[0]", "1 to 10000"), ("recall=[1, 20000]", "1 to 10000"),
+                              ("cutoffs=[5, 5]", "a k is there twice"), ("cutoffs=[]", "is empty")):
+            self.refused(2, f"evaluate.{setting.partition('=')[0]}", text, settings=["evaluate." + setting])
+        self.refused(2, "--split val", "measures on the training images", settings=["evaluate.protocol=ucdir"], command=("evaluate", "--split", "val"))
+        self.refused(2, "a k is there twice", settings=["evaluate.further_cutoffs=[50, 50]"], command=("evaluate",))
+
+    def test_ucdirs_protocol_measures_on_training_images(self):
+        # Domains train on different categories by default.
+        ucdir = ["evaluate.protocol=ucdir", 'run.arms=["untrained"]', "train.encoder.head=random"]
+        self.refused(65, 'share no category in split "train"', settings=ucdir)
+        self.pack("same-categories", "--no-disjoint")
+        measured = self.folder / "ucdir.json"
+        settings = (part for setting in (*ucdir, "evaluate.recall=[7]", f"data.root={self.folder / 'same-categories'}") for part in ("--set", setting))
+        expect(run("syncdr", "evaluate", self.config, *settings, "--json", measured), 0, "UCDIR protocol (on the training images themselves", "split train",
+               "closed category sets", "Recall@7")
+        untrained = json.loads(measured.read_text())["controls"]["untrained"]
+        self.assertEqual(untrained["recall@7"]["protocol"], "ucdir")
+        self.assertEqual(list(untrained["categories"]), ["seen", "seen_in_both"])
+
     def test_a_dataset_without_validation_images(self):
         self.pack("no-val", "--val", "0")
         self.refused(2, "train.patience = 3", "split \"val\"", data="no-val", settings=["train.patience=3"])

@@ -24,7 +24,7 @@ def figures(hits):
 
 def write_run(folder, seed, unit):
     folder.mkdir()
-    metrics = {"protocol": "Prec@k, split test", "cds": {"title": "CDS", **figures(CDS)}, "syncdr": {"title": "SynCDR, CUT", **figures(CUT[seed])},
+    metrics = {"protocol": "Prec@k, split test", "settings": {"cutoffs": [1]}, "cds": {"title": "CDS", **figures(CDS)}, "syncdr": {"title": "SynCDR, CUT", **figures(CUT[seed])},
                "controls": {"untrained": {"title": "Encoder untrained", **figures(CDS)}}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     at_1 = lambda hits: {direction: {"prec@1": found} for direction, found in hits.items()}

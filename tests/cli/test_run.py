@@ -30,8 +30,9 @@ class WholeJob(unittest.TestCase):
         out = self.folder / "full"
         metrics = json.loads((out / "metrics.json").read_text())
         for row in (metrics["cds"], metrics["syncdr"], metrics["controls"]["filter"], metrics["controls"]["true"]):
-            for cutoff in ("prec@1", "prec@5", "prec@15"):
-                figures = row[cutoff]
+            for figure in ("prec@1", "prec@5", "prec@15", "prec@200", "recall@5", "map"):
+                figures = row[figure]
+                self.assertEqual(figures["protocol"], "syncdr")
                 self.assertAlmostEqual(figures["mean"], (figures["a_to_b"] + figures["b_to_a"]) / 2)
                 low, high = figures["a_to_b_interval"]
                 self.assertTrue(0 <= low <= figures["a_to_b"] <= high <= 1)
@@ -85,7 +86,7 @@ class WholeJob(unittest.TestCase):
         expect(self.job("train", "full", *weight, "--set", "train.retention_threshold=0.2", ranks=1), 2, "train.retention_threshold = 0.1, now it is 0.2")
         expect(self.job("train", "full", *weight, "--set", "train.retention_threshold=0", ranks=1), 2, "Use a value above 0")
         expect(self.job("train", "full", "--set", "train.retention=most", ranks=1), 2, "train.retention", "off, drop, weight")
-        expect(self.job("evaluate", "nothing-trained", "--arm", "centred", ranks=1), 0, "domains centred")
+        expect(self.job("evaluate", "nothing-trained", "--arm", "centred", ranks=1), 0, "domains centred", "SynCDR protocol", "split test")
         expect(self.job("train", "nothing-trained", "--arm", "untrained", ranks=1), 2, "nothing to train in the arm untrained")
 
     def test_resume_refuses_what_it_was_told_not_to_do(self):

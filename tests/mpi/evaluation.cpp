@@ -4,7 +4,9 @@
 #include <ATen/ops/mv.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <tuple>
 
 #include "../unit/evaluation/flower_dataset.h"
 #include "mpi_test.h"
@@ -111,9 +113,7 @@ TEST_F(EvaluationOverRanks, FewerImagesThanRanksLeaveSomeWithoutWork) {
 TEST_F(EvaluationOverRanks, BothDirectionsAreMeasuredOnRankZero) {
   write("both");
   auto encoder = small_encoder();
-  evaluation::EvaluateConfig config;
-  config.mean_average_precision = true;
-  const auto result = evaluate(encoder, {"colour", "ink"}, config);
+  const auto result = evaluate(encoder, {"colour", "ink"}, {});
   if (!world().is_root()) {
     EXPECT_TRUE(result.mean.empty());
     return;
@@ -123,11 +123,13 @@ TEST_F(EvaluationOverRanks, BothDirectionsAreMeasuredOnRankZero) {
     EXPECT_EQ(direction.queries, 24);
     EXPECT_EQ(direction.gallery, 24);
     EXPECT_EQ(direction.nearest.sizes(), (std::vector<int64_t>{24, 15}));
-    EXPECT_EQ(direction.precision.size(), 3u);
-    EXPECT_GT(direction.mean_average_precision, 0);
+    EXPECT_EQ(direction.figures.size(), 10u);
+    EXPECT_EQ(direction.category_set, "closed");
+    EXPECT_EQ(direction.shared_categories, 12);
+    EXPECT_EQ(direction.unanswerable, 0);
   }
   EXPECT_EQ(result.directions[1].query_domain + result.directions[1].gallery_domain, "inkcolour");
-  EXPECT_DOUBLE_EQ(result.mean.at(5).value, (result.directions[0].precision.at(5).value + result.directions[1].precision.at(5).value) / 2);
+  EXPECT_DOUBLE_EQ(result.mean.at(5).value, (result.directions[0].figures.at(5).value + result.directions[1].precision.at(5).value) / 2);
 }
 
 TEST_F(EvaluationOverRanks, DirectionsOfThreeDomainsAreThoseOfTheirPairs) {
@@ -146,7 +148,7 @@ TEST_F(EvaluationOverRanks, DirectionsOfThreeDomainsAreThoseOfTheirPairs) {
     if (!world().is_root()) continue;
     EXPECT_EQ(all.directions[direction].query_domain, query);
     EXPECT_EQ(all.directions[direction].gallery_domain, gallery);
-    EXPECT_EQ(all.directions[direction].precision.at(5).value, pair.directions[0].precision.at(5).value);
+    EXPECT_EQ(all.directions[direction].figures.at(5).value, pair.directions[0].figures.at(5).value);
     EXPECT_TRUE(at::equal(all.directions[direction].nearest, pair.directions[0].nearest));
   }
 }
@@ -160,6 +162,89 @@ TEST_F(EvaluationOverRanks, AnEncoderThatKnowsTheAnswerIsPerfect) {
   const auto result = evaluate(encoder, {"ink", "ink"}, config);
   if (!world().is_root()) return;
   EXPECT_DOUBLE_EQ(result.mean.at(1).value, 1.0);
+}
+
+// 35 and 23 images: neither number divides by 2 or 3 ranks.
+TEST_F(EvaluationOverRanks, FiguresAreThoseOfTheFeaturesWhateverTheNumberOfRanks) {
+  flowers_.test_rows = {{"colour", 35}, {"ink", 23}};
+  flowers_.own_category_in = "ink";
+  flowers_.label_training = 6;
+  write("figures");
+  const data::Dataset dataset(root_);
+  auto encoder = small_encoder();
+  const auto result = evaluate(encoder, {"colour", "ink"}, {});
+  evaluation::EvaluateConfig shared;
+  shared.gallery = "shared";
+  const auto closed = evaluate(encoder, {"colour", "ink"}, shared);
+  std::map<std::string, at::Tensor> features, labels;
+  for (const std::string domain : {"colour", "ink"}) {
+    const auto list = dataset.real(domain, "test");
+    features[domain] = evaluation::embed(world(), encoder, list, views(), 64);
+    labels[domain] = evaluation::labels_of(list, domain, "test");
+  }
+  if (!world().is_root()) return;
+  const auto measures = evaluation::EvaluateConfig().measures();
+  EXPECT_EQ(measures.size(), 10u);
+  for (const auto& direction : result.directions) {
+    const auto& [query, gallery] = std::tie(direction.query_domain, direction.gallery_domain);
+    const auto found = evaluation::measure(features[query], features[gallery], labels[query], labels[gallery], measures, 15);
+    for (const auto& [measure, hits] : found.hits)
+      EXPECT_DOUBLE_EQ(direction.figures.at(measure).value, evaluation::share_correct({&hits, 1}, evaluation::Unit::queries, 0, 0).value)
+          << evaluation::name_of(measure);
+    EXPECT_EQ(direction.category_set, "open") << "11 is in colour alone, 12 in ink";
+    EXPECT_EQ(direction.unanswerable, query == "ink" ? 1 : 2);
+  }
+  EXPECT_EQ(closed.directions[0].gallery, 22);
+  EXPECT_EQ(closed.directions[1].gallery, 33);
+  EXPECT_EQ(closed.directions[0].category_set, "partial") << "queries of 11 are left";
+  const auto nearest = labels["colour"].index_select(0, closed.directions[1].nearest.flatten());
+  EXPECT_FALSE(nearest.eq(11).any().item<bool>()) << "rows are those of the whole list";
+  // Training shows categories 0 to 5.
+  ASSERT_EQ(result.groups.size(), 3u);
+  EXPECT_EQ(result.groups[0].name + " " + result.groups[1].name + " " + result.groups[2].name, "seen unseen seen_in_both");
+  EXPECT_EQ(result.groups[0].queries, (std::vector<int64_t>{18, 12}));
+  EXPECT_EQ(result.groups[1].queries, (std::vector<int64_t>{15, 10}));
+  EXPECT_EQ(result.groups[0].mean.size(), 4u);
+}
+
+TEST_F(EvaluationOverRanks, UcdirsProtocolMeasuresOnTheTrainingImages) {
+  flowers_.label_training = 12;
+  write("ucdir");
+  evaluation::EvaluateConfig config;
+  config.protocol = "ucdir";
+  ASSERT_EQ(config.split(), "train");
+  auto encoder = small_encoder();
+  const data::Dataset dataset(root_);
+  const auto result = evaluation::evaluate(world(), encoder, {dataset, {"colour", "ink"}, config.split(), views(), 1}, config);
+  if (!world().is_root()) return;
+  EXPECT_EQ(result.protocol, "ucdir");
+  EXPECT_EQ(result.directions[0].queries, 40);
+  EXPECT_EQ(result.directions[0].gallery, 40);
+  EXPECT_EQ(result.groups.size(), 2u) << "all categories are seen, in both domains";
+}
+
+TEST_F(EvaluationOverRanks, SettingsThatCannotWorkAreRefusedOnEveryRank) {
+  write("settings");
+  auto encoder = small_encoder();
+  for (const auto& change : std::vector<std::function<void(evaluation::EvaluateConfig&)>>{[](auto& config) { config.cutoffs = {}; },
+                                                                                           [](auto& config) { config.cutoffs = {5, 5}; },
+                                                                                           [](auto& config) { config.recall = {1, 2, 1}; }}) {
+    evaluation::EvaluateConfig config;
+    change(config);
+    EXPECT_THROW(evaluate(encoder, {"colour", "ink"}, config), core::UsageError);
+  }
+}
+
+TEST_F(EvaluationOverRanks, AnImageThatIsThereTwiceIsBadDataOnEveryRank) {
+  flowers_.repeated_key = true;
+  write("twice");
+  auto encoder = small_encoder();
+  try {
+    evaluate(encoder, {"colour", "ink"}, {});
+    ADD_FAILURE() << "no error";
+  } catch (const core::DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("rows 0 and 24 are the same image"), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(EvaluationOverRanks, AnUnlabelledImageIsBadDataOnEveryRank) {

@@ -7,7 +7,7 @@
 
 #include "syncdr/evaluation/metrics.h"
 
-/// Prec@k and its intervals: the percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13), for differences of
+/// Figures and their intervals: the percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13), for differences of
 /// arms paired over queries (Sakai, "Evaluating evaluation metrics based on the bootstrap", SIGIR 2006).
 namespace syncdr::evaluation {
 
@@ -31,23 +31,25 @@ inline Unit unit_for(int64_t categories) { return categories >= enough_categorie
 /// "categories" or "queries".
 std::string name_of(Unit unit);
 
-/// Prec@k as the paper has it: correct, summed over a direction's queries, divided by what could have been; of several directions their mean. Categories are
+/// Prec@k as the paper has it: correct, summed over a direction's queries, divided by what could have been; of several directions their mean. Of other
+/// measures, of which each query could have 1, that is the mean over queries. Categories are
 /// drawn once for all directions, queries for each. `resamples` draws from core::Random(seed, Purpose::bootstrap); 0: no interval, low and high are the value.
 Estimate share_correct(std::span<const QueryHits> directions, Unit unit, uint64_t seed, int64_t resamples);
 
-/// What was found, by k, in each direction: all k have the same directions.
-using HitsByCutoff = std::map<int64_t, std::vector<QueryHits>>;
+/// What was found, by measure, in each direction: all measures have the same directions and queries.
+using HitsByMeasure = std::map<Measure, std::vector<QueryHits>>;
 
-/// Prec@k by k: of each direction, and their mean.
+/// By measure: of each direction, and their mean.
 struct Figures {
-  std::vector<std::map<int64_t, Estimate>> directions;
-  std::map<int64_t, Estimate> mean;
+  std::vector<std::map<Measure, Estimate>> directions;
+  std::map<Measure, Estimate> mean;
 };
-Figures figures_of(const HitsByCutoff& hits, Unit unit, uint64_t seed, int64_t resamples);
+/// share_correct() of all, which have their draws in common.
+Figures figures_of(const HitsByMeasure& hits, Unit unit, uint64_t seed, int64_t resamples);
 
 /// What an arm's queries found more than a reference's: share_correct() of it is the difference of their figures, drawn in pairs. Throws BugError if they are
 /// not the same queries.
 QueryHits difference(const QueryHits& arm, const QueryHits& reference);
-HitsByCutoff difference(const HitsByCutoff& arm, const HitsByCutoff& reference);
+HitsByMeasure difference(const HitsByMeasure& arm, const HitsByMeasure& reference);
 
 }  // namespace syncdr::evaluation

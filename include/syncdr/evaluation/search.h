@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 
 namespace syncdr::evaluation {
 
@@ -10,23 +11,25 @@ struct Neighbours {
   at::Tensor indices;  ///< [Q, k] int64, rows of the gallery; equal scores: the smaller row first
 };
 
-/// Exact top-k by inner product: tiles of the similarity matrix with a running top-k, never the whole matrix, never a full sort.
-/// queries [Q, D], gallery [N, D] float on one device; k is cut to N. tile: columns of the gallery at a time.
-/// The order is total (score, then row), and every tile has the same shape and, on a CPU, one thread: equal features score alike wherever they
-/// stand, and the number of threads changes nothing. Throws UsageError if k or tile is below 1, DataError if a feature is not finite or so large that
-/// similarities might overflow.
-Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k, int64_t tile = 8192);
+/// Exact top-k by inner product: a running selection, never the whole similarity matrix, never a full sort.
+/// queries [Q, D], gallery [N, D] float on one device; k is cut to N. Results are on that device.
+/// The order is total (score, then row). On a CPU with AVX2 a score's bits depend on the two features alone (kernels/search.h); elsewhere every tile has the
+/// same shape and, on a CPU, one thread. So equal features score alike wherever they stand, and the number of threads changes nothing.
+/// Throws UsageError if k is below 1, DataError if a feature is not finite or similarities overflow.
+Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k);
+
+/// A gallery that need not fit into memory: it is read once, from the first row to the last, while what was read before is searched.
+struct GallerySource {
+  int64_t rows = 0;
+  /// Rows [first, last), [last - first, D] float on the queries' device. Called in a thread of its own, one call at a time; what it throws, top_k() throws.
+  std::function<at::Tensor(int64_t first, int64_t last)> read;
+  int64_t chunk = 16384;  ///< rows of a read, at least 1; up to three chunks are in memory
+};
+/// The same of such a gallery.
+Neighbours top_k(const at::Tensor& queries, const GallerySource& gallery, int64_t k);
 
 /// Where each query's own row of the gallery stands in the order of top_k(), from 1: [Q] int64 on the CPU. own [Q] int64: rows of the gallery. The same
-/// tiles, twice (for the own row's score, and to count what comes before it). Throws as top_k.
-at::Tensor rank_of(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& own, int64_t tile = 8192);
-
-/// Rows of the gallery that score exactly this against a query: how many, and how many of them have the query's label. [Q, C] int64 each, on the CPU.
-struct EqualScores {
-  at::Tensor all, labelled;
-};
-/// scores [Q, C] float, as top_k() gave them: the same tiles, so the same bits. Labels [Q], [N] int64. Throws as top_k.
-EqualScores count_equal(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& scores, const at::Tensor& query_labels,
-                        const at::Tensor& gallery_labels, int64_t tile = 8192);
+/// scores, twice (for the own row's, and to count what comes before it). Throws as top_k.
+at::Tensor rank_of(const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& own);
 
 }  // namespace syncdr::evaluation

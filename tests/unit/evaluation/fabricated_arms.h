@@ -22,17 +22,18 @@ inline evaluation::Evaluation fabricated_evaluation(const FlowerDataset& flowers
   const auto features = [&] { return at::one_hot(labels, flowers.categories).to(at::kFloat) + noise * at::randn({rows, flowers.categories}); };
   std::map<std::string, at::Tensor> of_domain;
   for (const std::string& domain : flowers.domains) of_domain[domain] = features();
-  evaluation::Evaluation result;
+  evaluation::Evaluation result{.cutoffs = {1, 5, 15}};
   for (const std::string& query : flowers.domains)
     for (const std::string& gallery : flowers.domains) {
       if (query == gallery) continue;
-      const auto found = evaluation::top_k(of_domain[query], of_domain[gallery], 15);
-      result.directions.push_back({.query_domain = query, .gallery_domain = gallery, .nearest = found.indices, .queries = rows, .gallery = rows});
-      for (const int64_t k : {1, 5, 15}) result.hits[k].push_back(evaluation::hits_at(found, labels, labels, k));
+      const std::vector<evaluation::Measure> measures{1, 5, 15, 50, {evaluation::Measure::Kind::recall, 5}, {evaluation::Measure::Kind::average_precision, 0}};
+      auto found = evaluation::measure(of_domain[query], of_domain[gallery], labels, labels, measures, 15);
+      result.directions.push_back({.query_domain = query, .gallery_domain = gallery, .nearest = found.nearest, .queries = rows, .gallery = rows});
+      for (auto& [measure, hits] : found.hits) result.hits[measure].push_back(std::move(hits));
     }
   result.categories = flowers.categories;
   const auto figures = evaluation::figures_of(result.hits, result.unit(), seed, 300);
-  for (size_t i = 0; i < result.directions.size(); ++i) result.directions[i].precision = figures.directions[i];
+  for (size_t i = 0; i < result.directions.size(); ++i) result.directions[i].figures = figures.directions[i];
   result.mean = figures.mean;
   return result;
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
 #include <numbers>
 #include <string>
 
@@ -18,6 +19,10 @@ namespace syncdr::test {
 struct FlowerDataset {
   int64_t categories = 12, renders = 2, train = 40, side = 64;
   int32_t missing_label_row = -1;  ///< this row of ink's test images has no label
+  std::map<std::string, int64_t> test_rows;  ///< of domains that have not categories * renders
+  std::string own_category_in;               ///< this domain's last category is one that no other has
+  int64_t label_training = 0;                ///< training images have labels below this; 0: none
+  bool repeated_key = false;                 ///< ink's first test image is in a second shard, too
   std::vector<std::string> domains = {"colour", "ink"};
   std::filesystem::path root;
 
@@ -27,7 +32,8 @@ struct FlowerDataset {
     std::filesystem::remove_all(root);
     data::Manifest manifest{.kind = "dataset", .name = "flowers", .domains = domains};
     for (const std::string& domain : domains)
-      for (const std::string split : {"train", "test"}) manifest.entries.push_back(write_real(domain, split));
+      for (const std::string split : {"train", "test"}) manifest.entries.push_back(write_real(domain, split, rows(split, domain)));
+    if (repeated_key) manifest.entries.push_back(write_real("ink", "test", 1, 1));
     manifest.write(root / "dataset.json");
     for (const std::string& source : domains)
       for (const std::string& target : domains)
@@ -41,7 +47,11 @@ struct FlowerDataset {
     if (!root.empty()) std::filesystem::remove_all(root, ignored);
   }
 
-  int64_t rows(const std::string& split) const { return split == "train" ? train : categories * renders; }
+  int64_t rows(const std::string& split, const std::string& domain = "") const {
+    if (split == "train") return train;
+    const auto own = test_rows.find(domain);
+    return own == test_rows.end() ? categories * renders : own->second;
+  }
   int64_t label(int64_t row) const { return row % categories; }
   /// Keys hold what a page must escape.
   static std::string key(const std::string& domain, const std::string& split, int64_t row) { return fmt::format("{}/{}-<b>&\"{}\".png", domain, split, row); }
@@ -68,15 +78,21 @@ struct FlowerDataset {
     return data::encode(image, data::Codec::png);
   }
 
-  data::ManifestEntry write_real(const std::string& domain, const std::string& split) const {
-    const std::string file = fmt::format("real/{}/{}-00000-of-00001.h5", domain, split);
+  int32_t label_in(const std::string& domain, const std::string& split, int64_t row) const {
+    if (split == "train") return label_training == 0 ? -1 : static_cast<int32_t>(row % label_training);
+    if (domain == "ink" && row == missing_label_row) return -1;
+    const bool own = domain == own_category_in && label(row) == categories - 1;
+    return static_cast<int32_t>(own ? categories : label(row));
+  }
+
+  data::ManifestEntry write_real(const std::string& domain, const std::string& split, int64_t count, int64_t shard = 0) const {
+    const int64_t shards = repeated_key && domain == "ink" && split == "test" ? 2 : 1;
+    const std::string file = fmt::format("real/{}/{}-{:05}-of-{:05}.h5", domain, split, shard, shards);
     data::ShardWriter writer(root / file, {.domain = domain, .split = split, .height = side, .width = side});
-    for (int64_t row = 0; row < rows(split); ++row) {
-      const bool unlabelled = split == "train" || (domain == "ink" && row == missing_label_row);
-      writer.add({key(domain, split, row), unlabelled ? -1 : static_cast<int32_t>(label(row)), flower(key(domain, split, row), domain, label(row))});
-    }
+    for (int64_t row = 0; row < count; ++row)
+      writer.add({key(domain, split, row), label_in(domain, split, row), flower(key(domain, split, row), domain, label(row))});
     writer.seal();
-    return data::make_entry(root, file, rows(split));
+    return data::make_entry(root, file, count);
   }
 
   // Every seventh translation is quarantined.

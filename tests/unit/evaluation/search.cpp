@@ -1,5 +1,6 @@
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
@@ -13,9 +14,10 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <tuple>
 
 #include "syncdr/core/error.h"
-#include "syncdr/evaluation/search.h"
+#include "tiles.h"
 
 namespace syncdr::evaluation {
 namespace {
@@ -30,31 +32,83 @@ Neighbours brute_force(const at::Tensor& queries, const at::Tensor& gallery, int
   return {sorted.narrow(1, 0, kept), order.narrow(1, 0, kept)};
 }
 
-class TopK : public testing::TestWithParam<int64_t> {};  // columns a tile
+GallerySource source_of(const at::Tensor& gallery, int64_t chunk) {
+  return {gallery.size(0), [gallery](int64_t first, int64_t last) { return gallery.narrow(0, first, last - first); }, chunk};
+}
 
-TEST_P(TopK, EqualsBruteForceWithTiesAcrossTiles) {
+TEST(TopK, EqualsBruteForceWithTies) {
   at::manual_seed(1);
   const auto queries = whole_numbers(37, 3), gallery = whole_numbers(211, 3);
   for (const int64_t k : {1, 5, 15, 210, 211, 500}) {
-    const auto found = top_k(queries, gallery, k, GetParam()), truth = brute_force(queries, gallery, k);
+    const auto found = top_k(queries, gallery, k), truth = brute_force(queries, gallery, k);
     EXPECT_TRUE(at::equal(found.indices, truth.indices)) << "k = " << k;
     EXPECT_TRUE(at::equal(found.scores, truth.scores)) << "k = " << k;
   }
 }
 
-// 211 = 7 * 30 + 1: the last tile has one column; 8192: one tile holds all.
-INSTANTIATE_TEST_SUITE_P(Tiles, TopK, testing::Values(1, 7, 30, 64, 211, 8192));
+// By the kernel, or by LibTorch's products; columns of a piece, or rows of a chunk.
+class InPieces : public testing::TestWithParam<std::tuple<bool, int64_t>> {
+ protected:
+  void SetUp() override {
+    if (by_kernel() && !kernel_takes(at::ones({1}))) GTEST_SKIP() << "not on this processor";
+    at::manual_seed(1);
+  }
+  bool by_kernel() const { return std::get<0>(GetParam()); }
+  int64_t piece() const { return std::get<1>(GetParam()); }
+};
 
-TEST_P(TopK, RankOfTheOwnRowEqualsItsPlaceInTheFullOrder) {
-  at::manual_seed(7);
+TEST_P(InPieces, TilesEqualBruteForceWithTiesAcrossThem) {
+  const auto queries = whole_numbers(137, 3), gallery = whole_numbers(211, 3);
+  const Tiles tiles(queries, gallery, by_kernel(), piece());
+  for (const int64_t k : {1, 15, 211}) {
+    const auto found = top_k_in_tiles(tiles, k), truth = brute_force(queries, gallery, k);
+    EXPECT_TRUE(at::equal(found.indices, truth.indices)) << "k = " << k;
+    EXPECT_TRUE(at::equal(found.scores, truth.scores)) << "k = " << k;
+  }
+}
+
+TEST_P(InPieces, RankOfTheOwnRowEqualsItsPlaceInTheFullOrder) {
   const auto queries = whole_numbers(300, 3), gallery = whole_numbers(211, 3), own = at::randint(0, 211, {300}, at::kLong);
   const auto order = brute_force(queries, gallery, 211).indices;
   const auto place = order.eq(own.unsqueeze(1)).to(at::kLong).argmax(1) + 1;
-  EXPECT_TRUE(at::equal(rank_of(queries, gallery, own, GetParam()), place));
+  EXPECT_TRUE(at::equal(rank_in_tiles(Tiles(queries, gallery, by_kernel(), piece()), own), place));
+}
+
+TEST_P(InPieces, AGalleryThatIsReadEqualsOneInMemory) {
+  const auto queries = whole_numbers(37, 3), gallery = whole_numbers(211, 3);
+  for (const int64_t k : {1, 15, 500}) {
+    const auto found = top_k_of(queries, source_of(gallery, piece()), k, by_kernel()), truth = brute_force(queries, gallery, k);
+    EXPECT_TRUE(at::equal(found.indices, truth.indices)) << "k = " << k;
+    EXPECT_TRUE(at::equal(found.scores, truth.scores)) << "k = " << k;
+  }
+}
+
+// 211 = 7 * 30 + 1: the last piece has one column; 8192: one piece holds all.
+INSTANTIATE_TEST_SUITE_P(All, InPieces, testing::Combine(testing::Bool(), testing::Values(1, 7, 30, 64, 211, 8192)));
+
+TEST(TopKOfAGalleryThatIsRead, HasTheBitsOfOneInMemoryForManyQueries) {
+  at::manual_seed(6);
+  const auto queries = at::randn({1030, 40}), gallery = at::randn({700, 40});
+  const auto found = top_k(queries, source_of(gallery, 256), 9), truth = top_k(queries, gallery, 9);
+  EXPECT_TRUE(at::equal(found.indices, truth.indices));
+  if (kernel_takes(queries)) EXPECT_TRUE(at::equal(found.scores, truth.scores));
+}
+
+TEST(TopKOfAGalleryThatIsRead, PassesOnWhatReadingThrowsAndRefusesWhatIsNotFinite) {
+  const auto queries = at::ones({2, 4});
+  const auto lost = [](int64_t first, int64_t) -> at::Tensor {
+    if (first > 0) throw core::IoError("the disk is gone");
+    return at::ones({5, 4});
+  };
+  EXPECT_THROW(top_k(queries, GallerySource{10, lost, 5}, 3), core::IoError);
+  auto broken = at::ones({10, 4});
+  broken[7][2] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THROW(top_k(queries, source_of(broken, 5), 3), core::DataError);
+  EXPECT_THROW(top_k(queries, GallerySource{10, [](int64_t, int64_t) { return at::ones({5, 3}); }, 5}, 3), core::BugError);
 }
 
 TEST(TopKOrder, AllEqualScoresGiveTheFirstRows) {
-  const auto found = top_k(at::ones({3, 4}), at::ones({100, 4}), 9, 13);
+  const auto found = top_k(at::ones({3, 4}), at::ones({100, 4}), 9);
   EXPECT_TRUE(at::equal(found.indices, at::arange(9).expand({3, 9})));
 }
 
@@ -70,33 +124,37 @@ TEST(RankOf, ARowThatTheGalleryLacksIsABug) {
 
 TEST(TopKOrder, NegativeZeroEqualsZero) {
   const auto gallery = at::tensor({-0.0f, 0.0f, -0.0f, 1.0f}).view({4, 1});
-  EXPECT_TRUE(at::equal(top_k(at::ones({1, 1}), gallery, 4, 2).indices, at::tensor(std::vector<int64_t>{3, 0, 1, 2}).view({1, 4})));
+  EXPECT_TRUE(at::equal(top_k(at::ones({1, 1}), gallery, 4).indices, at::tensor(std::vector<int64_t>{3, 0, 1, 2}).view({1, 4})));
 }
 
 TEST(TopKOrder, MoreQueriesThanOneTileOfRowsKeepTheirOrder) {
   at::manual_seed(2);
   const auto queries = whole_numbers(1300, 6), gallery = whole_numbers(50, 6);
-  EXPECT_TRUE(at::equal(top_k(queries, gallery, 4, 16).indices, brute_force(queries, gallery, 4).indices));
+  EXPECT_TRUE(at::equal(top_k(queries, gallery, 4).indices, brute_force(queries, gallery, 4).indices));
 }
 
-TEST(TopKOrder, RealValuedScoresComeBackUnchanged) {
+TEST(TopKOrder, RealValuedScoresAreTheProducts) {
   at::manual_seed(3);
   const auto queries = at::randn({20, 32}), gallery = at::randn({300, 32});
-  const auto found = top_k(queries, gallery, 10, 300), truth = brute_force(queries, gallery, 10);
+  const auto found = top_k(queries, gallery, 10), truth = brute_force(queries, gallery, 10);
   EXPECT_TRUE(at::equal(found.indices, truth.indices));
-  EXPECT_TRUE(at::equal(found.scores, truth.scores));
+  EXPECT_TRUE(at::allclose(found.scores, truth.scores, 1e-5, 1e-5));
 }
 
-// A last tile of one row or column would be another kernel's.
 TEST(TopKOrder, EqualFeaturesScoreAlikeWhereverTheyStand) {
   at::manual_seed(4);
   const auto queries = at::randn({129, 512}), gallery = at::randn({193, 512});
   queries[128].copy_(queries[0]);
   gallery[192].copy_(gallery[0]);
-  const auto found = top_k(queries, gallery, 193, 64);
+  const auto found = top_k(queries, gallery, 193);
   const auto scores = at::empty_like(found.scores).scatter_(1, found.indices, found.scores);
   EXPECT_TRUE(at::equal(scores[0], scores[128]));
   EXPECT_TRUE(at::equal(scores.select(1, 0), scores.select(1, 192)));
+  // LibTorch's kernel for a last tile of one row or column would round otherwise.
+  const auto in_tiles = top_k_in_tiles(Tiles(queries, gallery, false, 64), 193);
+  const auto tiled = at::empty_like(scores).scatter_(1, in_tiles.indices, in_tiles.scores);
+  EXPECT_TRUE(at::equal(tiled[0], tiled[128]));
+  EXPECT_TRUE(at::equal(tiled.select(1, 0), tiled.select(1, 192)));
 }
 
 // With 2,048 features LibTorch sums in as many parts as there are threads.
@@ -105,12 +163,13 @@ TEST(TopKOrder, ScoresDoNotDependOnTheNumberOfThreads) {
   const auto queries = at::randn({140, 2048}), gallery = at::randn({512, 2048});
   const int before = at::get_num_threads();
   at::set_num_threads(1);
-  const auto expected = top_k(queries, gallery, 20);
+  const auto expected = top_k(queries, gallery, 20), in_tiles = top_k_in_tiles(Tiles(queries, gallery, false), 20);
   for (const int threads : {2, 3}) {
     at::set_num_threads(threads);
     const auto found = top_k(queries, gallery, 20);
     EXPECT_TRUE(at::equal(found.scores, expected.scores)) << threads;
     EXPECT_TRUE(at::equal(found.indices, expected.indices)) << threads;
+    EXPECT_TRUE(at::equal(top_k_in_tiles(Tiles(queries, gallery, false), 20).scores, in_tiles.scores)) << threads;
   }
   at::set_num_threads(before);
 }
@@ -129,10 +188,7 @@ TEST(TopKErrors, ANotFiniteFeatureIsBadData) {
 
 TEST(TopKErrors, ASimilarityThatOverflowsIsBadData) { EXPECT_THROW(top_k(at::full({1, 4}, 1e30), at::full({2, 4}, 1e30), 1), core::DataError); }
 
-TEST(TopKErrors, KAndTileMustBePositive) {
-  EXPECT_THROW(top_k(at::ones({1, 4}), at::ones({2, 4}), 0), core::UsageError);
-  EXPECT_THROW(top_k(at::ones({1, 4}), at::ones({2, 4}), 1, 0), core::UsageError);
-}
+TEST(TopKErrors, KMustBePositive) { EXPECT_THROW(top_k(at::ones({1, 4}), at::ones({2, 4}), 0), core::UsageError); }
 
 }  // namespace
 }  // namespace syncdr::evaluation
