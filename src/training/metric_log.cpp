@@ -9,6 +9,7 @@
 #include <set>
 #include <system_error>
 
+#include "event_file.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/fault.h"
 #include "syncdr/core/log.h"
@@ -72,15 +73,22 @@ MetricLog::MetricLog(fs::path file, int64_t first_step) : file_(std::move(file))
     }
   }
   io::write_file(file_, kept);
+  events_ = std::make_unique<EventFile>(file_.parent_path(), first_step);
 }
 
-void MetricLog::sync() const { io::sync_path(file_); }
+MetricLog::~MetricLog() = default;
+
+void MetricLog::sync() const {
+  io::sync_path(file_);
+  events_->sync();
+}
 
 void MetricLog::append(int64_t step, const Values& values) {
   core::fault_point("metric_log.before_append", file_.native());
   std::ofstream out(file_, std::ios::app);
   out << line_of(step, values) << std::flush;
   if (!out) throw core::IoError("{}: figures of step {} cannot be appended: {}", file_.string(), step, std::generic_category().message(errno));
+  events_->append(step, values);
 }
 
 std::vector<std::pair<std::string, Curve>> read_metrics(const fs::path& file) {

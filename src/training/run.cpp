@@ -188,6 +188,7 @@ class Run {
       writer.seal_files("result", plan_.out);
       json::object record = learner_.record();
       record["steps"] = done_;
+      record["images_per_step"] = plan_.images_per_step;
       if (enough_) record["stopped_early"] = true;
       record["files"] = files;
       record["settings"] = io::to_json(identity_of(plan_));

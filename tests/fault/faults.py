@@ -204,9 +204,13 @@ def digest(path):
     return hashlib.sha256(content).hexdigest()
 
 
+def is_event_file(path):
+    return path.name.startswith("events.out.tfevents.")
+
+
 def contents(folder):
-    """Every file below a folder -> what it holds, less what a clock decides."""
-    return {str(path.relative_to(folder)): digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Every file below a folder -> what it holds, less what a clock decides. Event files hold what log.jsonl does, in as many files as there were sessions."""
+    return {str(path.relative_to(folder)): digest(path) for path in sorted(folder.rglob("*")) if path.is_file() and not is_event_file(path)}
 
 
 def expect_same(found, expected, what):
@@ -267,7 +271,7 @@ class Task:
         folder = self.result(place)
         for path in sorted(folder.rglob("*")):
             name = str(path.relative_to(folder))
-            if not path.is_file() or name.endswith((".tmp", "log.jsonl", "packing.json")) or ".tmp/" in name or ".claim-" in name:
+            if not path.is_file() or is_event_file(path) or name.endswith((".tmp", "log.jsonl", "packing.json")) or ".tmp/" in name or ".claim-" in name:
                 continue
             if path.parent.name.startswith("step-"):
                 for file in ("tensors.safetensors", "state.json", "manifest.json"):
