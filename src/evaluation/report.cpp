@@ -10,8 +10,6 @@
 namespace syncdr::evaluation {
 namespace {
 
-std::string arrow(const DirectionScores& direction) { return escape(name_of(direction, " → ")); }
-
 // What the reader came for, in a sentence or two.
 std::string finding(const ReportInput& input) {
   const ArmResult *main = main_of(input), *baseline = baseline_of(input);
@@ -86,7 +84,7 @@ std::string table_row(const ReportInput& input, const ArmResult& arm) {
 
 // What arms reach more than another arm; empty if none was compared with it.
 std::string differences_table(const ReportInput& input, const ArmResult& reference) {
-  std::string html = "<div class=\"scroll\"><table aria-describedby=\"differences\">\n" + table_head(input, "less " + reference.title) + "<tbody>\n";
+  std::string html = scroll_box("Differences") + "<table aria-describedby=\"differences\">\n" + table_head(input, "less " + reference.title) + "<tbody>\n";
   for (const auto* arm : arms_compared_with(input, reference)) {
     html += row_head(input, *arm, "");
     for (const Column& column : columns_with_mean_first(input)) {
@@ -108,22 +106,10 @@ std::string differences_section(const ReportInput& input) {
                      escape(differences_text(input, "what is bold")));
 }
 
-std::string mean_average_precision_text(const ReportInput& input) {
-  std::vector<std::string> names, arms;
-  for (const auto& direction : directions_of(input)) names.push_back(arrow(direction));
-  for (const auto& arm : input.arms) {
-    std::vector<std::string> figures;
-    for (const auto& direction : arm.evaluation.directions)
-      if (direction.mean_average_precision >= 0) figures.push_back(percent(direction.mean_average_precision) + " %");
-    if (!figures.empty()) arms.push_back(fmt::format("{} {}", escape(arm.title), fmt::join(figures, " / ")));
-  }
-  if (arms.empty()) return "";
-  return fmt::format("<p>mAP over the whole gallery, {}: {}.</p>\n", fmt::join(names, " / "), fmt::join(arms, "; "));
-}
-
 std::string headline_section(const ReportInput& input) {
   const auto cutoffs = cutoffs_of(input);
-  std::string html = "<section>\n<h2>Results</h2>\n<figure class=\"results\">\n<div class=\"scroll\"><table aria-describedby=\"protocol\">\n";
+  std::string html =
+      "<section>\n<h2 id=\"results\">Results</h2>\n<figure class=\"results\">\n" + scroll_box("Results") + "<table aria-describedby=\"protocol\">\n";
   html += table_head(input, "trained with") + "<tbody>\n";
   for (const auto& arm : input.arms) html += table_row(input, arm);
   html += "</tbody></table></div>\n";
@@ -131,7 +117,7 @@ std::string headline_section(const ReportInput& input) {
       "<figcaption id=\"protocol\">{}. In %; below each figure its interval; the best of each column is "
       "underlined.</figcaption>\n</figure>\n",
       escape(protocol_text(input)));
-  html += differences_section(input) + mean_average_precision_text(input);
+  html += differences_section(input) + further_section(input);
   std::vector<Whisker> rows;
   for (const auto& arm : input.arms) {
     const auto& mean = arm.evaluation.mean.at(cutoffs.front());
@@ -145,7 +131,8 @@ std::string headline_section(const ReportInput& input) {
 std::string retention_section(const ReportInput& input) {
   const auto all = retention_of(input);
   if (all.empty()) return "";
-  std::string html = "<section>\n<h2>Retention</h2>\n<figure class=\"results\">\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">%</th>";
+  std::string html =
+      "<section>\n<h2 id=\"retention\">Retention</h2>\n<figure class=\"results\">\n" + scroll_box("Retention") + "<table>\n<thead><tr><th scope=\"col\">%</th>";
   for (const auto* head : {"pairs", "source first", "its mean 1/rank", "translation first", "its mean 1/rank"})
     html += fmt::format("<th scope=\"col\">{}</th>", head);
   html += "</tr></thead>\n<tbody>\n";
@@ -159,35 +146,36 @@ std::string retention_section(const ReportInput& input) {
   return html + fmt::format("</tbody></table></div>\n<figcaption>{}</figcaption>\n</figure>\n</section>\n", retention_note);
 }
 
-std::string configuration_section(const ReportInput& input) {
-  return fmt::format(
-      "<section>\n<h2>How to repeat this</h2>\n<p>Save the configuration below as <code>run.toml</code>, then:</p>\n"
-      "<pre>mpirun -np 2 syncdr run run.toml</pre>\n"
-      "<p>Translations depend on the seed, the image and the model, not on the number of processes; the seed also fixes the resampling "
-      "behind the intervals. "
-      "The kept epoch of each method is the one with the best validation score; test images were used for the figures above and for "
-      "nothing else.</p>\n"
-      "<details><summary>Configuration</summary>\n<pre>{}</pre>\n</details>\n</section>\n",
-      escape(input.configuration));
+/// Links to what the page has.
+std::string contents(const std::string& main) {
+  std::string html = "<nav aria-label=\"Contents\"><ul>";
+  constexpr std::string_view opening = "<h2 id=\"";
+  for (size_t at = main.find(opening); at != std::string::npos; at = main.find(opening, at + 1)) {
+    const size_t id = at + opening.size(), id_end = main.find('"', id), text = main.find('>', id_end) + 1;
+    html += fmt::format("<li><a href=\"#{}\">{}</a></li>", main.substr(id, id_end - id), main.substr(text, main.find('<', text) - text));
+  }
+  return html + "</ul></nav>\n";
 }
 
 }  // namespace
 
+std::string scroll_box(const std::string& label) { return "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" + escape(label) + "\">\n"; }
+
+std::string whole_page(const std::string& title, const std::string& below_title, const std::string& main) {
+  return fmt::format(
+      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<title>{0}</title>\n<style>{1}</style>\n</head>\n<body>\n<header>\n<h1>{0}</h1>\n{2}{3}</header>\n<main>\n{4}</main>\n<footer>Made by syncdr. Method: "
+      "SynCDR, <a href=\"https://arxiv.org/abs/2401.00420\">arXiv 2401.00420</a>.</footer>\n</body>\n</html>\n",
+      escape(title), page_style, below_title, contents(main), main);
+}
+
 void write_report(const std::filesystem::path& file, const data::Dataset& dataset, const ReportInput& input) {
-  std::string html = fmt::format(
-      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, "
-      "initial-scale=1\">\n"
-      "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n",
-      escape(input.title), page_style, escape(input.title));
-  html += fmt::format("<p class=\"subtitle\">Retrieval across domains: {}, {} {} images</p>\n", escape(fmt::format("{}", fmt::join(input.domains, " ↔ "))),
-                      fmt::join(queries_of(input), " and "), escape(input.split));
-  html += finding(input) + "</header>\n<main>\n";
-  html += headline_section(input) + retention_section(input) + pairs_section(dataset, input) + retrieval_section(dataset, input) + curves_section(input) +
-          configuration_section(input);
-  html +=
-      "</main>\n<footer>Made by syncdr. Method: SynCDR, <a href=\"https://arxiv.org/abs/2401.00420\">arXiv "
-      "2401.00420</a>.</footer>\n</body>\n</html>\n";
-  io::write_file(file, html);
+  const auto subtitle = fmt::format("<p class=\"subtitle\">Retrieval across domains: {}, {} {} images</p>\n",
+                                    escape(fmt::format("{}", fmt::join(input.domains, " ↔ "))), fmt::join(queries_of(input), " and "), escape(input.split));
+  const auto main = headline_section(input) + retention_section(input) + pairs_section(dataset, input) + retrieval_section(dataset, input) +
+                    confusion_section(dataset, input) + maps_section(input) + curves_section(input) + calls_section(input) + configuration_section(input) +
+                    quarantine_section(dataset, input);
+  io::write_file(file, whole_page(input.title, subtitle + finding(input), main));
 }
 
 }  // namespace syncdr::evaluation

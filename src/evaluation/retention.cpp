@@ -6,6 +6,11 @@
 #include <ATen/ops/nonzero.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <tuple>
+
 #include "pairs.h"
 #include "syncdr/core/error.h"
 #include "syncdr/evaluation/evaluate.h"
@@ -69,6 +74,33 @@ PairRanks pair_ranks(const at::Tensor& sources, const at::Tensor& translations, 
     ranks.translation.select(1, variant).index_copy_(0, own, rank_of(sources.index_select(0, at_device(own)), made, places));
   }
   return ranks;
+}
+
+Extremes extremes_of(const PairRanks& ranks, const data::ShardList& sources, const data::ShardList& translations, int64_t count) {
+  struct Judged {
+    float share;
+    double turn;  // multiples of the golden ratio: no stretch of the list comes first
+    JudgedPair pair;
+  };
+  const auto shares = ranks.share_before(), table = table_of(sources, translations);
+  SYNCDR_ASSERT(table.sizes() == shares.sizes(), "ranks of {} sources, a table of {}", shares.size(0), table.size(0));
+  const auto share = shares.accessor<float, 2>();
+  const auto slot = table.accessor<int64_t, 2>(), source_rank = ranks.source.accessor<int64_t, 2>(), made_rank = ranks.translation.accessor<int64_t, 2>();
+  std::vector<Judged> all;
+  for (int64_t row = 0; row < table.size(0); ++row)
+    for (int64_t variant = 0; variant < table.size(1); ++variant) {
+      if (source_rank[row][variant] == 0) continue;
+      const double golden = static_cast<double>(all.size()) * std::numbers::phi;
+      all.push_back({share[row][variant], golden - std::floor(golden), {row, slot[row][variant], source_rank[row][variant], made_rank[row][variant]}});
+    }
+  std::sort(all.begin(), all.end(), [](const Judged& a, const Judged& b) { return std::tie(a.share, a.turn) < std::tie(b.share, b.turn); });
+  Extremes result;
+  const auto each = std::min(static_cast<size_t>(count), all.size() / 2);
+  for (size_t i = 0; i < each; ++i) {
+    result.best.push_back(all[i].pair);
+    result.worst.push_back(all[all.size() - 1 - i].pair);
+  }
+  return result;
 }
 
 PairRanks measure_retention(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& source, const std::string& target,

@@ -63,6 +63,11 @@ svg .axis { stroke: var(--muted); stroke-width: 1; }
 svg .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round; }
 .line.s0 { stroke: var(--s0); } .line.s1 { stroke: var(--s1); stroke-dasharray: 6 3; } .line.s2 { stroke: var(--s2); stroke-dasharray: 2 3; }
 .line.s3 { stroke: var(--s3); stroke-dasharray: 9 3 2 3; } .line.s4 { stroke: var(--s4); stroke-dasharray: 4 4; } .line.s5 { stroke: var(--s5); stroke-dasharray: 12 4; }
+.dots, .crosses { fill: none; stroke-linecap: round; opacity: .8; }
+.dots { stroke-width: 5; } .crosses { stroke-width: 1.4; }
+.dots.s0, .crosses.s0 { stroke: var(--s0); } .dots.s1, .crosses.s1 { stroke: var(--s1); } .dots.s2, .crosses.s2 { stroke: var(--s2); }
+.dots.s3, .crosses.s3 { stroke: var(--s3); } .dots.s4, .crosses.s4 { stroke: var(--s4); } .dots.s5, .crosses.s5 { stroke: var(--s5); }
+svg.map { border: 1px solid var(--rule); border-radius: 5px; }
 .mark.s0 { fill: var(--s0); } .mark.s1 { fill: var(--s1); } .mark.s2 { fill: var(--s2); } .mark.s3 { fill: var(--s3); } .mark.s4 { fill: var(--s4); } .mark.s5 { fill: var(--s5); }
 .whisker path { fill: none; stroke: var(--muted); stroke-width: 1.6; }
 .whisker circle { fill: var(--muted); stroke: var(--muted); stroke-width: 1.6; }
@@ -77,6 +82,26 @@ svg .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke-lineca
 .chart figcaption { margin-bottom: .35rem; color: var(--text); }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: .3rem 0 0; padding: 0; list-style: none; color: var(--muted); font-size: .8125rem; }
 .legend svg { margin-right: .4rem; vertical-align: middle; }
+
+nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: 1.25rem 0 0; padding: 0; list-style: none; font-size: .9375rem; }
+a { color: var(--accent); }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+caption { padding: .3rem 0; color: var(--muted); font-size: .875rem; text-align: left; }
+td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.list { width: auto; min-width: min(100%, 20rem); font-size: .875rem; }
+.list th[scope=row] { min-width: 7rem; overflow-wrap: anywhere; }
+.list thead th { text-align: left; } .list thead th:last-child:nth-child(3) { text-align: right; }
+.columns { display: flex; flex-wrap: wrap; gap: 1rem 3rem; align-items: flex-start; }
+.matrix { width: auto; margin-bottom: 1.5rem; font-size: .8125rem; }
+.matrix thead th { vertical-align: bottom; font-size: .75rem; }
+.matrix thead th:not(:first-child) { padding: .3rem .1rem; } .matrix thead th:not(:first-child) span { writing-mode: vertical-rl; transform: rotate(180deg); }
+.matrix td { min-width: 2.1rem; padding: .35rem .3rem; border: 1px solid var(--page); text-align: center; vertical-align: middle; background: var(--raised); }
+.matrix td.wrong { background: color-mix(in srgb, var(--s1) var(--share), var(--raised)); }
+.matrix td.right { background: color-mix(in srgb, var(--right) var(--share), var(--raised)); }
+.facts { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; max-width: 52rem; margin: 1rem 0; font-size: .9375rem; }
+.facts dt { color: var(--muted); } .facts dd { margin: 0; overflow-wrap: anywhere; }
+mark { padding: .1em .25em; border-radius: 3px; background: color-mix(in srgb, var(--accent) 22%, transparent); color: inherit; }
+.pairs small { grid-column: 1 / -1; color: var(--muted); font-size: .75rem; text-align: center; }
 
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .7rem 1rem; margin: .4rem 0 1.5rem; padding: 0; list-style: none; }
 .pairs li { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
@@ -116,6 +141,7 @@ code { font: .875em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono"
     --s0: #1f5fae; --s1: #c2570c; --s2: #1a7f4b; --s3: #8e4aa8; --s4: #7a6a00; --s5: #b0305c; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { font-size: 10pt; }
+  nav { display: none; }
   h2, h3 { break-after: avoid; }
   details::details-content { content-visibility: visible; block-size: auto; }
   .chart, .pairs li, tr { break-inside: avoid; }

@@ -66,6 +66,15 @@ std::string path_of(const Series& series, size_t index, const core::PlotAxis& x,
   return svg;
 }
 
+// A dot or a small cross at a pixel, as a part of a path.
+std::string mark_at(double x, double y, bool cross) {
+  return cross ? fmt::format("M{:.1f} {:.1f}l5 5m0-5l-5 5", x - 2.5, y - 2.5) : fmt::format("M{:.1f} {:.1f}h0", x, y);
+}
+
+std::string cloud_path(const Cloud& cloud, const std::string& marks) {
+  return fmt::format(R"(<path class="{} s{}" d="{}"/>)", cloud.crosses ? "crosses" : "dots", cloud.colour % palette, marks);
+}
+
 std::string legend(const std::vector<Series>& series) {
   if (series.size() < 2) return "";
   std::string html = "<ul class=\"legend\">";
@@ -120,6 +129,27 @@ std::string line_plot(const LinePlot& plot) {
   for (size_t i = 0; i < plot.series.size(); ++i) svg += path_of(plot.series[i], i, x, y);
   svg += fmt::format(R"(<text x="{}" y="{}" text-anchor="middle">{}</text></svg>)", (left + right) / 2, height - 8, escape(plot.x_label));
   return fmt::format("<figure class=\"chart\"><figcaption>{}</figcaption>{}{}</figure>\n", escape(plot.title), svg, legend(plot.series));
+}
+
+std::string scatter_plot(const ScatterPlot& plot) {
+  constexpr double width = 460, height = 400, margin = 10;
+  Bounds xs, ys;
+  for (const auto& cloud : plot.clouds)
+    for (const auto& [px, py] : cloud.points) {
+      xs.add(px);
+      ys.add(py);
+    }
+  const double span = std::max({xs.high - xs.low, (ys.high - ys.low) * width / height, 1e-9});
+  const double scale = (width - 2 * margin) / span, x = (xs.low + xs.high) / 2, y = (ys.low + ys.high) / 2;
+  std::string svg = fmt::format(R"(<svg class="plot map" viewBox="0 0 {} {}" role="img" aria-label="{}">)", width, height, escape(plot.title)), keys;
+  for (const auto& cloud : plot.clouds) {
+    std::string marks;
+    for (const auto& [px, py] : cloud.points) marks += mark_at(width / 2 + (px - x) * scale, height / 2 - (py - y) * scale, cloud.crosses);
+    svg += cloud_path(cloud, marks);
+    keys += fmt::format(R"(<li><svg width="14" height="14" viewBox="0 0 14 14" aria-hidden="true">{}</svg>{}</li>)",
+                        cloud_path(cloud, mark_at(7, 7, cloud.crosses)), escape(cloud.title));
+  }
+  return fmt::format("<figure class=\"chart\"><figcaption>{}</figcaption>{}</svg><ul class=\"legend\">{}</ul></figure>\n", escape(plot.title), svg, keys);
 }
 
 std::string whisker_plot(const std::string& description, int64_t k, const std::vector<Whisker>& rows) {

@@ -21,6 +21,22 @@ struct LinePlot {
 /// A figure: title, axes with ticks, one line a series, a legend if there are several. Long series are thinned to means of equal stretches.
 std::string line_plot(const LinePlot& plot);
 
+/// Points of one kind.
+struct Cloud {
+  std::string title;
+  size_t colour = 0;     ///< of the palette, counted round
+  bool crosses = false;  ///< small crosses; else dots
+  std::vector<std::pair<double, double>> points;
+};
+
+struct ScatterPlot {
+  std::string title;
+  std::vector<Cloud> clouds;  ///< at least one point in all
+};
+
+/// A figure: title, points without axes, both directions on one scale, a legend.
+std::string scatter_plot(const ScatterPlot& plot);
+
 struct Whisker {
   std::string title;
   double value = 0, low = 0, high = 0;  ///< shares

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "syncdr/comm/world.h"
 #include "syncdr/data/augment.h"
@@ -40,7 +41,18 @@ RetentionFigures figures_of(const PairRanks& ranks);
 /// translations are a gallery of their own, so that figures do not depend on K.
 PairRanks pair_ranks(const at::Tensor& sources, const at::Tensor& translations, const at::Tensor& table);
 
-/// The same of one direction of a translated set of training images, by an encoder on the world's device. Ranks share the embedding as in embed(); the result
+/// A translation, the image it was made from (rows of their lists), and how well it is kept.
+struct JudgedPair {
+  int64_t source, translation, source_rank, translation_rank;
+};
+/// The pairs of which the fewest, and the most, other images come before the own one (PairRanks::share_before): best first, and worst first; `count` of each,
+/// none in both. Equal ones are taken evenly from the list. Throws DataError if the lists do not belong together.
+struct Extremes {
+  std::vector<JudgedPair> best, worst;
+};
+Extremes extremes_of(const PairRanks& ranks, const data::ShardList& sources, const data::ShardList& translations, int64_t count);
+
+/// Ranks of one direction of a translated set of training images, by an encoder on the world's device. Ranks share the embedding as in embed(); the result
 /// is rank 0's, undefined tensors elsewhere. Throws DataError if the translation is missing, broken, or of other images than the dataset has.
 PairRanks measure_retention(comm::World& world, retrieval::Encoder& encoder, const data::Dataset& dataset, const std::string& source, const std::string& target,
                             const std::string& run, const data::AugmentConfig& views, int64_t batch);
