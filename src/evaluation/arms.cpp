@@ -176,7 +176,8 @@ std::string category_sets_text(const ReportInput& input) {
   }
   std::vector<std::string> texts;
   for (const auto& [set, directions] : sets)
-    if (!set.empty()) texts.push_back(sets.size() == 1 ? fmt::format("{} category sets", set) : fmt::format("{}: {} category sets", fmt::join(directions, " and "), set));
+    if (!set.empty())
+      texts.push_back(sets.size() == 1 ? fmt::format("{} category sets", set) : fmt::format("{}: {} category sets", fmt::join(directions, " and "), set));
   std::string text = texts.empty() ? "" : fmt::format(", {}", fmt::join(texts, ", "));
   if (unanswerable > 0)
     text += fmt::format(" ({} quer{} without a right image in the gallery left out)", grouped(unanswerable), unanswerable == 1 ? "y" : "ies");

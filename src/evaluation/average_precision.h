@@ -18,7 +18,7 @@ class AveragePrecision {
 
  private:
   const std::vector<int64_t>* rows_;
-  std::vector<float> right_;      // scores of these rows, ascending once all are there
+  std::vector<float> right_;       // scores of these rows, ascending once all are there
   std::vector<uint32_t> between_;  // how many scores have i right ones below them
   std::vector<uint32_t> equal_;    // and are equal to the next
 };

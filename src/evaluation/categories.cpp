@@ -66,8 +66,8 @@ std::vector<CategoryGroup> groups_of(const Evaluation& evaluation, const std::ve
       result.queries.clear();
       for (size_t d = 0; d < directions.size(); ++d) {
         const auto& [query, gallery] = domains[d];
-        auto some = some_of(directions[d],
-                            [&](int32_t category) { return group.holds(training[query].contains(category), training[gallery].contains(category)); });
+        auto some =
+            some_of(directions[d], [&](int32_t category) { return group.holds(training[query].contains(category), training[gallery].contains(category)); });
         result.queries.push_back(std::ssize(some.hits));
         if (!some.hits.empty()) hits[measure].push_back(std::move(some));
       }

@@ -101,8 +101,8 @@ void check_ids(const data::ShardList& list, const std::string& domain, const std
   for (int64_t row = 0; row < list.rows(); ++row) {
     const auto [other, fresh] = rows.emplace(io::hash64(list.key(row)), row);
     if (!fresh && list.key(other->second) == list.key(row))
-      throw core::DataError("evaluation: {}, split \"{}\": rows {} and {} are the same image (\"{}\"), which would count twice: pack the dataset again.", domain,
-                            split, other->second, row, list.key(row));
+      throw core::DataError("evaluation: {}, split \"{}\": rows {} and {} are the same image (\"{}\"), which would count twice: pack the dataset again.",
+                            domain, split, other->second, row, list.key(row));
   }
 }
 

@@ -228,7 +228,8 @@ boost::json::object metrics_json(const ReportInput& input, const std::string& ba
     else controls[arm.name] = std::move(figures);
   }
   result["controls"] = std::move(controls);
-  result["settings"] = {{"split", input.split}, {"protocol", input.arms.front().evaluation.protocol}, {"cutoffs", std::move(cutoffs)}, {"configuration", input.configuration}};
+  result["settings"] = {
+      {"split", input.split}, {"protocol", input.arms.front().evaluation.protocol}, {"cutoffs", std::move(cutoffs)}, {"configuration", input.configuration}};
   return result;
 }
 

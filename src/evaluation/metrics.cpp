@@ -56,8 +56,7 @@ Places places_of(const Ranking& ranking, int64_t places, const auto& is_right) {
 }
 
 double correct_of(const Places& places) {
-  return static_cast<double>(places.right_above) +
-         static_cast<double>(places.shared * places.tied.right) / static_cast<double>(places.tied.all);
+  return static_cast<double>(places.right_above) + static_cast<double>(places.shared * places.tied.right) / static_cast<double>(places.tied.all);
 }
 
 /// The chance that one is right.
@@ -103,9 +102,8 @@ class Measuring {
     tiles.each_piece(index, room, [&](const at::Tensor& scores, int64_t first) {
       best.offer(scores, first);
       if (!ranks_all_) return;
-      each(queries, scores, tiles.first_row(index), [&](Query& query, const float* of_query) {
-        query.average_precision->collect(of_query, first, scores.size(1));
-      });
+      each(queries, scores, tiles.first_row(index),
+           [&](Query& query, const float* of_query) { query.average_precision->collect(of_query, first, scores.size(1)); });
     });
     const auto found = best.in_order();
     const auto scores = found.scores.to(at::kCPU), rows = found.columns.to(at::kCPU);

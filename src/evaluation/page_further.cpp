@@ -6,13 +6,16 @@
 namespace syncdr::evaluation {
 namespace {
 
-std::string cell(const Estimate& estimate) { return fmt::format("<td><span>{}</span><small>{}</small></td>", percent(estimate.value), interval_text(estimate)); }
+std::string cell(const Estimate& estimate) {
+  return fmt::format("<td><span>{}</span><small>{}</small></td>", percent(estimate.value), interval_text(estimate));
+}
 
 // head: cells of the first line; rows: those below it.
 std::string figure(const std::string& label, const std::string& head, const std::string& rows, const std::string& caption) {
-  return fmt::format("<details>\n<summary>{}</summary>\n<figure class=\"results\">\n{}<table>\n<thead><tr>{}</tr></thead>\n{}</table></div>\n"
-                     "<figcaption>{}</figcaption>\n</figure>\n</details>\n",
-                     label, scroll_box(label), head, rows, escape(caption));
+  return fmt::format(
+      "<details>\n<summary>{}</summary>\n<figure class=\"results\">\n{}<table>\n<thead><tr>{}</tr></thead>\n{}</table></div>\n"
+      "<figcaption>{}</figcaption>\n</figure>\n</details>\n",
+      label, scroll_box(label), head, rows, escape(caption));
 }
 
 std::string further_figures(const ReportInput& input) {

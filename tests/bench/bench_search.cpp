@@ -10,7 +10,8 @@
 #include "syncdr/evaluation/metrics.h"
 
 /// Exact search of the 15 nearest beside the product that it cannot do without, and beside three full sorts of the similarity matrix, which is what published
-/// code does. Arguments: queries, gallery, features. bench_search_vs_faiss.py alternates these with FAISS. `memory_of_...`: 50,000 x 50,000, half a minute each.
+/// code does. Arguments: queries, gallery, features. bench_search_vs_faiss.py alternates these with FAISS. `memory_of_...`: 50,000 x 50,000, half a minute
+/// each.
 namespace {
 
 using namespace syncdr;
@@ -93,7 +94,8 @@ void memory_of_all_measures(benchmark::State& state) {
   using Kind = evaluation::Measure::Kind;
   const std::vector<evaluation::Measure> all{1, 5, 15, 50, 100, 200, {Kind::recall, 1}, {Kind::recall, 5}, {Kind::recall, 10}, {Kind::average_precision, 0}};
   const auto query_labels = at::randint(0, 345, {state.range(0)}, at::kLong), gallery_labels = at::randint(0, 345, {state.range(1)}, at::kLong);
-  memory(state, [&](const Features& features) { return evaluation::measure(features.queries, features.gallery, query_labels, gallery_labels, all, 15).nearest; });
+  memory(state,
+         [&](const Features& features) { return evaluation::measure(features.queries, features.gallery, query_labels, gallery_labels, all, 15).nearest; });
 }
 
 BENCHMARK(memory_of_top_k)->Args({50000, 50000, 512})->Iterations(1)->Unit(benchmark::kSecond)->UseRealTime();

@@ -226,9 +226,8 @@ TEST_F(EvaluationOverRanks, UcdirsProtocolMeasuresOnTheTrainingImages) {
 TEST_F(EvaluationOverRanks, SettingsThatCannotWorkAreRefusedOnEveryRank) {
   write("settings");
   auto encoder = small_encoder();
-  for (const auto& change : std::vector<std::function<void(evaluation::EvaluateConfig&)>>{[](auto& config) { config.cutoffs = {}; },
-                                                                                           [](auto& config) { config.cutoffs = {5, 5}; },
-                                                                                           [](auto& config) { config.recall = {1, 2, 1}; }}) {
+  for (const auto& change : std::vector<std::function<void(evaluation::EvaluateConfig&)>>{
+           [](auto& config) { config.cutoffs = {}; }, [](auto& config) { config.cutoffs = {5, 5}; }, [](auto& config) { config.recall = {1, 2, 1}; }}) {
     evaluation::EvaluateConfig config;
     change(config);
     EXPECT_THROW(evaluate(encoder, {"colour", "ink"}, config), core::UsageError);

@@ -33,7 +33,8 @@ struct EvaluateConfig {
     field(recall, "recall", "the k of Recall@k: how many queries have a right image among k", places);
     field(mean_average_precision, "mean_average_precision", "also mAP@All");
     field(protocol, "protocol", "syncdr: on images held out from training; ucdir: on the training images themselves", {"syncdr", "ucdir"});
-    field(gallery, "gallery", "all: every image of the split; shared: without categories that no query has, so that category sets are closed", {"all", "shared"});
+    field(gallery, "gallery", "all: every image of the split; shared: without categories that no query has, so that category sets are closed",
+          {"all", "shared"});
     field(batch, "batch", "images a GPU embeds in one call; on a CPU it is 32", core::at_least(1));
     field(resamples, "resamples", "bootstrap resamples of the 95 % intervals", core::at_least(100));
     field(tsne_points, "tsne_points", "training images on each of the report's two maps of features; 0: no maps", core::between(0, 2000));
@@ -69,7 +70,7 @@ struct CategoryGroup {
   /// "seen" (of a direction's two domains, at least one has training images of the category), "unseen"; and of the seen "seen_in_both",
   /// "seen_in_query_domain" and "seen_in_gallery_domain" (there alone).
   std::string name;
-  std::vector<int64_t> queries;   ///< in each direction
+  std::vector<int64_t> queries;      ///< in each direction
   std::map<Measure, Estimate> mean;  ///< over the directions that have some: cutoffs and mAP
 };
 

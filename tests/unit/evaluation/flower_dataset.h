@@ -18,7 +18,7 @@ namespace syncdr::test {
 
 struct FlowerDataset {
   int64_t categories = 12, renders = 2, train = 40, side = 64;
-  int32_t missing_label_row = -1;  ///< this row of ink's test images has no label
+  int32_t missing_label_row = -1;            ///< this row of ink's test images has no label
   std::map<std::string, int64_t> test_rows;  ///< of domains that have not categories * renders
   std::string own_category_in;               ///< this domain's last category is one that no other has
   int64_t label_training = 0;                ///< training images have labels below this; 0: none

@@ -32,8 +32,7 @@ at::Tensor queries_that_find(const at::Tensor& orders) {
   return at::zeros(orders.sizes()).scatter_(1, orders, scores);
 }
 
-double figure(const Measure& measured, const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels,
-              const at::Tensor& gallery_labels) {
+double figure(const Measure& measured, const at::Tensor& queries, const at::Tensor& gallery, const at::Tensor& query_labels, const at::Tensor& gallery_labels) {
   const auto hits = measure(queries, gallery, query_labels, gallery_labels, {&measured, 1}, 1).hits.at(measured);
   return share_correct({&hits, 1}, Unit::queries, 0, 0).value;
 }
