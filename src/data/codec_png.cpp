@@ -65,6 +65,14 @@ void check_end(std::span<const uint8_t> bytes) {
   }
 }
 
+/// Deflate makes at most 1032 bytes of one: a header that claims more than the file can hold takes no memory for it.
+void check_room(const spng_ihdr& header, size_t bytes) {
+  constexpr std::array<uint64_t, 7> channels{1, 0, 3, 1, 2, 0, 4};  // by colour type
+  const uint64_t least = uint64_t{header.height} * header.width * channels.at(header.color_type) * header.bit_depth / 8 / 1032;
+  if (least > bytes)
+    throw core::DataError("PNG of {} bytes cannot hold the {}x{} pixels that its header claims: it was cut short", bytes, header.width, header.height);
+}
+
 }  // namespace
 
 ImageSize png_size(std::span<const uint8_t> bytes) {
@@ -77,6 +85,7 @@ Image decode_png(std::span<const uint8_t> bytes) {
   const Context context = make_context(0);
   const spng_ihdr header = open(context.get(), bytes);
   check_end(bytes);
+  check_room(header, bytes.size());
   const bool alpha = is_transparent(context.get(), header);
   const int format = alpha ? SPNG_FMT_RGBA8 : SPNG_FMT_RGB8;
   Image image{header.height, header.width, std::vector<uint8_t>(size_t{header.height} * header.width * (alpha ? 4 : 3))};

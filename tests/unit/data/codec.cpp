@@ -188,6 +188,12 @@ TEST(Codec, DecompressionBombsAreRefusedFromTheirHeader) {
   EXPECT_LT(wide.size(), 200000u);
   EXPECT_ERROR(decode(wide, Codec::png), core::DataError, "claims 30000x30000 pixels");
   EXPECT_ERROR(peek_size(wide, Codec::png), core::DataError, "claims 30000x30000 pixels");
+  auto liar = png(16000, 16000, SPNG_COLOR_TYPE_GRAYSCALE, 1, std::vector<uint8_t>(size_t{2000} * 16000));
+  const auto small = encode(smooth(8, 8), Codec::png);
+  const int after_header = 33;
+  liar.erase(liar.begin() + after_header, liar.end());
+  liar.insert(liar.end(), small.begin() + after_header, small.end());
+  EXPECT_ERROR(decode(liar, Codec::png), core::DataError, "cannot hold the 16000x16000 pixels that its header claims");
   auto jpeg = encode(smooth(8, 8), Codec::jpeg);
   const std::vector<uint8_t> start_of_frame{0xFF, 0xC0};
   const auto frame = std::search(jpeg.begin(), jpeg.end(), start_of_frame.begin(), start_of_frame.end());
