@@ -50,7 +50,7 @@ boost_packages() {
 
 wanted_packages() {
   printf '%s\n' g++ cmake ninja-build pkg-config ccache python3 python3-venv ca-certificates \
-    libopenmpi-dev openmpi-bin libhdf5-dev libopencv-core-dev libopencv-imgproc-dev libturbojpeg0-dev libjpeg-dev libspng-dev libwebp-dev libtiff-dev libexif-dev \
+    libopenmpi-dev openmpi-bin libhdf5-dev libopencv-core-dev libopencv-imgproc-dev libturbojpeg0-dev libjpeg-dev libspng-dev libwebp-dev libtiff-dev libexif-dev libcpp-httplib-dev \
     libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libxxhash-dev libfreetype-dev libicu-dev libgtest-dev libgmock-dev \
     libbenchmark-dev fonts-noto-color-emoji fonts-symbola
   boost_packages

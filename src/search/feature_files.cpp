@@ -1,0 +1,142 @@
+#include "syncdr/search/feature_files.h"
+
+#include <ATen/ops/empty.h>
+
+#include <boost/json.hpp>
+
+#include "syncdr/core/error.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/claims.h"
+#include "syncdr/io/hash.h"
+#include "syncdr/io/hdf5.h"
+#include "syncdr/io/json.h"
+
+namespace syncdr::search {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+constexpr const char *index_format = "syncdr-embeddings", *file_format = "syncdr-embedding";
+constexpr int64_t version = 1;
+
+std::string hash_of(const at::Tensor& features) { return io::hash128({static_cast<const char*>(features.const_data_ptr()), features.nbytes()}); }
+
+FeaturePart read_part(const json::value& value, const fs::path& folder, const std::string& where) {
+  const json::object& object = io::as_object(value, where);
+  FeaturePart part{.file = io::json_string(object, "file", where),
+                   .domain = io::json_string(object, "domain", where),
+                   .split = io::json_string(object, "split", where),
+                   .first = io::json_int(object, "first", where),
+                   .rows = io::json_int(object, "rows", where),
+                   .hash = io::json_string(object, "hash", where)};
+  if (part.first < 0 || part.rows < 1) throw core::DataError("{}: {}: {} rows from {} cannot be", where, part.file, part.rows, part.first);
+  io::path_inside(folder, part.file, where);
+  return part;
+}
+
+}  // namespace
+
+FeatureIndex FeatureIndex::read(const fs::path& folder, bool with_files) {
+  const fs::path file = folder / name;
+  if (!fs::exists(file)) throw core::DataError("{}: is not there: `syncdr embed` makes features", file.string());
+  const std::string where = file.string();
+  const json::value content = io::read_json(file);
+  const json::object& object = io::as_object(content, where);
+  if (io::json_string(object, "format", where) != index_format || io::json_int(object, "version", where) != version)
+    throw core::DataError("{}: is no list of features, or of another version than {}", where, version);
+  FeatureIndex index{.model = io::json_string(object, "model", where), .settings = io::identity_in(object, where), .dim = io::json_int(object, "dim", where)};
+  if (index.dim < 1 || index.dim > 65536) throw core::DataError("{}: \"dim\" is {}, it must lie between 1 and 65536", where, index.dim);
+  for (const json::value& category : io::json_array(object, "categories", where)) {
+    if (!category.is_string()) throw core::DataError("{}: \"categories\" holds what is no name", where);
+    index.categories.emplace_back(category.get_string());
+  }
+  for (const json::value& part : io::json_array(object, "parts", where)) index.parts.push_back(read_part(part, folder, where));
+  for (const FeaturePart& part : index.parts)
+    if (with_files && !fs::is_regular_file(folder / part.file))
+      throw core::DataError("{}: is missing, {} lists it. Run `syncdr embed` again: it makes what lacks", (folder / part.file).string(), where);
+  return index;
+}
+
+void FeatureIndex::write(const fs::path& folder) const {
+  json::array listed;
+  for (const FeaturePart& part : parts)
+    listed.emplace_back(
+        json::object{{"file", part.file}, {"domain", part.domain}, {"split", part.split}, {"first", part.first}, {"rows", part.rows}, {"hash", part.hash}});
+  io::write_json(folder / name, json::object{{"format", index_format},
+                                             {"version", version},
+                                             {"model", model},
+                                             {"settings", io::to_json(settings)},
+                                             {"dim", dim},
+                                             {"normalised", true},
+                                             {"categories", json::array(categories.begin(), categories.end())},
+                                             {"parts", std::move(listed)}});
+}
+
+void write_features(const fs::path& folder, const FeaturePart& part, const std::string& model, const FeatureRows& rows) {
+  const at::Tensor features = rows.features.contiguous();
+  SYNCDR_ASSERT(features.dim() == 2 && features.scalar_type() == at::kFloat && features.size(0) == part.rows && std::ssize(rows.names) == part.rows &&
+                    std::ssize(rows.categories) == part.rows,
+                "{} rows, {} names", part.rows, rows.names.size());
+  std::vector<uint64_t> ids;
+  for (const std::string& name : rows.names) ids.push_back(io::hash64(name));
+  const auto* values = features.const_data_ptr<float>();
+  io::AtomicFile file(folder / part.file, io::process_token());
+  io::Hdf5Writer writer(file.temporary());
+  writer.attribute("format", file_format);
+  writer.attribute("version", version);
+  writer.attribute("model", model);
+  writer.attribute("domain", part.domain);
+  writer.attribute("split", part.split);
+  writer.attribute("first", part.first);
+  writer.attribute("rows", part.rows);
+  writer.attribute("dim", features.size(1));
+  writer.attribute("normalised", int64_t{1});
+  writer.attribute("features_hash", hash_of(features));
+  writer.write("/features", std::vector<float>(values, values + features.numel()));
+  writer.write("/id", ids);
+  writer.write("/name", rows.names);
+  writer.write("/category", rows.categories);
+  writer.close();
+  file.commit_unless_there();
+}
+
+FeatureFile::FeatureFile(const fs::path& folder, const FeaturePart& part, const std::string& model, int64_t dim)
+    : file_(folder / part.file), part_(part), dim_(dim) {
+  const std::string where = file_.path().string();
+  const io::Hdf5Reader hdf5(file_.path());
+  const auto expect = [&](const char* name, const auto& found, const auto& wanted) {
+    if (found != wanted) throw core::DataError("{}: its {} is {}, {} is needed. Remove it, and run `syncdr embed` again", where, name, found, wanted);
+  };
+  expect("format", hdf5.string_attribute("format"), std::string(file_format));
+  expect("version", hdf5.int_attribute("version"), version);
+  expect("model", hdf5.string_attribute("model"), model);
+  expect("domain", hdf5.string_attribute("domain"), part.domain);
+  expect("split", hdf5.string_attribute("split"), part.split);
+  expect("first", hdf5.int_attribute("first"), part.first);
+  expect("rows", hdf5.int_attribute("rows"), part.rows);
+  expect("dim", hdf5.int_attribute("dim"), dim);
+  const io::Extent extent = hdf5.extent("/features");
+  expect("number of bytes", extent.bytes, static_cast<uint64_t>(part.rows * dim) * sizeof(float));
+  begin_ = extent.offset;
+  hash_ = hdf5.string_attribute("features_hash");
+}
+
+at::Tensor FeatureFile::features() const {
+  const at::Tensor features = at::empty({part_.rows, dim_}, at::kFloat);
+  file_.read_at(begin_, {static_cast<uint8_t*>(features.data_ptr()), features.nbytes()});
+  if (hash_of(features) != hash_)
+    throw core::DataError("{}: its features do not match their hash: the file was damaged. Remove it, and run `syncdr embed` again", file_.path().string());
+  return features;
+}
+
+template <class Value> std::vector<Value> FeatureFile::column(const char* name) const {
+  std::vector<Value> values = io::Hdf5Reader(file_.path()).read<Value>(name);
+  if (std::ssize(values) != part_.rows) throw core::DataError("{}: {} has {} entries of {}", file_.path().string(), name, values.size(), part_.rows);
+  return values;
+}
+
+std::vector<std::string> FeatureFile::names() const { return column<std::string>("/name"); }
+std::vector<int32_t> FeatureFile::categories() const { return column<int32_t>("/category"); }
+
+}  // namespace syncdr::search

@@ -1,0 +1,99 @@
+#include "syncdr/search/feature_files.h"
+
+#include <gmock/gmock.h>
+#include <torch/torch.h>
+
+#include <fstream>
+
+#include "some_features.h"
+#include "support/temporary_folder.h"
+#include "syncdr/core/error.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/hash.h"
+#include "syncdr/io/hdf5.h"
+#include "syncdr/search/gallery.h"
+#include "syncdr/search/model.h"
+
+namespace syncdr::search {
+namespace {
+
+TEST(FeatureFiles, HoldWhatWasWrittenAndSayWhatItIs) {
+  const TemporaryFolder folder;
+  const FeaturePart part{.file = "ink/test-00000-of-00001.h5", .domain = "ink", .split = "test", .first = 7, .rows = 2};
+  const at::Tensor features = torch::tensor({{1.0F, 0.0F, 0.0F}, {0.0F, 0.6F, 0.8F}});
+  write_features(folder.path(), part, "the hash", {.features = features, .names = {"ink/a/1.png", "ink/b/ü.png"}, .categories = {4, -1}});
+  const FeatureFile file(folder.path(), part, "the hash", 3);
+  EXPECT_TRUE(torch::equal(file.features(), features));
+  EXPECT_THAT(file.names(), testing::ElementsAre("ink/a/1.png", "ink/b/ü.png"));
+  EXPECT_THAT(file.categories(), testing::ElementsAre(4, -1));
+  const io::Hdf5Reader hdf5(folder / part.file);
+  EXPECT_THAT(hdf5.read<uint64_t>("/id"), testing::ElementsAre(io::hash64("ink/a/1.png"), io::hash64("ink/b/ü.png")));
+  EXPECT_EQ(hdf5.int_attribute("normalised"), 1);
+}
+
+TEST(FeatureFiles, OthersThanAskedForAreRefusedByName) {
+  const TemporaryFolder folder;
+  const FeaturePart part{.file = "ink/test-00000-of-00001.h5", .domain = "ink", .split = "test", .rows = 2};
+  write_features(folder.path(), part, "hash", {.features = torch::eye(2), .names = {"a", "b"}, .categories = {0, 0}});
+  FeaturePart other = part;
+  other.first = 2;
+  EXPECT_ERROR(FeatureFile(folder.path(), other, "hash", 2), core::DataError, "its first is 0, 2 is needed");
+  EXPECT_ERROR(FeatureFile(folder.path(), part, "another", 2), core::DataError, "its model is hash, another is needed");
+  EXPECT_ERROR(FeatureFile(folder.path(), part, "hash", 4), core::DataError, "its dim is 2, 4 is needed");
+  other.file = "ink/none.h5";
+  EXPECT_ERROR(FeatureFile(folder.path(), other, "hash", 2), core::DataError, "none.h5");
+}
+
+TEST(FeatureFiles, ADamagedOneIsRefused) {
+  const TemporaryFolder folder;
+  const FeaturePart part{.file = "a/test-00000-of-00001.h5", .domain = "a", .split = "test", .rows = 64};
+  write_features(folder.path(), part, "hash",
+                 {.features = torch::ones({64, 64}), .names = std::vector<std::string>(64, "n"), .categories = std::vector<int32_t>(64)});
+  std::string bytes = io::read_file(folder / part.file);
+  const size_t place = bytes.find(std::string("\0\0\x80\x3F\0\0\x80\x3F", 8));
+  ASSERT_NE(place, std::string::npos);
+  bytes[place] ^= 1;
+  test::put(folder / part.file, bytes);
+  EXPECT_ERROR(FeatureFile(folder.path(), part, "hash", 64).features(), core::DataError, "do not match their hash");
+}
+
+TEST(FeatureIndex, ReadsBackAndRefusesWhatCannotBe) {
+  const TemporaryFolder folder;
+  some_features(folder.path());
+  const FeatureIndex index = FeatureIndex::read(folder.path());
+  EXPECT_EQ(index.dim, 4);
+  EXPECT_THAT(index.categories, testing::ElementsAre("cat", "dog"));
+  EXPECT_EQ(index.parts.size(), 4u);
+  const std::string good = io::read_file(folder / FeatureIndex::name);
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    const size_t place = text.find(from);
+    EXPECT_NE(place, std::string::npos) << from;
+    test::put(folder / FeatureIndex::name, text.replace(place, from.size(), to));
+  };
+  const std::pair<std::pair<const char*, const char*>, const char*> broken[] = {
+      {{"\"dim\": 4", "\"dim\": 0"}, "\"dim\" is 0"},
+      {{"\"version\": 1", "\"version\": 2"}, "another version"},
+      {{"syncdr-embeddings", "other"}, "no list of features"},
+      {{"a/test-00000", "../test-00000"}, "leaves its folder"},
+      {{"a/test-00000", "a/gone-00000"}, "is missing"},
+      {{"\"rows\": 3", "\"rows\": 0"}, "cannot be"},
+      {{"\"cat\"", "7"}, "no name"},
+  };
+  for (const auto& [change, said] : broken) {
+    with(change.first, change.second);
+    EXPECT_ERROR(FeatureIndex::read(folder.path()), core::DataError, said);
+  }
+  EXPECT_ERROR(FeatureIndex::read(folder / "nothing"), core::DataError, "`syncdr embed` makes features");
+}
+
+TEST(Model, FeaturesOfAnotherOneOrAnotherViewAreRefusedByName) {
+  Model model{.name = "runs/x/encoder.safetensors", .identity = {{"model", "abc"}, {"train.augment.crop", "224"}}};
+  expect_features_of(model, {{"model", "abc"}, {"train.augment.crop", "224"}, {"dataset", "whatever"}}, "there");
+  EXPECT_ERROR(expect_features_of(model, {{"model", "def"}, {"train.augment.crop", "224"}}, "there"), core::DataError,
+               "there: holds features of another model (hash def) than runs/x/encoder.safetensors (hash abc)");
+  EXPECT_ERROR(expect_features_of(model, {{"model", "abc"}, {"train.augment.crop", "32"}}, "there"), core::DataError, "train.augment.crop = 32, now it is 224");
+}
+
+}  // namespace
+}  // namespace syncdr::search
