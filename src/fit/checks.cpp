@@ -27,6 +27,11 @@ void check_images(const training::Task& task, const UnpairedOptions& options) {
   UnpairedBatches(task.dataset, task.domains, options, task.seed, {});
 }
 
+void check_sigmas(const std::vector<double>& sigmas, const std::string& keys) {
+  if (sigmas.size() != 2 || sigmas[0] > sigmas[1])
+    throw core::UsageError("{}.sigmas = [{}]: needs two values, the least and the largest", keys, fmt::join(sigmas, ", "));
+}
+
 void check_weights(const std::vector<double>& weights, const std::string& keys) {
   if (std::all_of(weights.begin(), weights.end(), [](double weight) { return weight == 0; }))
     throw core::UsageError("{}: all weights of the loss are 0, so nothing would be learned. Set one above 0", keys);

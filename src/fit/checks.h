@@ -12,6 +12,9 @@ void check_training(const training::OptimizerConfig& optimizer, double ema, cons
 /// The views and the images that it is trained on. Throws UsageError, DataError where a domain has no training images.
 void check_images(const training::Task& task, const UnpairedOptions& options);
 
+/// The least and the largest blur of structure maps. Throws UsageError.
+void check_sigmas(const std::vector<double>& sigmas, const std::string& keys);
+
 /// Throws UsageError unless one of a loss's weights is above 0.
 void check_weights(const std::vector<double>& weights, const std::string& keys);
 

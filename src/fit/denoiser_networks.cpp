@@ -103,6 +103,15 @@ void check_side(int64_t side, int64_t factor, const std::string& keys) {
   if (side % factor != 0) throw core::UsageError("{}.augment.crop = {}: the autoencoder needs a multiple of {}", keys, side, factor);
 }
 
+bool takes_condition(const diffusion::UNetConfig& unet, const diffusion::AutoencoderConfig& autoencoder, const std::string& from, const std::string& keys) {
+  const int64_t in = unet.in_channels, latent = autoencoder.latent_channels;
+  if (in != latent && in != 2 * latent)
+    throw core::UsageError(
+        "{}: its UNet has {} input channels, latents have {}: it takes something else than an image beside the noise. Choose another {}.from", from, in, latent,
+        keys);
+  return in != latent;
+}
+
 void set_trained(torch::nn::Module& module, bool trained) {
   for (at::Tensor& parameter : module.parameters()) parameter.set_requires_grad(trained);
 }

@@ -27,6 +27,9 @@ struct DenoiserNetworks {
 /// Throws UsageError unless images of this side fit an autoencoder whose latents are smaller by the factor. keys: of the settings, for the message.
 void check_side(int64_t side, int64_t factor, const std::string& keys);
 
+/// Whether the UNet of the checkpoint `from` takes an image beside the noise. Throws UsageError if it takes something else.
+bool takes_condition(const diffusion::UNetConfig& unet, const diffusion::AutoencoderConfig& autoencoder, const std::string& from, const std::string& keys);
+
 /// [n + 1, L] int64: of the texts, and of no text. Says each that the model has no room for; setting: where they come from.
 at::Tensor ids_of(const diffusion::Tokenizer& tokenizer, std::vector<std::string> texts, const std::string& setting);
 

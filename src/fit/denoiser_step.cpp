@@ -81,6 +81,10 @@ at::Tensor DenoiserStep::loss_share(const DenoiserBatch& batch, const TextsOf& t
   return weighted_error(output, target, time_weights_.index_select(0, times)) / static_cast<double>(options_.batch());
 }
 
+at::Tensor DenoiserStep::condition_of(const at::Tensor& images) {
+  return encoder_.condition_of(images, at::full({images.size(0)}, std::sqrt(options_.sigmas[0] * options_.sigmas[1]), at::kFloat));
+}
+
 at::Tensor DenoiserStep::sample(const at::Tensor& images, const diffusion::TextContext& text, const diffusion::TextContext& none) {
   const torch::NoGradGuard no_grad;
   const training::Autocast autocast = arithmetic();
@@ -91,9 +95,7 @@ at::Tensor DenoiserStep::sample(const at::Tensor& images, const diffusion::TextC
   std::vector<diffusion::Branch> branches;
   int64_t start = 0;
   if (options_.condition) {
-    const double sigma = std::sqrt(options_.sigmas[0] * options_.sigmas[1]);
-    const at::Tensor condition = encoder_.condition_of(images, at::full({images.size(0)}, sigma, at::kFloat));
-    branches = diffusion::instruct_guidance(text, none, condition, /*scale=*/2, /*image_scale=*/1);
+    branches = diffusion::instruct_guidance(text, none, condition_of(images), /*scale=*/2, /*image_scale=*/1);
   } else {
     branches = diffusion::text_guidance(text, none, /*scale=*/4);
     start = scheduler.start_index(/*strength=*/0.6);
@@ -103,13 +105,15 @@ at::Tensor DenoiserStep::sample(const at::Tensor& images, const diffusion::TextC
   return nn::to_bytes(networks_.autoencoder->decode(denoised / scale));
 }
 
-at::Tensor DenoiserStep::paint(std::vector<diffusion::Branch> branches, int64_t images, int64_t steps) {
+at::Tensor DenoiserStep::paint(std::vector<diffusion::Branch> branches, const at::Tensor& images, int64_t steps) {
   const torch::NoGradGuard no_grad;
   const training::Autocast autocast = arithmetic();
-  const at::Tensor latents = sample_noise(images, shape_.latent, seed_).to(device_);
+  const at::Tensor latents = sample_noise(images.size(0), shape_.latent, seed_).to(device_);
   networks_.scheduler->set_steps(steps);
-  for (diffusion::Branch& branch : branches)
-    if (options_.condition) branch.image = at::zeros_like(latents);
+  if (options_.condition) {
+    const at::Tensor condition = options_.drop_condition < 1 ? condition_of(images) : at::zeros_like(latents);
+    for (diffusion::Branch& branch : branches) branch.image = condition;
+  }
   const at::Tensor denoised = diffusion::denoise(networks_.unet, branches, *networks_.scheduler, latents * networks_.scheduler->init_noise_sigma());
   return nn::to_bytes(networks_.autoencoder->decode(denoised / networks_.autoencoder->config().scaling_factor));
 }

@@ -38,10 +38,13 @@ class DenoiserStep {
   /// Quick translations of images [n, 3, S, S] uint8 towards a text (of each, or one for all) and away from another, the same on the CPU: from the structure
   /// map where there is a condition (10 DDIM steps, guidance 2, image guidance 1), else through img2img (strength 0.6 of 20 steps, guidance 4). On any rank.
   at::Tensor sample(const at::Tensor& images, const diffusion::TextContext& text, const diffusion::TextContext& none);
-  /// Images [n, 3, S, S] uint8 from noise along these branches, on the CPU, by as many DDIM steps. A network that takes an image beside the noise sees none.
-  at::Tensor paint(std::vector<diffusion::Branch> branches, int64_t images, int64_t steps);
+  /// Images [n, 3, S, S] uint8 from noise along these branches, on the CPU, by as many DDIM steps. A network that takes an image beside the noise sees the
+  /// structure maps of these, as many uint8, or none where training drops all.
+  at::Tensor paint(std::vector<diffusion::Branch> branches, const at::Tensor& images, int64_t steps);
 
  private:
+  /// Latents of structure maps of images [n, 3, S, S] uint8, of a blur in the middle of training's.
+  at::Tensor condition_of(const at::Tensor& images);
   at::Tensor noised_input(const DenoiserBatch& batch, const EncodedViews& views, const at::Tensor& noise, const at::Tensor& times);
 
   DenoiserOptions options_;

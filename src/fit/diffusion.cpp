@@ -40,8 +40,7 @@ void check_settings(const DiffusionFitConfig& config, int64_t domains, int ranks
   if (config.batch % domains != 0 || config.batch < ranks)
     throw core::UsageError("fit.diffusion.batch = {}: needs a multiple of the {} domains, as many images of each, of at least the {} ranks", config.batch,
                            domains, ranks);
-  if (config.sigmas.size() != 2 || config.sigmas[0] > config.sigmas[1])
-    throw core::UsageError("fit.diffusion.sigmas = [{}]: needs two values, the least and the largest", fmt::join(config.sigmas, ", "));
+  check_sigmas(config.sigmas, "fit.diffusion");
   if (config.from.empty() && config.lora_rank > 0)
     throw core::UsageError("fit.diffusion.lora_rank = {} without fit.diffusion.from: additions need a checkpoint to be added to. Set it to 0",
                            config.lora_rank);

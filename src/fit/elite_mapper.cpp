@@ -45,7 +45,9 @@ DenoiserOptions options_of(const EliteMapperConfig& config, int64_t domains, boo
           .texts = std::ssize(texts_of(config, domains)) / domains,
           .condition = condition,
           .drop_prompt = config.drop_prompt,
-          .drop_condition = 1,
+          .drop_condition = config.drop_condition,
+          .sigmas = config.sigmas,
+          .condition_noise = config.condition_noise,
           .min_snr_gamma = config.min_snr_gamma,
           .bfloat16 = config.precision == "bf16"};
 }
@@ -62,6 +64,7 @@ void check_settings(const EliteMapperConfig& config, int64_t domains, int ranks)
                            ranks);
   if (!config.prompts.empty() && std::ssize(config.prompts) != domains)
     throw core::UsageError("{}.prompts has {} texts for {} domains: needs one each, or none", keys, config.prompts.size(), domains);
+  check_sigmas(config.sigmas, keys);
   if (config.states.size() != diffusion::WordMapperConfig().states.size())
     throw core::UsageError("{}.states has {} numbers: needs one for each of the {} words", keys, config.states.size(),
                            diffusion::WordMapperConfig().states.size());
@@ -113,7 +116,7 @@ class EliteMapperFit : public training::Learner {
                  diffusion::WordMapper mapper, const diffusion::Tokenizer& tokenizer)
       : config_(config), domains_(std::ssize(task.domains)),
         denoiser_(task, task.domains, networks,
-                  options_of(config, domains_, networks.unet->config().in_channels > networks.autoencoder->config().latent_channels)),
+                  options_of(config, domains_, takes_condition(networks.unet->config(), networks.autoencoder->config(), config.from, keys))),
         networks_(denoiser_.networks()), image_encoder_(std::move(image_encoder)), mapper_(std::move(mapper)), parallel_(task.world, *mapper_),
         optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)) {
     const std::vector<std::string> texts = texts_of(config, domains_);
@@ -195,7 +198,7 @@ class EliteMapperFit : public training::Learner {
     const at::Tensor words = mapper_->forward(states_of(images)).narrow(1, 0, 1);
     const training::Autocast autocast = denoiser_.arithmetic();
     const at::Tensor text = at::full({images.size(0)}, domain * denoiser_.options().texts, at::kLong), none = at::full_like(text, vectors_.size(0) - 1);
-    return denoiser_.paint(diffusion::text_guidance(text_of(text, words), text_of(none, words), /*scale=*/5), images.size(0), /*steps=*/20);
+    return denoiser_.paint(diffusion::text_guidance(text_of(text, words), text_of(none, words), /*scale=*/5), images, /*steps=*/20);
   }
 
   EliteMapperConfig config_;
@@ -219,7 +222,9 @@ void check_elite_mapper(const training::Task& task, const EliteMapperConfig& con
   check_training(config.optimizer, /*ema=*/0, keys);
   check_images(task, options_of(config, domains, /*condition=*/false).images);
   const diffusion::CheckpointFolder checkpoint(config.from, config.variant);
-  check_side(config.augment.crop, diffusion::read_autoencoder_config(checkpoint).factor(), keys);
+  const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
+  check_side(config.augment.crop, autoencoder.factor(), keys);
+  takes_condition(diffusion::read_unet_config(checkpoint), autoencoder, config.from, keys);
   places_of(diffusion::load_tokenizer(checkpoint), texts_of(config, domains), std::ssize(config.states));
   mapper_config(config, checkpoint);
 }

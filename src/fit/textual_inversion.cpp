@@ -111,19 +111,6 @@ DenoiserOptions options_of(const TextualInversionConfig& config, bool condition)
           .bfloat16 = config.precision == "bf16"};
 }
 
-/// Whether a UNet with `in` input channels takes an image beside the noise. Throws UsageError if it takes something else.
-bool takes_condition(int64_t in, int64_t latent, const std::string& from) {
-  if (in != latent && in != 2 * latent)
-    throw core::UsageError(
-        "{}: its UNet has {} input channels, latents have {}: it takes something else than an image beside the noise. Choose another {}.from", from, in, latent,
-        keys);
-  return in != latent;
-}
-
-bool takes_condition(const DenoiserNetworks& networks, const TextualInversionConfig& config) {
-  return takes_condition(networks.unet->config().in_channels, networks.autoencoder->config().latent_channels, config.from);
-}
-
 /// Images of the other domains, or of its own, [n, 3, S, S] uint8.
 at::Tensor images_to_show(const training::Task& task, const std::string& domain, const data::AugmentConfig& augment) {
   std::vector<at::Tensor> images;
@@ -137,7 +124,9 @@ class TextualInversion : public training::Learner {
  public:
   TextualInversion(const training::Task& task, const TokenTask& token, const TokenTexts& texts, const DenoiserNetworks& networks,
                    const TextualInversionConfig& config)
-      : config_(config), token_(token), denoiser_(task, {token.domain}, networks, options_of(config, takes_condition(networks, config))),
+      : config_(config), token_(token),
+        denoiser_(task, {token.domain}, networks,
+                  options_of(config, takes_condition(networks.unet->config(), networks.autoencoder->config(), config.from, keys))),
         networks_(denoiser_.networks()), vectors_(rows_of(texts.initial)), parallel_(task.world, *vectors_),
         optimizer_(training::make_optimizer(parallel_.parameters(), config.optimizer)), images_(images_to_show(task, token.domain, config.augment)) {
     const at::Tensor ids = texts.ids.to(denoiser_.device());
@@ -238,8 +227,7 @@ void check_settings(const TextualInversionConfig& config, int ranks) {
   }
   if (config.batch < ranks)
     throw core::UsageError("{}.batch = {} for {} ranks: each needs an image of a step. Use a larger batch or fewer ranks", keys, config.batch, ranks);
-  if (config.sigmas.size() != 2 || config.sigmas[0] > config.sigmas[1])
-    throw core::UsageError("{}.sigmas = [{}]: needs two values, the least and the largest", keys, fmt::join(config.sigmas, ", "));
+  check_sigmas(config.sigmas, keys);
   if (config.from.empty())
     throw core::UsageError("{}.from names no checkpoint, and translate.diffusion.checkpoint neither: a token is learned for a model that is there", keys);
 }
@@ -288,7 +276,7 @@ void check_textual_inversion(const training::Task& task, const TextualInversionC
   const diffusion::CheckpointFolder checkpoint(config.from, config.variant);
   const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
   check_side(config.augment.crop, autoencoder.factor(), keys);
-  takes_condition(diffusion::read_unet_config(checkpoint).in_channels, autoencoder.latent_channels, config.from);
+  takes_condition(diffusion::read_unet_config(checkpoint), autoencoder, config.from, keys);
   const diffusion::Tokenizer tokenizer = diffusion::load_tokenizer(checkpoint);
   for (const TokenTask& token : tokens) texts_of(tokenizer, token, config);
 }

@@ -11,6 +11,7 @@
 #include "syncdr/core/philox.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/learned_tokens.h"
+#include "syncdr/diffusion/structure_map.h"
 #include "syncdr/diffusion/unet.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/nn/one_thread.h"
@@ -32,12 +33,23 @@ c10::ScalarType precision_of(const std::string& name) {
 }
 
 diffusion::Additions additions_of(const DiffusionConfig& config) {
-  diffusion::Additions additions{.tokens = {config.tokens.begin(), config.tokens.end()}};
+  diffusion::Additions additions{.tokens = {config.tokens.begin(), config.tokens.end()}, .autoencoder = config.autoencoder};
   for (const LoraConfig& lora : config.lora) {
     if (lora.file.empty()) throw core::UsageError("translate.diffusion.lora[{}] names no file: write [{{file = \"...\"}}]", additions.lora.size());
     additions.lora.push_back({lora.file, lora.scale});
   }
   return additions;
+}
+
+/// The configuration of the autoencoder that is used. Throws UsageError where its latents are no such maps as the checkpoint's.
+diffusion::AutoencoderConfig autoencoder_of(const DiffusionConfig& config, const diffusion::CheckpointFolder& checkpoint) {
+  const auto own = diffusion::read_autoencoder_config(checkpoint);
+  if (config.autoencoder.empty()) return own;
+  const auto other = diffusion::read_autoencoder_config(std::filesystem::path(config.autoencoder));
+  if (other.latent_channels != own.latent_channels || other.factor() != own.factor())
+    throw core::UsageError("translate.diffusion.autoencoder = \"{}\": a latent has {} channels and stands for {} pixels a side, in {} {} and {}",
+                           config.autoencoder, other.latent_channels, other.factor(), config.checkpoint, own.latent_channels, own.factor());
+  return other;
 }
 
 std::unique_ptr<diffusion::Scheduler> planned(const DiffusionConfig& config, const std::string& name, double eta, double below) {
@@ -84,6 +96,9 @@ std::optional<int64_t> check_diffusion(const TranslateConfig& config, double sha
     throw core::UsageError("translate.diffusion.scheduler = \"{}\" is not one of {}", diffusion.scheduler, fmt::join(names, ", "));
   const diffusion::Additions additions = additions_of(diffusion);
   if (diffusion.checkpoint.empty()) {  // it is to be fitted: what the files hold can be looked at
+    if (!diffusion.autoencoder.empty())
+      throw core::UsageError("translate.diffusion.autoencoder takes the place of that of translate.diffusion.checkpoint, which is not set: a model that is "
+                             "fitted here knows the latents of its own only");
     diffusion::check_lora(additions.lora, nullptr);
     for (const auto& file : additions.tokens) diffusion::read_learned_tokens(file);
     return std::nullopt;
@@ -92,10 +107,15 @@ std::optional<int64_t> check_diffusion(const TranslateConfig& config, double sha
   diffusion::check_lora(additions.lora, &checkpoint);
   planned(diffusion, diffusion.scheduler, diffusion.eta, below)->start_index(share);
   diffusion::check_learned_tokens(checkpoint, additions.tokens);
-  const auto autoencoder = diffusion::read_autoencoder_config(checkpoint);
+  const auto autoencoder = autoencoder_of(diffusion, checkpoint);
   if (config.size % autoencoder.factor() != 0)
     throw core::UsageError("translate.size is {}: the checkpoint's autoencoder needs a multiple of {}", config.size, autoencoder.factor());
   return diffusion::read_unet_config(checkpoint).in_channels - autoencoder.latent_channels;
+}
+
+void check_sigma(const TranslateConfig& config) {
+  const auto& sigma = config.structure.sigma;
+  if (sigma.size() != 2 || sigma[0] > sigma[1]) throw core::UsageError("translate.structure.sigma must be [smallest, largest]");
 }
 
 void refuse_condition(const TranslateConfig& config, std::optional<int64_t> condition_channels) {
@@ -151,6 +171,16 @@ std::vector<diffusion::Branch> DiffusionTranslator::guidance(const diffusion::Te
   return diffusion::text_guidance(text, negative(), scale, model_.takes_guidance());
 }
 
+at::Tensor DiffusionTranslator::structure_condition(const at::Tensor& images, std::span<const Request> requests) {
+  const auto& range = config_.structure.sigma;
+  const at::Tensor sigmas = at::empty({images.size(0)}, at::kFloat);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    core::Random random(requests[i].seed, core::Purpose::structure, requests[i].key_hash, static_cast<uint32_t>(requests[i].variant));
+    sigmas.data_ptr<float>()[i] = static_cast<float>(random.uniform(range[0], range[1]));
+  }
+  return model_.image_condition(diffusion::structure_map(images, sigmas).expand({-1, 3, -1, -1}));
+}
+
 at::Tensor DiffusionTranslator::draw(std::span<const Request> requests, uint32_t step) const {
   std::vector<int64_t> shape = model_.latent_shape(size(), size());
   shape.insert(shape.begin(), static_cast<int64_t>(requests.size()));
@@ -176,6 +206,7 @@ std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   if (!tokens_.empty()) settings.emplace("tokens", tokens_);
   if (!diffusion.spacing.empty()) settings.emplace("spacing", diffusion.spacing);
   if (!lora_.empty()) settings.emplace("lora", lora_);
+  if (!diffusion.autoencoder.empty()) settings.emplace("autoencoder", std::filesystem::path(diffusion.autoencoder).filename().string());
   if (!diffusion.winograd) settings.emplace("winograd", "false");
   if (diffusion.cuda_graph) settings.emplace("cuda_graph", "true");
   settings.merge(std::map<std::string, std::string>{{"translator", config_.translator},

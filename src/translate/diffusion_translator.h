@@ -10,6 +10,8 @@ namespace syncdr::translate {
 /// What check_NAME of these translators begins with: the sampler, of whose steps (below a share of the times) a share is taken, and if a checkpoint is named,
 /// that it is there and can make images of the size. Returns how many channels of an image its UNet takes beside the noise; empty: no checkpoint is named.
 std::optional<int64_t> check_diffusion(const TranslateConfig& config, double share = 1, double below = 1);
+/// Throws UsageError unless translate.structure.sigma is a range.
+void check_sigma(const TranslateConfig& config);
 /// For translators that show the network no image: throws UsageError if it takes one.
 void refuse_condition(const TranslateConfig& config, std::optional<int64_t> condition_channels);
 
@@ -35,6 +37,7 @@ class DiffusionTranslator : public Translator {
 
   const TranslateConfig& config() const { return config_; }
   diffusion::StableDiffusion& model() { return model_; }
+  const diffusion::StableDiffusion& model() const { return model_; }
   /// Planned for the configured number of steps, for the use of one thread.
   std::unique_ptr<diffusion::Scheduler> make_scheduler() const { return make_scheduler(config_.diffusion.scheduler, config_.diffusion.eta); }
   std::unique_ptr<diffusion::Scheduler> make_scheduler(const std::string& name, double eta) const;
@@ -44,6 +47,8 @@ class DiffusionTranslator : public Translator {
   diffusion::TextContext negative() { return encoded(config_.diffusion.negative_prompt); }
   /// Towards a text, away from negative().
   std::vector<diffusion::Branch> guidance(const diffusion::TextContext& text, double scale);
+  /// What a UNet that takes an image beside the noise sees of images [k, 3, S, S]: latents of their structure maps, blurred as each request says.
+  at::Tensor structure_condition(const at::Tensor& images, std::span<const Request> requests);
   diffusion::PipelineNoise noise_for(std::span<const Request> requests) const;
 
  private:

@@ -66,15 +66,19 @@ class EliteTranslator : public DiffusionTranslator {
     return all_words() ? all : all.narrow(1, config().elite.word, 1);
   }
 
-  /// Towards the texts, away from the negative one. A network that takes an image beside the noise sees none: its latents are 0, as where training drops it.
+  bool sees_structure() const { return config().elite.structure && model().condition_channels() > 0; }
+
+  /// Towards the texts, away from the negative one. A network that takes an image beside the noise sees the structure map in both branches, or none: its
+  /// latents are 0, as where training drops it.
   std::vector<diffusion::Branch> branches_for(const at::Tensor& images, std::span<const Request> requests) {
     std::vector<std::string> texts;
     for (const Request& request : requests) texts.push_back(request.prompt);
     auto branches = diffusion::text_guidance(elite_.encode_text(texts, words_of(images)), *negative_, config().elite.guidance, model().takes_guidance());
     if (model().condition_channels() == 0) return branches;
     const std::vector<int64_t> latent = model().latent_shape(size(), size());
-    const at::Tensor no_image = at::zeros({images.size(0), model().condition_channels(), latent[1], latent[2]}, images.options());
-    for (diffusion::Branch& branch : branches) branch.image = no_image;
+    const at::Tensor condition = sees_structure() ? structure_condition(images.narrow(1, 0, 3), requests)
+                                                  : at::zeros({images.size(0), model().condition_channels(), latent[1], latent[2]}, images.options());
+    for (diffusion::Branch& branch : branches) branch.image = condition;
     return branches;
   }
 
@@ -90,6 +94,7 @@ class EliteTranslator : public DiffusionTranslator {
                                                 {"word", std::to_string(config().elite.word)},
                                                 {"guidance", fmt::format("{}", config().elite.guidance)},
                                                 {"strength", fmt::format("{}", config().elite.strength)}};
+    if (sees_structure()) settings.emplace("sigma", fmt::format("{}", fmt::join(config().structure.sigma, " ")));
     if (!takes_masks()) return settings;
     settings.emplace("background", config().elite.background);
     settings.emplace("crop", config().elite.crop ? fmt::format("{}", config().elite.margin) : "false");
@@ -105,6 +110,7 @@ class EliteTranslator : public DiffusionTranslator {
 void check_elite(const TranslateConfig& config) {
   if (config.diffusion.checkpoint.empty())
     throw core::UsageError("the translator \"elite\" needs a checkpoint: set translate.diffusion.checkpoint to a folder of Stable Diffusion");
+  check_sigma(config);
   check_diffusion(config, config.elite.strength);
   const diffusion::EliteFiles files = files_of(config);
   if (!files.mapper.empty() && !std::filesystem::is_regular_file(files.mapper))

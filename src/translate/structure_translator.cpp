@@ -1,9 +1,5 @@
-#include <ATen/ops/empty.h>
-
 #include "diffusion_translator.h"
 #include "syncdr/core/error.h"
-#include "syncdr/core/philox.h"
-#include "syncdr/diffusion/structure_map.h"
 
 namespace syncdr::translate {
 namespace {
@@ -16,15 +12,8 @@ class StructureTranslator : public DiffusionTranslator {
 
  private:
   at::Tensor paint(const at::Tensor& images, std::span<const Request> requests) override {
-    const auto& range = config().structure.sigma;
-    const at::Tensor sigmas = at::empty({images.size(0)}, at::kFloat);
-    for (size_t i = 0; i < requests.size(); ++i) {
-      core::Random random(requests[i].seed, core::Purpose::structure, requests[i].key_hash, static_cast<uint32_t>(requests[i].variant));
-      sigmas.data_ptr<float>()[i] = static_cast<float>(random.uniform(range[0], range[1]));
-    }
-    const at::Tensor map = diffusion::structure_map(images, sigmas).expand({-1, 3, -1, -1});
     const auto scheduler = make_scheduler();
-    const auto guidance = diffusion::instruct_guidance(texts_of(requests), negative(), model().image_condition(map), config().structure.guidance,
+    const auto guidance = diffusion::instruct_guidance(texts_of(requests), negative(), structure_condition(images, requests), config().structure.guidance,
                                                        config().structure.image_guidance);
     return diffusion::generate(model(), *scheduler, guidance, noise_for(requests));
   }
@@ -39,8 +28,7 @@ class StructureTranslator : public DiffusionTranslator {
 }  // namespace
 
 void check_structure(const TranslateConfig& config) {
-  const auto& sigma = config.structure.sigma;
-  if (sigma.size() != 2 || sigma[0] > sigma[1]) throw core::UsageError("translate.structure.sigma must be [smallest, largest]");
+  check_sigma(config);
   if (check_diffusion(config) == 0)
     throw core::UsageError("{}: its network takes no image beside the noise, where the structure map belongs. Train one with `syncdr fit diffusion`",
                            config.diffusion.checkpoint);

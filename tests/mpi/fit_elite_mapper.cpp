@@ -135,6 +135,20 @@ TEST_F(FitEliteMapper, APenaltyKeepsWordsSmall) {
   EXPECT_LT(curve("small", "word_magnitude").back().second, 0.9 * curve("free", "word_magnitude").back().second);
 }
 
+TEST_F(FitEliteMapper, TheStructureMapIsSeenUnlessItIsDropped) {
+  EliteMapperConfig config = config_for("instruct");
+  config.steps = 1;
+  const auto loss_with = [&](double drop, double sigma) {
+    config.drop_condition = drop;
+    config.sigmas = {sigma, sigma};
+    const std::string out = fmt::format("run-{}-{}", drop, sigma);
+    fit(out, config);
+    return curve(out).front().second;
+  };
+  EXPECT_NE(loss_with(0, 0.7), loss_with(0, 3));
+  EXPECT_EQ(loss_with(1, 0.7), loss_with(1, 3));
+}
+
 TEST_F(FitEliteMapper, KilledAfterACheckpointItEndsWithTheSameMapper) {
   const EliteMapperConfig config = config_for("instruct");
   fit("whole", config);
@@ -162,6 +176,12 @@ TEST_F(FitEliteMapper, WhatCannotWorkIsRefusedByName) {
   EXPECT_THAT(error_of(usage, [](auto& c) { c.prompts[1] = "a very very very cold S"; }), HasSubstr("Write it further in front"));
   EXPECT_THAT(error_of(usage, [](auto& c) { c.states = {-1, 4}; }), HasSubstr("states has 2 numbers"));
   EXPECT_THAT(error_of(usage, [](auto& c) { c.states.back() = 17; }), HasSubstr("names hidden state 17, the image encoder"));
+  EXPECT_THAT(error_of(usage, [](auto& c) { c.sigmas = {2, 1}; }), HasSubstr("fit.elite_mapper.sigmas = [2, 1]"));
+  world().root_only("another network", [&] {
+    fs::create_directory(folder_ / "depth");
+    diffusion::TinyCheckpoint{.unet_channels = 5}.put(folder_ / "depth");
+  });
+  EXPECT_THAT(error_of(usage, [&](auto& c) { c.from = (folder_ / "depth").string(); }), HasSubstr("has 5 input channels, latents have 4"));
   EXPECT_THAT(error_of(usage, [](auto& c) { c.augment = {.resize = 17, .crop = 17}; }), HasSubstr("fit.elite_mapper.augment.crop = 17"));
   EXPECT_THAT(error_of(core::ExitCode::bad_data, [](auto& c) { c.from = "nowhere"; }), HasSubstr("nowhere"));
   EXPECT_FALSE(fs::exists(folder_ / "refused"));

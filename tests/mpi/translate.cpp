@@ -146,7 +146,8 @@ TEST(Translate, EachImageDependsOnItsPixelsAloneWithCut) {
 TranslateConfig diffusion_config(const Folder& folder, const std::string& name, int64_t width = 8) {
   world().root_only("random weights", [&] {
     fs::create_directory(folder.root() / "model");
-    diffusion::TinyCheckpoint{.unet_channels = name == "instruct" || name == "structure" ? 8 : 4, .width = width}.put(folder.root() / "model");
+    diffusion::TinyCheckpoint{.unet_channels = name == "instruct" || name == "structure" || name == "elite" ? 8 : 4, .width = width}.put(folder.root() /
+                                                                                                                                         "model");
     if (name == "elite") diffusion::TinyElite::put(folder.root());
     ::test::put(folder.root() / "prompts.toml", "[Drawing]\ndescription = \"a b\"\ninstruction = \"b a\"\nsubject = \"a S\"\n[Photo]\ndescription = \"b\"\n");
   });

@@ -18,6 +18,9 @@ struct EliteMapperConfig {
   int64_t batch = 4;
   double word_penalty = 0.01;
   double drop_prompt = 0;
+  double drop_condition = 0.1;
+  std::vector<double> sigmas = {0.7, 1.8};
+  double condition_noise = 0.15;
   double min_snr_gamma = 0;
   training::OptimizerConfig optimizer{.name = "adamw", .learning_rate = 1e-4, .weight_decay = 0.01};
   std::string precision = "fp32";
@@ -39,6 +42,11 @@ struct EliteMapperConfig {
     field(batch, "batch", "images in a global batch, equally many of each domain", core::at_least(2));
     field(word_penalty, "word_penalty", "weight in the loss of the words' mean magnitude", core::at_least(0));
     field(drop_prompt, "drop_prompt", "probability that an image comes without its text, for guidance", core::between(0, 1));
+    field(drop_condition, "drop_condition", "UNet that takes a structure map: probability that an image comes without it; 1: it never sees one",
+          core::between(0, 1));
+    field(sigmas, "sigmas", "UNet that takes a structure map: least and largest blur of it in pixels", core::above(0));
+    field(condition_noise, "condition_noise", "UNet that takes a structure map: largest noise added to its latents, as a share of the latents' deviation",
+          core::at_least(0));
     field(min_snr_gamma, "min_snr_gamma", "gamma of min-SNR weights of the loss (5 in the paper); 0: all times alike", core::at_least(0));
     field.group(optimizer, "optimizer", "how the mapper follows gradients");
     field(precision, "precision", "arithmetic of UNet and text encoder: bf16 uses autocast, about twice as fast where the processor has it", {"fp32", "bf16"});
@@ -57,7 +65,8 @@ inline constexpr const char* mapper_file = "mapper.safetensors";
 /// and its projections of texts, which begin as the UNet's own. Checkpoint and image encoder stay as they are. An image's five words take the place of S in a
 /// text, under which the UNet is to predict the noise in the very image: mean squared error, plus word_penalty times the words' mean magnitude.
 ///
-/// A UNet that takes an image beside the noise sees none. Published training cuts images to boxes around objects; here they are the data set's.
+/// A UNet that takes an image beside the noise sees the training image's structure map, as the translator elite shows it one; with drop_condition = 1 it sees
+/// none (translate.elite.structure = false). Published training cuts images to boxes around objects; here they are the data set's.
 ///
 /// The log has loss, the mean squared error, and word_magnitude. R ranks train what one rank trains, within float rounding: all random numbers of an image
 /// are a function of the seed, the step and its position in the global batch. Sample sheets show images beside what the first word alone, under the next

@@ -85,6 +85,7 @@ struct DiffusionConfig {
   std::string negative_prompt;
   std::vector<std::string> tokens;
   bool fitted_tokens = false;
+  std::string autoencoder;
   bool winograd = true;
   bool cuda_graph = false;
 
@@ -102,6 +103,8 @@ struct DiffusionConfig {
     field(tokens, "tokens",
           "files of tokens that were learned for the checkpoint and stand in prompts: of `syncdr fit textual-inversion`, or of diffusers, as safetensors");
     field(fitted_tokens, "fitted_tokens", "also the tokens of the run's own `fit textual-inversion`, which `run` then fits");
+    field(autoencoder, "autoencoder",
+          "folder of an autoencoder in diffusers' layout (AutoencoderKL or AutoencoderTiny, as taesd) that is used in place of the checkpoint's; empty: none");
     field(winograd, "winograd", "fp32 and bf16 on a CPU: 3x3 convolutions with 2.25 times fewer multiplications, whose weights take 1.8 times as much memory");
     field(cuda_graph, "cuda_graph", "on a GPU: one CUDA graph per step instead of a launch for each kernel; not yet measured");
   }
@@ -163,6 +166,7 @@ struct EliteConfig {
   int64_t word = 0;
   double guidance = 5;
   double strength = 1;
+  bool structure = true;
   std::string masks;
   std::string background = "black";
   bool crop = true;
@@ -174,6 +178,8 @@ struct EliteConfig {
     field(word, "word", "which of the mapper's five words stands for the object; -1: all, one after the other", core::between(-1, 4));
     field(guidance, "guidance", "guidance scale; up to 1: none, and half the work", core::at_least(0));
     field(strength, "strength", "below 1: begins with the image, noised by this share of the way, instead of pure noise", core::between(0, 1));
+    field(structure, "structure",
+          "a UNet that takes an image beside the noise sees the image's structure map (translate.structure.sigma), as structure shows it");
     field(masks, "masks", "where the object is: alpha, the images' transparency, or a file with lines KEY<tab>PATH of mask images; empty: everywhere");
     field(background, "background", "with masks: what the image encoder sees around the object", {"black", "keep"});
     field(crop, "crop", "with masks: it sees the square around the object alone, instead of the whole image");

@@ -2,15 +2,21 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <boost/json/serialize.hpp>
+#include <boost/json/value_from.hpp>
 #include <set>
 
 #include "diffusion/tiny_elite.h"
 #include "run_prompts.h"
 #include "support/temporary_folder.h"
 #include "syncdr/core/error.h"
+#include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/io/safetensors.h"
+#include "syncdr/nn/initialise.h"
+#include "syncdr/nn/weights.h"
 #include "syncdr/translate/translator.h"
 
 namespace syncdr::translate {
@@ -186,6 +192,48 @@ TEST_F(DiffusionTranslators, RefuseALoraBeforeTheNetworksAreRead) {
   }
 }
 
+/// A component's folder with a TAESD of one width for each of the encoder's numbers of blocks.
+std::string put_tiny_autoencoder(const std::filesystem::path& folder, const std::vector<int64_t>& blocks) {
+  std::filesystem::create_directory(folder);
+  const std::vector<int64_t> widths(blocks.size(), 8);
+  const boost::json::object fields{{"_class_name", "AutoencoderTiny"},
+                                   {"encoder_block_out_channels", boost::json::value_from(widths)},
+                                   {"decoder_block_out_channels", boost::json::value_from(widths)},
+                                   {"num_encoder_blocks", boost::json::value_from(blocks)},
+                                   {"num_decoder_blocks", boost::json::value_from(blocks)}};
+  test::put(folder / "config.json", boost::json::serialize(fields));
+  diffusion::Autoencoder autoencoder(diffusion::read_autoencoder_config(folder));
+  nn::initialise(*autoencoder, "tiny", 1);
+  io::write_safetensors(folder / "diffusion_pytorch_model.safetensors", nn::state_of(*autoencoder));
+  return folder.string();
+}
+
+TEST_F(DiffusionTranslators, TakeAnotherAutoencoderThanTheCheckpoints) {
+  auto settings = config("img2img");
+  const auto plain = make(settings);
+  settings.diffusion.autoencoder = put_tiny_autoencoder(folder / "taesd", {1, 1});
+  const auto other = make(settings);
+  EXPECT_EQ(other->provenance().at("autoencoder"), "taesd");
+  EXPECT_NE(other->provenance().at("model"), plain->provenance().at("model"));
+  const at::Tensor together = other->translate(images, requests()).images;
+  EXPECT_EQ(together.sizes(), images.sizes());
+  EXPECT_FALSE(at::equal(together, plain->translate(images, requests()).images));
+  EXPECT_TRUE(at::equal(other->translate(images.slice(0, 1, 2), std::vector{request(12)}).images, together.slice(0, 1, 2)));
+}
+
+TEST_F(DiffusionTranslators, RefuseAnAutoencoderOfOtherLatentsBeforeTheNetworksAreRead) {
+  auto settings = config("img2img");
+  const auto& row = *find_translator("img2img");
+  settings.diffusion.autoencoder = put_tiny_autoencoder(folder / "deep", {1, 1, 1});
+  EXPECT_ERROR(row.check(settings), core::UsageError, "a latent has 4 channels and stands for 4 pixels a side");
+  settings.diffusion.autoencoder = "/nowhere";
+  EXPECT_ERROR(row.check(settings), core::DataError, "/nowhere/config.json");
+  settings.diffusion.autoencoder = put_tiny_autoencoder(folder / "fits", {1, 1});
+  row.check(settings);
+  settings.diffusion.checkpoint.clear();
+  EXPECT_ERROR(row.check(settings), core::UsageError, "which is not set");
+}
+
 TEST_F(DiffusionTranslators, ReadLearnedTokensAndSayWhichByTheirFilesHash) {
   const auto file = folder / "word.safetensors";
   const auto write = [&](double value) { diffusion::write_learned_token(file, {"<w>", at::full({2, 6}, value)}); };
@@ -311,7 +359,7 @@ TEST_F(DiffusionTranslators, RefuseASamplerBeforeTheNetworksAreRead) {
   EXPECT_ERROR(make(settings), core::DataError, "unet");
 }
 
-// With a plain network, and with one that takes an image beside the noise, which sees none.
+// With a plain network, and with one that takes an image beside the noise.
 TEST_F(DiffusionTranslators, EliteMakesAWordOfTheImage) {
   for (const char* checkpoint : {"plain", "instruct"}) {
     auto settings = config("elite");
@@ -336,6 +384,27 @@ TEST_F(DiffusionTranslators, EliteMakesAWordOfTheImage) {
     settings.elite.guidance = 1;
     expect_other("no guidance");
   }
+}
+
+// Of images without an object the image encoder sees black alone: the words are the same.
+TEST_F(DiffusionTranslators, EliteShowsANetworkThatTakesAnImageItsStructureMap) {
+  auto settings = config("elite");
+  settings.diffusion.checkpoint = (folder / "instruct").string();
+  settings.elite.masks = "alpha";
+  const auto translated = [&](bool structure, double sigma, const at::Tensor& pictures) {
+    settings.elite.structure = structure;
+    settings.structure.sigma = {sigma, sigma};
+    const auto translator = make(settings);
+    EXPECT_EQ(translator->provenance().contains("sigma"), structure);
+    return translator->translate(at::cat({pictures, at::zeros({images_a_batch, 1, side, side}, at::kByte)}, 1), requests()).images;
+  };
+  const at::Tensor seen = translated(true, 1, images), unseen = translated(false, 1, images);
+  EXPECT_FALSE(at::equal(seen, unseen));
+  EXPECT_FALSE(at::equal(seen, translated(true, 3, images)));
+  EXPECT_FALSE(at::equal(seen, translated(true, 1, images.flip(3))));
+  EXPECT_TRUE(at::equal(unseen, translated(false, 3, images.flip(3))));
+  settings.structure.sigma = {2, 1};
+  EXPECT_ERROR(make(settings), core::UsageError, "translate.structure.sigma");
 }
 
 // Images [3, 4, S, S] whose object is 5 pixels high and 3 wide, at a place of its own in each.
