@@ -34,7 +34,7 @@ struct SetRetention {
 struct OtherChoice {
   std::string by;  ///< "labels", "mutual", "uniformity"
   int64_t epoch = 0;
-  std::map<int64_t, Estimate> mean;  ///< what it reaches, without intervals
+  std::map<Measure, Estimate> mean;  ///< what it reaches, without intervals
 };
 
 /// What one arm reached: a row of the headline table.
