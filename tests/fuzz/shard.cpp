@@ -69,8 +69,8 @@ void change(Part& part, fuzz::Bytes& in) {
       if (!part.words.empty()) part.words.pop_back();
       break;
     default:
-      if (!part.numbers.empty()) part.numbers.assign(in.byte(), part.numbers[0]);
-      if (!part.words.empty()) part.words.assign(in.byte(), part.words[0]);
+      if (!part.numbers.empty()) part.numbers = std::vector<int64_t>(in.byte(), part.numbers[0]);
+      if (!part.words.empty()) part.words = std::vector<std::string>(in.byte(), part.words[0]);
   }
 }
 
