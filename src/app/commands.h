@@ -25,6 +25,9 @@ std::vector<std::string> fit_names();
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split);
 /// How well the translated sets of these arms keep what their sources show. arms: as above.
 int retention_command(const CommonOptions& options, const std::vector<std::string>& arms);
+/// Of several runs a page that compares them (page: its file; empty: comparison.html); of one run its report anew. Throws DataError naming a folder that is no
+/// run's, or whose run is not finished; UsageError for one folder twice.
+int report_command(const std::vector<std::string>& runs, const std::string& page, const std::string& json);
 int keys_command();
 
 }  // namespace syncdr::app

@@ -2,17 +2,19 @@
 
 #include <algorithm>
 #include <boost/json/serialize.hpp>
+#include <chrono>
 #include <iterator>
 #include <limits>
 #include <set>
 
+#include "calls.h"
 #include "checks.h"
 #include "commands.h"
 #include "fits.h"
+#include "report.h"
 #include "retention.h"
 #include "syncdr/core/log.h"
 #include "syncdr/diffusion/learned_tokens.h"
-#include "syncdr/evaluation/report.h"
 #include "syncdr/evaluation/validate.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
@@ -253,6 +255,7 @@ void evaluate_trained(Job& job, const fs::path& folder, const std::string& split
   evaluation::EvaluateConfig config = job.settings.evaluate;
   config.resamples = 0;
   config.mean_average_precision = false;
+  config.further_cutoffs = config.recall = {};
   const auto name = io::json_string(done, "other_file", where);
   result.other->mean = evaluate_encoder(job, retrieval::load_encoder(folder / name), data, config).mean;
 }
@@ -278,28 +281,6 @@ evaluation::ArmResult evaluate_arm(Job& job, const Arm& arm, const std::string& 
   result.validation_score = without_validation(job) ? unknown : validation(job, encoder, {}, data.centre, data.pooled).labels;
   result.evaluation = evaluation::evaluate(job.world, encoder, data, job.settings.evaluate);
   return result;
-}
-
-/// What the report shows besides the arms: title, domains, curves of translators, configuration.
-evaluation::ReportInput report_input(const Job& job, std::vector<evaluation::ArmResult> arms, const std::string& split) {
-  evaluation::ReportInput input;
-  input.title = job.settings.run.title;
-  input.domains = job.domains;
-  input.split = split;
-  input.baseline = "cds";
-  input.main = job.settings.run.main;
-  input.arms = std::move(arms);
-  for (const auto& direction : job.directions()) {
-    const auto log = job.cut_folder(direction) / "log.jsonl";
-    if (fs::exists(log)) input.curves.emplace_back("CUT, " + direction.name(), log);
-  }
-  if (const auto log = job.diffusion_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("diffusion", log);
-  for (const auto& domain : job.domains)
-    if (const auto log = job.textual_inversion_folder() / domain / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("textual inversion, " + domain, log);
-  if (const auto log = job.elite_mapper_folder() / "log.jsonl"; fs::exists(log)) input.curves.emplace_back("ELITE's mapper", log);
-  Settings copy = job.settings;
-  input.configuration = core::write_config(core::visit_of(copy));
-  return input;
 }
 
 }  // namespace
@@ -330,9 +311,9 @@ const std::vector<Phase>& phases() {
        .check =
            [](auto& job, auto&) {
              check_writable(job, job.out, "run.out");
-             check_evaluation(job, "test");
+             check_evaluation(job, job.settings.evaluate.split());
            },
-       .run = [](auto& job, auto&) { return evaluate_arms(job, job.settings.run.arms, "test", true); }},
+       .run = [](auto& job, auto&) { return evaluate_arms(job, job.settings.run.arms, job.settings.evaluate.split(), true); }},
   };
   return table;
 }
@@ -419,20 +400,37 @@ boost::json::object measure_retention(Job& job, const std::vector<std::string>& 
 }
 
 boost::json::object evaluate_arms(Job& job, const std::vector<std::string>& arms, const std::string& split, bool with_report) {
+  const auto start = std::chrono::steady_clock::now();
   std::vector<evaluation::ArmResult> results;
+  std::vector<evaluation::FeatureMap> maps;
+  decltype(evaluation::ReportInput::pair_ranks) ranks;
   for (const auto& arm : arms) {
     results.push_back(evaluate_arm(job, Arm(arm), split));
     if (!with_report) continue;
-    for (const auto& set : results.back().sets) std::ranges::move(retention_of(job, set), std::back_inserter(results.back().retention));
+    for (const auto& set : results.back().sets) {
+      std::ranges::move(retention_of(job, set), std::back_inserter(results.back().retention));
+      const auto found = pair_ranks_of(job, set);
+      for (const auto& direction : job.directions()) ranks[{set, direction.source, direction.target}] = found.at(direction.name());
+    }
   }
+  if (with_report) maps = feature_maps(job, results);
   boost::json::object metrics;
   job.world.root_only("writing the figures", [&] {
     auto input = report_input(job, std::move(results), split);
+    input.maps = std::move(maps);
+    input.pair_ranks = std::move(ranks);
     evaluation::compare_arms(input, job.seed(), job.settings.evaluate.resamples);
     metrics = evaluation::metrics_json(input, input.baseline, input.main);
     if (with_report) {
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      int64_t images = 0;
+      for (const auto& domain : job.domains) images += std::ssize(arms) * job.dataset.real(domain, split).rows();
+      io::write_json(calls_folder(job) / "evaluate.json", to_json(call_of(job, "evaluate", "", seconds, images)));
+      input.calls = evaluation::read_calls(calls_folder(job));
       io::write_json(job.out / "metrics.json", metrics);
-      io::write_file(job.out / "hits.json", boost::json::serialize(evaluation::hits_json(input)));
+      auto hits = evaluation::hits_json(input);
+      hits["images"] = images_of(job, split);
+      io::write_file(job.out / "hits.json", boost::json::serialize(hits));
       evaluation::write_report(job.out / "report.html", job.dataset, input);
     }
     fmt::print("{}\n", evaluation::table_text(input));

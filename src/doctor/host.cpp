@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "findings.h"
+#include "syncdr/doctor/machine.h"
 #include "syncdr/io/hdf5.h"
 
 namespace syncdr::doctor {
@@ -117,19 +118,10 @@ Finding look_at_shared_memory(const comm::World& world) {
   return finding;
 }
 
-std::string model_of_gpus() {
-  for (const auto& name : names_in("/proc/driver/nvidia/gpus")) {
-    std::ifstream stream(fs::path("/proc/driver/nvidia/gpus") / name / "information");
-    for (std::string line; std::getline(stream, line);)
-      if (line.starts_with("Model:")) return line.substr(line.find_first_not_of(" \t", 6));
-  }
-  return "";
-}
-
 Finding look_at_devices(const comm::World& world) {
   const auto usable = static_cast<int>(torch::cuda::device_count());
   const auto present = names_in("/proc/driver/nvidia/gpus").size();
-  const auto model = model_of_gpus();
+  const auto model = gpu_model();
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
   Finding finding{.what = "devices", .margin = static_cast<double>(usable)};
   if (usable > 0) {
