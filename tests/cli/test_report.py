@@ -1,0 +1,84 @@
+"""The report of a run, made anew, and the page that compares runs; folders that are no runs."""
+import json
+import pathlib
+import re
+import shutil
+import tempfile
+import unittest
+
+from support import SMALL, expect, run, write_pictures
+
+
+class Reports(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-report-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        write_pictures(cls.folder / "pictures", categories=6)
+        expect(run("syncdr-data", "pack", cls.folder / "pictures", "-o", cls.folder / "data"), 0)
+        cls.config = cls.folder / "small.toml"
+        cls.config.write_text(SMALL.replace('arms = ["cds", "filter", "cut", "true"]', 'arms = ["cds", "filter"]\nmain = "filter"')
+                              .replace("[evaluate]", "[evaluate]\ntsne_points = 24") + f"[data]\nroot = \"{cls.folder / 'data'}\"\n")
+        for name, epochs, ranks in (("one", 1, 2), ("two", 2, 1)):
+            expect(run("syncdr", "run", cls.config, "--set", f"run.out={cls.folder / name}", "--set", f"train.epochs={epochs}", ranks=ranks), 0)
+
+    def test_the_page_says_how_the_run_was_made(self):
+        page = (self.folder / "one" / "report.html").read_text()
+        for heading in ("Results", "Retention", "Pairs", "Retrieval", "Categories", "Features, before and after training", "Training", "Time and cost",
+                        "How to repeat this", "Left out"):
+            self.assertRegex(page, f"<h2 id=\"[a-z]+\">{heading}</h2>")
+        for target in re.findall(r'href="#([^"]*)"', page):
+            self.assertIn(f'id="{target}"', page)
+        self.assertIn("<mark>epochs = 1</mark>", page)
+        self.assertIn("category-05<span class=\"tag\">", page, "categories have their names")
+        self.assertIn("kept worst", page)
+        self.assertRegex(page, r"2 ranks on 1 host, 2 compute threads of ")
+        self.assertRegex(page, r"LibTorch \d+\.\d+\.\d+.*syncdr \d+\.\d+\.\d+")
+        self.assertEqual(page.count('class="plot map"'), 2)
+        calls = {path.name.split("-")[0]: json.loads(path.read_text()) for path in (self.folder / "one" / "calls").glob("*.json")}
+        self.assertEqual(set(calls), {"translate", "train", "evaluate.json"})
+        self.assertEqual(calls["train"]["ranks"], 2)
+        steps = json.loads((self.folder / "one" / "train" / "filter" / "done.json").read_text())
+        self.assertEqual(calls["train"]["images"], steps["steps"] * steps["images_per_step"])
+        self.assertGreater(calls["translate"]["images"], 0)
+        self.assertTrue(list((self.folder / "one" / "train" / "cds").glob("events.out.tfevents.*")))
+
+    def test_a_single_run_gets_its_report_anew_and_nothing_else_is_done(self):
+        out = self.folder / "one"
+        before, calls = (out / "metrics.json").read_text(), sorted(path.name for path in (out / "calls").iterdir())
+        (out / "report.html").unlink()
+        expect(run("syncdr", "report", out), 0, "Prec@1")
+        self.assertTrue((out / "report.html").exists())
+        self.assertEqual((out / "metrics.json").read_text(), before)
+        self.assertEqual(sorted(path.name for path in (out / "calls").iterdir()), calls)
+
+    def test_runs_are_compared_by_arms_settings_and_differences(self):
+        page, figures = self.folder / "pages" / "both.html", self.folder / "both.json"
+        expect(run("syncdr", "report", self.folder / "one", self.folder / "two", "-o", page, "--json", figures), 0, "filter of two less one:")
+        said = json.loads(figures.read_text())
+        self.assertEqual(said["settings"], {"train.epochs": ["1", "2"]})
+        self.assertEqual([(entry["arm"], entry["run"]) for entry in said["differences"]], [("cds", "two"), ("filter", "two")])
+        metrics = [json.loads((self.folder / name / "metrics.json").read_text())["syncdr"]["prec@1"]["mean"] for name in ("one", "two")]
+        self.assertAlmostEqual(said["differences"][1]["prec@1"]["mean"], metrics[1] - metrics[0])
+        text = page.read_text()
+        for part in ("<code>train.epochs</code>", "filter: loss", "Time and cost"):
+            self.assertIn(part, text)
+
+    def test_what_is_no_run_is_refused_by_name(self):
+        one, empty, begun = self.folder / "one", self.folder / "empty", self.folder / "begun"
+        for folder in (empty, begun):
+            folder.mkdir(exist_ok=True)
+        shutil.copy(one / "config.toml", begun)
+        expect(run("syncdr", "report"), 2, "runs")
+        for arguments, code, texts in (((self.folder / "nowhere",), 65, ("nowhere: there is no such folder",)),
+                                       ((empty,), 65, ("empty: no run's folder", "config.toml")),
+                                       ((begun,), 65, ("begun/train/cds/done.json is not there", "not trained to its end")),
+                                       ((one, begun), 65, ("begun: the run is not finished", "metrics.json")),
+                                       ((one, empty), 65, ("empty: no run's folder",)),
+                                       ((one, one), 2, ("is named twice",)),
+                                       ((one, "-o", "page.html"), 2, ("--out",))):
+            expect(run("syncdr", "report", *arguments), code, *texts)
+
+
+if __name__ == "__main__":
+    unittest.main()
