@@ -64,7 +64,7 @@ struct RunPlan {
   io::Identity identity;  ///< all that the result is a function of, without the number of steps
   int64_t steps = 0;
   /// The setting that makes a run so many steps long, for people: "fit.cut.steps = 2000".
-  std::function<std::string(int64_t steps)> length = [](int64_t steps) { return fmt::format("{} steps", steps); };
+  std::function<std::string(int64_t)> length = [](int64_t count) { return fmt::format("{} steps", count); };
   /// The setting by which early steps depend on the number of all ("train.optimizer.schedule = \"cosine\""); empty: none, so a run may go on for more.
   std::string bound_by;
   int64_t images_per_step = 0;  ///< over all ranks, for images_per_second
