@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from probe import BIN, probe
 
-SIZE, DIM, STEPS, SEED = 64, 32, 20, 3
+SIZE, DIM, STEPS, SEED = 32, 32, 20, 3
 TEMPERATURE, PAIR_TEMPERATURE, TOP = 0.1, 0.5, 12
 MATCHING_WEIGHT, PAIR_WEIGHT = 1.0, 0.5
 RATE, MOMENTUM, DECAY = 3e-3, 0.9, 5e-4
