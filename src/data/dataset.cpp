@@ -18,7 +18,7 @@ struct RealName {
 };
 
 RealName parse_real(const std::string& file) {
-  static const std::regex form("real/([^/]+)/([^/]+)-([0-9]{5})-of-([0-9]{5})\\.h5");
+  static const std::regex form("real/([^/]+)/([^/]+)-([0-9]{5,9})-of-([0-9]{5,9})\\.h5");
   std::smatch part;
   if (!std::regex_match(file, part, form)) return {};
   return {part[1], part[2], std::stoll(part[3]), std::stoll(part[4])};
@@ -65,7 +65,7 @@ std::pair<int64_t, int64_t> ShardList::locate(int64_t row) const {
   return {shard, row - starts_[static_cast<size_t>(shard)]};
 }
 
-const std::string& ShardList::key(int64_t row) const {
+std::string ShardList::key(int64_t row) const {
   const auto [shard_index, shard_row] = locate(row);
   return shard(shard_index).key(shard_row);
 }

@@ -32,7 +32,7 @@ std::pair<const PairSet::Other*, int64_t> PairSet::source_of(int64_t entry) cons
   return {&*other, other->sources[place]};
 }
 
-const std::string& PairSet::key(int64_t entry) const {
+std::string PairSet::key(int64_t entry) const {
   if (is_real(entry)) return real_.key(entry);
   const auto [other, source] = source_of(entry);
   return other->real.key(source);

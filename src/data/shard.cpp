@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "syncdr/core/checked.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
@@ -49,25 +50,24 @@ void check_header(const ShardHeader& header, const std::string& where) {
 }
 
 /// Throws DataError naming `where` if a key is empty, or occurs twice. In a translation a key may occur once a variant, so there only the first holds.
-void check_keys(const std::vector<std::string>& keys, bool translation, const std::string& where) {
+void check_keys(const Texts& keys, bool translation, const std::string& where) {
   std::unordered_set<std::string_view> seen;
-  for (size_t row = 0; row < keys.size(); ++row) {
+  for (size_t row = 0; std::cmp_less(row, keys.size()); ++row) {
     if (keys[row].empty()) throw core::DataError("{}: row {}: the key is empty", where, row);
     if (!translation && !seen.insert(keys[row]).second) throw core::DataError("{}: row {}: the key \"{}\" occurs twice", where, row, keys[row]);
   }
 }
 
 /// Throws DataError naming `where` if a key is no UTF-8: other programs could not read it, and no manifest could name it.
-void check_texts(const std::vector<std::string>& keys, const std::string& where) {
-  for (size_t row = 0; row < keys.size(); ++row)
+void check_texts(const Texts& keys, const std::string& where) {
+  for (size_t row = 0; std::cmp_less(row, keys.size()); ++row)
     if (!io::is_utf8(keys[row])) throw core::DataError("{}: row {}: the key is no UTF-8. Rename the image and pack again", where, row);
 }
 
 /// Throws DataError naming `where` if the source's place or status cannot be.
-void check_source(const SourceRow& source, size_t row, const std::string& where) {
-  if (source.shard < 0 || source.row < 0 || source.status < 0 || source.status > 2) {
-    throw core::DataError("{}: row {}: source shard {}, row {}, status {} cannot be", where, row, source.shard, source.row, source.status);
-  }
+void check_source(int64_t source_row, int32_t shard, int32_t status, size_t row, const std::string& where) {
+  if (shard < 0 || source_row < 0 || status < 0 || status > 2)
+    throw core::DataError("{}: row {}: source shard {}, row {}, status {} cannot be", where, row, shard, source_row, status);
 }
 
 /// One member of each item, as the column of a table.
@@ -156,10 +156,10 @@ void ShardWriter::check(const ShardReader& reader) const {
 void ShardWriter::prepare(const std::filesystem::path& file) {
   SYNCDR_ASSERT(!sealed_, "{} is sealed twice", path_.string());
   check_header(header_, path_.string());
-  const std::vector<std::string> keys = column(rows_, &Row::key);
+  const Texts keys(column(rows_, &Row::key));
   check_keys(keys, with_source_, path_.string());
   check_texts(keys, path_.string());
-  for (size_t row = 0; row < sources_.size(); ++row) check_source(sources_[row], row, path_.string());
+  for (size_t row = 0; row < sources_.size(); ++row) check_source(sources_[row].row, sources_[row].shard, sources_[row].status, row, path_.string());
   {
     io::Hdf5Writer writer(file);
     write_attributes(writer, header_);
@@ -188,6 +188,23 @@ bool ShardWriter::seal_unless_there(const std::string& token) {
   return file.commit_unless_there();
 }
 
+Texts::Texts(const std::vector<std::string>& texts) {
+  size_t length = 0;
+  for (const std::string& text : texts) length += text.size();
+  core::checked_cast<uint32_t>(length, "the length of a shard's keys");
+  all_.reserve(length);
+  ends_.reserve(texts.size());
+  for (const std::string& text : texts) {
+    all_ += text;
+    ends_.push_back(static_cast<uint32_t>(all_.size()));
+  }
+}
+
+std::string_view Texts::operator[](size_t index) const {
+  const size_t begin = index == 0 ? 0 : ends_[index - 1];
+  return std::string_view(all_).substr(begin, ends_[index] - begin);
+}
+
 ShardReader::ShardReader(std::filesystem::path path) : file_(std::move(path)) {
   const io::Hdf5Reader hdf5(file_.path());
   read_header(hdf5);
@@ -204,7 +221,7 @@ size_t ShardReader::checked(int64_t row) const {
 /// A dataset that has a value for each row.
 template <class Value> std::vector<Value> ShardReader::column(const io::Hdf5Reader& hdf5, const char* name) const {
   auto values = hdf5.read<Value>(name);
-  if (values.size() != keys_.size()) throw core::DataError("{}: {} has {} rows, {} has {}", path().string(), name, values.size(), layout::key, rows());
+  if (std::ssize(values) != keys_.size()) throw core::DataError("{}: {} has {} rows, {} has {}", path().string(), name, values.size(), layout::key, rows());
   return values;
 }
 
@@ -229,7 +246,7 @@ void ShardReader::read_header(const io::Hdf5Reader& hdf5) {
 }
 
 void ShardReader::read_rows(const io::Hdf5Reader& hdf5) {
-  keys_ = hdf5.read<std::string>(layout::key);
+  keys_ = Texts(hdf5.read<std::string>(layout::key));
   labels_ = column<int32_t>(hdf5, layout::label);
   checksums_ = column<uint32_t>(hdf5, layout::crc32c);
   offsets_ = hdf5.read<uint64_t>(layout::offset);
@@ -240,7 +257,7 @@ void ShardReader::read_rows(const io::Hdf5Reader& hdf5) {
     throw core::DataError("{}: {} has {} bytes, the last offset is {}", path().string(), layout::image, images.bytes, offsets_.back());
   images_begin_ = images.offset;
   if (offsets_.front() != 0) throw core::DataError("{}: {} does not begin with 0", path().string(), layout::offset);
-  for (size_t row = 0; row < keys_.size(); ++row) {
+  for (size_t row = 0; row + 1 < offsets_.size(); ++row) {
     if (offsets_[row] > offsets_[row + 1])
       throw core::DataError("{}: row {}: offsets fall from {} to {}", path().string(), row, offsets_[row], offsets_[row + 1]);
   }
@@ -250,20 +267,32 @@ void ShardReader::read_sources(const io::Hdf5Reader& hdf5) {
   is_translation_ = true;
   const auto key = column<std::string>(hdf5, layout::source_key);
   const auto shard = column<int32_t>(hdf5, layout::source_shard), prompt = column<int32_t>(hdf5, layout::prompt);
-  const auto prompts = hdf5.read<std::string>(layout::prompts);
+  prompts_ = hdf5.read<std::string>(layout::prompts);
   const auto variant = column<int32_t>(hdf5, layout::variant), status = column<int32_t>(hdf5, layout::status);
   const auto row = column<int64_t>(hdf5, layout::source_row), seed = column<int64_t>(hdf5, layout::seed);
-  for (size_t i = 0; i < keys_.size(); ++i) {
-    if (prompt[i] < -1 || std::cmp_greater_equal(prompt[i], prompts.size()))
-      throw core::DataError("{}: row {}: prompt {} of {} cannot be", path().string(), i, prompt[i], prompts.size());
-    sources_.push_back({key[i], shard[i], row[i], prompt[i] < 0 ? "" : prompts[static_cast<size_t>(prompt[i])], variant[i], seed[i], status[i]});
-    check_source(sources_.back(), i, path().string());
+  bool same = true;
+  sources_.reserve(key.size());
+  for (size_t i = 0; i < key.size(); ++i) {
+    if (prompt[i] < -1 || std::cmp_greater_equal(prompt[i], prompts_.size()))
+      throw core::DataError("{}: row {}: prompt {} of {} cannot be", path().string(), i, prompt[i], prompts_.size());
+    check_source(row[i], shard[i], status[i], i, path().string());
+    sources_.push_back({row[i], seed[i], shard[i], prompt[i], variant[i], status[i]});
+    same = same && key[i] == keys_[i];
   }
+  if (!same) source_keys_ = Texts(key);
 }
 
-const SourceRow& ShardReader::source(int64_t row) const {
+SourceRow ShardReader::source(int64_t row) const {
   SYNCDR_ASSERT(is_translation_, "{} is no translation", path().string());
-  return sources_[checked(row)];
+  const size_t i = checked(row);
+  const Made& made = sources_[i];
+  return {.key = std::string(source_keys_.size() > 0 ? source_keys_[i] : keys_[i]),
+          .shard = made.shard,
+          .row = made.row,
+          .prompt = made.prompt < 0 ? "" : prompts_[static_cast<size_t>(made.prompt)],
+          .variant = made.variant,
+          .seed = made.seed,
+          .status = made.status};
 }
 
 std::vector<uint8_t> ShardReader::encoded(int64_t row) const {

@@ -59,7 +59,7 @@ class ShardList {
   int64_t first_row(int64_t index) const { return starts_.at(static_cast<size_t>(index)); }  ///< of a shard in the list
   /// The shard that holds a row of the list, and the row within it.
   std::pair<int64_t, int64_t> locate(int64_t row) const;
-  const std::string& key(int64_t row) const;
+  std::string key(int64_t row) const;
   int32_t label(int64_t row) const;
   Image image(int64_t row, int64_t at_least = 0) const { return place(row).image(at_least); }
   /// Valid as long as the list, which may move.

@@ -27,7 +27,7 @@ class PairSet {
   /// False for real images alone: no entry then has a counterpart.
   bool has_translations() const { return !others_.empty(); }
   /// "DOMAIN/..." key of the image the entry comes from (a translation: its source's key).
-  const std::string& key(int64_t entry) const;
+  std::string key(int64_t entry) const;
   /// Tells apart the draws of further domains' sets, in which the same keys occur; 0 where there are only two domains.
   uint64_t salt() const { return salt_; }
   bool has_counterpart(int64_t entry) const;

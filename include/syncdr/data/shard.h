@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "syncdr/data/codec.h"
@@ -73,6 +74,19 @@ class ShardWriter {
   std::vector<SourceRow> sources_;
 };
 
+/// Texts one after the other, in little more memory than their bytes: millions of keys fit.
+class Texts {
+ public:
+  Texts() = default;
+  explicit Texts(const std::vector<std::string>& texts);  ///< throws DataError beyond 4 GiB
+  int64_t size() const { return std::ssize(ends_); }
+  std::string_view operator[](size_t index) const;
+
+ private:
+  std::string all_;
+  std::vector<uint32_t> ends_;  // of each text in all_
+};
+
 /// Reads one sealed shard. Opening checks structure and sizes; image() checks the row's CRC. image() may be called from several threads.
 /// All errors are DataError with path and row.
 class ShardReader {
@@ -81,11 +95,11 @@ class ShardReader {
 
   const std::filesystem::path& path() const { return file_.path(); }
   const ShardHeader& header() const { return header_; }
-  int64_t rows() const { return std::ssize(keys_); }
-  const std::string& key(int64_t row) const { return keys_[checked(row)]; }
+  int64_t rows() const { return keys_.size(); }
+  std::string key(int64_t row) const { return std::string(keys_[checked(row)]); }
   int32_t label(int64_t row) const { return labels_[checked(row)]; }
   bool is_translation() const { return is_translation_; }
-  const SourceRow& source(int64_t row) const;
+  SourceRow source(int64_t row) const;
   std::vector<uint8_t> encoded(int64_t row) const;
   Image image(int64_t row, int64_t at_least = 0) const;
   /// Reads every row and decodes it. Throws DataError at the first that is broken.
@@ -98,15 +112,22 @@ class ShardReader {
   void read_rows(const io::Hdf5Reader& hdf5);
   void read_sources(const io::Hdf5Reader& hdf5);
 
+  /// A SourceRow without its texts.
+  struct Made {
+    int64_t row, seed;
+    int32_t shard, prompt, variant, status;  // prompt: its place in prompts_, -1: none
+  };
+
   // Everything but the images themselves is in memory: HDF5 is closed once the shard is open, and images are read by position, from any thread.
   io::InputFile file_;
   ShardHeader header_;
   uint64_t images_begin_ = 0;  // in the file
   std::vector<uint64_t> offsets_;
   std::vector<uint32_t> checksums_;
-  std::vector<std::string> keys_;
+  Texts keys_, source_keys_;  // source_keys_: empty where they are the keys, as in all translations
   std::vector<int32_t> labels_;
-  std::vector<SourceRow> sources_;
+  std::vector<Made> sources_;
+  std::vector<std::string> prompts_;
   bool is_translation_ = false;
 };
 

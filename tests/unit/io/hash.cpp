@@ -19,6 +19,16 @@ TEST(Hash, KeepsItsPublishedValues) {
   EXPECT_EQ(io::crc32c(bytes("123456789")), 0xE3069283u);
   EXPECT_EQ(io::crc32c(std::vector<uint8_t>(32, 0)), 0x8A9136AAu);
   EXPECT_EQ(io::crc32c(std::vector<uint8_t>(32, 0xFF)), 0x62A8AB43u);
+  EXPECT_EQ(io::crc32c(bytes("The quick brown fox jumps over the lazy dog")), 0x22620404u);
+}
+
+TEST(Hash, OfPiecesEqualsThatOfTheWhole) {
+  const std::string content(1000, 'x');
+  for (const size_t length : {size_t{1}, size_t{7}, size_t{1000}}) {
+    io::Hasher128 hash;
+    for (size_t at = 0; at < content.size(); at += length) hash.add(std::string_view(content).substr(at, length));
+    EXPECT_EQ(hash.digest(), io::hash128(content)) << length;
+  }
 }
 
 TEST(Hash, OfAFileEqualsThatOfItsContentAcrossPieces) {
