@@ -17,10 +17,11 @@ struct PackOptions {
   std::string codec = "auto";
   int64_t size = 0, rows = 4096;
   double max_bad_share = 0.001;
+  bool trust = false;
   SplitOptions split;
   bool halves = false, whole = false;  ///< --disjoint, --no-disjoint
 };
-/// Folders or published lists of images become a dataset of shards.
+/// Folders, lists, tables or archives of images become a dataset of shards. Ranks of an MPI job share the work.
 void pack(PackOptions options);
 
 struct InspectOptions {

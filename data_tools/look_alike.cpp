@@ -29,24 +29,25 @@ uint64_t look_of(const data::Image& image) {
   return look;
 }
 
-std::vector<std::pair<size_t, size_t>> look_alikes(const std::vector<uint64_t>& looks, size_t most) {
+std::vector<std::pair<uint32_t, uint32_t>> look_alikes(const std::vector<uint64_t>& looks, size_t most,
+                                                       const std::function<bool(uint32_t first, uint32_t second)>& wanted) {
   constexpr int most_bits = 3;
-  std::vector<std::pair<size_t, size_t>> pairs;
-  std::vector<size_t> order(looks.size());
+  std::vector<std::pair<uint32_t, uint32_t>> pairs;
+  std::vector<uint32_t> order(looks.size());
+  std::iota(order.begin(), order.end(), uint32_t{0});
   for (int quarter = 0; quarter < 4 && pairs.size() < most; ++quarter) {
-    const auto part = [&](size_t i) { return looks[i] >> (quarter * 16) & 0xFFFF; };
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return part(a) < part(b); });
+    const auto part = [&](uint32_t i) { return looks[i] >> (quarter * 16) & 0xFFFF; };
+    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return part(a) != part(b) ? part(a) < part(b) : a < b; });
     for (size_t first = 0; first < order.size() && pairs.size() < most; ++first) {
-      const size_t i = order[first];
+      const uint32_t i = order[first];
       if (looks[i] == 0) continue;
       for (size_t other = first + 1; other < order.size() && part(order[other]) == part(i) && pairs.size() < most; ++other) {
-        const size_t j = order[other];
-        if (looks[j] == 0 || std::popcount(looks[i] ^ looks[j]) > most_bits) continue;
+        const uint32_t j = order[other];
+        if (looks[j] == 0 || std::popcount(looks[i] ^ looks[j]) > most_bits || !wanted(i, j)) continue;
         const auto same_quarter = [&](int before) { return ((looks[i] ^ looks[j]) >> (before * 16) & 0xFFFF) == 0; };
         bool found_before = false;
         for (int before = 0; before < quarter; ++before) found_before = found_before || same_quarter(before);
-        if (!found_before) pairs.emplace_back(std::min(i, j), std::max(i, j));
+        if (!found_before) pairs.emplace_back(i, j);
       }
     }
   }

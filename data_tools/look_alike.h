@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -13,8 +14,9 @@ namespace syncdr::data_tools {
 /// none: 0.
 uint64_t look_of(const data::Image& image);
 
-/// All pairs (i, j), i < j, whose hashes differ in at most 3 bits, of those that are not 0, ordered. With that bound one of four quarters of 16 bits is the
-/// same, so only pictures that share one are compared. At most `most` pairs are returned.
-std::vector<std::pair<size_t, size_t>> look_alikes(const std::vector<uint64_t>& looks, size_t most);
+/// All pairs (i, j), i < j, whose hashes differ in at most 3 bits, of those that are not 0 and are wanted(i, j), ordered. With that bound one of four quarters
+/// of 16 bits is the same, so only pictures that share one are compared. At most `most` pairs are returned.
+std::vector<std::pair<uint32_t, uint32_t>> look_alikes(const std::vector<uint64_t>& looks, size_t most,
+                                                       const std::function<bool(uint32_t first, uint32_t second)>& wanted);
 
 }  // namespace syncdr::data_tools

@@ -7,7 +7,7 @@ namespace syncdr::data_tools {
 namespace {
 
 void add_pack(CLI::App& program, PackOptions& options) {
-  auto* command = program.add_subcommand("pack", "make a dataset of folders or lists of images");
+  auto* command = program.add_subcommand("pack", "make a dataset of folders, lists, tables or archives of images; ranks of mpirun share the work");
   command->add_option("sources", options.sources,
                       "folders that hold DOMAIN/CATEGORY/IMAGE.jpg (png, webp, tiff), DOMAIN/IMAGE.jpg or DOMAIN/train|val|test/CATEGORY/IMAGE.jpg");
   command
@@ -17,7 +17,7 @@ void add_pack(CLI::App& program, PackOptions& options) {
       ->take_all();
   command
       ->add_option("--table", options.list.tables,
-                   "a CSV or TSV file with the columns path, domain and, if known, split, category or label, prompt; may be given often")
+                   "a CSV or TSV file with the columns path, domain and, if known, split, category or label, prompt, mask; may be given often")
       ->expected(1)
       ->take_all();
   command->add_option("--tar", options.list.tars, "DOMAIN:SPLIT=FILE: a shard of WebDataset, of which the image and .cls are taken; may be given often")
@@ -37,6 +37,7 @@ void add_pack(CLI::App& program, PackOptions& options) {
   auto* halves = command->add_flag("--disjoint", options.halves,
                                    "the two domains train on different halves of the categories (default with two domains, unless the folders name splits)");
   command->add_flag("--no-disjoint", options.whole, "all domains train on all categories")->excludes(halves);
+  command->add_flag("--trust", options.trust, "do not decode images that keep their bytes, look at their header and end alone; \"verify\" decodes them");
   command->add_option("--max-bad-share", options.max_bad_share, "share of broken images above which packing stops")->check(CLI::Range(0.0, 1.0));
   command->callback([&options] { pack(options); });
 }

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <array>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -23,44 +23,39 @@ std::string split_named(const std::string& folder) {
   return folder == "val" || folder == "valid" || folder == "validation" ? "val" : "";
 }
 
-/// What one folder holds, by name.
-struct Listing {
-  std::vector<fs::path> folders, files;
-};
-
 class Scan {
  public:
-  explicit Scan(Sources& sources) : sources_(sources) {}
+  Scan(Sources& sources, CategoryNumbers& categories) : sources_(sources), categories_(categories) {}
 
   void root(const fs::path& root) {
-    const size_t before = images_.size();
-    const Listing domains = list(root);
-    for (const fs::path& file : domains.files) pass_over("beside the domains' folders", file);
-    for (const fs::path& folder : domains.folders) {
+    const size_t before = sources_.images.size();
+    const auto domains = list(root, [&](const fs::path& file) { pass_over("beside the domains' folders", file); });
+    for (const fs::path& folder : domains) {
       check_domain(folder.filename().string(), root.string());
       domain(folder);
     }
-    if (images_.size() == before)
+    if (sources_.images.size() == before)
       throw core::DataError("{}: has no images as DOMAIN/CATEGORY/IMAGE, DOMAIN/IMAGE or DOMAIN/train/CATEGORY/IMAGE (jpg, png, webp, tiff)", root.string());
   }
 
-  /// The images with the names of their categories; empty: none.
-  std::vector<std::pair<Source, std::string>>& images() { return images_; }
-
  private:
+  using Take = std::function<void(const fs::path&)>;
+
   void domain(const fs::path& folder) {
     const std::string name = folder.filename().string();
-    const Listing inside = list(folder);
-    const bool splits = !inside.folders.empty() &&
-                        std::all_of(inside.folders.begin(), inside.folders.end(), [](const fs::path& part) { return !split_named(part.filename()).empty(); });
-    const size_t before = images_.size();
+    folder_ = folder.string() + "/";
+    origin_ = sources_.images.origin({.files = folder_, .keys = name + "/", .domain = name});
+    const std::vector<fs::path> inside = list(folder, [](const fs::path&) {}, /*tells=*/false);
+    const bool splits =
+        !inside.empty() && std::all_of(inside.begin(), inside.end(), [](const fs::path& part) { return !split_named(part.filename()).empty(); });
+    const size_t before = sources_.images.size();
     if (splits) {
-      for (const fs::path& file : inside.files) pass_over("beside train, val and test", file);
-      for (const fs::path& part : inside.folders) categories(list(part), folder, name, split_named(part.filename()));
+      list(folder, [&](const fs::path& file) { pass_over("beside train, val and test", file); });
+      for (const fs::path& part : inside) categories(part, split_named(part.filename()));
     } else {
-      categories(inside, folder, name, "");
+      categories(folder, "");
     }
-    if (images_.size() == before) return pass_over("folders of domains without images", folder);
+    if (sources_.images.size() == before) return pass_over("folders of domains without images", folder);
     if (first_.empty()) first_ = folder;
     else if (splits != sources_.split)
       throw core::DataError("{} holds {}, {} holds {}: all domains need the same", first_.string(), layout(sources_.split), folder.string(), layout(splits));
@@ -70,55 +65,59 @@ class Scan {
   static const char* layout(bool splits) { return splits ? "train, val or test" : "categories"; }
 
   /// The categories of a domain or of one of its splits, and the images beside them.
-  void categories(const Listing& inside, const fs::path& domain_folder, const std::string& domain, const std::string& split) {
-    const size_t before = images_.size();
-    for (const fs::path& file : inside.files) add(file, domain_folder, domain, split, "");
-    if (images_.size() > before && !split.empty() && split != "train")
-      throw core::DataError("{}: has no category. Images that are tested on need one: {}/CATEGORY/IMAGE", images_.back().first.file.string(),
-                            images_.back().first.file.parent_path().string());
-    for (const fs::path& category : inside.folders) {
+  void categories(const fs::path& folder, const std::string& split) {
+    const auto inside = list(folder, [&](const fs::path& file) {
+      if (add(file, split, -1) && !split.empty() && split != "train")
+        throw core::DataError("{}: has no category. Images that are tested on need one: {}/CATEGORY/IMAGE", file.string(), folder.string());
+    });
+    for (const fs::path& category : inside) {
       read_.clear();
-      below(category, domain_folder, domain, split, category.filename().string());
+      below(category, split, category.filename().string());
     }
   }
 
-  void below(const fs::path& folder, const fs::path& domain_folder, const std::string& domain, const std::string& split, const std::string& category) {
+  void below(const fs::path& folder, const std::string& split, const std::string& category) {
     if (!read_.insert(fs::canonical(folder)).second) return pass_over("links to folders that are read already", folder);
-    const Listing inside = list(folder);
-    for (const fs::path& file : inside.files) add(file, domain_folder, domain, split, category);
-    for (const fs::path& further : inside.folders) below(further, domain_folder, domain, split, category);
+    const auto further = list(folder, [&](const fs::path& file) { add(file, split, categories_.of(category)); });
+    for (const fs::path& next : further) below(next, split, category);
   }
 
-  void add(const fs::path& file, const fs::path& domain_folder, const std::string& domain, const std::string& split, const std::string& category) {
-    if (!is_image_extension(extension_of(file))) return pass_over("no pictures by their names (jpg, png, webp, tiff)", file);
-    check_text(file.string(), "pack");
-    images_.push_back(
-        {{.file = file, .domain = domain, .split = split, .key = domain + "/" + file.lexically_relative(domain_folder).generic_string()}, category});
+  /// False: it is no picture.
+  bool add(const fs::path& file, const std::string& split, int32_t label) {
+    if (!is_image_extension(extension_of(file))) {
+      pass_over("no pictures by their names (jpg, png, webp, tiff)", file);
+      return false;
+    }
+    const std::string& path = file.native();
+    check_text(path, "pack");
+    sources_.images.add(origin_, {.name = std::string_view(path).substr(folder_.size()), .split = split, .label = label});
+    return true;
   }
 
-  Listing list(const fs::path& folder) {
+  /// Calls take for the files of a folder, as they come, and returns its folders, in order. tells: what is neither is counted as passed over.
+  std::vector<fs::path> list(const fs::path& folder, const Take& take, bool tells = true) {
     std::error_code error;
     fs::directory_iterator entries(folder, error);
     if (error) throw core::DataError("{}: cannot be listed: {}", folder.string(), error.message());
-    Listing listing;
+    std::vector<fs::path> folders;
     for (const auto& entry : entries) {
       const fs::path& path = entry.path();
-      const fs::file_type type = entry.status(error).type();  // of what a link leads to
-      if (is_hidden(path)) pass_over("hidden (their names begin with a dot)", path);
-      else if (type == fs::file_type::directory) listing.folders.push_back(path);
-      else if (type == fs::file_type::regular) listing.files.push_back(path);
-      else if (entry.is_symlink()) pass_over("links that lead nowhere", path);
-      else pass_over("neither files nor folders", path);
+      const char* why = is_hidden(path) ? "hidden (their names begin with a dot)" : nullptr;
+      if (!why && entry.is_directory(error)) folders.push_back(path);
+      else if (!why && entry.is_regular_file(error)) take(path);
+      else if (!why) why = entry.is_symlink() ? "links that lead nowhere" : "neither files nor folders";
+      if (why && tells) pass_over(why, path);
     }
-    std::sort(listing.folders.begin(), listing.folders.end());
-    std::sort(listing.files.begin(), listing.files.end());
-    return listing;
+    std::sort(folders.begin(), folders.end());
+    return folders;
   }
 
-  void pass_over(const char* why, const fs::path& path) { sources_.passed_over[why].push_back(path.string()); }
+  void pass_over(const char* why, const fs::path& path) { sources_.passed_over[why].add(path.string()); }
 
   Sources& sources_;
-  std::vector<std::pair<Source, std::string>> images_;
+  CategoryNumbers& categories_;
+  std::string folder_;       // of the domain that is being read, with its slash
+  uint32_t origin_ = 0;      // of its images
   std::set<fs::path> read_;  // folders below the category that is being read, without links
   fs::path first_;           // the first domain that has images
 };
@@ -126,8 +125,9 @@ class Scan {
 /// By label, a number where it has no name.
 std::map<int32_t, std::string> category_names(const Sources& sources) {
   std::map<int32_t, std::string> names;
-  for (const Source& image : sources.images)
-    if (image.label >= 0) names[image.label] = sources.categories.empty() ? std::to_string(image.label) : sources.categories[static_cast<size_t>(image.label)];
+  for (size_t i = 0; i < sources.images.size(); ++i)
+    if (const int32_t label = sources.images.label(i); label >= 0 && !names.contains(label))
+      names[label] = sources.categories.empty() ? std::to_string(label) : sources.categories[static_cast<size_t>(label)];
   return names;
 }
 
@@ -144,19 +144,19 @@ std::map<int32_t, bool> halve(const std::map<int32_t, std::string>& categories, 
   return second;
 }
 
-std::string split_of(const Source& image, const SplitOptions& options) {
-  if (image.label < 0) return "train";
-  const double draw = core::Random(options.seed, core::Purpose::split, io::hash64(image.key)).uniform();
+const char* split_of(const std::string& key, const SplitOptions& options) {
+  const double draw = core::Random(options.seed, core::Purpose::split, io::hash64(key)).uniform();
   if (draw < options.test) return "test";
   return draw < options.test + options.val ? "val" : "train";
 }
 
 /// Throws DataError where halving the categories has left a domain nothing to train on, and says why.
 void check_halves(const Sources& sources, const std::map<std::string, std::set<std::string>>& left_out) {
+  std::set<std::string> train;
+  for (size_t i = 0; i < sources.images.size(); ++i)
+    if (std::string_view(sources.images.split(i)) == "train") train.insert(sources.images.domain(i));
   for (const auto& [domain, categories] : left_out) {
-    const bool trains =
-        std::any_of(sources.images.begin(), sources.images.end(), [&](const Source& image) { return image.domain == domain && image.split == "train"; });
-    if (trains) continue;
+    if (train.contains(domain)) continue;
     throw core::DataError(
         "the domain \"{}\" has nothing to train on: its categories ({}) belong to the half that the other domain trains on. Use --no-disjoint; or, if they are "
         "no "
@@ -169,42 +169,35 @@ void check_halves(const Sources& sources, const std::map<std::string, std::set<s
 
 Sources scan_folders(const std::vector<fs::path>& roots) {
   Sources sources;
-  Scan scan(sources);
+  CategoryNumbers categories;
+  Scan scan(sources, categories);
   for (const fs::path& root : roots) scan.root(root);
-  auto& found = scan.images();
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first.key < b.first.key; });
-  std::vector<std::string> categories;
-  for (auto& [image, category] : found) {
-    if (!sources.images.empty() && sources.images.back().key == image.key) {
-      throw core::DataError("{} and {} are both \"{}\"; images of one domain need names of their own", sources.images.back().file.string(), image.file.string(),
-                            image.key);
-    }
-    sources.images.push_back(std::move(image));
-    categories.push_back(std::move(category));
-  }
+  ImageTable& images = sources.images;
+  images.sort_by_key();
+  for (size_t i = 1; i < images.size(); ++i)
+    if (images.key(i - 1) == images.key(i))
+      throw core::DataError("{} and {} are both \"{}\"; images of one domain need names of their own", images.at(i - 1).file.string(),
+                            images.at(i).file.string(), images.key(i));
   finish(sources, categories);
   return sources;
 }
 
 void assign_splits(Sources& sources, const SplitOptions& options) {
   SYNCDR_ASSERT(!options.disjoint || sources.domains.size() == 2, "{} domains cannot train on two halves", sources.domains.size());
+  ImageTable& images = sources.images;
   const std::map<int32_t, std::string> categories = category_names(sources);
   const std::map<int32_t, bool> in_second = halve(categories, options.seed);
-  std::vector<Source> kept;
   std::map<std::string, std::set<std::string>> left_out;  // categories by domain
-  for (Source& image : sources.images) {
-    if (!sources.split) image.split = split_of(image, options);
-    const bool second_domain = image.domain == sources.domains.back();
-    if (options.disjoint && image.split == "train" && image.label >= 0 && in_second.at(image.label) != second_domain) {
-      left_out[image.domain].insert(categories.at(image.label));
-      continue;
-    }
-    kept.push_back(std::move(image));
-  }
-  if (options.disjoint) {
-    core::info("{} training images are left out, so that the domains train on different categories", sources.images.size() - kept.size());
-  }
-  sources.images = std::move(kept);
+  const size_t before = images.size();
+  images.keep_if([&](size_t i) {
+    const int32_t label = images.label(i);
+    if (!sources.split) images.set_split(i, label < 0 ? "train" : split_of(images.key(i), options));
+    const bool second_domain = images.domain(i) == sources.domains.back();
+    if (!options.disjoint || label < 0 || in_second.at(label) == second_domain || std::string_view(images.split(i)) != "train") return true;
+    left_out[images.domain(i)].insert(categories.at(label));
+    return false;
+  });
+  if (options.disjoint) core::info("{} training images are left out, so that the domains train on different categories", before - images.size());
   check_halves(sources, left_out);
 }
 

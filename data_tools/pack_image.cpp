@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
+#include <string_view>
 
 #include "syncdr/core/error.h"
 #include "syncdr/data/pictures.h"
@@ -22,6 +23,14 @@ std::vector<uint8_t> read_bytes(const Source& source) {
   return bytes;
 }
 
+/// What a file cut short shows without being decoded: a header that cannot be, or no end mark.
+void check_ends(std::span<const uint8_t> bytes, data::Codec codec) {
+  data::peek_size(bytes, codec);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.rfind(codec == data::Codec::jpeg ? std::string_view("\xFF\xD9") : std::string_view("IEND\xAE\x42\x60\x82")) == std::string_view::npos)
+    throw core::DataError("has no end mark: it was cut short");
+}
+
 }  // namespace
 
 data::Image fit_square(const data::Image& image, int64_t side) {
@@ -38,17 +47,21 @@ data::Image fit_square(const data::Image& image, int64_t side) {
   return {side, side, {centre.datastart, centre.dataend}};
 }
 
-Prepared prepare_image(const Source& source, data::Codec codec, int64_t side) {
+Prepared prepare_image(const Source& source, data::Codec codec, int64_t side, bool trust) {
   std::vector<uint8_t> bytes = read_bytes(source);
   const data::PictureFormat format = data::format_of(bytes);
   const int orientation = data::orientation_of(bytes, format);
   const bool turned = orientation != 1;
+  const bool keeps = side == 0 && !turned &&
+                     ((format == data::PictureFormat::jpeg && codec == data::Codec::jpeg) || (format == data::PictureFormat::png && codec == data::Codec::png));
+  if (keeps) {
+    if (trust) check_ends(bytes, codec);
+    else data::decode_picture(bytes, format, 1);  // as small as it can be had: damage shows as the bits are read
+    return {std::move(bytes), false};
+  }
   // Twice the side: the decoder's own shrinking is coarse, the last halving is left to area averaging.
   const data::Image image = data::upright(data::decode_picture(bytes, format, 2 * side), orientation);
-  if (side > 0) return {data::encode(fit_square(image, side), codec), turned};
-  const bool keeps =
-      !turned && ((format == data::PictureFormat::jpeg && codec == data::Codec::jpeg) || (format == data::PictureFormat::png && codec == data::Codec::png));
-  return {keeps ? bytes : data::encode(image, codec), turned};
+  return {data::encode(side > 0 ? fit_square(image, side) : image, codec), turned};
 }
 
 }  // namespace syncdr::data_tools

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <set>
-#include <unordered_map>
 
 #include "syncdr/core/error.h"
 #include "syncdr/data/dataset.h"
@@ -37,32 +36,53 @@ bool is_image_extension(const std::string& extension) {
   return known.contains(extension);
 }
 
-Source find_image(std::string path, const std::string& domain, const fs::path& root, const std::string& strip, const std::string& where) {
+void PassedOver::add(const std::string& name) {
+  constexpr size_t shown = 3;
+  ++count;
+  some.insert(name);
+  if (some.size() > shown) some.erase(std::prev(some.end()));
+}
+
+int32_t CategoryNumbers::of(const std::string& name) { return name.empty() ? -1 : numbers_.emplace(name, static_cast<int32_t>(numbers_.size())).first->second; }
+
+Paths::Paths(const ListOptions& options, fs::path listed_in)
+    : root_(!options.root.empty()         ? options.root
+            : listed_in.has_parent_path() ? listed_in.parent_path()
+                                          : fs::path(".")),
+      listed_in_(std::move(listed_in)), strip_(options.strip) {}
+
+std::string Paths::plain(std::string path, const std::string& where) const {
   check_text(path, where);
-  if (!strip.empty() && path.starts_with(strip)) {
-    path.erase(0, strip.size());
+  if (!strip_.empty() && path.starts_with(strip_)) {
+    path.erase(0, strip_.size());
     path.erase(0, path.find_first_not_of('/'));
   }
   if (fs::path(path).is_absolute()) {
-    const fs::path relative = fs::path(path).lexically_normal().lexically_relative(fs::absolute(root).lexically_normal() / "");
+    const fs::path relative = fs::path(path).lexically_normal().lexically_relative(fs::absolute(root_).lexically_normal() / "");
     if (relative.empty() || *relative.begin() == "..")
       throw core::DataError(
           "{}: \"{}\" is an absolute path outside of {}. Say with --root where the images lie, and with --strip what paths begin with elsewhere", where, path,
-          root.string());
+          root_.string());
     path = relative.string();
   }
-  Source image{.file = io::path_inside(root, path, where), .domain = domain};
-  const std::string plain = fs::path(path).lexically_normal().generic_string();
-  image.key = plain.starts_with(domain + "/") ? plain : domain + "/" + plain;
-  return image;
+  io::path_inside(root_, path, where);
+  return fs::path(path).lexically_normal().generic_string();
 }
 
-std::string read_text(const fs::path& file) {
-  std::string text = io::read_file(file, uint64_t{1} << 32);
-  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) throw core::DataError("{}: is UTF-16. Save it as UTF-8", file.string());
-  const std::string_view mark = "\xEF\xBB\xBF";
-  if (text.starts_with(mark)) text.erase(0, mark.size());
-  return text;
+Found Paths::image(ImageTable& images, const std::string& path, const std::string& domain, const std::string& where) const {
+  const std::string inside = plain(path, where), keys = domain + "/";
+  const bool named = inside.starts_with(keys);  // the domain is the folder already
+  const std::string root = (root_ / "").string(), folder = named ? root + keys : root;
+  const uint32_t origin = images.origin({.files = folder, .keys = keys, .domain = domain, .listed_in = listed_in_.string(), .masks = root});
+  return {origin, named ? inside.substr(keys.size()) : inside, root_ / inside};
+}
+
+std::string Paths::mask(const std::string& path, const std::string& where) const {
+  if (path.empty()) return "";
+  const std::string inside = plain(path, where);
+  std::error_code error;
+  if (!fs::is_regular_file(root_ / inside, error)) throw core::DataError("{}: the mask {} is missing", where, (root_ / inside).string());
+  return inside;
 }
 
 std::optional<int32_t> parse_label(std::string_view text, const std::string& where) {
@@ -73,23 +93,24 @@ std::optional<int32_t> parse_label(std::string_view text, const std::string& whe
   return label;
 }
 
-void check_keys(const std::vector<Source>& images, const std::vector<std::string>& where) {
-  std::unordered_map<std::string_view, size_t> first;
-  for (size_t i = 0; i < images.size(); ++i) {
-    const auto [seen, fresh] = first.emplace(images[i].key, i);  // a key begins with its domain
-    if (!fresh) throw core::DataError("{}: \"{}\" was already listed at {}", where[i], images[i].key, where[seen->second]);
-  }
+void check_keys(const ImageTable& images) {
+  if (const auto twins = images.twins())  // a key begins with its domain
+    throw core::DataError("{}: \"{}\" was already listed at {}", images.where(twins->second), images.key(twins->second), images.where(twins->first));
 }
 
-void finish(Sources& sources, const std::vector<std::string>& categories) {
-  std::set<std::string> domains, names;
-  for (const Source& image : sources.images) domains.insert(image.domain);
-  for (const std::string& category : categories)
-    if (!category.empty()) names.insert(category);
+void finish(Sources& sources, const CategoryNumbers& categories) {
+  ImageTable& images = sources.images;
+  std::vector<int32_t> sorted(categories.all().size());
+  for (const auto& [name, number] : categories.all()) {
+    sorted[static_cast<size_t>(number)] = static_cast<int32_t>(sources.categories.size());
+    sources.categories.push_back(name);
+  }
+  std::set<std::string_view> domains;
+  for (size_t i = 0; i < images.size(); ++i) {
+    domains.insert(images.domain(i));
+    if (!sorted.empty() && images.label(i) >= 0) images.set_label(i, sorted[static_cast<size_t>(images.label(i))]);
+  }
   sources.domains = {domains.begin(), domains.end()};
-  sources.categories = {names.begin(), names.end()};
-  for (size_t i = 0; i < categories.size(); ++i)
-    if (!categories[i].empty()) sources.images[i].label = static_cast<int32_t>(std::distance(names.begin(), names.find(categories[i])));
 }
 
 void check_text(const std::string& text, const std::string& where) {

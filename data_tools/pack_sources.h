@@ -3,22 +3,15 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "image_table.h"
+
 /// Which images a dataset is packed from, and the domain, split and label of each.
 namespace syncdr::data_tools {
-
-/// One image to pack.
-struct Source {
-  std::filesystem::path file;
-  uint64_t offset = 0, size = 0;  ///< of its bytes within an archive; size 0: the whole file
-  std::string domain, split;      ///< split: "train", "val", "test"
-  std::string key;                ///< its identity, "DOMAIN/...", in UTF-8
-  int32_t label = -1;             ///< -1: without a category, which training images may be
-  std::string prompt;             ///< what a translator is to be told of it; empty: nothing
-};
 
 struct SplitOptions {
   double val = 0.15, test = 0.25;  ///< shares of a category's images, about the published ones
@@ -26,12 +19,31 @@ struct SplitOptions {
   uint64_t seed = 0;
 };
 
+/// Files and folders that are left out for one reason: how many, and some of them.
+struct PassedOver {
+  int64_t count = 0;
+  std::set<std::string> some;
+
+  void add(const std::string& name);
+};
+
 struct Sources {
-  std::vector<Source> images;                                   ///< by domain, split, then key or place in the list
-  std::vector<std::string> domains;                             ///< sorted
-  std::vector<std::string> categories;                          ///< names of the labels; empty: there are numbers alone
-  bool split = false;                                           ///< the folders or tables said which split each image belongs to
-  std::map<std::string, std::vector<std::string>> passed_over;  ///< files and folders that are left out, by the reason
+  ImageTable images;                              ///< of folders by key, else in the order of lists, tables and archives
+  std::vector<std::string> domains;               ///< sorted
+  std::vector<std::string> categories;            ///< names of the labels; empty: there are numbers alone
+  bool split = false;                             ///< the folders or tables said which split each image belongs to
+  std::map<std::string, PassedOver> passed_over;  ///< by the reason
+};
+
+/// Numbers for names of categories in the order in which they come; finish() makes them those of the sorted names.
+class CategoryNumbers {
+ public:
+  /// -1: the name is empty.
+  int32_t of(const std::string& name);
+  const std::map<std::string, int32_t>& all() const { return numbers_; }
+
+ private:
+  std::map<std::string, int32_t> numbers_;
 };
 
 /// The images of all roots. A domain's folder holds one of
@@ -58,8 +70,9 @@ struct ListOptions {
 /// DataError "FILE:LINE: ..." on a bad label, a path that leads out of the root, is missing or no UTF-8, or an image that comes twice in a domain.
 Sources read_lists(const ListOptions& options);
 /// Tables with a line of column names, fields separated by commas, semicolons or tabs and quoted as in RFC 4180: path, domain; and, where they are there,
-/// split (train, val, test), category (a name) or label (a number), prompt. Without the column split the images are split as those of folders are; an image
-/// without category trains. Other columns are passed over. Throws DataError "FILE:LINE: ..." as read_lists, and on columns that lack or come twice.
+/// split (train, val, test), category (a name) or label (a number), prompt, mask (a picture's path). Without the column split the images are split as those of
+/// folders are; an image without category trains. Other columns are passed over. Throws DataError "FILE:LINE: ..." as read_lists, and on columns that lack or
+/// come twice.
 Sources read_tables(const ListOptions& options);
 /// FILE is a WebDataset shard: members with one name up to the first dot of their base name are a sample, of which one is an image (jpg, jpeg, png, webp, tif,
 /// tiff in any case) and .cls, where it is there, its label. Throws DataError as read_tar, and on samples without an image, with two, or, where the shard
@@ -77,16 +90,32 @@ bool is_split(const std::string& name);
 std::string extension_of(const std::filesystem::path& file);
 /// Whether it is a picture's.
 bool is_image_extension(const std::string& extension);
-/// The image that a path of a list means: its file and its key. Throws DataError naming `where`.
-Source find_image(std::string path, const std::string& domain, const std::filesystem::path& root, const std::string& strip, const std::string& where);
-/// A text file without its byte order mark. Throws DataError if it is UTF-16.
-std::string read_text(const std::filesystem::path& file);
+/// Where a path of a list leads: the folder and domain, and the path's own part within them.
+struct Found {
+  uint32_t origin = 0;
+  std::string name;
+  std::filesystem::path file;
+};
+/// What paths in a list or table mean.
+class Paths {
+ public:
+  Paths(const ListOptions& options, std::filesystem::path listed_in);
+  /// Throws DataError naming `where`: the path leads out of the root, is missing, or no UTF-8.
+  Found image(ImageTable& images, const std::string& path, const std::string& domain, const std::string& where) const;
+  /// The path of a mask, relative to the root, in the same way.
+  std::string mask(const std::string& path, const std::string& where) const;
+
+ private:
+  std::string plain(std::string path, const std::string& where) const;
+  std::filesystem::path root_, listed_in_;
+  std::string strip_;
+};
 /// A label, or nothing: it is no number. Throws DataError naming `where` on a number that is none.
 std::optional<int32_t> parse_label(std::string_view text, const std::string& where);
-/// Throws DataError if two of a domain have one key. where: of each image.
-void check_keys(const std::vector<Source>& images, const std::vector<std::string>& where);
-/// Sorts domains and names categories by number; names: of each image, empty: none.
-void finish(Sources& sources, const std::vector<std::string>& categories);
+/// Throws DataError if two of a domain have one key.
+void check_keys(const ImageTable& images);
+/// Sorts domains, and numbers categories in the order of their names.
+void finish(Sources& sources, const CategoryNumbers& categories = {});
 /// Throw DataError naming `where`.
 void check_domain(const std::string& domain, const std::string& where);
 void check_text(const std::string& text, const std::string& where);

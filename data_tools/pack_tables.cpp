@@ -1,10 +1,10 @@
-#include <algorithm>
 #include <map>
 #include <set>
 
 #include "pack_sources.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/some_of.h"
+#include "text_input.h"
 
 /// Datasets that tables describe.
 namespace syncdr::data_tools {
@@ -16,65 +16,74 @@ using Record = std::vector<std::string>;
 /// A table's records, one by one (RFC 4180, with the separator that its first line has).
 class Records {
  public:
-  explicit Records(const fs::path& file) : file_(file), text_(read_text(file)) {
-    const std::string_view head(text_.data(), std::min(text_.find('\n'), text_.size()));
-    separator_ = head.find('\t') != std::string_view::npos                                              ? '\t'
-                 : head.find(',') == std::string_view::npos && head.find(';') != std::string_view::npos ? ';'
-                                                                                                        : ',';
+  explicit Records(const fs::path& file) : file_(file), input_(file) {
+    std::string head;
+    TextInput start(file);
+    for (; start.peek() >= 0 && start.peek() != '\n' && head.size() < most; start.skip()) head.push_back(static_cast<char>(start.peek()));
+    const auto has = [&](char separator) { return head.find(separator) != std::string::npos; };
+    separator_ = has('\t') ? '\t' : !has(',') && has(';') ? ';' : ',';
   }
 
   /// The next one that is not empty; false: there is none.
   bool next(Record& record) {
     do {
-      if (at_ >= text_.size()) return false;
+      if (input_.peek() < 0) return false;
       number_ += lines_;
       lines_ = 1;
+      length_ = 0;
       record = {""};
-      while (at_ < text_.size() && text_[at_] != '\n') field(record);
-      ++at_;
-      if (record.back().ends_with('\r')) record.back().pop_back();
+      while (input_.peek() >= 0 && input_.peek() != '\n') field(record);
+      if (input_.peek() >= 0) input_.skip();
     } while (record.size() == 1 && record[0].empty());
     return true;
   }
 
-  /// "FILE:LINE" of the record that was read last.
+  const fs::path& file() const { return file_; }
+  int64_t line() const { return number_; }  ///< of the record that was read last
   std::string where() const { return fmt::format("{}:{}", file_.string(), number_); }
 
  private:
+  static constexpr size_t most = size_t{1} << 20;  // bytes of a record
+
+  char take() {
+    if (++length_ > most) throw core::DataError("{}: a record of more than {} bytes", where(), most);
+    const char c = static_cast<char>(input_.peek());
+    input_.skip();
+    return c;
+  }
+
   void field(Record& record) {
-    if (text_[at_] == separator_) {
-      record.emplace_back();
-      ++at_;
-      return;
-    }
-    if (text_[at_] == '"' && record.back().empty()) return quoted(record.back());
-    record.back() += text_[at_++];
+    const char c = take();
+    if (c == separator_) record.emplace_back();
+    else if (c == '"' && record.back().empty()) quoted(record.back());
+    else record.back() += c;
   }
 
   void quoted(std::string& value) {
-    for (++at_; at_ < text_.size(); ++at_) {
-      if (text_[at_] == '"') {
-        ++at_;
-        if (at_ >= text_.size() || text_[at_] != '"') return;
+    while (input_.peek() >= 0) {
+      const char c = take();
+      if (c == '"') {
+        if (input_.peek() != '"') return;
+        take();
       }
-      lines_ += text_[at_] == '\n' ? 1 : 0;
-      value += text_[at_];
+      lines_ += c == '\n' ? 1 : 0;
+      value += c;
     }
     throw core::DataError("{}: a quotation mark is not closed", where());
   }
 
   fs::path file_;
-  std::string text_;
+  TextInput input_;
   char separator_;
-  size_t at_ = 0;
   int64_t number_ = 0, lines_ = 1;  // of the record that is being read: its first line, and how many it has
+  size_t length_ = 0;
 };
 
 /// Where each column stands.
 class Columns {
  public:
   Columns(const Record& names, const std::string& where) {
-    static const std::set<std::string> known{"path", "domain", "split", "category", "label", "prompt"};
+    static const std::set<std::string> known{"path", "domain", "split", "category", "label", "prompt", "mask"};
     for (size_t i = 0; i < names.size(); ++i)
       if (known.contains(names[i]) && !places_.emplace(names[i], i).second) throw core::DataError("{}: two columns are called \"{}\"", where, names[i]);
     for (const char* name : {"path", "domain"})
@@ -97,61 +106,74 @@ class Columns {
 
 class Table {
  public:
-  Table(const fs::path& file, const ListOptions& options)
-      : options_(options), records_(file), root_(!options.root.empty()    ? options.root
-                                                 : file.has_parent_path() ? file.parent_path()
-                                                                          : fs::path(".")) {}
+  Table(const fs::path& file, const ListOptions& options, Sources& sources, CategoryNumbers& categories)
+      : records_(file), paths_(options, file), sources_(sources), categories_(categories) {}
 
-  void read(Sources& sources, std::vector<std::string>& categories, std::vector<std::string>& where) {
+  /// numbered: tables before this one have the column label; set where this one has.
+  void read(bool& numbered) {
     Record record;
     if (!records_.next(record)) throw core::DataError("{}: is empty", records_.where());
     const Columns columns(record, records_.where());
-    if (!sources.images.empty() && sources.split != columns.has("split"))
-      throw core::DataError("{}: one table has the column split, another has not", records_.where());
-    sources.split = columns.has("split");
+    if (!sources_.images.empty()) {
+      if (sources_.split != columns.has("split")) throw core::DataError("{}: one table has the column split, another has not", records_.where());
+      if (columns.has("label") ? !categories_.all().empty() : columns.has("category") && numbered)
+        throw core::DataError("{}: one table names categories by number in the column label, another by name in the column category", records_.where());
+    }
+    numbered = numbered || columns.has("label");
+    sources_.split = columns.has("split");
+    const size_t before = sources_.images.size();
     while (records_.next(record)) {
       columns.check(record, records_.where());
-      where.push_back(records_.where());
-      sources.images.push_back(image(record, columns));
-      categories.push_back(columns.of(record, "category"));
-      const bool unnamed = categories.back().empty() && sources.images.back().label < 0;
-      if (unnamed && sources.split && sources.images.back().split != "train")
-        throw core::DataError("{}: has no category. Only images that train may do without", records_.where());
+      add(record, columns);
     }
+    if (sources_.images.size() == before) throw core::DataError("{}: lists no images", records_.file().string());
   }
 
  private:
-  Source image(const Record& record, const Columns& columns) const {
-    const std::string where = records_.where(), domain = columns.of(record, "domain");
+  void add(const Record& record, const Columns& columns) {
+    const std::string where = records_.where(), domain = columns.of(record, "domain"), split = columns.of(record, "split");
     check_domain(domain, where);
-    Source image = find_image(columns.of(record, "path"), domain, root_, options_.strip, where);
+    const Found image = paths_.image(sources_.images, columns.of(record, "path"), domain, where);
     std::error_code error;
     if (!fs::is_regular_file(image.file, error)) throw core::DataError("{}: {} is missing. Is --root right?", where, image.file.string());
-    image.split = columns.of(record, "split");
-    if (columns.has("split") && !is_split(image.split)) throw core::DataError("{}: the split is \"{}\"; it can be train, val or test", where, image.split);
+    if (columns.has("split") && !is_split(split)) throw core::DataError("{}: the split is \"{}\"; it can be train, val or test", where, split);
+    const int32_t label = label_of(record, columns, where);
+    if (label < 0 && columns.has("split") && split != "train") throw core::DataError("{}: has no category. Only images that train may do without", where);
+    const std::string prompt = columns.of(record, "prompt"), mask = paths_.mask(columns.of(record, "mask"), where);
+    check_text(prompt, where);
+    // They go into files with a line "KEY<tab>TEXT" for each.
+    if (!prompt.empty() || !mask.empty())
+      for (const std::string* text : {&prompt, &mask, &image.name})
+        if (text->find_first_of("\n\t") != std::string::npos) throw core::DataError("{}: \"{}\" has several lines or a tab", where, *text);
+    sources_.images.add(image.origin,
+                        {.name = image.name, .prompt = prompt, .mask = mask, .split = split, .label = label, .line = static_cast<uint32_t>(records_.line())});
+  }
+
+  int32_t label_of(const Record& record, const Columns& columns, const std::string& where) {
     if (const std::string text = columns.of(record, "label"); !text.empty()) {
       const auto label = parse_label(text, where);
       if (!label) throw core::DataError("{}: \"{}\" is no label; labels are whole numbers from 0. Names belong into a column category", where, text);
-      image.label = *label;
+      return *label;
     }
-    image.prompt = columns.of(record, "prompt");
-    check_text(image.prompt, where);
-    if (image.prompt.find_first_of("\n\r\t") != std::string::npos) throw core::DataError("{}: the prompt has several lines or a tab", where);
-    return image;
+    const std::string category = columns.of(record, "category");
+    check_text(category, where);
+    return categories_.of(category);
   }
 
-  const ListOptions& options_;
   Records records_;
-  fs::path root_;
+  Paths paths_;
+  Sources& sources_;
+  CategoryNumbers& categories_;
 };
 
 }  // namespace
 
 Sources read_tables(const ListOptions& options) {
   Sources sources;
-  std::vector<std::string> categories, where;
-  for (const std::string& file : options.tables) Table(file, options).read(sources, categories, where);
-  check_keys(sources.images, where);
+  CategoryNumbers categories;
+  bool numbered = false;
+  for (const std::string& file : options.tables) Table(file, options, sources, categories).read(numbered);
+  check_keys(sources.images);
   finish(sources, categories);
   return sources;
 }

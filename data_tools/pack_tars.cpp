@@ -3,6 +3,7 @@
 
 #include "pack_sources.h"
 #include "syncdr/core/error.h"
+#include "syncdr/io/atomic_file.h"
 #include "syncdr/io/file.h"
 #include "tar.h"
 
@@ -23,34 +24,33 @@ struct Sample {
 
 class Shard {
  public:
-  Shard(Part part, Sources& sources) : part_(std::move(part)), sources_(sources) {}
+  Shard(const Part& part, Sources& sources)
+      : part_(part), sources_(sources),
+        origin_(sources.images.origin(
+            {.files = part.file.string(), .keys = part.domain + "/", .domain = part.domain, .listed_in = part.file.string(), .archive = true})) {}
 
-  void read(std::vector<std::string>& where) {
-    for (const Sample& sample : samples()) {
-      where.push_back(fmt::format("{}: {}", part_.file.string(), sample.key));
-      sources_.images.push_back(image(sample, where.back()));
-    }
+  void read() {
+    const size_t before = sources_.images.size();
+    Sample sample;
+    read_tar(part_.file, [&](const TarMember& member) {
+      check_text(member.name, part_.file.string());
+      const size_t base = member.name.rfind('/') == std::string::npos ? 0 : member.name.rfind('/') + 1, dot = member.name.find('.', base);
+      if (dot == std::string::npos || dot == base)
+        return sources_.passed_over["members of archives whose names have no extension"].add(part_.file.string() + ": " + member.name);
+      const std::string key = member.name.substr(0, dot), extension = lower(member.name.substr(dot + 1));
+      if (sample.key != key) {
+        if (!sample.parts.empty()) add(sample);
+        sample = {.key = key};
+      }
+      if (!sample.parts.emplace(extension, member).second) throw core::DataError("{}: the sample \"{}\" has two .{}", part_.file.string(), key, extension);
+    });
+    if (!sample.parts.empty()) add(sample);
+    if (sources_.images.size() == before) throw core::DataError("{}: holds no images", part_.file.string());
   }
 
  private:
-  std::vector<Sample> samples() {
-    std::vector<Sample> samples;
-    for (TarMember& member : read_tar(part_.file)) {
-      check_text(member.name, part_.file.string());
-      const size_t base = member.name.rfind('/') == std::string::npos ? 0 : member.name.rfind('/') + 1, dot = member.name.find('.', base);
-      if (dot == std::string::npos || dot == base) {
-        sources_.passed_over["members of archives whose names have no extension"].push_back(part_.file.string() + ": " + member.name);
-        continue;
-      }
-      const std::string key = member.name.substr(0, dot), extension = lower(member.name.substr(dot + 1));
-      if (samples.empty() || samples.back().key != key) samples.push_back({.key = key});
-      if (!samples.back().parts.emplace(extension, member).second)
-        throw core::DataError("{}: the sample \"{}\" has two .{}", part_.file.string(), key, extension);
-    }
-    return samples;
-  }
-
-  Source image(const Sample& sample, const std::string& where) {
+  void add(const Sample& sample) {
+    const std::string where = fmt::format("{}: {}", part_.file.string(), sample.key);
     const TarMember* found = nullptr;
     std::string extension;
     for (const auto& [name, member] : sample.parts) {
@@ -60,16 +60,16 @@ class Shard {
       extension = name;
     }
     if (!found) throw core::DataError("{}: the sample has no image (jpg, png, webp, tif): half of it is missing, or it is of another kind", where);
-    Source image{.file = part_.file, .offset = found->offset, .size = found->size, .domain = part_.domain, .split = part_.split};
-    if (image.size == 0) throw core::DataError("{}: the image is empty", where);
-    image.key = fmt::format("{}/{}.{}", part_.domain, std::filesystem::path(sample.key).lexically_normal().generic_string(), extension);
-    const auto label = sample.parts.find("cls");
-    if (label != sample.parts.end()) image.label = label_of(label->second, where);
-    if (!has_labels_) has_labels_ = image.label >= 0;
-    if (image.label < 0 && (*has_labels_ || part_.split != "train"))
+    if (found->size == 0) throw core::DataError("{}: the image is empty", where);
+    const auto cls = sample.parts.find("cls");
+    const int32_t label = cls == sample.parts.end() ? -1 : label_of(cls->second, where);
+    if (!has_labels_) has_labels_ = label >= 0;
+    if (label < 0 && (*has_labels_ || part_.split != "train"))
       throw core::DataError("{}: the sample has no label (.cls), {}", where,
                             *has_labels_ ? "others of the shard have" : "and only images that train may do without");
-    return image;
+    // Sets count each split's samples from 0, so that the split belongs to the key.
+    const std::string name = fmt::format("{}/{}.{}", part_.split, io::path_inside("", sample.key, where).generic_string(), extension);
+    sources_.images.add(origin_, {.name = name, .offset = found->offset, .size = found->size, .split = part_.split, .label = label});
   }
 
   int32_t label_of(const TarMember& member, const std::string& where) const {
@@ -83,6 +83,7 @@ class Shard {
 
   Part part_;
   Sources& sources_;
+  uint32_t origin_;
   std::optional<bool> has_labels_;
 };
 
@@ -90,10 +91,9 @@ class Shard {
 
 Sources read_tars(const ListOptions& options) {
   Sources sources;
-  std::vector<std::string> where;
-  for (const std::string& argument : options.tars) Shard(parse_part("--tar", argument), sources).read(where);
-  check_keys(sources.images, where);
-  finish(sources, {});
+  for (const std::string& argument : options.tars) Shard(parse_part("--tar", argument), sources).read();
+  check_keys(sources.images);
+  finish(sources);
   return sources;
 }
 

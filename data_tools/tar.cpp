@@ -5,6 +5,7 @@
 #include <charconv>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "syncdr/core/error.h"
 #include "syncdr/io/file.h"
@@ -20,9 +21,8 @@ class Reader {
  public:
   explicit Reader(const std::filesystem::path& file) : input_(file) {}
 
-  std::vector<TarMember> members() {
+  void members(const std::function<void(const TarMember&)>& take) {
     refuse_compressed();
-    std::vector<TarMember> members;
     while (!at_end()) {
       const uint64_t header = at_;
       const Header found = read_header();
@@ -36,12 +36,11 @@ class Reader {
         case 'K': break;  // the long name of a link's target
         case '0':
         case '\0':
-        case '7': members.push_back(member(found, content, header)); break;
+        case '7': take(member(found, content, header)); break;
         case 'S': fail(header, "\"{}\" is sparse, which is not read", found.name);
         default: next_.clear();  // folders, links, devices
       }
     }
-    return members;
   }
 
  private:
@@ -194,6 +193,6 @@ void TarWriter::close() {
   out_.close();
 }
 
-std::vector<TarMember> read_tar(const std::filesystem::path& file) { return Reader(file).members(); }
+void read_tar(const std::filesystem::path& file, const std::function<void(const TarMember&)>& take) { Reader(file).members(take); }
 
 }  // namespace syncdr::data_tools

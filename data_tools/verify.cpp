@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <array>
 #include <boost/json.hpp>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <numeric>
 #include <set>
+#include <tuple>
 
 #include "commands.h"
 #include "csv.h"
@@ -17,6 +20,7 @@
 #include "syncdr/data/dataset.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/io/hdf5.h"
 #include "syncdr/io/json.h"
 
 /// syncdr-data verify: every file's hash, every row's checksum, every image decoded; images that occur twice, categories that training shares.
@@ -24,16 +28,20 @@ namespace syncdr::data_tools {
 namespace fs = std::filesystem;
 namespace {
 
-/// What is kept of a real image: 40 bytes, so that millions fit.
+/// What is kept of all real images, by their numbers: 28 bytes each, so that hundreds of millions fit.
 struct Seen {
-  uint64_t key = 0, content = 0, look = 0;  ///< hashes
-  uint32_t file = 0;
-  int32_t row = 0, label = -1;
+  std::vector<uint64_t> keys, contents, looks;  ///< hashes
+  std::vector<int32_t> labels;
+
+  explicit Seen(size_t images = 0) : keys(images), contents(images), looks(images), labels(images, -1) {}
 };
 
-/// For people and programs: what is wrong, or worth a look, with one image.
+/// What is wrong, or worth a look, with one image, beside another.
+enum class Kind : uint8_t { copy, copy_across, look_alike };
+constexpr std::array<const char*, 3> kind_names{"copy", "copy in another split", "looks alike in another split"};
 struct Offender {
-  std::string kind, domain, split, key, other;
+  uint32_t image, other;
+  Kind kind;
 };
 
 class Verifier {
@@ -50,10 +58,6 @@ class Verifier {
     if (problems_.empty()) check_keys();
     if (problems_.empty()) check_relations();
     if (problems_.empty()) {
-      for (auto& images : seen_) {
-        all_.insert(all_.end(), images.begin(), images.end());
-        images = {};
-      }
       check_copies();
       report_look_alikes();
       check_categories();
@@ -66,11 +70,19 @@ class Verifier {
     fs::path folder;
     data::ManifestEntry entry;
     bool real;
+    int64_t first;  // of its images, of all real ones
     std::string domain, split;
+    io::Extent keys = {};
   };
 
   void add(const fs::path& folder, const data::Manifest& manifest, bool real) {
-    for (const data::ManifestEntry& entry : manifest.entries) files_.push_back({folder, entry, real, "", ""});
+    for (const data::ManifestEntry& entry : manifest.entries) {
+      files_.push_back({folder, entry, real, images_, "", ""});
+      if (!real) continue;
+      starts_.push_back(images_);
+      images_ += entry.rows;
+      if (images_ > std::numeric_limits<uint32_t>::max()) throw core::DataError("{}: {} images are more than are checked at once", folder.string(), images_);
+    }
   }
 
   /// Calls check; a DataError becomes the problem of place `index`: the first in order is reported, whichever thread was first.
@@ -85,7 +97,7 @@ class Verifier {
 
   void check_files() {
     core::Progress progress("verifying", static_cast<int64_t>(files_.size()), "files");
-    seen_.resize(files_.size());
+    seen_ = Seen(static_cast<size_t>(images_));
     in_parallel(static_cast<int64_t>(files_.size()), [&](int64_t i) {
       File& file = files_[static_cast<size_t>(i)];
       attempt(i, [&] {
@@ -96,7 +108,7 @@ class Verifier {
         }
         file.domain = shard.header().domain;
         file.split = shard.header().split;
-        if (file.real) look_at(shard, static_cast<uint32_t>(i));
+        if (file.real) look_at(shard, static_cast<size_t>(file.first));
         else shard.verify();
       });
       const std::lock_guard lock(mutex_);
@@ -106,53 +118,52 @@ class Verifier {
     });
   }
 
-  void look_at(const data::ShardReader& shard, uint32_t file) {
-    std::vector<Seen>& images = seen_[file];
-    images.reserve(static_cast<size_t>(shard.rows()));
-    for (int64_t row = 0; row < shard.rows(); ++row) {
+  void look_at(const data::ShardReader& shard, size_t image) {
+    for (int64_t row = 0; row < shard.rows(); ++row, ++image) {
       check_text(shard.key(row), fmt::format("{}: row {}", shard.path().string(), row));
       const std::vector<uint8_t> bytes = shard.encoded(row);
-      images.push_back({.key = io::hash64(shard.header().domain + " " + shard.key(row)),
-                        .content = io::hash64({reinterpret_cast<const char*>(bytes.data()), bytes.size()}),
-                        .look = look_of(shard.image(row)),
-                        .file = file,
-                        .row = static_cast<int32_t>(row),
-                        .label = shard.label(row)});
+      seen_.keys[image] = io::hash64(shard.header().domain + " " + shard.key(row));
+      seen_.contents[image] = io::hash64({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+      seen_.looks[image] = look_of(shard.image(row));
+      seen_.labels[image] = shard.label(row);
     }
   }
 
-  data::ShardReader shard_of(const Seen& image) const { return data::ShardReader(options_.root / files_[image.file].entry.file); }
-  std::string key_of(const Seen& image) const { return shard_of(image).key(image.row); }
-  Offender offender(const char* kind, const Seen& image, const Seen& other) const {
-    const File& file = files_[image.file];
-    return {kind, file.domain, file.split, key_of(image), fmt::format("{} {}", files_[other.file].split, key_of(other))};
+  /// The file of a real image; those without rows are passed over.
+  File& file_of(uint32_t image) { return files_[static_cast<size_t>(std::upper_bound(starts_.begin(), starts_.end(), image) - starts_.begin()) - 1]; }
+  const std::string& split_of(uint32_t image) { return file_of(image).split; }
+
+  /// Read from its place: of many images a shard each would be opened.
+  std::string key_of(uint32_t image) {
+    File& file = file_of(image);
+    const fs::path path = file.folder / file.entry.file;
+    if (file.keys.bytes == 0) file.keys = io::Hdf5Reader(path).extent("/key");
+    const uint64_t width = file.keys.bytes / static_cast<uint64_t>(file.entry.rows);
+    std::string key(width, '\0');
+    io::InputFile(path).read_at(file.keys.offset + (image - static_cast<uint64_t>(file.first)) * width, {reinterpret_cast<uint8_t*>(key.data()), width});
+    return key.substr(0, key.find('\0'));
   }
 
   /// Calls with(first, other) for every image beside the first one that has the same value.
-  template <class With> static void each_twin(const std::vector<const Seen*>& images, uint64_t Seen::* value, const With& with) {
-    std::vector<const Seen*> order = images;
-    std::stable_sort(order.begin(), order.end(), [&](const Seen* a, const Seen* b) { return a->*value < b->*value; });
-    const Seen* first = nullptr;
-    for (const Seen* image : order) {
-      if (!first || image->*value != first->*value) first = image;
-      else with(*first, *image);
+  template <class With> static void each_twin(const std::vector<uint64_t>& values, const With& with) {
+    std::vector<uint32_t> order(values.size());
+    std::iota(order.begin(), order.end(), uint32_t{0});
+    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return values[a] != values[b] ? values[a] < values[b] : a < b; });
+    for (size_t first = 0, i = 1; i < order.size(); ++i) {
+      if (values[order[i]] == values[order[first]]) with(order[first], order[i]);
+      else first = i;
     }
-  }
-
-  static std::vector<const Seen*> pointers(const std::vector<std::vector<Seen>>& of_files) {
-    std::vector<const Seen*> all;
-    for (const auto& images : of_files)
-      for (const Seen& image : images) all.push_back(&image);
-    return all;
   }
 
   /// A key is an image's identity: it may occur once in a domain, over all splits.
   void check_keys() {
     attempt(0, [&] {
-      each_twin(pointers(seen_), &Seen::key, [&](const Seen& first, const Seen& other) {
+      each_twin(seen_.keys, [&](uint32_t first, uint32_t other) {
         const std::string key = key_of(other);
-        if (files_[first.file].domain != files_[other.file].domain || key_of(first) != key) return;  // two of one hash
-        throw core::DataError("{}: row {}: the key \"{}\" is also in {}", shard_of(other).path().string(), other.row, key, files_[first.file].entry.file);
+        if (file_of(first).domain != file_of(other).domain || key_of(first) != key) return;  // two of one hash
+        const File& file = file_of(other);
+        throw core::DataError("{}: row {}: the key \"{}\" is also in {}", (file.folder / file.entry.file).string(), other - file.first, key,
+                              file_of(first).entry.file);
       });
     });
   }
@@ -176,16 +187,13 @@ class Verifier {
 
   /// Images of the same bytes: in two splits they make figures look better than they are.
   void check_copies() {
-    std::vector<const Seen*> images;
-    for (const Seen& image : all_) images.push_back(&image);
     int64_t across = 0, within = 0;
     std::string example;
-    each_twin(images, &Seen::content, [&](const Seen& first, const Seen& other) {
-      const bool splits = files_[first.file].split != files_[other.file].split;
+    each_twin(seen_.contents, [&](uint32_t first, uint32_t other) {
+      const bool splits = split_of(first) != split_of(other);
       (splits ? across : within) += 1;
-      offenders_.push_back(offender(splits ? "copy in another split" : "copy", other, first));
-      if (splits && example.empty())
-        example = fmt::format("\"{}\" ({}) and \"{}\" ({})", key_of(first), files_[first.file].split, key_of(other), files_[other.file].split);
+      offenders_.push_back({other, first, splits ? Kind::copy_across : Kind::copy});
+      if (splits && example.empty()) example = fmt::format("\"{}\" ({}) and \"{}\" ({})", key_of(first), split_of(first), key_of(other), split_of(other));
     });
     if (within > 0) core::warn("{} images are copies of another one of their split", within);
     if (across == 0) return;
@@ -196,23 +204,22 @@ class Verifier {
 
   void report_look_alikes() {
     constexpr size_t most = 100'000;
-    std::vector<uint64_t> looks;
-    for (const Seen& image : all_) looks.push_back(image.look);
-    int64_t found = 0;
-    for (const auto& [i, j] : look_alikes(looks, most)) {
-      const Seen &first = all_[i], &other = all_[j];
-      if (first.content == other.content || files_[first.file].split == files_[other.file].split) continue;
-      ++found;
-      offenders_.push_back(offender("looks alike in another split", other, first));
-    }
-    if (found > 0) core::info("{} pairs of images in two splits look alike{}", found, options_.csv.empty() ? "; --csv FILE lists them" : "");
+    const auto found = look_alikes(seen_.looks, most, [&](uint32_t first, uint32_t other) {
+      return seen_.contents[first] != seen_.contents[other] && split_of(first) != split_of(other);
+    });
+    for (const auto& [first, other] : found) offenders_.push_back({other, first, Kind::look_alike});
+    if (!found.empty())
+      core::info("{}{} pairs of images in two splits look alike{}", found.size() == most ? "at least " : "", found.size(),
+                 options_.csv.empty() ? "; --csv FILE lists them" : "");
   }
 
   /// Which categories domains share in training; that they share none where the dataset was packed so.
   void check_categories() {
     std::map<std::string, std::set<int32_t>> trained;
-    for (const Seen& image : all_)
-      if (files_[image.file].split == "train" && image.label >= 0) trained[files_[image.file].domain].insert(image.label);
+    for (const File& file : files_)
+      if (file.real && file.split == "train")
+        for (int64_t row = 0; row < file.entry.rows; ++row)
+          if (const int32_t label = seen_.labels[static_cast<size_t>(file.first + row)]; label >= 0) trained[file.domain].insert(label);
     const auto setting = manifest_.settings.find("disjoint");
     const bool disjoint = setting != manifest_.settings.end() && setting->second == "yes";
     for (auto a = trained.begin(); a != trained.end(); ++a)
@@ -226,18 +233,31 @@ class Verifier {
       }
   }
 
-  void finish() const {
-    if (!options_.csv.empty()) {
-      std::string lines = "kind,domain,split,key,other\n";
-      for (const Offender& found : offenders_)
-        lines += fmt::format("{},{},{},{},{}\n", found.kind, csv_field(found.domain), found.split, csv_field(found.key), csv_field(found.other));
-      io::write_file(options_.csv, lines);
+  void write_csv() {
+    std::sort(offenders_.begin(), offenders_.end(),
+              [](const Offender& a, const Offender& b) { return std::tie(a.image, a.other) < std::tie(b.image, b.other); });
+    io::AtomicFile file(options_.csv);
+    io::OutputFile out(file.temporary());
+    std::string lines = "kind,domain,split,key,other\n";
+    for (const Offender& found : offenders_) {
+      lines += fmt::format("{},{},{},{},{}\n", kind_names[static_cast<size_t>(found.kind)], csv_field(file_of(found.image).domain), split_of(found.image),
+                           csv_field(key_of(found.image)), csv_field(split_of(found.other) + " " + key_of(found.other)));
+      if (lines.size() < size_t{1} << 20) continue;
+      out.write(lines);
+      lines.clear();
     }
+    out.write(lines);
+    out.close();
+    file.commit();
+  }
+
+  void finish() {
+    if (!options_.csv.empty()) write_csv();
     if (!options_.json.empty()) {
       boost::json::array problems;
       for (const auto& [index, message] : problems_) problems.emplace_back(message);
       std::map<std::string, int64_t> kinds;
-      for (const Offender& found : offenders_) ++kinds[found.kind];
+      for (const Offender& found : offenders_) ++kinds[kind_names[static_cast<size_t>(found.kind)]];
       boost::json::object offenders;
       for (const auto& [kind, count] : kinds) offenders[kind] = count;
       io::write_json(options_.json,
@@ -253,8 +273,9 @@ class Verifier {
   const VerifyOptions& options_;
   data::Manifest manifest_;
   std::vector<File> files_;
-  std::vector<std::vector<Seen>> seen_;  // of each file
-  std::vector<Seen> all_;
+  std::vector<int64_t> starts_;  // the first image of each real file: files_ begins with those
+  int64_t images_ = 0;
+  Seen seen_;
   std::vector<Offender> offenders_;
   std::mutex mutex_;
   std::map<int64_t, std::string> problems_;  // by place in files_

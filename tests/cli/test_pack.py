@@ -98,6 +98,36 @@ class Pack(unittest.TestCase):
         self.assertEqual(contents(self.out), contents(self.folder / "whole" / "data"))
         self.assertEqual(list(self.out.rglob("*.tmp")) + list(self.out.glob("packing.json")), [])
 
+    def test_ranks_share_the_shards_and_finish_what_others_have_begun(self):
+        source = self.pictures(categories=3, images=6)
+        (source / "photo" / "category-00" / "0.png").write_bytes(b"bad")
+        arguments = [source, "--rows", "4", "--no-disjoint"]
+        expect(self.pack(*arguments, "--max-bad-share", "0.1"), 0, "35 images of 2 domains", "1 bad ones left out")
+        whole = {**contents(self.out), "quarantine": (self.out / "quarantine.json").read_text()}
+
+        def on_ranks(ranks, out, *more):
+            return run("syncdr-data", "pack", *arguments, *more, "-o", out, ranks=ranks)
+
+        def compare(out):
+            self.assertEqual({**contents(out), "quarantine": (out / "quarantine.json").read_text()}, whole)
+            self.assertEqual([path for path in out.rglob("*") if path.name.endswith((".tmp", ".bad.json")) or path.name == "packing.json"], [])
+
+        for ranks in (2, 3):
+            out = self.folder / str(ranks) / "data"
+            expect(on_ranks(ranks, out, "--max-bad-share", "0.1"), 0, "35 images of 2 domains")
+            compare(out)
+        manifest = json.loads((self.out / "dataset.json").read_text())
+        (self.out / "packing.json").write_text(json.dumps({**manifest, "kind": "unfinished dataset", "entries": []}))
+        (self.out / "dataset.json").unlink()
+        shards = sorted(self.out.rglob("*.h5"))
+        shards[0].unlink()
+        shards[1].write_bytes(shards[2].read_bytes())  # whole, but of other images
+        expect(on_ranks(2, self.out, "--max-bad-share", "0.1"), 0, "is packed again")
+        compare(self.out)
+        expect(on_ranks(2, self.out, "--max-bad-share", "0.1"), 0, "is packed already")
+        expect(on_ranks(2, self.folder / "none"), 65, "more than --max-bad-share 0.001 allows")
+        self.assertEqual([item["key"] for item in json.loads((self.folder / "none" / "quarantine.json").read_text())], ["photo/category-00/0.png"])
+
     def test_sizes_and_codecs(self):
         source = self.pictures(categories=2, images=4, size=40)
         for codec in ("png", "jpeg", "raw"):
@@ -294,7 +324,7 @@ class Pack(unittest.TestCase):
             expect(run("syncdr-data", "verify", out), 65, "5 images are also in another split", "--allow-copies")
             expect(run("syncdr-data", "verify", out, "--allow-copies", "--csv", self.folder / "v.csv"), 0, "all good")
             self.assertEqual((self.folder / "v.csv").read_text().count("copy in another split"), 5)
-        self.assertIn("photo/c/0000.png", (self.folder / "v.csv").read_text())
+        self.assertIn("photo/train/c/0000.png", (self.folder / "v.csv").read_text())
         unlabelled = [(name, content) for name, content in self.samples(3) if not name.endswith("cls")]
         expect(self.pack("--tar", f"photo:train={self.shard(unlabelled)}"), 0, "3 images have no category")
 

@@ -1,0 +1,380 @@
+#include "packer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <boost/json.hpp>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <sstream>
+#include <thread>
+
+#include "pack_image.h"
+#include "syncdr/comm/work_queue.h"
+#include "syncdr/core/error.h"
+#include "syncdr/core/log.h"
+#include "syncdr/core/parallel.h"
+#include "syncdr/core/progress.h"
+#include "syncdr/data/dataset.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/claims.h"
+#include "syncdr/io/hash.h"
+#include "syncdr/io/identity.h"
+#include "syncdr/io/json.h"
+
+namespace syncdr::data_tools {
+namespace fs = std::filesystem;
+namespace {
+
+/// Waits until a counter has come so far, without a deadline: ranks that die or stop are missed by their signs of life.
+void wait_for(comm::World& world, const std::string& counter, int64_t value) {
+  auto pause = std::chrono::milliseconds(1);
+  while (world.add(counter, 0, counter.c_str()) < value) {
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, std::chrono::milliseconds(200));
+  }
+}
+
+/// auto: png where every image is a PNG or a TIFF, so that nothing is lost; jpeg otherwise.
+std::string choose_codec(const PackOptions& options, const ImageTable& images) {
+  if (options.codec != "auto") return options.codec;
+  for (size_t i = 0; i < images.size(); ++i)
+    if (const std::string extension = extension_of(images.key(i)); extension != ".png" && extension != ".tif" && extension != ".tiff") return "jpeg";
+  return "png";
+}
+
+/// The images of one shard.
+struct Unit {
+  std::string_view domain, split;
+  std::span<const uint32_t> images;  // places in the table
+  int64_t shard = 0, shards = 0;     // its number, and how many the split has
+
+  std::string file() const { return fmt::format("real/{}/{}-{:05d}-of-{:05d}.h5", domain, split, shard, shards); }
+};
+
+class Packer {
+ public:
+  Packer(comm::World& world, const PackOptions& options, Sources& sources) : world_(world), options_(options), sources_(sources), images_(sources.images) {}
+
+  void pack() {
+    bool go = false;
+    root_at_length(world_, "claiming the dataset's folder", [&] { go = claim_folder(); });
+    if (!world_.any(go, "agreeing whether there is something to pack")) return;
+    images_.share(world_);
+    codec_ = data::codec_from_name(choose_codec(options_, images_));
+    divide();
+    const std::vector<data::ManifestEntry> entries = pack_units();
+    root_at_length(world_, "completing the dataset", [&] { complete(entries); });
+  }
+
+ private:
+  fs::path marker() const { return options_.out / "packing.json"; }  ///< while the dataset is not whole: its settings
+  fs::path quarantine_file() const { return options_.out / "quarantine.json"; }
+  /// What is wrong with images of a shard, until the dataset is whole.
+  fs::path bad_file(const std::string& shard) const { return options_.out / fs::path(shard).replace_extension(".bad.json"); }
+
+  /// Everything that decides the bytes of the dataset. Where its sources lie is left out, so that it can be made again on another machine.
+  std::map<std::string, std::string> settings() const {
+    io::Hasher128 items;
+    for (size_t i = 0; i < images_.size(); ++i) {
+      const Source image = images_.at(i);
+      items.add(fmt::format("{}\n{}\n{}\n{}\n", image.domain, image.split, image.key, image.label));
+      if (!image.prompt.empty()) items.add(fmt::format("prompt {}\n", image.prompt));
+      if (*images_.mask(i) != '\0') items.add(fmt::format("mask {}\n", images_.mask(i)));
+    }
+    std::map<std::string, std::string> all{{"made by", "syncdr-data pack"},
+                                           {"codec", choose_codec(options_, images_)},
+                                           {"size", std::to_string(options_.size)},
+                                           {"rows", std::to_string(options_.rows)},
+                                           {"images", items.digest()}};
+    if (options_.list.lists.empty() && options_.list.tars.empty()) {
+      all["val"] = fmt::format("{}", options_.split.val);
+      all["test"] = fmt::format("{}", options_.split.test);
+      all["seed"] = std::to_string(options_.split.seed);
+      all["disjoint"] = options_.split.disjoint ? "yes" : "no";
+      all["categories"] = boost::json::serialize(boost::json::array(sources_.categories.begin(), sources_.categories.end()));
+    }
+    return all;
+  }
+
+  /// False: the very dataset is there already. Throws UsageError over a folder of something else.
+  bool claim_folder() {
+    const fs::path folder = options_.out.has_filename() ? options_.out : options_.out.parent_path();
+    manifest_ = {.kind = "dataset", .name = folder.filename().string(), .domains = sources_.domains, .settings = settings()};
+    const fs::path finished = options_.out / "dataset.json";
+    if (fs::exists(finished)) {
+      const auto there = data::Manifest::read(finished);
+      io::expect_same(there.settings, manifest_.settings, finished);
+      const data::Dataset check(options_.out);
+      tidy(there.entries);  // after a call that was killed in its last step
+      core::info("{} is packed already; \"syncdr-data verify\" checks it", options_.out.string());
+      return false;
+    }
+    if (fs::exists(marker())) {
+      io::expect_same(data::Manifest::read(marker()).settings, manifest_.settings, marker());
+      return true;
+    }
+    if (holds_something(options_.out)) throw core::UsageError("{}: is not empty and no dataset of this program. Choose a new folder.", options_.out.string());
+    data::Manifest unfinished = manifest_;
+    unfinished.kind = "unfinished dataset";
+    unfinished.write(marker());
+    return true;
+  }
+
+  /// Something else than the temporary files of a call that was killed in its first step.
+  static bool holds_something(const fs::path& folder) {
+    if (!fs::exists(folder)) return false;
+    return std::any_of(fs::directory_iterator(folder), {}, [](const auto& entry) { return entry.path().extension() != ".tmp"; });
+  }
+
+  void tidy(const std::vector<data::ManifestEntry>& entries) const {
+    for (const auto& entry : entries) fs::remove(bad_file(entry.file));
+    fs::remove(marker());
+  }
+
+  /// Shards by domain and split, and the images of each.
+  void divide() {
+    for (size_t i = 0; i < images_.size(); ++i) parts_[{images_.domain(i), images_.split(i)}].push_back(static_cast<uint32_t>(i));
+    const auto rows = static_cast<size_t>(options_.rows);
+    for (const auto& [name, part] : parts_) {
+      const size_t shards = (part.size() + rows - 1) / rows;
+      for (size_t shard = 0; shard < shards; ++shard)
+        units_.push_back({name.first, name.second, std::span(part).subspan(shard * rows, std::min(rows, part.size() - shard * rows)),
+                          static_cast<int64_t>(shard), static_cast<int64_t>(shards)});
+    }
+  }
+
+  /// All shards, each made by one rank; whatever that takes, no rank waits in a collective meanwhile.
+  std::vector<data::ManifestEntry> pack_units() {
+    std::string made;  // a line for each shard of this rank
+    if (world_.is_root()) progress_.emplace("packing", static_cast<int64_t>(images_.size()), "images");
+    world_.together("packing", [&] {
+      try {
+        comm::WorkQueue queue(world_, "pack", std::ssize(units_));
+        while (world_.add("pack/stop", 0, "packing") == 0) {
+          const auto index = queue.claim();
+          if (!index) break;
+          const auto entry = pack_unit(units_[static_cast<size_t>(*index)]);
+          made += fmt::format("{} {} {} {}\n", *index, entry.rows, entry.bytes, entry.hash);
+        }
+      } catch (...) {
+        world_.add("pack/stop", 1, "packing");
+        wait_for_peers();
+        throw;
+      }
+      wait_for_peers();
+    });
+    progress_.reset();
+    turned_all_ = 0;
+    std::vector<data::ManifestEntry> entries(units_.size());
+    for (const std::string& text : world_.gather(fmt::format("{}\n{}", turned_.load(), made), "gathering what was packed")) {
+      std::istringstream lines(text);
+      int64_t turned = 0;
+      lines >> turned;
+      turned_all_ += turned;
+      for (size_t index = 0; lines >> index;) lines >> entries[index].rows >> entries[index].bytes >> entries[index].hash;
+    }
+    for (size_t i = 0; i < units_.size(); ++i) entries[i].file = units_[i].file();
+    return entries;
+  }
+
+  void wait_for_peers() {
+    world_.add("pack/ended", 1, "packing");
+    wait_for(world_, "pack/ended", world_.size());
+    advance(0, 0);
+  }
+
+  data::ManifestEntry pack_unit(const Unit& unit) {
+    const std::string file = unit.file();
+    if (const auto entry = sealed(unit)) {
+      advance(std::ssize(unit.images), std::ssize(unit.images));
+      return *entry;
+    }
+    Reasons bad;
+    data::ShardWriter writer(options_.out / file, header_of(unit));
+    for (auto& row : prepare(unit, bad))
+      if (row) writer.add(std::move(*row));
+    write_bad(unit, bad);  // before the shard: who finds that sealed finds the reasons too
+    writer.seal();
+    advance(0, std::ssize(unit.images));
+    return data::make_entry(options_.out, file, writer.rows());
+  }
+
+  data::ShardHeader header_of(const Unit& unit) const {
+    return {.domain = std::string(unit.domain), .split = std::string(unit.split), .codec = codec_, .height = options_.size, .width = options_.size};
+  }
+
+  /// A shard that an earlier call has sealed, if it still holds these images. One that lacks broken images is packed again: they may have been mended.
+  std::optional<data::ManifestEntry> sealed(const Unit& unit) const {
+    const fs::path path = options_.out / unit.file();
+    if (!fs::exists(path) || fs::exists(bad_file(unit.file()))) return std::nullopt;
+    try {
+      const data::ShardReader shard(path);
+      if (shard.header() != header_of(unit)) throw core::DataError("{}: its attributes are not those of this dataset.", path.string());
+      if (shard.rows() != std::ssize(unit.images)) throw core::DataError("{}: has {} rows, not {}.", path.string(), shard.rows(), unit.images.size());
+      core::parallel_for(shard.rows(), world_.threads(0), [&](int64_t row) {
+        const uint32_t image = unit.images[static_cast<size_t>(row)];
+        if (shard.key(row) != images_.key(image) || shard.label(row) != images_.label(image))
+          throw core::DataError("{}: row {} is \"{}\", not \"{}\".", path.string(), row, shard.key(row), images_.key(image));
+        shard.encoded(row);  // compares the checksum
+      });
+      return data::make_entry(options_.out, unit.file(), shard.rows());
+    } catch (const core::DataError& error) {
+      core::warn("{} It is packed again.", error.what());
+      return std::nullopt;
+    }
+  }
+
+  using Reasons = std::map<std::string, boost::json::object>;  // of broken images, by key
+
+  /// The rows of a shard; nothing in place of a bad image.
+  std::vector<std::optional<data::Row>> prepare(const Unit& unit, Reasons& bad) {
+    std::vector<std::optional<data::Row>> rows(unit.images.size());
+    core::parallel_for(std::ssize(rows), world_.threads(0), [&](int64_t i) {
+      const Source image = images_.at(unit.images[static_cast<size_t>(i)]);
+      try {
+        Prepared prepared = prepare_image(image, codec_, options_.size, options_.trust);
+        rows[static_cast<size_t>(i)] = data::Row{image.key, image.label, std::move(prepared.bytes)};
+        turned_ += prepared.turned ? 1 : 0;
+      } catch (const core::DataError& error) {
+        quarantine(unit, image, error.what(), bad);
+      }
+      advance(1, 0);
+    });
+    return rows;
+  }
+
+  void quarantine(const Unit& unit, const Source& image, const std::string& reason, Reasons& bad) {
+    const std::lock_guard lock(mutex_);
+    bad[image.key] = {{"file", image.file.string()}, {"key", image.key}, {"split", image.split}, {"reason", reason}};
+    core::warn("{}: {}", image.file.string(), reason);
+    const int64_t so_far = world_.add("pack/bad", 1, "counting broken images");
+    if (static_cast<double>(so_far) <= options_.max_bad_share * static_cast<double>(images_.size())) return;
+    write_bad(unit, bad);
+    write_quarantine();
+    throw core::DataError(
+        "{}: {}. This is bad image number {} of {} images, more than --max-bad-share {} allows. Mend or remove what {} lists, or raise --max-bad-share.",
+        image.file.string(), reason, so_far, images_.size(), options_.max_bad_share, quarantine_file().string());
+  }
+
+  void write_bad(const Unit& unit, const Reasons& bad) const {
+    const fs::path file = bad_file(unit.file());
+    if (bad.empty()) {
+      fs::remove(file);
+      return;
+    }
+    boost::json::array list;
+    for (const auto& [key, value] : bad) list.push_back(value);
+    io::write_json(file, list);
+  }
+
+  /// Of all shards, by key; how many there are.
+  int64_t write_quarantine() const {
+    Reasons all;
+    for (const Unit& unit : units_) {
+      const fs::path file = bad_file(unit.file());
+      if (!fs::exists(file)) continue;
+      const boost::json::value list = io::read_json(file);
+      const std::string where = file.string();
+      if (!list.is_array()) throw core::DataError("{}: is no list. Remove {} and pack again", where, options_.out.string());
+      for (const auto& item : list.as_array()) {
+        const auto& bad = io::as_object(item, where);
+        all[io::json_string(bad, "key", where)] = bad;
+      }
+    }
+    boost::json::array list;
+    for (const auto& [key, value] : all) list.push_back(value);
+    if (all.empty()) fs::remove(quarantine_file());
+    else io::write_file(quarantine_file(), io::pretty_json(list), io::process_token());  // several ranks may come to it
+    return std::ssize(all);
+  }
+
+  /// So many images more are in a shard of this rank, or in memory. Of several ranks the shards are counted.
+  void advance(int64_t in_memory, int64_t in_shards) {
+    const std::lock_guard lock(mutex_);
+    if (world_.size() == 1) {
+      progress_->advance(in_memory);
+    } else if (in_memory == 0 || in_shards > 0) {
+      const int64_t done = world_.add("pack/done", in_shards, "packing");
+      if (progress_) progress_->advance(done - shown_);
+      shown_ = done;
+    }
+  }
+
+  void complete(const std::vector<data::ManifestEntry>& entries) {
+    const int64_t bad = write_quarantine();
+    int64_t rows = 0;
+    for (const auto& entry : entries) rows += entry.rows;
+    if (rows == 0) throw core::DataError("no image could be read, for the reasons that {} lists", quarantine_file().string());
+    write_lines("prompts.tsv", [](const Source& image) { return image.prompt; });
+    write_lines("masks.tsv", [](const Source& image) { return image.mask.empty() ? std::string() : fs::absolute(image.mask).lexically_normal().string(); });
+    manifest_.entries = entries;
+    manifest_.write(options_.out / "dataset.json");  // last: a folder without it is no dataset
+    tidy(entries);
+    core::info("{}: {} images of {} domains in {} shards, {} bad ones left out", options_.out.string(), rows, sources_.domains.size(), entries.size(), bad);
+    if (turned_all_ > 0) core::info("{} images were turned upright, as their EXIF says", turned_all_);
+  }
+
+  /// A file of KEY<tab>TEXT for each image that has one, as translators take them; none without any.
+  void write_lines(const char* name, const std::function<std::string(const Source&)>& text) const {
+    std::optional<io::AtomicFile> file;
+    std::optional<io::OutputFile> out;
+    std::string lines;
+    for (size_t i = 0; i < images_.size(); ++i) {
+      const Source image = images_.at(i);
+      const std::string value = text(image);
+      if (value.empty()) continue;
+      if (!file) {
+        file.emplace(options_.out / name);
+        out.emplace(file->temporary());
+      }
+      lines += image.key + "\t" + value + "\n";
+      if (lines.size() < size_t{1} << 20) continue;
+      out->write(lines);
+      lines.clear();
+    }
+    if (!file) return;
+    out->write(lines);
+    out->close();
+    file->commit();
+  }
+
+  comm::World& world_;
+  const PackOptions& options_;
+  Sources& sources_;
+  ImageTable& images_;
+  data::Codec codec_ = data::Codec::jpeg;
+  data::Manifest manifest_;                                                     // rank 0's
+  std::map<std::pair<std::string, std::string>, std::vector<uint32_t>> parts_;  // by domain and split
+  std::vector<Unit> units_;
+  std::atomic<int64_t> turned_ = 0;
+  int64_t turned_all_ = 0;
+  std::mutex mutex_;  // of what follows, and of reasons
+  std::optional<core::Progress> progress_;
+  int64_t shown_ = 0;
+};
+
+}  // namespace
+
+void root_at_length(comm::World& world, const std::string& what, const std::function<void()>& work) {
+  std::exception_ptr error;
+  if (world.is_root()) {
+    try {
+      work();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    world.add(what, 1, what.c_str());
+  } else {
+    wait_for(world, what, 1);
+  }
+  world.root_only(what.c_str(), [&] {
+    if (error) std::rethrow_exception(error);
+  });
+}
+
+void pack_images(comm::World& world, const PackOptions& options, Sources& sources) { Packer(world, options, sources).pack(); }
+
+}  // namespace syncdr::data_tools

@@ -1,0 +1,115 @@
+"""syncdr-data pack of JPEG files beside `cp -r` and a loop over Pillow.
+
+    python tests/bench/bench_pack.py build/release/bin --rounds 5 [--images 20000] [--folder /tmp] [--json FILE]
+
+With the Python beside LibTorch's wheel. Files are 500 pixels wide, 25 to 40 KB. `cp -r` and packing as they are (each picture decoded; with --trust not) are timed by the clock, since both
+are made to wait for the disk; resizing to 224 pixels by the processor time of the whole process, per core. Sides alternate, a figure is the median of a side's; the files are in the page cache
+before. Another figure is memory: what packing takes for each further image, from --small and --large lists of the same files under other names."""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from bench_loader_vs_torchvision import draw_photo
+
+PILLOW = """
+import pathlib, sys
+from PIL import Image
+for file in pathlib.Path(sys.argv[1]).rglob("*.jpg"):
+    image = Image.open(file).convert("RGB")
+    scale = 224 / min(image.size)
+    image = image.resize((max(224, round(image.width * scale)), max(224, round(image.height * scale))), Image.Resampling.BOX)
+    left, top = (image.width - 224) // 2, (image.height - 224) // 2
+    image.crop((left, top, left + 224, top + 224)).save(pathlib.Path(sys.argv[2]) / file.name, quality=95)
+"""
+
+
+def measured(command):
+    """Seconds by the clock, of processors, and the peak of memory in MB."""
+    start = time.monotonic()
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"{command}: {said.decode()[-2000:]}")
+    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def write_photos(folder, count):
+    """So many files, of 256 different ones."""
+    for i in range(count):
+        file = folder / ("photo", "sketch")[i % 2] / f"category-{i // 2 % 50:02}" / f"{i:07}.jpg"
+        if i < 256:
+            draw_photo(str(file), i)
+        else:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / ("photo", "sketch")[i % 2] / f"category-{i % 256 // 2 % 50:02}" / f"{i % 256:07}.jpg", file)
+
+
+def bytes_per_image(pack, folder, counts):
+    """What packing takes in memory for each image of the larger list that the smaller has not, in bytes. The pictures are tiny."""
+    from PIL import Image
+
+    Image.new("RGB", (8, 8), (200, 60, 20)).save(folder / "tiny.jpg")
+    peaks = []
+    for count in counts:
+        root = folder / f"tiny-{count}"
+        for i in range(count):
+            place = root / "photo" / f"category-{i % 100:03}" / f"{i:07}.jpg"
+            if i < 100:
+                place.parent.mkdir(parents=True)
+            if i % 50000 == 0:  # a file has at most 65,000 names
+                shutil.copyfile(folder / "tiny.jpg", place)
+                first = place
+            else:
+                os.link(first, place)
+        peaks.append(measured([*pack, root, "-o", folder / f"packed-{count}"])[2])
+    return (peaks[1] - peaks[0]) * 2**20 / (counts[1] - counts[0])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bin", type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=20000)
+    parser.add_argument("--resized", type=int, default=1000, help="images that are resized")
+    parser.add_argument("--counts", type=int, nargs=2, default=(100_000, 400_000))
+    parser.add_argument("--folder", default=None)
+    parser.add_argument("--json", type=pathlib.Path)
+    options = parser.parse_args()
+    pack = [options.bin.resolve() / "syncdr-data", "pack"]
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-bench-pack-", dir=options.folder))
+    figures = {name: [] for name in ("cp", "pack", "trust", "resize", "pillow")}
+    try:
+        write_photos(folder / "in", options.images)
+        write_photos(folder / "few", options.resized)
+        for _ in range(options.rounds):
+            for name, command in {"cp": ["cp", "-r", folder / "in", folder / "out"], "pack": [*pack, folder / "in", "-o", folder / "out", "--no-disjoint"],
+                                  "trust": [*pack, folder / "in", "-o", folder / "out", "--no-disjoint", "--trust"]}.items():
+                figures[name].append(options.images / measured(command)[0])
+                shutil.rmtree(folder / "out")
+            figures["resize"].append(options.resized / measured([*pack, folder / "few", "-o", folder / "out", "--no-disjoint", "--size", "224"])[1])
+            shutil.rmtree(folder / "out")
+            (folder / "out").mkdir()
+            figures["pillow"].append(options.resized / measured([sys.executable, "-c", PILLOW, folder / "few", folder / "out"])[1])
+            shutil.rmtree(folder / "out")
+        result = {name: {"images/s": statistics.median(values), "range": [min(values), max(values)]} for name, values in figures.items()}
+        for name, (ours, theirs) in {"pack/cp": ("pack", "cp"), "trust/cp": ("trust", "cp"), "resize/pillow": ("resize", "pillow")}.items():
+            ratios = [a / b for a, b in zip(figures[ours], figures[theirs])]
+            result[name] = {"ratio": statistics.median(ratios), "range": [min(ratios), max(ratios)]}
+        result["bytes per image"] = bytes_per_image([*pack, "--no-disjoint"], folder, options.counts)
+        print(json.dumps(result, indent=2))
+        if options.json:
+            options.json.write_text(json.dumps(result, indent=2))
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
