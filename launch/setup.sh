@@ -5,7 +5,7 @@
 # usage: launch/setup.sh [--print] [--tests] [--no-packages]
 #   --print         list the Debian packages, a line each, and install nothing
 #   --tests         also install what only the tests need (timm, torchvision, h5py, two generations of diffusers and transformers;
-#                   SLURM, whose daemons the tests start themselves; clang, for libFuzzer)
+#                   SLURM, whose daemons the tests start themselves)
 #   --no-packages   leave the system's packages alone (they come from modules, Spack, ...)
 # LibTorch: LIBTORCH (an unpacked LibTorch, or site-packages/torch of a wheel) uses your own; otherwise the
 # PyPI wheel is installed in a virtual environment under ${SYNCDR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/syncdr}.
@@ -48,16 +48,13 @@ boost_packages() {
   printf '%s\n' libboost-dev libboost-json-dev
 }
 
-# The runtime of clang's sanitizers and of libFuzzer is packaged by version.
-clang_version() { apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p'; }
-
 wanted_packages() {
   printf '%s\n' g++ cmake ninja-build pkg-config ccache python3 python3-venv ca-certificates \
     libopenmpi-dev openmpi-bin libhdf5-dev libopencv-core-dev libopencv-imgproc-dev libturbojpeg0-dev libjpeg-dev libspng-dev libwebp-dev libtiff-dev libexif-dev libcpp-httplib-dev \
     libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libxxhash-dev libfreetype-dev libicu-dev libgtest-dev libgmock-dev \
     libbenchmark-dev fonts-noto-color-emoji fonts-symbola
   boost_packages
-  [ "$tests" = no ] || printf '%s\n' slurm-wlm slurm-wlm-basic-plugins munge iproute2 clang "libclang-rt-$(clang_version)-dev"
+  [ "$tests" = no ] || printf '%s\n' slurm-wlm slurm-wlm-basic-plugins munge iproute2
   # mold links this project about four times faster than ld; lld is the next best where mold is not packaged.
   if available mold; then echo mold; else echo lld; fi
 }
