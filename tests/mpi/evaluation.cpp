@@ -129,7 +129,7 @@ TEST_F(EvaluationOverRanks, BothDirectionsAreMeasuredOnRankZero) {
     EXPECT_EQ(direction.unanswerable, 0);
   }
   EXPECT_EQ(result.directions[1].query_domain + result.directions[1].gallery_domain, "inkcolour");
-  EXPECT_DOUBLE_EQ(result.mean.at(5).value, (result.directions[0].figures.at(5).value + result.directions[1].precision.at(5).value) / 2);
+  EXPECT_DOUBLE_EQ(result.mean.at(5).value, (result.directions[0].figures.at(5).value + result.directions[1].figures.at(5).value) / 2);
 }
 
 TEST_F(EvaluationOverRanks, DirectionsOfThreeDomainsAreThoseOfTheirPairs) {

@@ -30,25 +30,25 @@ def arrangements(right, tied):
         yield [place in places for place in range(tied)]
 
 
-def plainly(right, k=None):
-    """The figure of a whole ranking of right and wrong rows: average precision, or right ones among the first k."""
-    if k is not None:
-        return sum(right[:k])
-    found = numpy.cumsum(right)
-    return sum(found[place] / (place + 1) for place in range(len(right)) if right[place])
+def added(part, before, found, k):
+    """What these rows add to a figure, behind `before` others of which `found` are right: precision at right ones, or right ones among the first k."""
+    total = 0
+    for place, is_right in enumerate(part, before + 1):
+        found += is_right
+        total += is_right and (found / place if k is None else place <= k)
+    return total
 
 
 def over_orders(scores, right, k):
-    """The mean of plainly() over all orders of equal scores. Ties do not depend on each other: each is worked through alone, the others as they stand."""
+    """The mean over all orders of equal scores: one tie after the other, since none depends on how another lies."""
     order = numpy.argsort(-scores, kind="stable")
-    scores, right = scores[order], list(right[order])
-    total, begin = 0, 0
+    scores, right = scores[order], right[order].tolist()
+    total, begin, found = 0, 0, 0
     while begin < len(right):
-        end = begin + int((scores[begin:] == scores[begin]).sum())
-        # What this tie adds: the figure of the ranking up to its end less that up to its beginning.
-        before = plainly(right[:begin], k)
-        total += statistics.mean(plainly(right[:begin] + part, k) - before for part in arrangements(sum(right[begin:end]), end - begin))
-        begin = end
+        end = begin + int(numpy.searchsorted(-scores[begin:], -scores[begin], side="right"))
+        here = sum(right[begin:end])
+        total += statistics.mean(added(part, begin, found, k) for part in arrangements(here, end - begin)) if here else 0
+        begin, found = end, found + here
     return total
 
 
@@ -83,7 +83,8 @@ numpy.random.seed(7)
 query_labels, gallery_labels = unbalanced(301, 9), unbalanced(1003, 7)
 scores = numpy.random.permutation(301 * 1003).reshape(301, 1003).astype(numpy.float32)  # all different
 mean, there, relevant = test("no ties", scores, query_labels, gallery_labels, lambda of_query, right: average_precision_score(right, of_query))
-check("no ties: the mean is scikit-learn's of label ranking", mean, torch.tensor(label_ranking_average_precision_score(relevant, scores[there])), 1e-12)
+check("no ties: the mean is scikit-learn's of label ranking", mean, torch.tensor(label_ranking_average_precision_score(relevant, scores[there]), dtype=torch.double),
+      1e-12)
 
 query_labels, gallery_labels = unbalanced(133, 6), unbalanced(97, 4)
 scores = numpy.random.randint(0, 30, (133, 97)).astype(numpy.float32)

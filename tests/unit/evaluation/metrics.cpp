@@ -135,7 +135,7 @@ TEST(Measuring, IsTheMeanOverAllOrdersOfEqualScores) {
   for (const Measure& measured : several) {
     size_t place = 0;
     for (int64_t q = 0; q < 40; ++q) {
-      if (query_labels[q] > 2) continue;  // the gallery has it not
+      if (!tied.gallery_labels.eq(query_labels[q]).any().item<bool>()) continue;
       std::vector<int64_t> order{0, 1, 2, 3, 4, 5};
       double sum = 0;
       do {
@@ -149,7 +149,7 @@ TEST(Measuring, IsTheMeanOverAllOrdersOfEqualScores) {
   }
 }
 
-// 300 queries are three tiles; 5,003 rows three pieces, of which the last is short; no tie reaches beyond what was kept, or nearly all do.
+// 300 queries are three tiles; 5,003 rows three pieces, of which the last is short. A few scores are equal by chance.
 TEST(Measuring, EqualsAPlainRankingOverTilesAndPieces) {
   at::manual_seed(4);
   const auto queries = at::randn({300, 3}), gallery = at::randn({5003, 3});
@@ -166,7 +166,7 @@ TEST(Measuring, EqualsAPlainRankingOverTilesAndPieces) {
     const int64_t* labels = ranked[q].const_data_ptr<int64_t>();
     const std::vector<int64_t> of_query(labels, labels + 5003);
     for (const Measure& measured : measures)
-      EXPECT_NEAR(found.hits.at(measured).hits[place].correct, plainly(measured, of_query, label), 1e-9) << name_of(measured) << ", query " << q;
+      EXPECT_NEAR(found.hits.at(measured).hits[place].correct, plainly(measured, of_query, label), 1e-6) << name_of(measured) << ", query " << q;
     ++place;
   }
   EXPECT_EQ(place, found.hits.at(average_precision).hits.size());

@@ -46,7 +46,7 @@ TEST_F(Search, AScoreDependsOnItsTwoRowsAlone) {
   const at::Tensor a = at::randn({77, 300}), b = at::randn({130, 300}), all = scores_of(a, b);
   for (const int64_t row : {0, 31, 32, 76})
     for (const int64_t other : {0, 11, 12, 95, 96, 129})
-      EXPECT_TRUE(at::equal(scores_of(a.narrow(0, row, 1), b.narrow(0, other, 1)).view({}), all[row][other])) << row << " " << other;
+      EXPECT_EQ(scores_of(a.narrow(0, row, 1), b.narrow(0, other, 1)).item<float>(), all[row][other].item<float>()) << row << " " << other;
   BestColumns best(77, 130);
   best.offer(packed_rows(a), b, 0);
   const at::Tensor scores = at::empty({77, 130}), columns = at::empty({77, 130}, at::kLong);
