@@ -1,46 +1,21 @@
 #include "commands.h"
 
 #include <boost/json/array.hpp>
-#include <optional>
 #include <set>
 
+#include "calls.h"
+#include "checks.h"
+#include "compare.h"
 #include "phases.h"
 #include "sweep.h"
 #include "syncdr/core/log.h"
-#include "syncdr/core/stop.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
+#include "with_job.h"
 
 namespace syncdr::app {
 namespace {
-
-/// Reads the settings, starts the job's ranks, calls work on every rank, writes the figures that it returns (--json), and ends the job in order.
-/// Returns the exit code that all ranks agreed on.
-int with_job(const CommonOptions& options, const std::function<boost::json::object(Job&)>& work) {
-  Settings settings;
-  std::optional<core::UsageError> refused;
-  try {
-    settings = read_settings(options.config, options.sets);
-    core::watch_stop_signals(settings.stop_signal);
-  } catch (const core::UsageError& error) {
-    refused = error;
-  }
-  if (options.print_config && !refused) {
-    fmt::print("{}", core::write_config(core::visit_of(settings)));
-    return 0;
-  }
-  return comm::run_job(refused ? comm::CommConfig{} : settings.comm, [&](comm::World& world) {
-    if (refused) {  // all ranks have read the same file: they end together, and one of them speaks
-      if (world.is_root()) core::error("{}", refused->what());
-      return refused->code();
-    }
-    Job job(world, settings);
-    const auto figures = work(job);
-    if (!options.json.empty()) world.root_only("writing figures", [&] { io::write_json(options.json, figures); });
-    return core::ExitCode::done;
-  });
-}
 
 /// The run folder remembers its configuration: another one must not mix its results with it.
 void claim_folder(Job& job) {
@@ -88,7 +63,7 @@ boost::json::object run(Job& job) {
   for (const Phase& phase : phases())
     for (const PhaseTask& task : tasks) {
       if (task.phase != &phase) continue;
-      auto result = phase.run(job, task.subject);
+      auto result = run_noted(job, phase, task.subject);
       if (!result.empty()) figures[task.subject.empty() ? "metrics" : phase.name + " " + task.subject] = std::move(result);
     }
   return figures;
@@ -144,7 +119,7 @@ int phase_command(const CommonOptions& options, const std::string& name, const s
     const std::string chosen = !subject.empty() ? subject : name == "translate" ? job.settings.translate.translator : job.settings.run.main;
     check_resume(job, phase, chosen);
     if (phase.check) phase.check(job, {chosen});
-    return phase.run(job, chosen);
+    return run_noted(job, phase, chosen);
   });
 }
 
@@ -153,11 +128,35 @@ int sweep_command(const CommonOptions& options, const std::string& sweep) {
 }
 
 int evaluate_command(const CommonOptions& options, const std::vector<std::string>& arms, const std::string& split) {
-  return with_job(options, [&](Job& job) { return evaluate_arms(job, arms.empty() ? job.settings.run.arms : arms, split, false); });
+  return with_job(options, [&](Job& job) {
+    const auto& evaluate = job.settings.evaluate;
+    if (evaluate.protocol == "ucdir" && !split.empty())
+      throw core::UsageError("--split {}: evaluate.protocol = \"ucdir\" measures on the training images. Leave one of them out", split);
+    const std::string chosen = split.empty() ? evaluate.split() : split;
+    check_evaluation(job, chosen);
+    return evaluate_arms(job, arms.empty() ? job.settings.run.arms : arms, chosen, false);
+  });
 }
 
 int retention_command(const CommonOptions& options, const std::vector<std::string>& arms) {
   return with_job(options, [&](Job& job) { return measure_retention(job, arms.empty() ? job.settings.run.arms : arms); });
+}
+
+int report_command(const std::vector<std::string>& runs, const std::string& page, const std::string& json) {
+  if (runs.size() > 1) return compare_runs(runs, page.empty() ? "comparison.html" : page, json);
+  if (!page.empty()) throw core::UsageError("--out names the page of a comparison; the report of a single run is report.html in its folder");
+  const std::filesystem::path folder = runs.front();
+  check_run_folder(folder);
+  return with_job({.config = folder / "config.toml", .sets = {"run.out=" + folder.string()}, .json = json}, [](Job& job) {
+    for (const auto& name : job.settings.run.arms) {
+      const Arm arm(name);
+      const auto done = job.train_folder(arm) / "done.json";
+      if (arm.trained() && !std::filesystem::exists(done))
+        throw core::DataError("{} is not there: the arm {} is not trained to its end. `syncdr run {}` goes on with it", done.string(), name,
+                              (job.out / "config.toml").string());
+    }
+    return evaluate_arms(job, job.settings.run.arms, job.settings.evaluate.split(), true);
+  });
 }
 
 int keys_command() {

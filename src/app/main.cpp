@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "commands.h"
+#include "search.h"
 #include "syncdr/core/error.h"
 #include "syncdr/doctor/doctor.h"
 #include "syncdr/plan/plan.h"
@@ -41,6 +42,14 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
           "auto (default): go on from what is there; never: refuse it; require: refuse to begin anew")
       ->check(CLI::IsMember({"auto", "never", "require"}));
   command.add_flag("--print-config", options.print_config, "print the resolved configuration and stop");
+}
+
+/// Options that choose features.
+void add_feature_options(CLI::App& command, FeatureOptions& features) {
+  command.add_option("--arm", features.arm, "the arm whose encoder makes features, as in run.arms, or untrained; without it: run.main");
+  command.add_option("--features", features.folder, "their folder; without it: embeddings/ARM in the run folder");
+  command.add_option("--domain", features.domains, "a domain (may be repeated); without it: all")->allow_extra_args(false);
+  command.add_option("--split", features.splits, "train, val or test (may be repeated); without it: all")->allow_extra_args(false);
 }
 
 /// A field's default; plans have numbers and words.
@@ -84,8 +93,8 @@ int command_line(int argc, char** argv) {
   program.require_subcommand(1);
   program.set_version_flag("--version", SYNCDR_VERSION);
   CommonOptions common;
-  std::string model, sweep, arm, split = "test", folder = ".", json;
-  std::vector<std::string> arms;
+  std::string model, sweep, arm, split, folder = ".", json, page;
+  std::vector<std::string> arms, runs;
   std::function<int()> chosen;
   const auto add = [&](const char* name, const char* meaning, std::function<int()> work) {
     auto* command = program.add_subcommand(name, meaning);
@@ -122,12 +131,45 @@ int command_line(int argc, char** argv) {
   auto* evaluate = add("evaluate", "measure trained arms: a table, and the figures with --json", [&] { return evaluate_command(common, arms, split); });
   add_common_options(*evaluate, common);
   evaluate->add_option("--arm", arms, "an arm (may be repeated); without it: all of run.arms")->allow_extra_args(false);
-  evaluate->add_option("--split", split, "which images: test or val")->check(CLI::IsMember({"test", "val"}));
+  evaluate->add_option("--split", split, "which images: test or val; without it those of evaluate.protocol")->check(CLI::IsMember({"test", "val"}));
 
   auto* retention = add("retention", "whether translations find their sources, and sources their translations, before training; without labels",
                         [&] { return retention_command(common, arms); });
   add_common_options(*retention, common);
   retention->add_option("--arm", arms, "an arm whose translations are there (may be repeated); without it: all of run.arms")->allow_extra_args(false);
+
+  FeatureOptions features;
+  int64_t rows = 1024;
+  auto* embed = add("embed", "write the features of the dataset's images into files, to search in", [&] { return embed_command(common, features, rows); });
+  add_common_options(*embed, common);
+  add_feature_options(*embed, features);
+  embed->add_option("--rows", rows, "images whose features are in one file [1024]")->check(CLI::PositiveNumber);
+
+  SearchOptions searched;
+  auto* search =
+      add("search", "find the images nearest to pictures or texts, in what `embed` has written", [&] { return search_command(common, features, searched); });
+  add_common_options(*search, common);
+  add_feature_options(*search, features);
+  search->add_option("--query", searched.pictures, "pictures to search with: JPEG, PNG, WebP or TIFF")->type_name("IMAGE...");
+  search->add_option("--text", searched.texts, "a text to search with, where the encoder is a CLIP as it was downloaded (may be repeated)")
+      ->allow_extra_args(false);
+  search->add_option("-k", searched.k, "images to find for each [10]");
+  search->add_option("--sheet", searched.sheet, "also write a page with the pictures")->type_name("FILE.html");
+  search->add_option("--tokenizer", searched.tokenizer, "folder of CLIP's vocabulary, for --text; without it: that of the weights");
+
+  search::ServerOptions server;
+  auto* serve = add("serve", "the same as a web page for this machine's browser: drop a sketch, see what is nearest",
+                    [&] { return serve_command(common, features, searched.tokenizer, server); });
+  add_configuration(*serve, common);
+  add_feature_options(*serve, features);
+  serve->add_option("--port", server.port, "port; 0: any that is free, which is printed [8000]");
+  serve->add_option("--host", server.host, "address to listen on; others than [127.0.0.1] let everybody in who reaches it");
+  serve->add_option("--tokenizer", searched.tokenizer, "folder of CLIP's vocabulary; without it: that of the weights");
+
+  auto* report = add("report", "a page that compares runs side by side; of a single run its report anew", [&] { return report_command(runs, page, json); });
+  report->add_option("runs", runs, "folders of finished runs; differences are to the first")->required();
+  report->add_option("-o,--out", page, "the page of a comparison [comparison.html]");
+  report->add_option("--json", json, "also write the figures to a file");
 
   auto* doctor = add("doctor", "what this machine has for syncdr, and what to mend", [&] { return doctor::examine(folder, json); });
   doctor->add_option("--folder", folder, "where results will be written");

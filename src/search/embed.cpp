@@ -142,7 +142,7 @@ class Embedding {
       FeatureFile(options_.folder, task.part, model_.hash(), model_.dim).features();
       return true;
     } catch (const core::DataError& error) {
-      core::warn("{} It is made anew", error.what());
+      core::warn("{}. It is made anew", error.what());
       fs::remove(file);
       return false;
     }

@@ -48,6 +48,7 @@ form { display: grid; grid-template-columns: minmax(0, 24rem) 1fr; gap: 1.25rem;
 .drop span { max-width: 100%; overflow-wrap: anywhere; }
 .drop u { color: var(--accent); text-underline-offset: .15em; }
 .options { display: grid; gap: .9rem; justify-items: start; }
+.options span { white-space: nowrap; }
 .options > div { display: flex; flex-wrap: wrap; gap: .5rem .9rem; align-items: center; }
 select, input[type=search], button { min-height: 2.75rem; padding: 0 .75rem; border: 1px solid var(--muted); border-radius: 6px; background: var(--page); color: inherit; font: inherit; }
 input[type=search] { width: min(24rem, 100%); }
@@ -89,8 +90,8 @@ inline constexpr std::string_view page_html = R"html(<!doctype html>
 </label>
 <div class="options">
 <div>
-<label for="domain">Search in</label> <select id="domain"><option value="">all domains</option></select>
-<label for="k">show</label> <select id="k"><option>10</option><option>20</option><option>50</option><option>100</option></select>
+<span><label for="domain">Search in</label> <select id="domain"><option value="">all domains</option></select></span>
+<span><label for="k">show</label> <select id="k"><option>10</option><option>20</option><option>50</option><option>100</option></select></span>
 </div>
 <div id="words" hidden>
 <label for="text">or in words</label>
@@ -174,7 +175,7 @@ function take(picture, name) {
   URL.revokeObjectURL(part("picture").src);
   part("picture").src = URL.createObjectURL(picture);
   part("picture").hidden = false;
-  part("hint").textContent = name;
+  part("hint").textContent = `${name} (drop, paste or choose another)`;
   part("text").value = "";
   search();
 }

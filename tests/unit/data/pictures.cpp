@@ -16,7 +16,10 @@ Image two_colours() {
 }
 
 TEST(Pictures, OnesOfMorePixelsThanAskedForAreRefusedByTheirHeader) {
-  const std::vector<uint8_t> tiff{'I', 'I', '*', 0, 8, 0, 0, 0, 2, 0, 0, 1, 4, 0, 1, 0, 0, 0, 4, 0, 0, 0, 1, 1, 4, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0};
+  std::vector<uint8_t> tiff{'I', 'I', '*', 0, 8, 0, 0, 0, 4, 0};
+  for (const uint8_t entry : {0, 1, 17, 23})  // width 4, height 2, the strip's place and length: tags 256, 257, 273, 279
+    for (const uint8_t byte : {int{entry}, 1, 4, 0, 1, 0, 0, 0, entry == 0 ? 4 : entry == 1 ? 2 : 8, 0, 0, 0}) tiff.push_back(byte);
+  tiff.insert(tiff.end(), 4, 0);
   // A canvas of 4 x 2, and nothing behind it.
   const std::vector<uint8_t> webp{'R', 'I', 'F', 'F', 22, 0, 0, 0, 'W', 'E', 'B', 'P', 'V', 'P', '8', 'X', 10, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 1, 0, 0};
   for (const auto& bytes : {encode(two_colours(), Codec::png), encode(two_colours(), Codec::jpeg), tiff, webp}) {
