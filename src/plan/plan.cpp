@@ -9,6 +9,7 @@
 #include "measured.h"
 #include "model.h"
 #include "plot.h"
+#include "storage.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
@@ -188,6 +189,7 @@ boost::json::object figures_of(const PlannedCommand& planned, const std::string&
 
 void visit_fields(const std::string& command, core::Fields& field) {
   if (command == "translate") TranslatePlan().visit(field);
+  else if (command == "data") DataPlan().visit(field);
   else TrainPlan().visit(field);
 }
 
@@ -196,6 +198,7 @@ void print_plan(Options options) {
     if (ranks < 1 || ranks > 1'000'000) throw core::UsageError("syncdr plan {}: --ranks {}: it must be 1 to 1,000,000.", options.command, ranks);
   std::sort(options.ranks.begin(), options.ranks.end());
   options.ranks.erase(std::unique(options.ranks.begin(), options.ranks.end()), options.ranks.end());
+  if (options.command == "data") return print_data_plan(options);
   const auto planned = options.command == "translate" ? planned_translation(options) : planned_training(options);
   fmt::print("{}", table_of(planned));
   if (!options.json.empty()) io::write_json(options.json, figures_of(planned, options.command));

@@ -6,13 +6,13 @@
 
 #include "syncdr/core/config.h"
 
-/// How long `syncdr translate` and `syncdr train` would take on 1 to 1024 ranks, from figures measured on a few. src/plan/README.md has the
+/// How long `syncdr translate` and `syncdr train` would take on 1 to 1024 ranks, from figures measured on a few; and what a dataset takes. src/plan/README.md has the
 /// model.
 namespace syncdr::plan {
 
 /// What is asked.
 struct Options {
-  std::string command;                        ///< "translate" or "train"
+  std::string command;                        ///< "translate", "train" or "data"
   std::map<std::string, std::string> values;  ///< key -> value as TOML, of the fields that visit_fields shows
   std::vector<std::string> measured;          ///< --json files of earlier commands
   std::string of;                             ///< the member of these files to read; empty: all
