@@ -180,6 +180,7 @@ int command_line(int argc, char** argv) {
   plan->require_subcommand(1);
   add_plan_command(*plan, "translate", "plan a translation", plan_options);
   add_plan_command(*plan, "train", "plan the training of a retrieval model", plan_options);
+  add_plan_command(*plan, "data", "plan a dataset: files, bytes, memory, and the time to pack it", plan_options);
 
   add("keys", "list every configuration key with its meaning, range and default", keys_command);
 
