@@ -100,4 +100,5 @@ def main():
             json.dump({"runs": figures, "medians": medians, "ratio": medians["syncdr"] / plain}, file, indent=2)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
     python tests/bench/bench_pack.py build/release/bin --rounds 5 [--images 20000] [--folder /tmp] [--json FILE]
 
-With the Python beside LibTorch's wheel. Files are 500 pixels wide, 25 to 40 KB. `cp -r` and packing as they are (each picture decoded; with --trust not) are timed by the clock, since both
+With the Python beside LibTorch's wheel. Files are 500 pixels wide, 25 to 40 KB; those that are resized also 2,000 pixels wide. `cp -r` and packing as they are (each picture decoded; with --trust not) are timed by the clock, since both
 are made to wait for the disk; resizing to 224 pixels by the processor time of the whole process, per core. Sides alternate, a figure is the median of a side's; the files are in the page cache
 before. Another figure is memory: what packing takes for each further image, from --small and --large lists of the same files under other names."""
 import argparse
@@ -17,6 +17,7 @@ import tempfile
 import time
 
 from bench_loader_vs_torchvision import draw_photo
+from PIL import Image
 
 PILLOW = """
 import pathlib, sys
@@ -41,12 +42,15 @@ def measured(command):
     return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def write_photos(folder, count):
-    """So many files, of 256 different ones."""
+def write_photos(folder, count, times=1):
+    """So many files, of 256 different ones; enlarged so many times."""
     for i in range(count):
         file = folder / ("photo", "sketch")[i % 2] / f"category-{i // 2 % 50:02}" / f"{i:07}.jpg"
         if i < 256:
             draw_photo(str(file), i)
+            if times > 1:
+                small = Image.open(file)
+                small.resize((times * small.width, times * small.height), Image.Resampling.BICUBIC).save(file, quality=90)
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / ("photo", "sketch")[i % 2] / f"category-{i % 256 // 2 % 50:02}" / f"{i % 256:07}.jpg", file)
@@ -54,8 +58,6 @@ def write_photos(folder, count):
 
 def bytes_per_image(pack, folder, counts):
     """What packing takes in memory for each image of the larger list that the smaller has not, in bytes. The pictures are tiny."""
-    from PIL import Image
-
     Image.new("RGB", (8, 8), (200, 60, 20)).save(folder / "tiny.jpg")
     peaks = []
     for count in counts:
@@ -78,31 +80,34 @@ def main():
     parser.add_argument("bin", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=20000)
-    parser.add_argument("--resized", type=int, default=1000, help="images that are resized")
+    parser.add_argument("--resized", type=int, default=2000, help="images that are resized, a quarter of them where they are large")
     parser.add_argument("--counts", type=int, nargs=2, default=(100_000, 400_000))
     parser.add_argument("--folder", default=None)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     pack = [options.bin.resolve() / "syncdr-data", "pack"]
     folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-bench-pack-", dir=options.folder))
-    figures = {name: [] for name in ("cp", "pack", "trust", "resize", "pillow")}
+    sizes = {"": ("few", options.resized, 1), " of 2000 pixels": ("large", options.resized // 4, 4)}
+    figures = {name: [] for name in ("cp", "pack", "trust", *(side + size for size in sizes for side in ("resize", "pillow")))}
     try:
         write_photos(folder / "in", options.images)
-        write_photos(folder / "few", options.resized)
+        for source, count, times in sizes.values():
+            write_photos(folder / source, count, times)
         for _ in range(options.rounds):
             for name, command in {"cp": ["cp", "-r", folder / "in", folder / "out"], "pack": [*pack, folder / "in", "-o", folder / "out", "--no-disjoint"],
                                   "trust": [*pack, folder / "in", "-o", folder / "out", "--no-disjoint", "--trust"]}.items():
                 figures[name].append(options.images / measured(command)[0])
                 shutil.rmtree(folder / "out")
-            figures["resize"].append(options.resized / measured([*pack, folder / "few", "-o", folder / "out", "--no-disjoint", "--size", "224"])[1])
-            shutil.rmtree(folder / "out")
-            (folder / "out").mkdir()
-            figures["pillow"].append(options.resized / measured([sys.executable, "-c", PILLOW, folder / "few", folder / "out"])[1])
-            shutil.rmtree(folder / "out")
+            for size, (source, count, _) in sizes.items():
+                figures["resize" + size].append(count / measured([*pack, folder / source, "-o", folder / "out", "--no-disjoint", "--size", "224"])[1])
+                shutil.rmtree(folder / "out")
+                (folder / "out").mkdir()
+                figures["pillow" + size].append(count / measured([sys.executable, "-c", PILLOW, folder / source, folder / "out"])[1])
+                shutil.rmtree(folder / "out")
         result = {name: {"images/s": statistics.median(values), "range": [min(values), max(values)]} for name, values in figures.items()}
-        for name, (ours, theirs) in {"pack/cp": ("pack", "cp"), "trust/cp": ("trust", "cp"), "resize/pillow": ("resize", "pillow")}.items():
+        for ours, theirs in ("pack", "cp"), ("trust", "cp"), *(("resize" + size, "pillow" + size) for size in sizes):
             ratios = [a / b for a, b in zip(figures[ours], figures[theirs])]
-            result[name] = {"ratio": statistics.median(ratios), "range": [min(ratios), max(ratios)]}
+            result[f"{ours} / {theirs}"] = {"ratio": statistics.median(ratios), "range": [min(ratios), max(ratios)]}
         result["bytes per image"] = bytes_per_image([*pack, "--no-disjoint"], folder, options.counts)
         print(json.dumps(result, indent=2))
         if options.json:
