@@ -40,7 +40,7 @@ TextEncoder text_encoder_of(const CheckpointFolder& checkpoint, const InferenceO
 
 /// What tells files apart that are read: where they are, and what they hold.
 std::string key_of(const Additions& additions) {
-  std::string key;
+  std::string key = additions.autoencoder.string();
   for (const LoraFile& lora : additions.lora) key += '\n' + provenance_of(lora);
   for (const auto& file : additions.tokens) key += fmt::format("\n{} {}", file.string(), io::hash_file(file));
   return key;
@@ -67,7 +67,7 @@ LatentDistribution latents_of(Autoencoder& autoencoder, const at::Tensor& images
   if (images.dim() != 4 || images.size(2) % factor != 0 || images.size(3) % factor != 0)
     throw core::UsageError("images [B, 3, H, W] with sides that are multiples of {} are needed, got [{}]", factor, fmt::join(images.sizes(), ", "));
   const LatentDistribution latents = autoencoder->encode(images.to(dtype));
-  return {.mean = latents.mean.to(at::kFloat), .logvar = latents.logvar.to(at::kFloat)};
+  return {.mean = latents.mean.to(at::kFloat), .logvar = latents.logvar.defined() ? latents.logvar.to(at::kFloat) : latents.logvar};
 }
 
 void check_noise(const at::Tensor& noise, at::IntArrayRef shape, const char* what) {
@@ -82,7 +82,8 @@ struct StableDiffusion::Networks {
   Networks(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions, LoraSums lora)
       : tokenizer(load_tokenizer(checkpoint)),
         text_encoder(placed(text_encoder_of(checkpoint, options, std::move(lora.text_encoder), additions.tokens, tokenizer), options, "text_encoder", hashes)),
-        autoencoder(placed(load_autoencoder(checkpoint, options.dtype), options, "vae", hashes)),
+        autoencoder(placed(additions.autoencoder.empty() ? load_autoencoder(checkpoint, options.dtype) : load_autoencoder(additions.autoencoder, options.dtype),
+                           options, "vae", hashes)),
         unet(placed(load_unet(checkpoint, options.dtype, std::move(lora.unet)), options, "unet", hashes)) {
     const std::string where = checkpoint.root().string();
     check_text_side(where, tokenizer, text_encoder->config(), unet->config());

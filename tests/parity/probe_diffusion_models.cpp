@@ -34,7 +34,7 @@ SYNCDR_PROBE(vae_encode,
   for (size_t k = 0; in.contains(fmt::format("images.{}", k)); ++k) {
     const diffusion::LatentDistribution latents = autoencoder->encode(in.at(fmt::format("images.{}", k)));
     out.emplace(fmt::format("mean.{}", k), latents.mode());
-    out.emplace(fmt::format("logvar.{}", k), latents.logvar);
+    if (latents.logvar.defined()) out.emplace(fmt::format("logvar.{}", k), latents.logvar);
     out.emplace(fmt::format("sample.{}", k), latents.sample(in.at(fmt::format("noise.{}", k))));
   }
   return out;

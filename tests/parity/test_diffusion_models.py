@@ -6,7 +6,7 @@ rounding by less than 1e-6. The limits lie between.
 import os
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from diffusers.utils import logging
 from safetensors.torch import load_file, save_file
 
@@ -54,6 +54,12 @@ VAES = {
     "without attention": (vae([24, 40, 16], layers_per_block=1, latent_channels=3, in_channels=1, out_channels=2,
                               mid_block_add_attention=False), [(3, 16, 24)]),
     "old names": (vae([32, 64], layers_per_block=1), [(2, 24, 16)]),
+}
+# AutoencoderTiny; the published TAESD has the first one's levels
+TINY_VAES = {
+    "tiny": ({}, [(2, 32, 32), (1, 40, 24)]),
+    "tiny of two levels": ({"encoder_block_out_channels": (24, 24), "decoder_block_out_channels": (24, 24), "num_encoder_blocks": (2, 0),
+                            "num_decoder_blocks": (1, 2), "latent_channels": 16, "scaling_factor": 0.5}, [(2, 16, 12)]),
 }
 
 
@@ -117,6 +123,27 @@ def compare_vae(name, config, sizes):
         FAILURES.append(f"autoencoder {name} scaling_factor")
 
 
+def compare_tiny_vae(name, config, sizes):
+    model = randomised(AutoencoderTiny(**config), by=0.02)
+    folder = FOLDER / ("vae " + name)
+    model.save_pretrained(folder)
+    given, encoded, decoded = {}, [], []
+    for k, (batch, height, width) in enumerate(sizes):
+        images = torch.rand(batch, 3, height, width) * 2 - 1
+        with torch.no_grad():
+            encoded.append(model.encode(images).latents)
+            noise = 3 * torch.randn_like(encoded[-1])
+            decoded.append(model.decode(noise).sample)
+        given.update({f"images.{k}": images, f"noise.{k}": noise})
+    latents, images = probe("vae-encode", given, folder), probe("vae-decode", given, folder)
+    for k, size in enumerate(sizes):
+        for key in ("mean", "sample"):
+            check(f"autoencoder {name} {list(size)} {key}", latents[f"{key}.{k}"], encoded[k], VAE_TOLERANCE, distance)
+        check(f"autoencoder {name} {list(size)} decoded", images[f"images.{k}"], decoded[k], VAE_TOLERANCE, distance)
+    if float(latents["scaling_factor"]) != model.config.scaling_factor:
+        FAILURES.append(f"autoencoder {name} scaling_factor")
+
+
 torch.manual_seed(1)
 torch.set_num_threads(1)
 logging.set_verbosity_error()
@@ -124,4 +151,6 @@ for name, config in UNETS.items():
     compare_unet(name, config)
 for name, (config, sizes) in VAES.items():
     compare_vae(name, config, sizes)
+for name, (config, sizes) in TINY_VAES.items():
+    compare_tiny_vae(name, config, sizes)
 finish()

@@ -26,10 +26,11 @@ struct InferenceOptions {
   bool winograd = true;
 };
 
-/// Files that are put into a checkpoint's networks as they are loaded.
+/// Files that are put into a checkpoint's networks, or in a network's place, as they are loaded.
 struct Additions {
   std::vector<LoraFile> lora;
   std::vector<std::filesystem::path> tokens;  ///< of learned tokens (learned_tokens.h)
+  std::filesystem::path autoencoder;          ///< a component's folder, in place of the checkpoint's; empty: none
 };
 
 /// A checkpoint's networks, loaded for translation.

@@ -120,6 +120,20 @@ json::object describe(const UNetConfig& config) {
 
 json::object describe(const AutoencoderConfig& config) {
   const size_t levels = config.channels.size();
+  if (config.tiny) {
+    return {{"_class_name", "AutoencoderTiny"},
+            {"_diffusers_version", diffusers_version},
+            {"act_fn", "relu"},
+            {"block_out_channels", json::value_from(config.channels)},
+            {"decoder_block_out_channels", json::value_from(config.channels)},
+            {"encoder_block_out_channels", json::value_from(config.channels)},
+            {"in_channels", config.in_channels},
+            {"latent_channels", config.latent_channels},
+            {"num_decoder_blocks", json::value_from(config.tiny->decoder_blocks)},
+            {"num_encoder_blocks", json::value_from(config.tiny->encoder_blocks)},
+            {"out_channels", config.out_channels},
+            {"scaling_factor", config.scaling_factor}};
+  }
   return {{"_class_name", "AutoencoderKL"},
           {"_diffusers_version", diffusers_version},
           {"act_fn", "silu"},
@@ -208,6 +222,7 @@ void save_published_scheduler(const fs::path& folder, const std::string& name, c
 void save_model_index(const fs::path& root, const std::string& pipeline) {
   for (const char* component : {"unet", "vae", "text_encoder", "tokenizer", "scheduler"})
     SYNCDR_ASSERT(fs::is_directory(root / component), "{}: {} is not written yet", root.string(), component);
+  const char* autoencoder_class = read_autoencoder_config(root / "vae").tiny ? "AutoencoderTiny" : "AutoencoderKL";
   io::write_json(root / "model_index.json", {{"_class_name", pipeline},
                                              {"_diffusers_version", diffusers_version},
                                              {"feature_extractor", {nullptr, nullptr}},
@@ -217,7 +232,7 @@ void save_model_index(const fs::path& root, const std::string& pipeline) {
                                              {"text_encoder", part("transformers", "CLIPTextModel")},
                                              {"tokenizer", part("transformers", "CLIPTokenizer")},
                                              {"unet", part("diffusers", "UNet2DConditionModel")},
-                                             {"vae", part("diffusers", "AutoencoderKL")}});
+                                             {"vae", part("diffusers", autoencoder_class)}});
 }
 
 }  // namespace syncdr::diffusion

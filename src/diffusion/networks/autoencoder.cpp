@@ -6,6 +6,7 @@
 #include "resnet_block.h"
 #include "syncdr/core/error.h"
 #include "syncdr/nn/weights.h"
+#include "tiny_autoencoder.h"
 
 namespace syncdr::diffusion {
 namespace {
@@ -71,9 +72,9 @@ class AutoencoderMiddle : public torch::nn::Module {
 };
 
 /// Levels down, middle, convolution. [B, in, H, W] -> [B, 2 latent, h, w], mean and logvar.
-class EncoderImpl : public torch::nn::Module {
+class Encoder : public MapNetwork {
  public:
-  explicit EncoderImpl(const AutoencoderConfig& config) {
+  explicit Encoder(const AutoencoderConfig& config) {
     int64_t in = config.channels.front();
     conv_in_ = register_module("conv_in", Conv3x3(config.in_channels, in));
     for (const int64_t out : config.channels) {
@@ -87,7 +88,7 @@ class EncoderImpl : public torch::nn::Module {
     conv_out_ = register_module("conv_out", Conv3x3(in, 2 * config.latent_channels));
   }
 
-  at::Tensor forward(const at::Tensor& images) {
+  at::Tensor forward(const at::Tensor& images) override {
     at::Tensor x = conv_in_->forward(images.contiguous(at::MemoryFormat::ChannelsLast));
     for (const auto& level : levels_) x = level->forward(std::move(x));
     return conv_out_->forward(normalized(norm_, middle_->forward(x)));
@@ -101,9 +102,9 @@ class EncoderImpl : public torch::nn::Module {
 };
 
 /// Middle, levels up, convolution. [B, latent, h, w] -> [B, out, H, W].
-class DecoderImpl : public torch::nn::Module {
+class Decoder : public MapNetwork {
  public:
-  explicit DecoderImpl(const AutoencoderConfig& config) {
+  explicit Decoder(const AutoencoderConfig& config) {
     int64_t in = config.channels.back();
     conv_in_ = register_module("conv_in", Conv3x3(config.latent_channels, in));
     middle_ = register_module("mid_block", std::make_shared<AutoencoderMiddle>(config));
@@ -118,7 +119,7 @@ class DecoderImpl : public torch::nn::Module {
     conv_out_ = register_module("conv_out", Conv3x3(in, config.out_channels));
   }
 
-  at::Tensor forward(const at::Tensor& latents) {
+  at::Tensor forward(const at::Tensor& latents) override {
     at::Tensor x = middle_->forward(conv_in_->forward(latents.contiguous(at::MemoryFormat::ChannelsLast)));
     for (const auto& level : levels_) x = level->forward(std::move(x));
     return conv_out_->forward(normalized(norm_, x));
@@ -142,7 +143,6 @@ void check_blocks(ConfigReader& reader, const char* name, const std::string& typ
 }
 
 void refuse_other_autoencoders(ConfigReader& reader) {
-  reader.only("_class_name", "AutoencoderKL");
   // Other scalings than by one factor: whoever reads scaling_factor alone would scale wrongly.
   for (const char* name : {"shift_factor", "latents_mean", "latents_std"}) reader.only(name, nullptr);
   // A request to the pipeline to compute in float32 (dtypes are the caller's here); the original's size of tiles, which are not used unless asked for.
@@ -175,6 +175,10 @@ io::NamedTensors with_new_names(io::NamedTensors weights) {
   return weights;
 }
 
+std::filesystem::path folder_of(const CheckpointFolder& checkpoint) {
+  return checkpoint.component("vae", checkpoint.class_of("vae") == "AutoencoderTiny" ? "AutoencoderTiny" : "AutoencoderKL");
+}
+
 Autoencoder autoencoder_of(const std::filesystem::path& folder, io::NamedTensors weights, c10::ScalarType dtype) {
   ConfigReader reader(folder / "config.json");
   Autoencoder autoencoder(read_autoencoder_config(reader));
@@ -191,6 +195,9 @@ void check_maps(const at::Tensor& maps, const char* what, int64_t channels, int6
 }  // namespace
 
 AutoencoderConfig read_autoencoder_config(ConfigReader& reader) {
+  const std::string kind = reader.text("_class_name", "AutoencoderKL");
+  if (kind == "AutoencoderTiny") return read_tiny_autoencoder_config(reader);
+  if (kind != "AutoencoderKL") reader.refuse("_class_name", fmt::format("is \"{}\"; AutoencoderKL and AutoencoderTiny are supported", kind));
   AutoencoderConfig config;
   refuse_other_autoencoders(reader);
   config.in_channels = reader.integer("in_channels", config.in_channels, 1, most_channels);
@@ -215,8 +222,8 @@ AutoencoderConfig read_autoencoder_config(ConfigReader& reader) {
 }
 
 AutoencoderImpl::AutoencoderImpl(const AutoencoderConfig& config)
-    : config_(config), encoder_(register_module("encoder", std::make_shared<EncoderImpl>(config))),
-      decoder_(register_module("decoder", std::make_shared<DecoderImpl>(config))) {
+    : config_(config), encoder_(register_module("encoder", config.tiny ? tiny_encoder(config) : std::make_shared<Encoder>(config))),
+      decoder_(register_module("decoder", config.tiny ? tiny_decoder(config) : std::make_shared<Decoder>(config))) {
   const int64_t latent = config.latent_channels;
   if (config.quant_conv) quant_ = register_module("quant_conv", std::make_shared<Conv1x1Impl>(2 * latent, 2 * latent));
   if (config.post_quant_conv) post_quant_ = register_module("post_quant_conv", std::make_shared<Conv1x1Impl>(latent, latent));
@@ -225,6 +232,7 @@ AutoencoderImpl::AutoencoderImpl(const AutoencoderConfig& config)
 LatentDistribution AutoencoderImpl::encode(const at::Tensor& images) {
   check_maps(images, "images", config_.in_channels, factor());
   const at::Tensor encoded = encoder_->forward(images);
+  if (config_.tiny) return {.mean = encoded, .logvar = {}};
   const std::vector<at::Tensor> moments = (quant_ ? quant_->forward(encoded) : encoded).chunk(2, 1);
   return {.mean = moments[0], .logvar = moments[1].clamp(-30.0, 20.0)};
 }
@@ -234,17 +242,19 @@ at::Tensor AutoencoderImpl::decode(const at::Tensor& latents) {
   return decoder_->forward(post_quant_ ? post_quant_->forward(latents) : latents);
 }
 
-AutoencoderConfig read_autoencoder_config(const CheckpointFolder& checkpoint) {
-  ConfigReader reader(checkpoint.component("vae", "AutoencoderKL") / "config.json");
+AutoencoderConfig read_autoencoder_config(const CheckpointFolder& checkpoint) { return read_autoencoder_config(folder_of(checkpoint)); }
+
+AutoencoderConfig read_autoencoder_config(const std::filesystem::path& folder) {
+  ConfigReader reader(folder / "config.json");
   return read_autoencoder_config(reader);
 }
 
 Autoencoder load_autoencoder(const CheckpointFolder& checkpoint, c10::ScalarType dtype) {
-  return autoencoder_of(checkpoint.component("vae", "AutoencoderKL"), checkpoint.weights("vae", "diffusion_pytorch_model"), dtype);
+  return autoencoder_of(folder_of(checkpoint), checkpoint.weights("vae", "diffusion_pytorch_model"), dtype);
 }
 
-Autoencoder load_autoencoder(const std::filesystem::path& folder) {
-  return autoencoder_of(folder, read_weights(folder, "diffusion_pytorch_model"), at::kFloat);
+Autoencoder load_autoencoder(const std::filesystem::path& folder, c10::ScalarType dtype) {
+  return autoencoder_of(folder, read_weights(folder, "diffusion_pytorch_model"), dtype);
 }
 
 }  // namespace syncdr::diffusion

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/zeros.h>
 
 #include "syncdr/core/error.h"
 #include "syncdr/kernels/product.h"
@@ -37,18 +38,23 @@ void Packable::keep(const at::Tensor& packed, at::Tensor& weight) {
   weight.set_data(at::empty({0}, weight.options().requires_grad(false)));
 }
 
-Conv3x3Impl::Conv3x3Impl(int64_t in, int64_t out, int64_t stride, int64_t padding)
-    : Conv2dImpl(torch::nn::Conv2dOptions(1, 1, 3).stride(stride).padding(padding)), keeps_size_(stride == 1 && padding == 1) {
+Conv3x3Impl::Conv3x3Impl(int64_t in, int64_t out, int64_t stride, int64_t padding, bool with_bias)
+    : Conv2dImpl(torch::nn::Conv2dOptions(1, 1, 3).stride(stride).padding(padding).bias(with_bias)), keeps_size_(stride == 1 && padding == 1) {
   enlarge(*this, in, out);
 }
 
 void Conv3x3Impl::pack() {
   const bool fits = keeps_size_ && kernels::winograd_takes(weight.size(1), weight.size(0), weight.scalar_type());
-  if (fits && infers_on_cpu(weight)) keep(kernels::winograd_weight(weight), weight);
+  if (!fits || !infers_on_cpu(weight)) return;
+  if (!bias.defined()) no_bias_ = at::zeros({weight.size(0)}, weight.options().requires_grad(false));
+  keep(kernels::winograd_weight(weight), weight);
 }
 
 at::Tensor Conv3x3Impl::forward(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& residual) {
-  if (takes(x)) return kernels::winograd_convolution(x, packed_, shift.defined() ? bias + shift : bias, residual);
+  if (takes(x)) {
+    const at::Tensor& added = bias.defined() ? bias : no_bias_;
+    return kernels::winograd_convolution(x, packed_, shift.defined() ? added + shift : added, residual);
+  }
   at::Tensor y = Conv2dImpl::forward(x);
   if (shift.defined()) y = y + shift.unsqueeze(-1).unsqueeze(-1);
   return residual.defined() ? residual + y : y;
@@ -97,9 +103,10 @@ at::Tensor Conv1x1Impl::forward_rows(const at::Tensor& rows, const at::Tensor& r
 void pack_weights(torch::nn::Module& network, bool winograd) {
   const at::NoGradGuard no_grad;
   for (const auto& item : network.named_modules()) {
+    auto* layer = dynamic_cast<Packable*>(item.value().get());
+    const bool convolves = dynamic_cast<Conv3x3Impl*>(layer) != nullptr;
     const bool of_block = item.key().find("_block") != std::string::npos;  // down_blocks, mid_block, up_blocks: diffusers' names
-    auto* layer = of_block ? dynamic_cast<Packable*>(item.value().get()) : nullptr;
-    if (layer && (winograd || !dynamic_cast<Conv3x3Impl*>(layer))) layer->pack();
+    if (layer && (convolves ? winograd : of_block)) layer->pack();
   }
 }
 

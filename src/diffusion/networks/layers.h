@@ -29,13 +29,14 @@ class Packable {
 /// A 3x3 convolution. With padding 0 or strides there is no kernel.
 class Conv3x3Impl : public torch::nn::Conv2dImpl, public Packable {
  public:
-  Conv3x3Impl(int64_t in, int64_t out, int64_t stride = 1, int64_t padding = 1);
+  Conv3x3Impl(int64_t in, int64_t out, int64_t stride = 1, int64_t padding = 1, bool with_bias = true);
   /// x [B, in, H, W]; shift [B or 1, out] for each channel, residual [B, out, h, w]: added where they are defined -> [B, out, h, w]
   at::Tensor forward(const at::Tensor& x, const at::Tensor& shift = {}, const at::Tensor& residual = {});
   void pack() override;
 
  private:
   bool keeps_size_;
+  at::Tensor no_bias_;  // zeros in its place where it is packed without
 };
 TORCH_MODULE(Conv3x3);
 
@@ -63,8 +64,8 @@ class Conv1x1Impl : public torch::nn::Conv2dImpl, public Packable {
 };
 TORCH_MODULE(Conv1x1);
 
-/// Packs the layers of the network's blocks. What lies around them sees a single row (the time), a few channels (images, latents) or one text
-/// for all steps: it stays with LibTorch's operators. Each weight goes as it is packed: those of Winograd's convolutions take 1.8 times as much.
+/// Packs 3x3 convolutions that a kernel takes (not those of a few channels: images, latents) and the other layers of the network's blocks. What lies around
+/// blocks sees a single row (the time) or one text for all steps: it stays with LibTorch's operators. Each weight goes as it is packed: those of Winograd's convolutions take 1.8 times as much.
 /// Without winograd 3x3 convolutions stay as they are.
 void pack_weights(torch::nn::Module& network, bool winograd = true);
 

@@ -5,7 +5,8 @@
     BENCH/bin/python tests/bench/diffusion/bench_img2img_vs_diffusers.py build/release/bin --rounds 5 [--sides "diffusers;syncdr bf16"] [--json FILE]
 
 A Stable Diffusion 1 layout of medium size (UNet of 64, 128, 256, 256 channels) at 256 pixels, PNDM, strength 0.3 of 50 steps, guidance 10, fp32 unless a side
-says bf16, as many threads on all sides, text encoded before. Few steps: LCM, strength 0.5 of 4 steps, no guidance. OpenVINO: diffusers' pipeline, its UNet and
+says bf16, as many threads on all sides, text encoded before. Few steps: LCM, strength 0.5 of 4 steps, no guidance; taesd: with an autoencoder
+like TAESD, of 16 channels where the published one has 64, as the model's has a quarter of Stable Diffusion's. OpenVINO: diffusers' pipeline, its UNet and
 autoencoder compiled to the batch's shape. Sides alternate in each round, after one that does not count: a machine that slows down does so for all. What is quoted
 is the median of the rounds' ratios to the first side. Where others have the machine too, see the processor's seconds. First it says how far OpenVINO's images are
 from diffusers', and ours in bf16 from ours in fp32."""
@@ -25,11 +26,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 PROJECT = pathlib.Path(__file__).parents[3]
+TAESD = "taesd"
 STEPS, STRENGTH, GUIDANCE, PROMPT = 50, 0.3, 10.0, "an ink drawing"
 
 
 def make_model(folder):
-    from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionImg2ImgPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, StableDiffusionImg2ImgPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     torch.manual_seed(0)
@@ -41,6 +43,7 @@ def make_model(folder):
     scheduler = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1)
     pipeline = StableDiffusionImg2ImgPipeline(vae, text, tokenizer, unet, scheduler, None, None, requires_safety_checker=False)
     pipeline.save_pretrained(os.path.join(folder, "model"))
+    AutoencoderTiny(encoder_block_out_channels=(16,) * 4, decoder_block_out_channels=(16,) * 4).save_pretrained(os.path.join(folder, TAESD))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -54,15 +57,18 @@ class Ours:
     """Our program, which keeps its model from one measurement to the next."""
     programs = {}
 
-    def __init__(self, bench, way, *flags):
+    def __init__(self, bench, way, *flags, autoencoder=None):
         self.way, self.result = way, os.path.join(bench.folder, f"result{''.join(flags)}.safetensors")
         command = [os.path.join(bench.options.bin, "img2img_rounds"), "--model", os.path.join(bench.folder, "model"),
                    "--in", os.path.join(bench.folder, "images.safetensors"), "--out", self.result,
                    "--steps", str(STEPS), "--strength", str(STRENGTH), "--guidance", str(GUIDANCE), "--threads", str(bench.options.threads), *flags]
+        if autoencoder:
+            flags += ("--autoencoder", os.path.join(bench.folder, autoencoder))
+            command += flags[-2:]
         if flags not in self.programs:
             self.programs[flags] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.program = self.programs[flags]
-        if flags:
+        if flags and not autoencoder:
             say_error(f"syncdr {way} {' '.join(flags)}", self.paint(), Ours(bench, way).paint())
 
     def paint(self):
@@ -110,6 +116,8 @@ SIDES = {"diffusers": (Diffusers, torch.contiguous_format), "diffusers channels 
          "openvino": (OpenVINO, "f32"), "openvino bf16": (OpenVINO, "bf16"),
          "syncdr": (Ours, "image a thread"), "syncdr bf16": (Ours, "image a thread", "--bf16"),
          "syncdr few steps": (Ours, "few steps"), "syncdr bf16 few steps": (Ours, "few steps", "--bf16"),
+         "syncdr few steps, taesd": (lambda bench, *flags: Ours(bench, *flags, autoencoder=TAESD), "few steps"),
+         "syncdr bf16 few steps, taesd": (lambda bench, *flags: Ours(bench, *flags, autoencoder=TAESD), "few steps", "--bf16"),
          "syncdr whole batch": (Ours, "whole batch"), "syncdr whole batch, keys and values anew": (Ours, "whole batch, keys and values anew")}
 
 

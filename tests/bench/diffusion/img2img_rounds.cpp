@@ -28,7 +28,7 @@ struct Sampling {
 const Sampling few_steps{.scheduler = "LCMScheduler", .steps = 4, .strength = 0.5, .guidance = 1};
 
 struct Options {
-  std::string model, in, out, prompt = "an ink drawing";
+  std::string model, autoencoder, in, out, prompt = "an ink drawing";
   Sampling sampling;
   bool bf16 = false;
   int threads = 2;
@@ -43,7 +43,8 @@ at::Tensor noise(at::IntArrayRef shape, uint64_t image, uint32_t step) {
 class Bench {
  public:
   explicit Bench(const Options& options)
-      : options_(options), model_(diffusion::CheckpointFolder(options.model), {.dtype = options.bf16 ? at::kBFloat16 : at::kFloat}),
+      : options_(options),
+        model_(diffusion::CheckpointFolder(options.model), {.dtype = options.bf16 ? at::kBFloat16 : at::kFloat}, {.autoencoder = options.autoencoder}),
         images_(io::read_safetensors(options.in).tensors.at("images")), text_(model_.encode_text({options.prompt})), negative_(model_.encode_text({""})) {}
 
   double seconds(const std::string& way) {
@@ -95,6 +96,7 @@ int main(int argc, char** argv) {
   Options options;
   CLI::App app("one side of bench_img2img_vs_diffusers.py", "img2img_rounds");
   app.add_option("--model", options.model)->required();
+  app.add_option("--autoencoder", options.autoencoder, "in place of the model's");
   app.add_option("--in", options.in, "images [B, 3, H, W] uint8 (.safetensors)")->required();
   app.add_option("--out", options.out, "where to write the last result [B, 3, H, W] (.safetensors)");
   app.add_option("--steps", options.sampling.steps);

@@ -146,6 +146,19 @@ TEST(AutoencoderConfig, WhatIsNotSupportedIsNamed) {
   EXPECT_EQ(autoencoder_config(with(autoencoder_fields(), "force_upcast", false)).channels.size(), 2u);
 }
 
+TEST(AutoencoderConfig, TaesdsAreReadAndWhatItCannotBeIsNamed) {
+  const boost::json::object fields{{"_class_name", "AutoencoderTiny"}, {"latent_magnitude", 3}, {"latent_shift", 0.5}};
+  const AutoencoderConfig taesd = autoencoder_config(fields);
+  EXPECT_EQ(taesd.factor(), 8);
+  EXPECT_EQ(taesd.scaling_factor, 1);
+  EXPECT_EQ(taesd.tiny->decoder_blocks, (std::vector<int64_t>{3, 3, 3, 1}));
+  EXPECT_ERROR(autoencoder_config(with(fields, "decoder_block_out_channels", {64, 64, 64, 32})), core::DataError, "\"decoder_block_out_channels\"");
+  EXPECT_ERROR(autoencoder_config(with(fields, "num_encoder_blocks", {1, 3, 3})), core::DataError, "\"num_encoder_blocks\" has 3 levels");
+  EXPECT_ERROR(autoencoder_config(with(fields, "act_fn", "gelu")), core::DataError, "\"act_fn\"");
+  EXPECT_ERROR(autoencoder_config(with(fields, "shift_factor", 0.1)), core::DataError, "\"shift_factor\"");
+  EXPECT_ERROR(autoencoder_config(with(fields, "_class_name", "VQModel")), core::DataError, "AutoencoderKL and AutoencoderTiny are supported");
+}
+
 TEST(Autoencoder, WeightsOfAnotherShapeAreNamed) {
   const TemporaryFolder folder;
   const auto sixteen = random<Autoencoder>(autoencoder_config(with(autoencoder_fields(), "latent_channels", 16)));
