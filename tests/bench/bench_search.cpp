@@ -57,7 +57,7 @@ void similarities_alone(benchmark::State& state) {
 }
 
 void sizes(benchmark::internal::Benchmark* bench) {
-  bench->Args({2280, 2280, 128})->Args({1000, 10000, 512})->Args({256, 100000, 512})->Unit(benchmark::kMillisecond)->UseRealTime();
+  bench->Args({2280, 2280, 128})->Args({1000, 10000, 512})->Args({256, 100000, 512})->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
 }
 BENCHMARK(top_k)->Apply(sizes);
 BENCHMARK(three_sorts)->Apply(sizes);

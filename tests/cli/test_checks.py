@@ -36,9 +36,9 @@ class Checks(unittest.TestCase):
         self.refused(code, *texts, command=command, **how)
 
     def test_what_is_to_be_measured(self):
-        for setting, text in (("protocol=held-out", '"syncdr"'), ("gallery=some", '"all"'), ("cutoffs=[0]", "1 to 10000"), ("recall=[1, 20000]", "1 to 10000"),
+        for setting, text in (("protocol=held-out", "one of syncdr, ucdir"), ("gallery=some", "one of all, shared"), ("cutoffs=[0]", "1 to 10000"), ("recall=[1, 20000]", "1 to 10000"),
                               ("cutoffs=[5, 5]", "a k is there twice"), ("cutoffs=[]", "is empty")):
-            self.refused(2, f"evaluate.{setting.partition('=')[0]}", text, settings=["evaluate." + setting])
+            self.refused(2, f"evaluate.{setting.partition('=')[0]}", text, settings=["evaluate." + setting, 'run.arms=["untrained"]'])
         self.refused(2, "--split val", "measures on the training images", settings=["evaluate.protocol=ucdir"], command=("evaluate", "--split", "val"))
         self.refused(2, "a k is there twice", settings=["evaluate.further_cutoffs=[50, 50]"], command=("evaluate",))
 
