@@ -47,6 +47,8 @@ std::string maps_section(const ReportInput& input);
 std::string calls_section(const ReportInput& input);
 /// "95.2 s", "12 min", "3 h 05 min".
 std::string duration_text(double seconds);
+/// At least 0: "0", "&lt; 0.01", "5.25", "1,234".
+std::string short_number(double value);
 
 /// The configuration, its seed, and which settings are not as by default.
 std::string configuration_section(const ReportInput& input);

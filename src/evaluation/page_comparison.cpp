@@ -43,17 +43,21 @@ std::string figures_table(const std::vector<ComparedRun>& runs) {
   std::string html = scroll_box("Figures of all runs") + "<table>\n" + head(columns);
   for (const auto& name : arm_names(runs)) {
     html += arm_head(name, columns.size());
-    std::vector<double> best(columns.size(), -1);
+    std::vector<double> best(columns.size(), -1), worst(columns.size(), 2);
     for (const auto& run : runs)
       if (const auto* arm = arm_of(run, name))
-        for (size_t i = 0; i < columns.size(); ++i) best[i] = std::max(best[i], figure_of(run, *arm, columns[i].k, columns[i].which).value);
+        for (size_t i = 0; i < columns.size(); ++i) {
+          const double value = figure_of(run, *arm, columns[i].k, columns[i].which).value;
+          best[i] = std::max(best[i], value);
+          worst[i] = std::min(worst[i], value);
+        }
     for (const auto& run : runs) {
       const auto* arm = arm_of(run, name);
       if (!arm) continue;
       html += fmt::format("<tr><th scope=\"row\">{}</th>", escape(run.name));
       for (size_t i = 0; i < columns.size(); ++i) {
         const auto estimate = figure_of(run, *arm, columns[i].k, columns[i].which);
-        html += fmt::format("<td class=\"{}\"><span>{}</span><small>{}</small></td>", runs.size() > 1 && estimate.value == best[i] ? "best" : "",
+        html += fmt::format("<td class=\"{}\"><span>{}</span><small>{}</small></td>", estimate.value == best[i] && best[i] > worst[i] ? "best" : "",
                             percent(estimate.value), interval_text(estimate));
       }
       html += "</tr>\n";
@@ -179,10 +183,10 @@ std::string cost_section(const std::vector<ComparedRun>& runs) {
   std::string rows;
   for (const auto& run : runs)
     for (const auto& cost : costs_of(run.calls))
-      rows += fmt::format("<tr><th scope=\"row\">{}<span class=\"tag\">{} {}</span></th><td>{}</td><td>{}</td><td>{:.3g}</td><td>{:.3g}</td></tr>\n",
-                          escape(run.name), escape(cost.phase), escape(cost.subject), duration_text(cost.seconds),
-                          cost.seconds_of_images > 0 ? fmt::format("{:.3g}", static_cast<double>(cost.images) / cost.seconds_of_images) : "", cost.thread_hours,
-                          cost.gpu_hours);
+      rows += fmt::format("<tr><th scope=\"row\">{}<span class=\"tag\">{} {}</span></th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", escape(run.name),
+                          escape(cost.phase), escape(cost.subject), duration_text(cost.seconds),
+                          cost.seconds_of_images > 0 ? short_number(static_cast<double>(cost.images) / cost.seconds_of_images) : "",
+                          short_number(cost.thread_hours), short_number(cost.gpu_hours));
   if (rows.empty()) return "";
   return "<section>\n<h2 id=\"cost\">Time and cost</h2>\n" + scroll_box("Time and cost") +
          "<table>\n<thead><tr><th scope=\"col\">run and phase</th><th scope=\"col\">wall time</th><th scope=\"col\">images/s</th><th "

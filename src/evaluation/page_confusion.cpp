@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t matrix_categories = 24;  // more do not fit a page; their most frequent confusions are listed
 constexpr size_t pairs_listed = 15, worst_listed = 15;
+constexpr int64_t enough_queries = 4;  // of a category, on average, to say how well it is found
 constexpr size_t directions_shown = 12;
 
 // Names as they were packed, where they were; else numbers.
@@ -56,16 +57,27 @@ Confusion confusion_of(const data::ShardList& queries, const data::ShardList& ga
   return result;
 }
 
+/// What categories are called: as they were packed, else by the folder of an image of theirs ("00A9" of "colour/00A9/test-0"), else by their number.
 class Names {
  public:
-  explicit Names(const data::Dataset& dataset) : names_(category_names(dataset)) {}
+  Names(const data::Dataset& dataset, const data::ShardList& images) : names_(category_names(dataset)) {
+    for (int64_t row = 0; row < images.rows(); ++row) {
+      const auto label = images.label(row);
+      if (label < 0 || (static_cast<size_t>(label) < names_.size() && !names_[static_cast<size_t>(label)].empty())) continue;
+      const std::filesystem::path folder = std::filesystem::path(images.key(row)).parent_path();
+      if (folder.has_parent_path()) by_folder_.emplace(label, folder.filename().string());
+    }
+  }
   std::string operator()(int32_t category) const {
     const auto at = static_cast<size_t>(category);
-    return escape(at < names_.size() && !names_[at].empty() ? names_[at] : fmt::format("category {}", category));
+    if (at < names_.size() && !names_[at].empty()) return escape(names_[at]);
+    const auto found = by_folder_.find(category);
+    return found == by_folder_.end() ? fmt::format("category {}", category) : escape(found->second);
   }
 
  private:
   std::vector<std::string> names_;
+  std::map<int32_t, std::string> by_folder_;
 };
 
 std::string matrix(const Confusion& confusion, const Names& names, const std::string& title) {
@@ -76,7 +88,8 @@ std::string matrix(const Confusion& confusion, const Names& names, const std::st
   for (const auto query : confusion.categories) {
     const auto of_query = confusion.queries.find(query);
     if (of_query == confusion.queries.end()) continue;
-    html += fmt::format("<tr><th scope=\"row\">{}<span class=\"tag\">{} queries</span></th>", names(query), grouped(of_query->second));
+    html += fmt::format("<tr><th scope=\"row\">{}<span class=\"tag\">{} quer{}</span></th>", names(query), grouped(of_query->second),
+                        of_query->second == 1 ? "y" : "ies");
     for (const auto other : confusion.categories) {
       const auto at = confusion.found.find({query, other});
       const int64_t count = at == confusion.found.end() ? 0 : at->second;
@@ -97,24 +110,27 @@ std::string lists(const Confusion& confusion, const Names& names, const std::str
   std::stable_sort(wrong.begin(), wrong.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   wrong.resize(std::min(wrong.size(), pairs_listed));
   std::vector<int32_t> asked;
-  int64_t always = 0, never = 0;
+  int64_t always = 0, never = 0, queries = 0;
   for (const auto& [category, count] : confusion.queries) {
     asked.push_back(category);
     always += confusion.right(category) == count;
     never += confusion.right(category) == 0;
+    queries += count;
   }
-  std::stable_sort(asked.begin(), asked.end(), [&](int32_t a, int32_t b) { return confusion.share_right(a) < confusion.share_right(b); });
-  asked.resize(std::min(asked.size(), worst_listed));
   std::string html = fmt::format("<h3>{}</h3>\n<p>Of {} categories, {} are found right by every query, {} by none.</p>\n<div class=\"columns\">\n", title,
-                                 grouped(std::ssize(confusion.queries)), grouped(always), grouped(never));
+                                 grouped(std::ssize(asked)), grouped(always), grouped(never));
   html +=
       "<table class=\"list\">\n<caption>Most frequent confusions</caption>\n<thead><tr><th scope=\"col\">query</th><th scope=\"col\">found instead</th>"
       "<th scope=\"col\">queries</th></tr></thead>\n<tbody>\n";
   for (const auto& [pair, count] : wrong)
     html += fmt::format("<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td><td>{} of {}</td></tr>\n", names(pair.first), names(pair.second),
                         grouped(count), grouped(confusion.queries.at(pair.first)));
+  html += "</tbody></table>\n";
+  if (queries < enough_queries * std::ssize(asked)) return html + "</div>\n";
+  std::stable_sort(asked.begin(), asked.end(), [&](int32_t a, int32_t b) { return confusion.share_right(a) < confusion.share_right(b); });
+  asked.resize(std::min(asked.size(), worst_listed));
   html +=
-      "</tbody></table>\n<table class=\"list\">\n<caption>Categories found worst</caption>\n<thead><tr><th scope=\"col\">category</th>"
+      "<table class=\"list\">\n<caption>Categories found worst</caption>\n<thead><tr><th scope=\"col\">category</th>"
       "<th scope=\"col\">right, %</th><th scope=\"col\">queries</th></tr></thead>\n<tbody>\n";
   for (const auto category : asked)
     html += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n", names(category), percent(confusion.share_right(category)),
@@ -127,20 +143,20 @@ std::string lists(const Confusion& confusion, const Names& names, const std::str
 std::string confusion_section(const data::Dataset& dataset, const ReportInput& input) {
   const auto* arm = main_of(input) ? main_of(input) : baseline_of(input);
   if (!arm) return "";
-  const Names names(dataset);
   const auto& directions = arm->evaluation.directions;
   std::string html;
   bool matrices = false;
   for (size_t i = 0; i < std::min(directions.size(), directions_shown); ++i) {
     const auto& direction = directions[i];
-    const auto confusion =
-        confusion_of(dataset.real(direction.query_domain, input.split), dataset.real(direction.gallery_domain, input.split), direction.nearest);
+    const auto queries = dataset.real(direction.query_domain, input.split), gallery = dataset.real(direction.gallery_domain, input.split);
+    const auto confusion = confusion_of(queries, gallery, direction.nearest);
+    const Names names(dataset, gallery);
     const auto title = escape(name_of(direction, " → "));
     const bool small = confusion.categories.size() <= matrix_categories;
     matrices |= small;
     html += small ? matrix(confusion, names, title) : lists(confusion, names, title);
   }
-  const char* reading = matrices ? "A row holds the queries of a category, in %; a column what their nearest image shows. The diagonal is right; a dark cell "
+  const char* reading = matrices ? "A row holds the queries of a category, in %; a column what their nearest image shows. The diagonal is right; a coloured cell "
                                    "beside it is a category that is taken for another."
                                  : "Where the nearest image is of another category than the query, this is which.";
   const auto left_out = directions.size() > directions_shown ? fmt::format(" The first {} of {} directions.", directions_shown, directions.size()) : "";

@@ -14,8 +14,8 @@ struct Log {
   std::vector<Series> figures;  // their titles are names of the log
 };
 
-// Rates say how fast the machine was, not how training went.
-bool is_rate(const std::string& name) { return name == "learning_rate" || name.ends_with("_per_second"); }
+// Rates say how fast the machine was, and the checksum whether two runs are the same; neither says how training went.
+bool is_rate(const std::string& name) { return name == "learning_rate" || name == "bank_checksum" || name.ends_with("_per_second"); }
 bool is_validation(const std::string& name) { return name.starts_with("val_"); }
 bool is_share(const std::string& name) { return name == "val_score" || name == "val_mutual"; }
 

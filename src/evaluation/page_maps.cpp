@@ -24,7 +24,7 @@ std::string maps_section(const ReportInput& input) {
          "how they are made; "
          "where crosses lie among dots of their colour, translations look to it like real images. Axes, sizes of clouds and distances between them mean "
          "nothing.</p>\n<div class=\"charts\">\n" +
-         charts + "</div>\n<p class=\"muted\">How much of the neighbourhoods the plane loses (Kullback-Leibler divergence, 0 is nothing): " + divergences +
+         charts + "</div>\n<p class=\"note\">How much of the neighbourhoods the plane loses (Kullback-Leibler divergence, 0 is nothing): " + divergences +
          ".</p>\n</section>\n";
 }
 

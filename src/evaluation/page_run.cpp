@@ -14,9 +14,9 @@ std::string plural(int64_t count, const std::string& noun) { return fmt::format(
 
 std::string cost_row(const std::string& head, const PhaseCost& cost) {
   const bool known = cost.seconds_of_images > 0;
-  return fmt::format("<tr>{}<td>{}</td><td>{}</td><td>{}</td><td>{:.3g}</td><td>{:.3g}</td></tr>\n", head, duration_text(cost.seconds),
-                     known ? grouped(cost.images) : "", known ? fmt::format("{:.3g}", static_cast<double>(cost.images) / cost.seconds_of_images) : "",
-                     cost.thread_hours, cost.gpu_hours);
+  return fmt::format("<tr>{}<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", head, duration_text(cost.seconds),
+                     known ? grouped(cost.images) : "", known ? short_number(static_cast<double>(cost.images) / cost.seconds_of_images) : "",
+                     short_number(cost.thread_hours), short_number(cost.gpu_hours));
 }
 
 // Texts of all calls, each once, in their order.
@@ -74,6 +74,11 @@ std::string changed_table(const ReportInput& input) {
 }
 
 }  // namespace
+
+std::string short_number(double value) {
+  if (value > 0 && value < 0.01) return "&lt; 0.01";
+  return value < 100 ? fmt::format("{:.3g}", value) : grouped(std::llround(value));
+}
 
 std::string duration_text(double seconds) {
   if (seconds < 100) return fmt::format("{:.3g} s", seconds);

@@ -31,7 +31,8 @@ p { max-width: 46rem; margin: .5rem 0 1rem; }
 .subtitle { margin: .35rem 0 0; color: var(--muted); }
 .finding { margin-top: 1.25rem; font-size: 1.12rem; }
 .whole { white-space: nowrap; }
-.muted { color: var(--muted); }
+.muted, .note { color: var(--muted); }
+.note { font-size: .875rem; }
 figure { margin: 0; }
 figcaption { color: var(--muted); font-size: .875rem; }
 img { display: block; max-width: 100%; height: auto; border-radius: 3px; background: #fff; }
@@ -47,6 +48,7 @@ th[scope=row] { min-width: 9.5rem; padding-left: 0; font-weight: 400; text-align
 thead th { border-bottom: 1px solid var(--rule); color: var(--muted); font-size: .875rem; font-weight: 500; }
 thead th:first-child { text-align: left; padding-left: 0; }
 thead th[scope=colgroup] { border-bottom: 0; color: var(--text); text-align: left; padding-left: 1.1rem; }
+th[scope=rowgroup] { padding-top: .9rem; padding-left: 0; text-align: left; }
 tbody tr + tr > * { border-top: 1px solid var(--rule); }
 .first { padding-left: 1.1rem; }
 td small { display: block; color: var(--muted); font-size: .75rem; }
@@ -90,7 +92,7 @@ caption { padding: .3rem 0; color: var(--muted); font-size: .875rem; text-align:
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .list { width: auto; min-width: min(100%, 20rem); font-size: .875rem; }
 .list th[scope=row] { min-width: 7rem; overflow-wrap: anywhere; }
-.list thead th { text-align: left; } .list thead th:last-child:nth-child(3) { text-align: right; }
+.list th, .list td { text-align: left; }
 .columns { display: flex; flex-wrap: wrap; gap: 1rem 3rem; align-items: flex-start; }
 .matrix { width: auto; margin-bottom: 1.5rem; font-size: .8125rem; }
 .matrix thead th { vertical-align: bottom; font-size: .75rem; }
@@ -123,6 +125,7 @@ mark { padding: .1em .25em; border-radius: 3px; background: color-mix(in srgb, v
 details { margin: .75rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 details figure { margin-top: .75rem; }
+details figure > figcaption:first-child { margin-bottom: .4rem; color: var(--text); font-weight: 600; }
 pre { overflow-x: auto; margin: .75rem 0; padding: .9rem 1rem; border-radius: 5px; background: var(--raised); font: .8125rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 code { font: .875em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 

@@ -26,14 +26,12 @@ class Reports(unittest.TestCase):
         page = (self.folder / "one" / "report.html").read_text()
         for heading in ("Results", "Retention", "Pairs", "Retrieval", "Categories", "Features, before and after training", "Training", "Time and cost",
                         "How to repeat this", "Left out"):
-            self.assertRegex(page, f"<h2 id=\"[a-z]+\">{heading}</h2>")
+            self.assertTrue(re.search(f"<h2 id=\"[a-z]+\">{heading}</h2>", page), heading)
         for target in re.findall(r'href="#([^"]*)"', page):
-            self.assertIn(f'id="{target}"', page)
-        self.assertIn("<mark>epochs = 1</mark>", page)
-        self.assertIn("category-05<span class=\"tag\">", page, "categories have their names")
-        self.assertIn("kept worst", page)
-        self.assertRegex(page, r"2 ranks on 1 host, 2 compute threads of ")
-        self.assertRegex(page, r"LibTorch \d+\.\d+\.\d+.*syncdr \d+\.\d+\.\d+")
+            self.assertTrue(f'id="{target}"' in page, target)
+        for what in ("<mark>epochs = 1</mark>", "kept worst", "2 ranks on 1 host, 2 compute threads of ", r"LibTorch \d+\.\d+\.\d+.*syncdr \d+\.\d+\.\d+",
+                     r'category-0\d<span class="tag">\d+ quer(y|ies)</span>'):
+            self.assertTrue(re.search(what, page), f"{what} is not on the page")
         self.assertEqual(page.count('class="plot map"'), 2)
         calls = {path.name.split("-")[0]: json.loads(path.read_text()) for path in (self.folder / "one" / "calls").glob("*.json")}
         self.assertEqual(set(calls), {"translate", "train", "evaluate.json"})
@@ -62,7 +60,7 @@ class Reports(unittest.TestCase):
         self.assertAlmostEqual(said["differences"][1]["prec@1"]["mean"], metrics[1] - metrics[0])
         text = page.read_text()
         for part in ("<code>train.epochs</code>", "filter: loss", "Time and cost"):
-            self.assertIn(part, text)
+            self.assertTrue(part in text, part)
 
     def test_what_is_no_run_is_refused_by_name(self):
         one, empty, begun = self.folder / "one", self.folder / "empty", self.folder / "begun"

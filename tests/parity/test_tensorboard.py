@@ -75,7 +75,7 @@ config.write_text(SMALL + f"[data]\nroot = \"{FOLDER / 'data'}\"\n")
 
 
 def train(name, *settings, **options):
-    return run("syncdr", "train", config, "--arm", "cds", "--set", f"run.out={FOLDER / name}", "--set", "train.epochs=6", "--set", "train.log_every=1",
+    return run("syncdr", "train", config, "--arm", "cds", "--set", f"run.out={FOLDER / name}", "--set", "train.epochs=12", "--set", "train.log_every=1",
                "--set", "train.checkpoint_every=4", "--set", "train.validate_every=3", *settings, **options)
 
 
