@@ -156,9 +156,10 @@ std::string confusion_section(const data::Dataset& dataset, const ReportInput& i
     matrices |= small;
     html += small ? matrix(confusion, names, title) : lists(confusion, names, title);
   }
-  const char* reading = matrices ? "A row holds the queries of a category, in %; a column what their nearest image shows. The diagonal is right; a coloured cell "
-                                   "beside it is a category that is taken for another."
-                                 : "Where the nearest image is of another category than the query, this is which.";
+  const char* reading = matrices
+                            ? "A row holds the queries of a category, in %; a column what their nearest image shows. The diagonal is right; a coloured cell "
+                              "beside it is a category that is taken for another."
+                            : "Where the nearest image is of another category than the query, this is which.";
   const auto left_out = directions.size() > directions_shown ? fmt::format(" The first {} of {} directions.", directions_shown, directions.size()) : "";
   return fmt::format("<section>\n<h2 id=\"categories\">Categories</h2>\n<p>What the nearest image of each query shows, by {}. {}{}</p>\n{}</section>\n",
                      escape(arm->title), reading, left_out, html);
