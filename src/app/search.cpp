@@ -49,9 +49,9 @@ search::Model model_of(comm::World& world, const Settings& settings, const Arm& 
 /// The text side of an encoder that shares its space.
 search::TextTower text_of(const Settings& settings, const Arm& arm, const std::string& tokenizer, int64_t dim) {
   if (arm.trained())
-    throw core::UsageError("--text: the arm {} was trained on pictures alone, which its features no longer share with texts. Take --arm untrained", arm.name);
+    throw core::UsageError("the arm {} was trained on pictures alone, so texts cannot be searched for with it. Take --arm untrained", arm.name);
   const auto& encoder = settings.train.encoder;
-  if (encoder.weights.empty()) throw core::UsageError("--text: train.encoder.weights is not set, and random weights know no texts");
+  if (encoder.weights.empty()) throw core::UsageError("train.encoder.weights is not set, and random weights know no texts");
   const fs::path weights = encoder.weights;
   search::TextTower text(weights, tokenizer.empty() ? weights.parent_path() : fs::path(tokenizer), encoder.name);
   if (text.dim() != dim)
@@ -87,26 +87,32 @@ boost::json::object embed(Job& job, const FeatureOptions& features, int64_t rows
           {"skipped", result.skipped},         {"files", result.parts}, {"seconds", result.seconds}, {"ranks", job.world.size()}};
 }
 
-boost::json::object search_for(comm::World& world, const Settings& settings, const FeatureOptions& features, const SearchOptions& options) {
-  expect_one_rank(world, "search");
+/// What shows before anything is read.
+void check_search(const SearchOptions& options) {
   if (options.pictures.empty() && options.texts.empty())
     throw core::UsageError("there is nothing to search with: name pictures with --query, or texts with --text");
   if (options.k < 1) throw core::UsageError("-k {}: at least one image is to be found", options.k);
   if (!options.sheet.empty() && fs::path(options.sheet).extension() != ".html")
     throw core::UsageError("--sheet {}: a sheet is a page; let its name end in .html", options.sheet);
+}
+
+boost::json::object search_for(comm::World& world, const Settings& settings, const FeatureOptions& features, const SearchOptions& options) {
+  expect_one_rank(world, "search");
+  check_search(options);
   const Arm arm = arm_of(settings, features);
   std::vector<search::Answer> answers;
-  for (const auto& file : options.pictures) answers.push_back({.query = file, .picture = search::read_query(file, settings.train.augment.resize)});
+  std::vector<data::Image> images;
+  for (const auto& file : options.pictures) {
+    images.push_back(search::read_query(file, settings.train.augment.resize));
+    answers.push_back({.query = file});
+    if (!options.sheet.empty()) answers.back().picture = search::read_query(file, search::sheet_side);
+  }
   search::Model model = model_of(world, settings, arm);
   search::Gallery gallery = gallery_of(settings, features, model, 0);
   std::optional<search::GalleryPictures> pictures;
   if (!options.sheet.empty()) pictures.emplace(data::Dataset(settings.data.root), gallery);
   std::vector<at::Tensor> queries;
-  if (!answers.empty()) {
-    std::vector<data::Image> images;
-    for (const auto& answer : answers) images.push_back(*answer.picture);
-    queries.push_back(search::features_of(model, images, world.device()));
-  }
+  if (!images.empty()) queries.push_back(search::features_of(model, images, world.device()));
   if (!options.texts.empty()) {
     queries.push_back(text_of(settings, arm, options.tokenizer, model.dim).features(options.texts));
     for (const auto& text : options.texts) answers.push_back({.query = text});
@@ -116,7 +122,7 @@ boost::json::object search_for(comm::World& world, const Settings& settings, con
   for (size_t i = 0; i < answers.size(); ++i) {
     answers[i].matches = std::move(matches[i]);
     figures.emplace_back(boost::json::object{
-        {"query", answers[i].query}, {"kind", answers[i].picture ? "picture" : "text"}, {"matches", search::to_json(gallery, answers[i].matches)}});
+        {"query", answers[i].query}, {"kind", i < images.size() ? "picture" : "text"}, {"matches", search::to_json(gallery, answers[i].matches)}});
   }
   fmt::print("{}", search::table_text(gallery, answers));
   if (pictures) search::write_sheet(options.sheet, gallery, *pictures, answers);

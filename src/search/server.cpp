@@ -113,7 +113,7 @@ json::object Server::State::search(const httplib::Request& request, const std::s
   else if (!text) throw core::UsageError("this model has no text side: search with a picture");
   const std::lock_guard lock(mutex);
   query = picture ? features_of(model, {*picture}, device) : text->features({request.get_param_value("text")});
-  const auto matches = gallery.search(query.to(device), k, domain);
+  const auto matches = gallery.search(query, k, domain);  // on the CPU: one query would wait for the whole gallery to go to a GPU
   const auto taken = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
   return {{"rows", gallery.rows()}, {"milliseconds", taken}, {"matches", to_json(gallery, matches.front())}};
 }
@@ -170,6 +170,7 @@ void Server::State::set_up() {
 
 void Server::State::listen(int64_t asked) {
   if (asked < 0 || asked > 65535) throw core::UsageError("--port {}: ports are 0 (any that is free) to 65535", asked);
+  if (host.empty()) throw core::UsageError("--host is empty: name an address of this machine");
   errno = 0;
   if (asked == 0) port = http.bind_to_any_port(host);
   else if (http.bind_to_port(host, static_cast<int>(asked))) port = static_cast<int>(asked);

@@ -13,14 +13,12 @@
 namespace syncdr::search {
 namespace {
 
-constexpr int64_t longest_side = 256;
-
-/// At most longest_side pixels long and wide.
+/// At most sheet_side pixels long and wide.
 data::Image thumbnail(const data::Image& image) {
   const int64_t longer = std::max(image.height, image.width);
-  if (longer <= longest_side) return image;
+  if (longer <= sheet_side) return image;
   const cv::Mat whole(static_cast<int>(image.height), static_cast<int>(image.width), CV_8UC3, const_cast<uint8_t*>(image.pixels.data()));
-  const auto scaled = [&](int64_t length) { return static_cast<int>(std::max<int64_t>(1, length * longest_side / longer)); };
+  const auto scaled = [&](int64_t length) { return static_cast<int>(std::max<int64_t>(1, length * sheet_side / longer)); };
   cv::Mat small;
   cv::resize(whole, small, {scaled(image.width), scaled(image.height)}, 0, 0, cv::INTER_AREA);
   return {small.rows, small.cols, {small.datastart, small.dataend}, {}};
@@ -45,7 +43,7 @@ void write_sheet(const std::filesystem::path& file, const Gallery& gallery, Gall
     html += "<ol class=\"found\">\n";
     for (const Match& match : answer.matches) {
       const std::string category = gallery.category_name(match);
-      html += fmt::format("<li>{}<p><b>{}</b><span>{:.3f}</span></p><small>{}</small></li>\n", picture_tag(pictures.image(match, longest_side), match.name, ""),
+      html += fmt::format("<li>{}<p><b>{}</b><span>{:.3f}</span></p><small>{}</small></li>\n", picture_tag(pictures.image(match, sheet_side), match.name, ""),
                           core::escape(category.empty() ? match.domain : category), match.score, core::escape(match.name));
     }
     html += "</ol>\n</section>\n";

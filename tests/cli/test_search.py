@@ -89,6 +89,9 @@ class Search(unittest.TestCase):
         good = FOLDER / "in/photo/category-00/0.png"
         (FOLDER / "film.gif").write_bytes(b"GIF89a" + bytes(20))
         (FOLDER / "note.png").write_text("no picture")
+        shutil.copytree(FOLDER / "data", FOLDER / "other")
+        with (FOLDER / "other/dataset.json").open("a") as manifest:
+            manifest.write("\n")
         for code, said, arguments in (
                 (2, "nothing to search with", []),
                 (2, "-k 0", ["--query", good, "-k", "0"]),
@@ -100,6 +103,7 @@ class Search(unittest.TestCase):
                 (65, "gone.png", ["--query", FOLDER / "gone.png"]),
                 (65, "holds features of another model", ["--query", good, "--set", "seed=1"]),
                 (65, "train.augment.crop = 32, now it is 24", ["--query", good, "--set", "train.augment.crop=24"]),
+                (65, "features of another dataset than", ["--query", good, "--sheet", FOLDER / "x.html", "--set", f"data.root={FOLDER / 'other'}"]),
                 (65, "`syncdr train CONFIG --arm cds` makes it", ["--query", good, "--arm", "cds"]),
                 (65, "`syncdr embed` makes features", ["--query", good, "--features", FOLDER])):
             with self.subTest(said):

@@ -2,8 +2,10 @@
 // after: mpi.search.1
 #include <fmt/ranges.h>
 
+#include <csignal>
 #include <set>
 
+#include "syncdr/core/stop.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/hash.h"
 #include "syncdr/retrieval/encoder.h"
@@ -88,6 +90,15 @@ TEST_F(FeaturesOverRanks, OtherSettingsAndWrongNamesAreRefused) {
   EXPECT_NE(error_of(core::ExitCode::usage, [&] { embed(encoder, {"warm"}, 8); }).find("rows = 16"), std::string::npos);
   EXPECT_NE(error_of(core::ExitCode::usage, [&] { embed(other, {"warm"}); }).find("other model"), std::string::npos);
   EXPECT_NE(error_of(core::ExitCode::usage, [&] { embed(encoder, {"mild"}); }).find("no domain \"mild\""), std::string::npos);
+}
+
+/// The last one: nothing takes a signal back.
+TEST_F(FeaturesOverRanks, ASignalToOneRankStopsAllAndListsNothing) {
+  search::Model encoder = model();
+  core::watch_stop_signals("USR2");
+  if (world().is_root()) raise(SIGUSR2);
+  EXPECT_NE(error_of(core::ExitCode::requeue, [&] { embed(encoder, {"warm", "cold"}); }).find("the same command goes on"), std::string::npos);
+  EXPECT_TRUE(search::FeatureIndex::read(folder_ / "features").parts.empty());
 }
 
 }  // namespace

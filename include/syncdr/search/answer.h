@@ -16,7 +16,7 @@ namespace syncdr::search {
 /// A query and what it has found.
 struct Answer {
   std::string query;                   ///< the picture's file, or the text
-  std::optional<data::Image> picture;  ///< of a query that is one
+  std::optional<data::Image> picture;  ///< of a query that is one, for a sheet
   std::vector<Match> matches;
 };
 
@@ -52,6 +52,8 @@ class GalleryPictures {
   std::map<std::pair<std::string, std::string>, std::unique_ptr<data::ShardList>> lists_;
 };
 
+/// Pictures on a sheet are at most this many pixels long and wide.
+inline constexpr int64_t sheet_side = 256;
 /// One self-contained page (HTML) with each query and the pictures that it has found. Throws IoError.
 void write_sheet(const std::filesystem::path& file, const Gallery& gallery, GalleryPictures& pictures, const std::vector<Answer>& answers);
 
