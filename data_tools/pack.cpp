@@ -63,15 +63,13 @@ void say(const Sources& sources, const PackOptions& options) {
 }  // namespace
 
 void pack(PackOptions options) {
-  // Ranks meet nobody while they pack; the rest takes seconds.
-  comm::run_job({.device = "cpu"}, [&](comm::World& world) {
+  run_in_team([&](Team& team) {
     Sources sources;
-    root_at_length(world, "finding the images", [&] {
+    team.root_only("finding the images", [&] {
       sources = find_sources(options);
       say(sources, options);
     });
-    pack_images(world, options, sources);
-    return core::ExitCode::done;
+    pack_images(team, options, sources);
   });
 }
 

@@ -3,16 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/json.hpp>
-#include <chrono>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <sstream>
-#include <thread>
 
 #include "pack_image.h"
-#include "syncdr/comm/work_queue.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/parallel.h"
@@ -27,15 +24,6 @@
 namespace syncdr::data_tools {
 namespace fs = std::filesystem;
 namespace {
-
-/// Waits until a counter has come so far, without a deadline: ranks that die or stop are missed by their signs of life.
-void wait_for(comm::World& world, const std::string& counter, int64_t value) {
-  auto pause = std::chrono::milliseconds(1);
-  while (world.add(counter, 0, counter.c_str()) < value) {
-    std::this_thread::sleep_for(pause);
-    pause = std::min(2 * pause, std::chrono::milliseconds(200));
-  }
-}
 
 /// auto: png where every image is a PNG or a TIFF, so that nothing is lost; jpeg otherwise.
 std::string choose_codec(const PackOptions& options, const ImageTable& images) {
@@ -56,17 +44,17 @@ struct Unit {
 
 class Packer {
  public:
-  Packer(comm::World& world, const PackOptions& options, Sources& sources) : world_(world), options_(options), sources_(sources), images_(sources.images) {}
+  Packer(Team& team, const PackOptions& options, Sources& sources) : team_(team), options_(options), sources_(sources), images_(sources.images) {}
 
   void pack() {
     bool go = false;
-    root_at_length(world_, "claiming the dataset's folder", [&] { go = claim_folder(); });
-    if (!world_.any(go, "agreeing whether there is something to pack")) return;
-    images_.share(world_);
+    team_.root_only("claiming the dataset's folder", [&] { go = claim_folder(); });
+    if (!team_.any(go, "agreeing whether there is something to pack")) return;
+    if (team_.world()) images_.share(*team_.world());
     codec_ = data::codec_from_name(choose_codec(options_, images_));
     divide();
     const std::vector<data::ManifestEntry> entries = pack_units();
-    root_at_length(world_, "completing the dataset", [&] { complete(entries); });
+    team_.root_only("completing the dataset", [&] { complete(entries); });
   }
 
  private:
@@ -149,27 +137,20 @@ class Packer {
   /// All shards, each made by one rank; whatever that takes, no rank waits in a collective meanwhile.
   std::vector<data::ManifestEntry> pack_units() {
     std::string made;  // a line for each shard of this rank
-    if (world_.is_root()) progress_.emplace("packing", static_cast<int64_t>(images_.size()), "images");
-    world_.together("packing", [&] {
-      try {
-        comm::WorkQueue queue(world_, "pack", std::ssize(units_));
-        while (world_.add("pack/stop", 0, "packing") == 0) {
-          const auto index = queue.claim();
-          if (!index) break;
-          const auto entry = pack_unit(units_[static_cast<size_t>(*index)]);
-          made += fmt::format("{} {} {} {}\n", *index, entry.rows, entry.bytes, entry.hash);
-        }
-      } catch (...) {
-        world_.add("pack/stop", 1, "packing");
-        wait_for_peers();
-        throw;
+    if (team_.is_root()) progress_.emplace("packing", static_cast<int64_t>(images_.size()), "images");
+    team_.together("packing", [&] {
+      while (!team_.stopped("packing")) {
+        const int64_t index = team_.add("packing/claimed", 1) - 1;
+        if (index >= std::ssize(units_)) break;
+        const auto entry = pack_unit(units_[static_cast<size_t>(index)]);
+        made += fmt::format("{} {} {} {}\n", index, entry.rows, entry.bytes, entry.hash);
       }
-      wait_for_peers();
     });
+    advance(0, 0);
     progress_.reset();
     turned_all_ = 0;
     std::vector<data::ManifestEntry> entries(units_.size());
-    for (const std::string& text : world_.gather(fmt::format("{}\n{}", turned_.load(), made), "gathering what was packed")) {
+    for (const std::string& text : team_.gather(fmt::format("{}\n{}", turned_.load(), made), "gathering what was packed")) {
       std::istringstream lines(text);
       int64_t turned = 0;
       lines >> turned;
@@ -178,12 +159,6 @@ class Packer {
     }
     for (size_t i = 0; i < units_.size(); ++i) entries[i].file = units_[i].file();
     return entries;
-  }
-
-  void wait_for_peers() {
-    world_.add("pack/ended", 1, "packing");
-    wait_for(world_, "pack/ended", world_.size());
-    advance(0, 0);
   }
 
   data::ManifestEntry pack_unit(const Unit& unit) {
@@ -214,7 +189,7 @@ class Packer {
       const data::ShardReader shard(path);
       if (shard.header() != header_of(unit)) throw core::DataError("{}: its attributes are not those of this dataset.", path.string());
       if (shard.rows() != std::ssize(unit.images)) throw core::DataError("{}: has {} rows, not {}.", path.string(), shard.rows(), unit.images.size());
-      core::parallel_for(shard.rows(), world_.threads(0), [&](int64_t row) {
+      core::parallel_for(shard.rows(), team_.threads(), [&](int64_t row) {
         const uint32_t image = unit.images[static_cast<size_t>(row)];
         if (shard.key(row) != images_.key(image) || shard.label(row) != images_.label(image))
           throw core::DataError("{}: row {} is \"{}\", not \"{}\".", path.string(), row, shard.key(row), images_.key(image));
@@ -232,7 +207,7 @@ class Packer {
   /// The rows of a shard; nothing in place of a bad image.
   std::vector<std::optional<data::Row>> prepare(const Unit& unit, Reasons& bad) {
     std::vector<std::optional<data::Row>> rows(unit.images.size());
-    core::parallel_for(std::ssize(rows), world_.threads(0), [&](int64_t i) {
+    core::parallel_for(std::ssize(rows), team_.threads(), [&](int64_t i) {
       const Source image = images_.at(unit.images[static_cast<size_t>(i)]);
       try {
         Prepared prepared = prepare_image(image, codec_, options_.size, options_.trust);
@@ -250,7 +225,7 @@ class Packer {
     const std::lock_guard lock(mutex_);
     bad[image.key] = {{"file", image.file.string()}, {"key", image.key}, {"split", image.split}, {"reason", reason}};
     core::warn("{}: {}", image.file.string(), reason);
-    const int64_t so_far = world_.add("pack/bad", 1, "counting broken images");
+    const int64_t so_far = team_.add("packing/bad", 1);
     if (static_cast<double>(so_far) <= options_.max_bad_share * static_cast<double>(images_.size())) return;
     write_bad(unit, bad);
     write_quarantine();
@@ -294,10 +269,10 @@ class Packer {
   /// So many images more are in a shard of this rank, or in memory. Of several ranks the shards are counted.
   void advance(int64_t in_memory, int64_t in_shards) {
     const std::lock_guard lock(mutex_);
-    if (world_.size() == 1) {
+    if (team_.size() == 1) {
       progress_->advance(in_memory);
     } else if (in_memory == 0 || in_shards > 0) {
-      const int64_t done = world_.add("pack/done", in_shards, "packing");
+      const int64_t done = team_.add("packing/done", in_shards);
       if (progress_) progress_->advance(done - shown_);
       shown_ = done;
     }
@@ -341,7 +316,7 @@ class Packer {
     file->commit();
   }
 
-  comm::World& world_;
+  Team& team_;
   const PackOptions& options_;
   Sources& sources_;
   ImageTable& images_;
@@ -358,23 +333,6 @@ class Packer {
 
 }  // namespace
 
-void root_at_length(comm::World& world, const std::string& what, const std::function<void()>& work) {
-  std::exception_ptr error;
-  if (world.is_root()) {
-    try {
-      work();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    world.add(what, 1, what.c_str());
-  } else {
-    wait_for(world, what, 1);
-  }
-  world.root_only(what.c_str(), [&] {
-    if (error) std::rethrow_exception(error);
-  });
-}
-
-void pack_images(comm::World& world, const PackOptions& options, Sources& sources) { Packer(world, options, sources).pack(); }
+void pack_images(Team& team, const PackOptions& options, Sources& sources) { Packer(team, options, sources).pack(); }
 
 }  // namespace syncdr::data_tools
