@@ -6,8 +6,8 @@
 
 #include "syncdr/core/config.h"
 
-/// How long `syncdr translate` and `syncdr train` would take on 1 to 1024 ranks, from figures measured on a few; and what a dataset takes. src/plan/README.md has the
-/// model.
+/// How long `syncdr translate` and `syncdr train` would take on 1 to 1024 ranks, from figures measured on a few; and what a dataset takes. src/plan/README.md
+/// has the model.
 namespace syncdr::plan {
 
 /// What is asked.
