@@ -33,6 +33,7 @@ encoder = { name = "small", dim = 16 }
 augment = { resize = 32, crop = 32 }
 [evaluate]
 resamples = 100
+tsne_points = 24
 """
 # The same of a diffusion model; texts for its prompt file.
 DIFFUSION = """

@@ -18,7 +18,7 @@ class Reports(unittest.TestCase):
         expect(run("syncdr-data", "pack", cls.folder / "pictures", "-o", cls.folder / "data"), 0)
         cls.config = cls.folder / "small.toml"
         cls.config.write_text(SMALL.replace('arms = ["cds", "filter", "cut", "true"]', 'arms = ["cds", "filter"]\nmain = "filter"')
-                              .replace("[evaluate]", "[evaluate]\ntsne_points = 24") + f"[data]\nroot = \"{cls.folder / 'data'}\"\n")
+                              + f"[data]\nroot = \"{cls.folder / 'data'}\"\n")
         for name, epochs, ranks in (("one", 1, 2), ("two", 2, 1)):
             expect(run("syncdr", "run", cls.config, "--set", f"run.out={cls.folder / name}", "--set", f"train.epochs={epochs}", ranks=ranks), 0)
 
