@@ -184,7 +184,7 @@ TEST_F(FitDiffusion, AFinishedFitIsNotRepeatedAndAnotherOneRefused) {
   EXPECT_THAT(error_of(core::ExitCode::usage, "run", config), HasSubstr("was made with fit.diffusion.min_snr_gamma = 0.0, now it is 5.0"));
   config = diffusion_config();
   config.steps = 2;
-  EXPECT_THAT(error_of(core::ExitCode::usage, "run", config), HasSubstr("was made with fit.diffusion.steps = 4, now it is fit.diffusion.steps = 2"));
+  EXPECT_THAT(error_of(core::ExitCode::usage, "run", config), HasSubstr("was made with fit.diffusion.steps = 6, now it is fit.diffusion.steps = 2"));
 }
 
 TEST_F(FitDiffusion, InBfloat16LossesAreNearly) {
