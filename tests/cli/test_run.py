@@ -162,7 +162,7 @@ class MoreThanTwoDomains(unittest.TestCase):
         self.assertEqual(metrics["domains"], sorted(domains))
         for row in (metrics["cds"], metrics["syncdr"], metrics["controls"]["filter"]):
             figures = row["prec@5"]
-            self.assertEqual(list(figures), pairs + ["mean"] + [f"{pair}_interval" for pair in pairs] + ["mean_interval"])
+            self.assertEqual(list(figures), pairs + ["mean"] + [f"{pair}_interval" for pair in pairs] + ["mean_interval", "protocol"])
             self.assertAlmostEqual(figures["mean"], sum(figures[pair] for pair in pairs) / 6)
             self.assertEqual(list(row["queries"]), pairs)
         made = {path.relative_to(folder / "data" / "synthetic").as_posix() for path in (folder / "data" / "synthetic").glob("*/*")}
