@@ -97,8 +97,9 @@ std::optional<int64_t> check_diffusion(const TranslateConfig& config, double sha
   const diffusion::Additions additions = additions_of(diffusion);
   if (diffusion.checkpoint.empty()) {  // it is to be fitted: what the files hold can be looked at
     if (!diffusion.autoencoder.empty())
-      throw core::UsageError("translate.diffusion.autoencoder takes the place of that of translate.diffusion.checkpoint, which is not set: a model that is "
-                             "fitted here knows the latents of its own only");
+      throw core::UsageError(
+          "translate.diffusion.autoencoder takes the place of that of translate.diffusion.checkpoint, which is not set: a model that is "
+          "fitted here knows the latents of its own only");
     diffusion::check_lora(additions.lora, nullptr);
     for (const auto& file : additions.tokens) diffusion::read_learned_tokens(file);
     return std::nullopt;
