@@ -48,7 +48,10 @@ class Packer {
 
   void pack() {
     bool go = false;
-    team_.root_only("claiming the dataset's folder", [&] { go = claim_folder(); });
+    team_.root_only("claiming the dataset's folder", [&] {
+      go = claim_folder();
+      if (go) say_codec();
+    });
     if (!team_.any(go, "agreeing whether there is something to pack")) return;
     if (team_.world()) images_.share(*team_.world());
     codec_ = data::codec_from_name(choose_codec(options_, images_));
@@ -58,6 +61,14 @@ class Packer {
   }
 
  private:
+  void say_codec() const {
+    if (options_.codec != "auto" || choose_codec(options_, images_) != "jpeg") return;
+    size_t without_loss = 0;
+    for (size_t i = 0; i < images_.size(); ++i) without_loss += extension_of(images_.key(i)) == ".png" ? 1 : 0;
+    if (without_loss > 0)
+      core::info("{} of {} images are PNG and are stored as JPEG, as the others are; --codec png stores every pixel as it is", without_loss, images_.size());
+  }
+
   fs::path marker() const { return options_.out / "packing.json"; }  ///< while the dataset is not whole: its settings
   fs::path quarantine_file() const { return options_.out / "quarantine.json"; }
   /// What is wrong with images of a shard, until the dataset is whole.

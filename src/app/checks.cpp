@@ -26,7 +26,11 @@ void check_encoder(const Job& job) {
   const auto& train = job.settings.train;
   retrieval::check_settings(train, job.domains);
   retrieval::check_sizes(train.encoder, train.augment.crop);
-  if (!train.encoder.weights.empty()) job.world.root_only("reading the encoder's weights", [&] { retrieval::make_encoder(train.encoder, job.seed()); });
+  if (train.encoder.weights.empty()) {
+    if (train.encoder.name != "small") core::warn("train.encoder.weights is not set: {} begins from random weights", train.encoder.name);
+    return;
+  }
+  job.world.root_only("reading the encoder's weights", [&] { retrieval::make_encoder(train.encoder, job.seed()); });
 }
 
 void check_batches(const Job& job, const Arm& arm, const std::vector<int64_t>& images) {

@@ -62,7 +62,7 @@ class Reader {
   }
   template <class T> void read(std::vector<T>& values, const toml::node& node, const Field& field) const {
     const auto* array = node.as_array();
-    if (!array) wrong(node, field, "a list, as in [a, b]");
+    if (!array) wrong(node, field, "a list, as in [1, 2] or [\"a\", \"b\"], which a shell wants in single quotes");
     values.clear();
     for (const auto& element : *array) read(values.emplace_back(), element, field);
   }

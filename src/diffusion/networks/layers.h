@@ -65,8 +65,8 @@ class Conv1x1Impl : public torch::nn::Conv2dImpl, public Packable {
 TORCH_MODULE(Conv1x1);
 
 /// Packs 3x3 convolutions that a kernel takes (not those of a few channels: images, latents) and the other layers of the network's blocks. What lies around
-/// blocks sees a single row (the time) or one text for all steps: it stays with LibTorch's operators. Each weight goes as it is packed: those of Winograd's convolutions take 1.8 times as much.
-/// Without winograd 3x3 convolutions stay as they are.
+/// blocks sees a single row (the time) or one text for all steps: it stays with LibTorch's operators. Each weight goes as it is packed: those of Winograd's
+/// convolutions take 1.8 times as much. Without winograd 3x3 convolutions stay as they are.
 void pack_weights(torch::nn::Module& network, bool winograd = true);
 
 torch::nn::Embedding embedding(int64_t rows, int64_t width);
