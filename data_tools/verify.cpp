@@ -209,8 +209,8 @@ class Verifier {
     });
     for (const auto& [first, other] : found) offenders_.push_back({other, first, Kind::look_alike});
     if (!found.empty())
-      core::info("{}{} of images in two splits look alike{}", found.size() == most ? "at least " : "", found.size() == 1 ? "1 pair" : fmt::format("{} pairs", found.size()),
-                 options_.csv.empty() ? "; --csv FILE lists them" : "");
+      core::info("{}{} of images in two splits look alike{}", found.size() == most ? "at least " : "",
+                 found.size() == 1 ? "1 pair" : fmt::format("{} pairs", found.size()), options_.csv.empty() ? "; --csv FILE lists them" : "");
   }
 
   /// Which categories domains share in training; that they share none where the dataset was packed so.
