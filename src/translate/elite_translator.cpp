@@ -7,6 +7,7 @@
 
 #include "diffusion_translator.h"
 #include "syncdr/core/error.h"
+#include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/elite.h"
 #include "syncdr/nn/one_thread.h"
 
@@ -111,7 +112,11 @@ void check_elite(const TranslateConfig& config) {
   if (config.diffusion.checkpoint.empty())
     throw core::UsageError("the translator \"elite\" needs a checkpoint: set translate.diffusion.checkpoint to a folder of Stable Diffusion");
   check_sigma(config);
-  check_diffusion(config, config.elite.strength);
+  const int64_t beside = check_diffusion(config, config.elite.strength).value_or(0);
+  const diffusion::CheckpointFolder checkpoint(config.diffusion.checkpoint, config.diffusion.variant);
+  if (beside != 0 && beside != diffusion::read_autoencoder_config(checkpoint).latent_channels)
+    throw core::UsageError("{}: its network takes {} channels beside the noise, which are not the latents of an image, as in a model that fills masks in",
+                           config.diffusion.checkpoint, beside);
   const diffusion::EliteFiles files = files_of(config);
   if (!files.mapper.empty() && !std::filesystem::is_regular_file(files.mapper))
     throw core::DataError(
@@ -121,7 +126,7 @@ void check_elite(const TranslateConfig& config) {
   if (!std::filesystem::is_directory(files.image_encoder))
     throw core::UsageError("{} is not there. Set translate.elite.image_encoder to the folder of a CLIP model, such as openai/clip-vit-large-patch14",
                            files.image_encoder.string());
-  if (!files.mapper.empty()) diffusion::check_elite_files(diffusion::CheckpointFolder(config.diffusion.checkpoint, config.diffusion.variant), files);
+  if (!files.mapper.empty()) diffusion::check_elite_files(checkpoint, files);
 }
 
 std::unique_ptr<Translator> make_elite(const TranslateConfig& config, const std::string&, const std::string&, c10::Device device) {

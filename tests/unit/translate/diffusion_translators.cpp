@@ -489,6 +489,9 @@ TEST_F(DiffusionTranslators, RefuseWhatTheyCannotServe) {
   refusal("ddib", swap("instruct"), "translator instruct or structure");
   refusal("instruct", swap("plain"), "no InstructPix2Pix");
   refusal("structure", swap("plain"), "syncdr fit diffusion");
+  std::filesystem::create_directory(folder / "inpainting");
+  diffusion::TinyCheckpoint{.unet_channels = 9}.put(folder / "inpainting");
+  refusal("elite", swap("inpainting"), "takes 5 channels beside the noise");
   refusal("img2img", [](TranslateConfig& c) { c.size = 17; }, "multiple of 2");
   refusal("img2img", [](TranslateConfig& c) { c.img2img.strength = 0.1; }, "strength");
   refusal("ddib", [](TranslateConfig& c) { c.diffusion.scheduler = "PNDMScheduler"; }, "inverts DDIM");
