@@ -57,8 +57,6 @@ def main():
     parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="RUN")
     options = parser.parse_args()
     runs, hits = ([json.loads((folder / name).read_text()) for folder in options.runs] for name in ("metrics.json", "hits.json"))
-    if any(of_run[key] != hits[0][key] for of_run in hits for key in ("categories", "possible")):
-        parser.error("the runs were not measured on the same queries")
     titles = list(dict.fromkeys(title for run in runs for title in arms_of(run)))
     references = options.against or [run[name]["title"] for run, name in ((runs[0], "cds"), (runs[0]["controls"], "untrained")) if name in run]
     for unknown in set(references) - set(titles):
@@ -67,6 +65,9 @@ def main():
     figures = options.figure or [f"prec@{k}" for k in runs[0]["settings"]["cutoffs"]]
     for unknown in set(figures) - set(there):
         parser.error(f'there is no figure "{unknown}". There are: {", ".join(there)}')
+    shown = [(of_run["categories"], [[of.get(figure) for figure in figures] for of in of_run["possible"].values()]) for of_run in hits]
+    if any(of_run != shown[0] for of_run in shown):
+        parser.error("the runs were not measured on the same queries")
     for figure in figures:
         name = "mAP@All" if figure == "map" else figure.capitalize()
         rows = [[f"{name}, %", "mean", *hits[0]["possible"], *(f"less {reference}" for reference in references)]]

@@ -3,8 +3,11 @@
 #include <ATen/Parallel.h>
 #include <torch/version.h>
 
+#include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <ctime>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -36,11 +39,32 @@ int64_t last_step(const fs::path& log) {
   }
 }
 
-/// The folders of a phase's trainings, with their steps so far.
-std::map<fs::path, int64_t> steps_of(const Job& job, const Phase& phase, const std::string& subject) {
+/// The step of the newest checkpoint: nothing without any.
+std::optional<int64_t> newest_checkpoint(const fs::path& folder) {
+  std::optional<int64_t> newest;
+  if (!fs::is_directory(folder)) return newest;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    int64_t step = 0;
+    if (!name.starts_with("step-")) continue;
+    const auto [rest, error] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
+    if (error == std::errc() && rest == name.data() + name.size() && (!newest || step > *newest)) newest = step;
+  }
+  return newest;
+}
+
+/// Where a training goes on: a killed one has logged steps that it does again, from its newest checkpoint on.
+int64_t resume_step(const fs::path& folder) {
+  const int64_t logged = last_step(folder / "log.jsonl");
+  if (const auto newest = newest_checkpoint(folder / "checkpoints")) return std::min(logged, *newest);
+  return fs::exists(folder / "done.json") ? logged : 0;
+}
+
+/// The folders of a phase's trainings, with step_of(folder).
+std::map<fs::path, int64_t> steps_of(const Job& job, const Phase& phase, const std::string& subject, const std::function<int64_t(const fs::path&)>& step_of) {
   std::map<fs::path, int64_t> steps;
   for (const auto& mark : phase.marks(job, subject))
-    if (mark.filename() == "done.json") steps[mark.parent_path()] = last_step(mark.parent_path() / "log.jsonl");
+    if (mark.filename() == "done.json") steps[mark.parent_path()] = step_of(mark.parent_path());
   return steps;
 }
 
@@ -48,7 +72,7 @@ std::map<fs::path, int64_t> steps_of(const Job& job, const Phase& phase, const s
 std::optional<int64_t> trained_images(const Job& job, const Phase& phase, const std::string& subject, const std::map<fs::path, int64_t>& before) {
   bool trained = false;
   int64_t images = 0;
-  for (const auto& [folder, now] : steps_of(job, phase, subject)) {
+  for (const auto& [folder, now] : steps_of(job, phase, subject, [](const fs::path& of) { return last_step(of / "log.jsonl"); })) {
     const int64_t steps = now - before.at(folder);
     if (steps <= 0) continue;
     trained = true;
@@ -101,7 +125,7 @@ boost::json::object run_noted(Job& job, const Phase& phase, const std::string& s
   if (subject.empty()) return phase.run(job, subject);  // evaluating notes itself, before the report is written
   const auto start = std::chrono::steady_clock::now();
   std::map<fs::path, int64_t> before;
-  job.world.root_only("looking where trainings stand", [&] { before = steps_of(job, phase, subject); });
+  job.world.root_only("looking where trainings stand", [&] { before = steps_of(job, phase, subject, resume_step); });
   const auto note = [&](std::optional<int64_t> images) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     job.world.root_only("noting the call", [&] {

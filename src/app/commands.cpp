@@ -145,8 +145,8 @@ int retention_command(const CommonOptions& options, const std::vector<std::strin
 int report_command(const std::vector<std::string>& runs, const std::string& page, const std::string& json) {
   if (runs.size() > 1) return compare_runs(runs, page.empty() ? "comparison.html" : page, json);
   if (!page.empty()) throw core::UsageError("--out names the page of a comparison; the report of a single run is report.html in its folder");
-  const std::filesystem::path folder = runs.front();
-  check_run_folder(folder);
+  check_run_folder(runs.front());
+  const auto folder = std::filesystem::canonical(runs.front());  // begins with a slash: --set never takes it for a number or a date
   return with_job({.config = folder / "config.toml", .sets = {"run.out=" + folder.string()}, .json = json}, [](Job& job) {
     for (const auto& name : job.settings.run.arms) {
       const Arm arm(name);

@@ -30,8 +30,9 @@ std::vector<std::pair<std::string, std::string>> settings_in(const std::string& 
 }
 
 boost::json::object object_in(const fs::path& file) {
-  const auto value = io::read_json(file);
-  return io::as_object(value, file.string());
+  auto value = io::read_json(file);
+  io::as_object(value, file.string());
+  return std::move(value.get_object());  // hits are large
 }
 
 evaluation::ComparedRun read_run(const fs::path& folder, const std::string& name) {
@@ -78,9 +79,10 @@ int compare_runs(const std::vector<std::string>& folders, const fs::path& page, 
   const auto names = names_of(folders);
   std::vector<evaluation::ComparedRun> runs;
   for (size_t i = 0; i < folders.size(); ++i) runs.push_back(read_run(folders[i], names[i]));
-  evaluation::write_comparison(page, runs);
-  if (!json.empty()) io::write_json(json, evaluation::comparison_json(runs));
-  fmt::print("{}", evaluation::comparison_text(runs));
+  const auto differences = evaluation::differences_of(runs);
+  evaluation::write_comparison(page, runs, differences);
+  if (!json.empty()) io::write_json(json, evaluation::comparison_json(runs, differences));
+  fmt::print("{}", evaluation::comparison_text(runs, differences));
   core::info("comparison: {}", page.string());
   return 0;
 }

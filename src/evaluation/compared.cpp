@@ -40,6 +40,21 @@ std::vector<int32_t> labels_in(const boost::json::array& array, const std::strin
   return labels;
 }
 
+// As TOML; of a run from before there was a choice, what it did.
+std::string gallery_of(const ComparedRun& run) {
+  const auto found = std::find_if(run.settings.begin(), run.settings.end(), [](const auto& setting) { return setting.first == "evaluate.gallery"; });
+  return found == run.settings.end() ? "\"all\"" : found->second;
+}
+
+// Why a run's queries cannot be held against those of the first one by one; empty: they can. Directions are paired by their places, which domains fix.
+std::string why_unpaired(const ComparedRun& run, const ComparedRun& first) {
+  const auto *images = run.hits.if_contains("images"), *others = first.hits.if_contains("images");
+  if (!images || !others || *images != *others) return "it was not measured on the same images";
+  if (domains_of(run) != domains_of(first)) return "its domains are others, or stand in another order";
+  if (gallery_of(run) != gallery_of(first)) return "its evaluate.gallery is another";
+  return "";
+}
+
 /// An arm's hits of all shared cutoffs, directions in the order of the file.
 HitsByMeasure hits_of(const ComparedRun& run, const std::string& title, const std::vector<int64_t>& cutoffs) {
   const std::string where = run.folder + "/hits.json";
@@ -134,9 +149,8 @@ std::vector<RunDifference> differences_of(const std::vector<ComparedRun>& runs, 
   std::vector<RunDifference> differences;
   const auto cutoffs = shared_cutoffs(runs);
   const auto& first = runs.front();
-  const auto* images = first.hits.if_contains("images");
   for (const auto& run : runs) {
-    if (&run == &first || !images || !run.hits.contains("images") || run.hits.at("images") != *images) continue;
+    if (&run == &first || !why_unpaired(run, first).empty()) continue;
     const auto unit = io::json_string(run.hits, "unit", run.folder + "/hits.json") == name_of(Unit::categories) ? Unit::categories : Unit::queries;
     for (const auto& arm : arms_of(run)) {
       const auto others = arms_of(first);
@@ -147,6 +161,14 @@ std::vector<RunDifference> differences_of(const std::vector<ComparedRun>& runs, 
     }
   }
   return differences;
+}
+
+std::vector<std::string> left_out_of_differences(const std::vector<ComparedRun>& runs) {
+  std::vector<std::string> sentences;
+  for (const auto& run : runs)
+    if (const auto why = why_unpaired(run, runs.front()); &run != &runs.front() && !why.empty())
+      sentences.push_back(fmt::format("{} is not compared with {} query by query: {}.", run.name, runs.front().name, why));
+  return sentences;
 }
 
 std::vector<std::pair<std::string, std::vector<std::string>>> differing_settings(const std::vector<ComparedRun>& runs) {
@@ -165,7 +187,7 @@ std::vector<std::pair<std::string, std::vector<std::string>>> differing_settings
   return all;
 }
 
-boost::json::object comparison_json(const std::vector<ComparedRun>& runs) {
+boost::json::object comparison_json(const std::vector<ComparedRun>& runs, const std::vector<RunDifference>& differences) {
   boost::json::object figures, settings;
   boost::json::array compared;
   const auto cutoffs = shared_cutoffs(runs);
@@ -179,7 +201,7 @@ boost::json::object comparison_json(const std::vector<ComparedRun>& runs) {
       }
     figures[run.name] = std::move(arms);
   }
-  for (const auto& [arm, run, unit, of] : differences_of(runs)) {
+  for (const auto& [arm, run, unit, of] : differences) {
     boost::json::object difference{{"arm", arm}, {"run", run}, {"less", runs.front().name}, {"unit", name_of(unit)}};
     for (const auto& [measure, mean] : of.mean) difference[name_of(measure)] = {{"mean", mean.value}, {"mean_interval", {mean.low, mean.high}}};
     compared.push_back(std::move(difference));

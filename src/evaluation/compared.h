@@ -26,4 +26,7 @@ std::vector<std::pair<std::string, std::string>> shared_directions(const std::ve
 /// A figure of Prec@k: of a direction or of "mean". Throws DataError.
 Estimate figure_of(const ComparedRun& run, const boost::json::object& arm, int64_t k, const std::string& which);
 
+/// Of each run whose differences to the first are left out, a sentence that says why. Throws DataError.
+std::vector<std::string> left_out_of_differences(const std::vector<ComparedRun>& runs);
+
 }  // namespace syncdr::evaluation

@@ -82,13 +82,13 @@ std::string figures_section(const std::vector<ComparedRun>& runs) {
          " In %; below each figure its interval; the best run of each arm is underlined.</figcaption>\n</figure>\n</section>\n";
 }
 
-std::string differences_section(const std::vector<ComparedRun>& runs) {
-  const auto differences = differences_of(runs);
+std::string differences_section(const std::vector<ComparedRun>& runs, const std::vector<RunDifference>& differences) {
   const auto& first = runs.front().name;
   std::string html = "<section>\n<h2 id=\"differences\">Differences</h2>\n";
+  for (const auto& sentence : left_out_of_differences(runs)) html += "<p>" + escape(sentence) + "</p>\n";
   if (differences.empty())
     return html +
-           fmt::format("<p>No run shares an arm with {} and was measured on the same images, so that nothing can be compared query by query.</p>\n</section>\n",
+           fmt::format("<p>No run shares an arm with {} and was measured on the same queries and galleries, so that nothing can be compared.</p>\n</section>\n",
                        escape(first));
   const auto cutoffs = shared_cutoffs(runs);
   html += "<figure class=\"results\">\n" + scroll_box("Differences") + "<table>\n<thead><tr><th scope=\"col\">less " + escape(first) + "</th>";
@@ -210,16 +210,16 @@ std::string overview(const std::vector<ComparedRun>& runs) {
 
 }  // namespace
 
-void write_comparison(const std::filesystem::path& file, const std::vector<ComparedRun>& runs) {
+void write_comparison(const std::filesystem::path& file, const std::vector<ComparedRun>& runs, const std::vector<RunDifference>& differences) {
   std::vector<std::string> names;
   for (const auto& run : runs) names.push_back(run.name);
   const auto title = fmt::format("Runs compared: {}", fmt::join(names, ", "));
-  const auto main =
-      figures_section(runs) + overview(runs) + differences_section(runs) + settings_section(runs) + retention_table(runs) + curves(runs) + cost_section(runs);
+  const auto main = figures_section(runs) + overview(runs) + differences_section(runs, differences) + settings_section(runs) + retention_table(runs) +
+                    curves(runs) + cost_section(runs);
   io::write_file(file, whole_page(title, fmt::format("<p class=\"subtitle\">{} runs; differences are to {}</p>\n", runs.size(), escape(names.front())), main));
 }
 
-std::string comparison_text(const std::vector<ComparedRun>& runs) {
+std::string comparison_text(const std::vector<ComparedRun>& runs, const std::vector<RunDifference>& differences) {
   const auto cutoffs = shared_cutoffs(runs);
   std::string text;
   for (const auto& name : arm_names(runs)) {
@@ -234,11 +234,12 @@ std::string comparison_text(const std::vector<ComparedRun>& runs) {
         text += "\n";
       }
   }
-  for (const auto& [arm, run, unit, figures] : differences_of(runs)) {
+  for (const auto& [arm, run, unit, figures] : differences) {
     text += fmt::format("{} of {} less {}:", arm, run, runs.front().name);
     for (const auto& [measure, mean] : figures.mean) text += fmt::format("  {} {}", title_of(measure), difference_text(mean));
     text += "\n";
   }
+  for (const auto& sentence : left_out_of_differences(runs)) text += sentence + "\n";
   return text;
 }
 

@@ -53,7 +53,7 @@ std::string table_head(const ReportInput& input, const std::string& corner) {
 
 std::string row_head(const ReportInput& input, const ArmResult& arm, const std::string& tag) {
   return fmt::format("<tr{}><th scope=\"row\">{}{}</th>", &arm == main_of(input) ? " class=\"main\"" : "", escape(arm.title),
-                     tag.empty() ? "" : "<span class=\"tag\">" + tag + "</span>");
+                     tag.empty() ? "" : "<span class=\"tag\">" + escape(tag) + "</span>");
 }
 
 // How its epoch was chosen, and what the other choice would have reached.

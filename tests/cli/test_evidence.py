@@ -66,6 +66,18 @@ class Evidence(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name:
             self.assertIn('there is no arm "SynCDR"', self.table(pathlib.Path(name), "queries", "--against", "SynCDR", code=2)[-1])
 
+    def test_only_the_figures_that_are_shown_must_be_of_the_same_queries(self):
+        with tempfile.TemporaryDirectory() as name:
+            folders = [write_run(pathlib.Path(name) / str(seed), seed, "queries") for seed in range(2)]
+            command = ["python3", PROJECT / "launch/evidence_table.py", *folders]
+            hits = json.loads((folders[1] / "hits.json").read_text())
+            for figure, code in (("recall@5", 0), ("prec@1", 2)):
+                hits["possible"]["a_to_b"][figure] = [2, 2, 2, 2]
+                (folders[1] / "hits.json").write_text(json.dumps(hits))
+                result = subprocess.run(command, capture_output=True, text=True)
+                self.assertEqual(result.returncode, code, result.stderr)
+                self.assertEqual("not measured on the same queries" in result.stderr, code == 2)
+
     def test_wrong_use_is_said_with_the_usage(self):
         for arguments in ([], ["a.toml", "b.toml"], ["a.toml", "--seeds", "none"], ["--unknown"]):
             process = subprocess.run([PROJECT / "launch/evidence.sh", *arguments], capture_output=True, text=True, env=os.environ)

@@ -1,4 +1,5 @@
 """The report of a run, made anew, and the page that compares runs; folders that are no runs."""
+import contextlib
 import json
 import pathlib
 import re
@@ -49,6 +50,24 @@ class Reports(unittest.TestCase):
         self.assertTrue((out / "report.html").exists())
         self.assertEqual((out / "metrics.json").read_text(), before)
         self.assertEqual(sorted(path.name for path in (out / "calls").iterdir()), calls)
+
+    def test_a_folder_may_end_in_a_slash_or_be_called_as_a_number(self):
+        (self.folder / "2026").symlink_to("one")
+        for name, inside in (("one/", self.folder), ("2026", self.folder), (".", self.folder / "one")):
+            with contextlib.chdir(inside):
+                expect(run("syncdr", "report", name), 0, "Prec@1")
+
+    def test_a_call_after_a_kill_counts_the_steps_that_it_does_again(self):
+        training, calls = self.folder / "two" / "train" / "filter", self.folder / "two" / "calls"
+        before = set(calls.glob("train-filter-*.json"))
+        steps = sorted(int(path.name.split("-")[1]) for path in (training / "checkpoints").glob("step-*"))
+        record = json.loads((training / "done.json").read_text())
+        self.assertEqual(steps[-1], record["steps"])
+        shutil.rmtree(training / "checkpoints" / f"step-{steps[-1]}")  # as killed after its last step, before that was saved
+        (training / "done.json").unlink()
+        expect(run("syncdr", "train", self.config, "--set", f"run.out={self.folder / 'two'}", "--set", "train.epochs=2"), 0)
+        (call,) = set(calls.glob("train-filter-*.json")) - before
+        self.assertEqual(json.loads(call.read_text())["images"], (steps[-1] - steps[-2]) * record["images_per_step"])
 
     def test_runs_are_compared_by_arms_settings_and_differences(self):
         page, figures = self.folder / "pages" / "both.html", self.folder / "both.json"

@@ -27,17 +27,18 @@ struct RunDifference {
   Unit unit = Unit::queries;
   Figures figures;
 };
-/// Of every arm that a run shares with the first, where both were measured on the same images (hits.json, "images"). Throws DataError if a file is broken.
+/// Of every arm that a run shares with the first, where both were measured on the same images (hits.json, "images"), with their domains in one order and the
+/// same evaluate.gallery. Throws DataError if a file is broken.
 std::vector<RunDifference> differences_of(const std::vector<ComparedRun>& runs, int64_t resamples = 1000);
 
 /// Keys of settings that are not the same in all runs, with each run's value ("" where it has none). Where a run lies, and its title, are left out.
 std::vector<std::pair<std::string, std::vector<std::string>>> differing_settings(const std::vector<ComparedRun>& runs);
 
-/// One self-contained page: figures, differences, settings that differ, retention, curves, time and cost. At least two runs. Throws DataError if a file is
-/// broken.
-void write_comparison(const std::filesystem::path& file, const std::vector<ComparedRun>& runs);
+/// One self-contained page: figures, differences (those of differences_of), settings that differ, retention, curves, time and cost. At least two runs. Throws
+/// DataError if a file is broken.
+void write_comparison(const std::filesystem::path& file, const std::vector<ComparedRun>& runs, const std::vector<RunDifference>& differences);
 /// The table of figures, and the differences, as text and for programs.
-std::string comparison_text(const std::vector<ComparedRun>& runs);
-boost::json::object comparison_json(const std::vector<ComparedRun>& runs);
+std::string comparison_text(const std::vector<ComparedRun>& runs, const std::vector<RunDifference>& differences);
+boost::json::object comparison_json(const std::vector<ComparedRun>& runs, const std::vector<RunDifference>& differences);
 
 }  // namespace syncdr::evaluation

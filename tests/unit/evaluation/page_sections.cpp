@@ -139,7 +139,9 @@ TEST_F(Sections, CostsAreSumsOfCallsAndSettingsThatWereChangedAreMarked) {
   EXPECT_EQ(count(repeat, "<mark>"), 1);
   EXPECT_THAT(repeat, HasSubstr("<mark>epochs = 15 # &lt;not html&gt;</mark>"));
   EXPECT_THAT(repeat, HasSubstr("<code>train.epochs</code></th><td class=\"text\"><code>15 # &lt;not html&gt;</code></td><td class=\"text\"><code>24</code>"));
-  EXPECT_THAT(repeat, HasSubstr("The seed was 7."));
+  EXPECT_THAT(repeat, HasSubstr("The seed was 7. The kept epoch of each method is the one with the best validation score. Test images were used"));
+  input.arms[1].selected_by = "mutual";
+  EXPECT_THAT(configuration_section(input), HasSubstr("The seed was 7. Test images were used"));
 }
 
 TEST_F(Sections, MapsDrawEachPointOfEachGroupOnce) {
@@ -172,7 +174,8 @@ TEST_F(Sections, AComparisonOfRunsHasTheirFiguresDifferencesAndSettings) {
   other.arms[1].evaluation = test::fabricated_evaluation(*flowers_, 0.3, 9);
   std::vector<ComparedRun> runs{run_of(*input_, "one"), run_of(other, "two <b>")};
   const auto file = flowers_->root / "comparison.html";
-  write_comparison(file, runs);
+  const auto differences = differences_of(runs, 300);
+  write_comparison(file, runs, differences);
   const auto page = io::read_file(file);
   EXPECT_EQ(test::unbalanced(page), "");
   for (const char* outside : {"<script", "<link", "url(", "src="}) EXPECT_THAT(page, Not(HasSubstr(outside)));
@@ -182,21 +185,29 @@ TEST_F(Sections, AComparisonOfRunsHasTheirFiguresDifferencesAndSettings) {
   EXPECT_THAT(page, Not(HasSubstr("not measured alike")));
   EXPECT_THAT(page, HasSubstr("<figcaption>cut: loss</figcaption>"));
 
-  const auto differences = differences_of(runs, 300);
   ASSERT_EQ(differences.size(), 3u) << "cds, cut and true";
   for (const auto& difference : differences) {
     const double expected = difference.arm != "cut" ? 0 : other.arms[1].evaluation.mean.at(1).value - input_->arms[1].evaluation.mean.at(1).value;
     EXPECT_NEAR(difference.figures.mean.at(1).value, expected, 1e-12) << difference.arm;
     EXPECT_EQ(difference.figures.mean.at(1).low > 0, difference.arm == "cut") << difference.arm;
   }
-  EXPECT_THAT(comparison_text(runs), HasSubstr("cut of two <b> less one:  Prec@1 *+"));
-  EXPECT_EQ(comparison_json(runs).at("settings").as_object().size(), 1u);
+  EXPECT_THAT(comparison_text(runs, differences), HasSubstr("cut of two <b> less one:  Prec@1 *+"));
+  EXPECT_EQ(comparison_json(runs, differences).at("settings").as_object().size(), 1u);
 
   runs[1].hits["images"] = {{"colour", "another"}};
   EXPECT_TRUE(differences_of(runs, 300).empty()) << "other queries";
   runs[1].metrics["protocol"] = "another";
-  write_comparison(file, runs);
+  write_comparison(file, runs, {});
   EXPECT_THAT(io::read_file(file), HasSubstr("not measured alike"));
+  EXPECT_THAT(io::read_file(file), HasSubstr("two &lt;b&gt; is not compared with one query by query: it was not measured on the same images."));
+  const auto expect_left_out = [&](auto change, const char* why) {
+    std::vector<ComparedRun> changed{run_of(*input_, "one"), run_of(*input_, "two")};
+    change(changed[1]);
+    EXPECT_TRUE(differences_of(changed, 300).empty()) << why;
+    EXPECT_THAT(comparison_text(changed, {}), HasSubstr(std::string("two is not compared with one query by query: ") + why));
+  };
+  expect_left_out([](ComparedRun& run) { run.metrics["domains"] = {{"a", "ink"}, {"b", "colour"}}; }, "its domains are others, or stand in another order.");
+  expect_left_out([](ComparedRun& run) { run.settings.emplace_back("evaluate.gallery", "\"shared\""); }, "its evaluate.gallery is another.");
   runs[1].hits = run_of(*input_, "one").hits;
   runs[1].hits["correct"].as_object().begin()->value().as_object().begin()->value().as_object()["prec@1"] = boost::json::array{1};
   EXPECT_THROW(differences_of(runs, 300), core::DataError);

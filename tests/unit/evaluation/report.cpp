@@ -57,6 +57,15 @@ TEST_F(Report, IsWellFormedAndEscapesWhatItIsGiven) {
   EXPECT_THAT(page, Not(HasSubstr("<not html>")));
 }
 
+TEST_F(Report, EscapesHowAnEpochWasChosenAndWhatCollapsed) {
+  ReportInput input = *input_;
+  input.arms[0].evaluation.collapsed = {"<ink>"};
+  input.arms[1].selected_by = "<mutual>";
+  const auto page = write(input);
+  EXPECT_THAT(page, HasSubstr("the features of &lt;ink&gt; are"));
+  EXPECT_THAT(page, HasSubstr("chosen by &lt;mutual&gt;"));
+}
+
 TEST_F(Report, NeedsNoScriptAndNoOtherFile) {
   EXPECT_THAT(*page_, Not(HasSubstr("<script")));
   EXPECT_THAT(*page_, Not(HasSubstr("url(")));
