@@ -6,6 +6,8 @@
 #include <exception>
 #include <thread>
 
+#include "syncdr/core/error.h"
+
 namespace syncdr::data_tools {
 namespace {
 
@@ -13,6 +15,9 @@ namespace {
 bool is_rank() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
     if (std::getenv(name)) return true;
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");  // of srun alone; SLURM_NTASKS is set in a batch script, too, where one process may well work
+  if (tasks && std::atoi(tasks) > 1)
+    throw core::UsageError("srun has started {} processes that do not know of each other. Start them by srun --mpi=pmix or mpirun, or one by srun -n 1", tasks);
   return false;
 }
 

@@ -88,8 +88,7 @@ std::vector<std::string> category_names(const data::Dataset& dataset) {
 }
 
 /// The folder's index with these settings: the one that is there, or a new one. Throws UsageError if it has others.
-FeatureIndex claimed_index(const Model& model, const data::Dataset& dataset, const EmbedOptions& options) {
-  const io::Identity settings = settings_of(model, dataset, options.rows);
+FeatureIndex claimed_index(const Model& model, const data::Dataset& dataset, const EmbedOptions& options, const io::Identity& settings) {
   const fs::path file = options.folder / FeatureIndex::name;
   if (!fs::exists(file)) {
     const FeatureIndex index{.model = model.name, .settings = settings, .dim = model.dim, .categories = category_names(dataset)};
@@ -104,8 +103,8 @@ FeatureIndex claimed_index(const Model& model, const data::Dataset& dataset, con
 /// One job's work on the files that are to be made.
 class Embedding {
  public:
-  Embedding(comm::World& world, Model& model, const EmbedOptions& options)
-      : world_(world), model_(model), options_(options), name_(fmt::format("embed, time {}", ++times_embedded)) {}
+  Embedding(comm::World& world, Model& model, const EmbedOptions& options, const io::Identity& settings)
+      : world_(world), model_(model), options_(options), settings_(settings), name_(fmt::format("embed, time {}", ++times_embedded)) {}
 
   /// Until none is left, on any rank, or all should stop.
   void run(const std::vector<EmbedTask>& tasks, EmbedResult& result) {
@@ -139,7 +138,7 @@ class Embedding {
     const fs::path file = options_.folder / task.part.file;
     if (!fs::exists(file)) return false;
     try {
-      FeatureFile(options_.folder, task.part, model_.hash(), model_.dim).features();
+      FeatureFile(options_.folder, task.part, settings_, model_.dim).features();
       return true;
     } catch (const core::DataError& error) {
       core::warn("{}. It is made anew", error.what());
@@ -169,29 +168,17 @@ class Embedding {
       rows.names.push_back(list->key(row));
       rows.categories.push_back(list->label(row));
     }
-    write_features(options_.folder, part, model_.hash(), rows);
+    write_features(options_.folder, part, settings_, rows);
     return true;
   }
 
   comm::World& world_;
   Model& model_;
   const EmbedOptions& options_;
+  const io::Identity& settings_;
   const std::string name_;
   bool told_ = false;  // the others of this rank's signal
 };
-
-/// What the folder held before, and these.
-void seal_index(FeatureIndex& index, const std::vector<EmbedTask>& tasks, const fs::path& folder) {
-  std::map<std::string, FeaturePart> parts;
-  for (FeaturePart& part : index.parts) parts.emplace(part.file, part);
-  for (const EmbedTask& task : tasks) {
-    FeaturePart& part = parts[task.part.file] = task.part;
-    part.hash = io::hash_file(folder / part.file);
-  }
-  index.parts.clear();
-  for (auto& [file, part] : parts) index.parts.push_back(std::move(part));
-  index.write(folder);
-}
 
 }  // namespace
 
@@ -207,14 +194,19 @@ EmbedResult embed_dataset(comm::World& world, Model& model, const data::Dataset&
   if (options.rows < 1) throw core::UsageError("{} images in a file: at least 1 is needed", options.rows);
   const Lists lists = lists_of(dataset, options);
   const std::vector<EmbedTask> tasks = tasks_of(lists, options.rows);
+  const io::Identity settings = settings_of(model, dataset, options.rows);
   FeatureIndex index;
-  world.root_only("claiming the folder of features", [&] { index = claimed_index(model, dataset, options); });
+  world.root_only("claiming the folder of features", [&] { index = claimed_index(model, dataset, options, settings); });
   EmbedResult result;
-  Embedding work(world, model, options);
+  Embedding work(world, model, options, settings);
   work.run(tasks, result);
   if (world.any(work.should_stop(), "agreeing whether to stop"))
     throw core::StopRequested("{}: stopped on request; what is complete is kept, and the same command goes on", options.folder.string());
-  world.root_only("writing the list of features", [&] { seal_index(index, tasks, options.folder); });
+  world.root_only("writing the list of features", [&] {
+    std::vector<FeaturePart> made;
+    for (const EmbedTask& task : tasks) made.push_back(task.part);
+    index.add(options.folder, made);
+  });
   const std::vector<int64_t> root{std::ssize(index.parts)};
   result.parts = world.broadcast(root, 0, "the number of files").front();
   at::Tensor counts = at::tensor({result.images, result.skipped}, at::kLong);

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include <boost/json.hpp>
+#include <map>
 
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
@@ -22,14 +23,15 @@ constexpr int64_t version = 1;
 
 std::string hash_of(const at::Tensor& features) { return io::hash128({static_cast<const char*>(features.const_data_ptr()), features.nbytes()}); }
 
+std::string hash_of(const io::Identity& settings) { return io::hash128(json::serialize(io::to_json(settings))); }
+
 FeaturePart read_part(const json::value& value, const fs::path& folder, const std::string& where) {
   const json::object& object = io::as_object(value, where);
   FeaturePart part{.file = io::json_string(object, "file", where),
                    .domain = io::json_string(object, "domain", where),
                    .split = io::json_string(object, "split", where),
                    .first = io::json_int(object, "first", where),
-                   .rows = io::json_int(object, "rows", where),
-                   .hash = io::json_string(object, "hash", where)};
+                   .rows = io::json_int(object, "rows", where)};
   if (part.first < 0 || part.rows < 1) throw core::DataError("{}: {}: {} rows from {} cannot be", where, part.file, part.rows, part.first);
   io::path_inside(folder, part.file, where);
   return part;
@@ -61,8 +63,7 @@ FeatureIndex FeatureIndex::read(const fs::path& folder, bool with_files) {
 void FeatureIndex::write(const fs::path& folder) const {
   json::array listed;
   for (const FeaturePart& part : parts)
-    listed.emplace_back(
-        json::object{{"file", part.file}, {"domain", part.domain}, {"split", part.split}, {"first", part.first}, {"rows", part.rows}, {"hash", part.hash}});
+    listed.emplace_back(json::object{{"file", part.file}, {"domain", part.domain}, {"split", part.split}, {"first", part.first}, {"rows", part.rows}});
   io::write_json(folder / name, json::object{{"format", index_format},
                                              {"version", version},
                                              {"model", model},
@@ -73,7 +74,18 @@ void FeatureIndex::write(const fs::path& folder) const {
                                              {"parts", std::move(listed)}});
 }
 
-void write_features(const fs::path& folder, const FeaturePart& part, const std::string& model, const FeatureRows& rows) {
+void FeatureIndex::add(const fs::path& folder, const std::vector<FeaturePart>& made) {
+  const FeatureIndex now = read(folder, /*with_files=*/false);
+  io::expect_same(now.settings, settings, folder / name);
+  std::map<std::string, FeaturePart> all;
+  for (const FeaturePart& part : now.parts) all.emplace(part.file, part);
+  for (const FeaturePart& part : made) all.insert_or_assign(part.file, part);
+  parts.clear();
+  for (auto& [file, part] : all) parts.push_back(std::move(part));
+  write(folder);
+}
+
+void write_features(const fs::path& folder, const FeaturePart& part, const io::Identity& settings, const FeatureRows& rows) {
   const at::Tensor features = rows.features.contiguous();
   SYNCDR_ASSERT(features.dim() == 2 && features.scalar_type() == at::kFloat && features.size(0) == part.rows && std::ssize(rows.names) == part.rows &&
                     std::ssize(rows.categories) == part.rows,
@@ -85,7 +97,8 @@ void write_features(const fs::path& folder, const FeaturePart& part, const std::
   io::Hdf5Writer writer(file.temporary());
   writer.attribute("format", file_format);
   writer.attribute("version", version);
-  writer.attribute("model", model);
+  writer.attribute("model", settings.at("model"));
+  writer.attribute("settings_hash", hash_of(settings));
   writer.attribute("domain", part.domain);
   writer.attribute("split", part.split);
   writer.attribute("first", part.first);
@@ -101,7 +114,7 @@ void write_features(const fs::path& folder, const FeaturePart& part, const std::
   file.commit_unless_there();
 }
 
-FeatureFile::FeatureFile(const fs::path& folder, const FeaturePart& part, const std::string& model, int64_t dim)
+FeatureFile::FeatureFile(const fs::path& folder, const FeaturePart& part, const io::Identity& settings, int64_t dim)
     : file_(folder / part.file), part_(part), dim_(dim) {
   const std::string where = file_.path().string();
   const io::Hdf5Reader hdf5(file_.path());
@@ -110,7 +123,8 @@ FeatureFile::FeatureFile(const fs::path& folder, const FeaturePart& part, const 
   };
   expect("format", hdf5.string_attribute("format"), std::string(file_format));
   expect("version", hdf5.int_attribute("version"), version);
-  expect("model", hdf5.string_attribute("model"), model);
+  expect("model", hdf5.string_attribute("model"), settings.at("model"));
+  expect("settings_hash", hdf5.string_attribute("settings_hash"), hash_of(settings));
   expect("domain", hdf5.string_attribute("domain"), part.domain);
   expect("split", hdf5.string_attribute("split"), part.split);
   expect("first", hdf5.int_attribute("first"), part.first);

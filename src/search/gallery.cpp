@@ -47,10 +47,17 @@ Gallery::Gallery(std::filesystem::path folder, const GalleryOptions& options)
                            fmt::join(options.domains, ", "));
   for (const FeaturePart& part : index_.parts) {
     starts_.push_back(starts_.back() + part.rows);
+    chunk_ = std::max(chunk_, part.rows);  // a file is read whole
     chosen.insert(part.domain);
   }
   domains_.assign(chosen.begin(), chosen.end());
   if (static_cast<uint64_t>(rows()) * static_cast<uint64_t>(index_.dim) * sizeof(float) <= options.memory) kept_ = load(0, rows());
+}
+
+bool Gallery::holds(const std::string& domain, const std::string& split, int64_t row) const {
+  return std::any_of(index_.parts.begin(), index_.parts.end(), [&](const FeaturePart& part) {
+    return part.domain == domain && part.split == split && row >= part.first && row - part.first < part.rows;
+  });
 }
 
 std::string Gallery::category_name(const Match& match) const {
@@ -71,7 +78,7 @@ std::pair<int64_t, int64_t> Gallery::rows_of(const std::string& domain) const {
   return {starts_[static_cast<size_t>(first - index_.parts.begin())], starts_[static_cast<size_t>(last - index_.parts.begin())]};
 }
 
-FeatureFile Gallery::open(size_t part) const { return {folder_, index_.parts[part], index_.settings.at("model"), index_.dim}; }
+FeatureFile Gallery::open(size_t part) const { return {folder_, index_.parts[part], index_.settings, index_.dim}; }
 
 /// [last - first, D]
 at::Tensor Gallery::load(int64_t first, int64_t last) const {

@@ -20,7 +20,7 @@ namespace json = boost::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t most_bytes = uint64_t{32} << 20;
-constexpr const char* too_large = "a picture may have 32 MiB at most";
+constexpr const char *too_large = "a picture may have 32 MiB at most", *no_page = "there is no such page";
 constexpr int64_t most_pixels = int64_t{1} << 26, most_matches = 200;
 
 void give(httplib::Response& response, const json::object& value, int status = 200) {
@@ -82,6 +82,14 @@ bool Server::State::lets_in(const httplib::Request& request, httplib::Response& 
     refuse(response, 403, fmt::format("this server is not called \"{}\"", of_host));
   } else if (request.method == "POST" && request.has_header("Origin") && !is_own_origin(request.get_header_value("Origin"), of_host)) {
     refuse(response, 403, fmt::format("pages of \"{}\" may not search here", request.get_header_value("Origin")));
+  } else if (request.get_header_value("Sec-Fetch-Site") == "cross-site" && (request.method != "GET" || request.path != "/")) {
+    refuse(response, 403, "pages of other sites may link here, no more");
+  } else if (request.has_header("Range")) {  // httplib would put an answer together of any number of ranges, in memory
+    response.status = 416;
+  } else if (request.method == "POST" && request.path != "/search") {  // httplib would read the body, unbounded where it is packed
+    refuse(response, 404, no_page);
+  } else if (request.has_header("Content-Encoding") || request.is_multipart_form_data()) {
+    refuse(response, 415, "a picture is sent as it is: neither compressed nor as a form");
   } else if (request.method == "POST" && !request.has_header("Content-Length")) {
     refuse(response, 411, "the length of the picture is to be said before it is sent");
   } else if (stated_length(request) > most_bytes) {  // httplib would read it to its end before it answers
@@ -129,6 +137,7 @@ void Server::State::set_up() {
       {{"Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action "
         "'none'; frame-ancestors 'none'"},
+       {"Cross-Origin-Resource-Policy", "same-origin"},
        {"X-Content-Type-Options", "nosniff"},
        {"Referrer-Policy", "no-referrer"}});
   http.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
@@ -140,8 +149,8 @@ void Server::State::set_up() {
     refuse(response, of_request ? 400 : 500, outcome.message);
   });
   http.set_error_handler([](const httplib::Request&, httplib::Response& response) {
-    if (!response.body.empty()) return;
-    const char* why = response.status == 413 ? too_large : response.status == 404 ? "there is no such page" : "the request is broken";
+    if (!response.body.empty() || response.status == 416) return;  // ranges are taken of what an error says, too
+    const char* why = response.status == 413 ? too_large : response.status == 404 ? no_page : "the request is broken";
     refuse(response, response.status, why);
   });
   const auto page = [this](const char* path, std::string content, const char* type) {
@@ -153,17 +162,22 @@ void Server::State::set_up() {
   http.Get("/about", [this](const httplib::Request&, httplib::Response& response) { give(response, about()); });
   http.Get("/image", [this](const httplib::Request& request, httplib::Response& response) {
     const int64_t row = number_of(request, "row", -1, 0, std::numeric_limits<int64_t>::max());
-    const auto [bytes, type] = pictures.encoded(request.get_param_value("domain"), request.get_param_value("split"), row);
+    const std::string domain = request.get_param_value("domain"), split = request.get_param_value("split");
+    if (!gallery.holds(domain, split, row))
+      return refuse(response, 404, fmt::format("no image {} of split \"{}\" of \"{}\" is searched here", row, split, domain));
+    const auto [bytes, type] = pictures.encoded(domain, split, row);
     response.set_content(reinterpret_cast<const char*>(bytes.data()), bytes.size(), type);
   });
   http.Post("/search", [this](const httplib::Request& request, httplib::Response& response, const httplib::ContentReader& read) {
     std::string body;
-    const bool whole = read([&](const char* bytes, size_t count) {  // counted as it comes, unpacked: what the header says need not be so
-      if (body.size() + count > most_bytes) return false;
-      body.append(bytes, count);
-      return true;
+    bool fits = true;
+    const bool whole = read([&](const char* bytes, size_t count) {  // counted as it comes: what the header says need not be so
+      fits = body.size() + count <= most_bytes;
+      if (fits) body.append(bytes, count);
+      return fits;
     });
-    if (!whole) return refuse(response, 413, too_large);
+    if (!fits) return refuse(response, 413, too_large);
+    if (!whole) return refuse(response, 400, "the picture broke off");
     give(response, search(request, body));
   });
 }
@@ -200,6 +214,7 @@ void Server::run(const std::function<bool()>& stop) {
     }
   });
   state_->http.listen_after_bind();
+  if (!stop()) throw core::IoError("{}: no connection can be taken any more: its socket has failed. Start it again", address());
 }
 
 }  // namespace syncdr::search

@@ -2,12 +2,26 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
 import time
 
-PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
+SECONDS = 120  # that an answer may take: other tests run beside
+
+
+def works(program):
+    """Some systems have a stub of this name that only says where to get a browser."""
+    try:
+        return subprocess.run([program, "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=SECONDS).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+FOUND = [program for program in map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")) if program]
+PROGRAM = next(filter(works, FOUND), None)
+WHY_NOT = f"`--version` fails: {', '.join(FOUND)}" if FOUND else "there is no Chromium here"
 
 
 class Browser:
@@ -38,6 +52,8 @@ class Browser:
 
     def message(self):
         while b"\0" not in self.rest:
+            if not select.select([self.answers], [], [], SECONDS)[0]:
+                raise RuntimeError(f"the browser has said nothing for {SECONDS} s")
             part = os.read(self.answers, 1 << 20)
             if not part:
                 raise RuntimeError("the browser has ended")
@@ -80,7 +96,7 @@ class Browser:
             raise RuntimeError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
-    def wait(self, expression, seconds=20):
+    def wait(self, expression, seconds=SECONDS):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:

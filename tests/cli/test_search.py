@@ -1,4 +1,5 @@
 """syncdr embed, search and serve: features of a small dataset, what is found with them, wrong input; the page in a browser. SYNCDR_SCREENSHOTS names a folder for pictures of it."""
+import gzip
 import http.client
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import unittest
 import urllib.parse
+import urllib.request
 import zlib
 
 import browser
@@ -128,8 +130,8 @@ class Serve(unittest.TestCase):
         cls.server.kill()
         cls.server.communicate()
 
-    def ask(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+    def ask(self, method, path, body=None, port=None, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=120)
         self.addCleanup(connection.close)
         connection.request(method, path, body, headers)
         response = connection.getresponse()
@@ -158,33 +160,45 @@ class Serve(unittest.TestCase):
                 (400, 'k = "0"', "POST", "/search?k=0", body, {}),
                 (400, 'the domain "paint"', "POST", "/search?domain=paint", body, {}),
                 (400, "no text side", "POST", "/search?text=a+dog", b"", {}),
-                (400, 'no split "../val"', "GET", "/image?domain=photo&split=../val&row=0", None, {}),
-                (400, "not one of number 999", "GET", "/image?domain=photo&split=train&row=999", None, {}),
+                (404, 'of split "../val"', "GET", "/image?domain=photo&split=../val&row=0", None, {}),
+                (404, "no image 999", "GET", "/image?domain=photo&split=train&row=999", None, {}),
                 (400, "row", "GET", "/image?domain=photo&split=train&row=-1", None, {}),
                 (403, "evil.example", "GET", "/", None, {"Host": "evil.example"}),
                 (403, "evil.example", "POST", "/search", body, {"Origin": "http://evil.example"}),
+                (403, "other sites", "GET", "/about", None, {"Sec-Fetch-Site": "cross-site"}),
                 (404, "no such page", "GET", "/../../etc/passwd", None, {}),
+                (404, "no such page", "POST", "/about", gzip.compress(body), {"Content-Encoding": "gzip"}),
+                (415, "neither compressed", "POST", "/search", gzip.compress(body), {"Content-Encoding": "gzip"}),
+                (415, "as a form", "POST", "/search", b"--x--", {"Content-Type": "multipart/form-data; boundary=x"}),
                 (405, "GET and POST", "DELETE", "/", None, {}),
                 (411, "length", "POST", "/search", iter([body]), {"Transfer-Encoding": "chunked"})):
             with self.subTest(said, path=path):
                 got, answer = self.ask(method, path, content, **headers)
                 self.assertEqual(got, status, answer)
                 self.assertIn(said, answer["error"])
-        with socket.create_connection(("127.0.0.1", self.port)) as connection:  # refused before the body comes
+        self.assertEqual(self.ask("GET", "/", Range="bytes=0-9"), (416, b""))
+        self.assertEqual(self.ask("GET", "/", **{"Sec-Fetch-Site": "cross-site"})[0], 200, "a link from elsewhere")
+        with urllib.request.urlopen(self.address + "/", timeout=120) as answer:
+            self.assertEqual(answer.headers["Cross-Origin-Resource-Policy"], "same-origin")
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as connection:  # refused before the body comes
             connection.sendall(f"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: {1 << 40}\r\n\r\n".encode())
             self.assertIn(b" 413 ", connection.recv(100))
 
     def test_a_taken_port_is_said_and_signals_end_it(self):
         expect(run("syncdr", "serve", *SETTINGS, "--port", self.port), 74, f"127.0.0.1:{self.port}: cannot be listened on: Address already in use")
         for number in (signal.SIGINT, signal.SIGTERM):
-            other = subprocess.Popen([BIN / "syncdr", "serve", *map(str, SETTINGS), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            other.stdout.readline()
+            other = subprocess.Popen([BIN / "syncdr", "serve", *map(str, SETTINGS), "--port", "0", "--domain", "sketch"], stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True)
+            self.addCleanup(other.kill)
+            port = urllib.parse.urlsplit(other.stdout.readline().strip()).port
+            for domain, status in (("sketch", 200), ("photo", 404)):  # what is not searched is not shown
+                self.assertEqual(self.ask("GET", f"/image?domain={domain}&split=test&row=0", port=port)[0], status)
             other.send_signal(number)
-            _, said = other.communicate(timeout=20)
+            _, said = other.communicate(timeout=120)
             self.assertEqual(other.returncode, 0, said)
             self.assertIn("ended on request", said)
 
-    @unittest.skipUnless(browser.PROGRAM, "there is no Chromium here")
+    @unittest.skipUnless(browser.PROGRAM, browser.WHY_NOT)
     def test_the_page_in_a_browser(self):
         page = browser.Browser()
         self.addCleanup(page.close)

@@ -17,7 +17,6 @@ struct FeaturePart {
   std::string file;  ///< relative to the folder
   std::string domain, split;
   int64_t first = 0, rows = 0;
-  std::string hash;  ///< of the file
 };
 
 /// FOLDER/features.json.
@@ -32,6 +31,8 @@ struct FeatureIndex {
   /// Throws DataError if the folder holds none, or a broken one, or, with_files, a part is missing.
   static FeatureIndex read(const std::filesystem::path& folder, bool with_files = true);
   void write(const std::filesystem::path& folder) const;
+  /// Lists these too, beside all that is listed there by now: other jobs may have added theirs. Throws UsageError if they had other settings.
+  void add(const std::filesystem::path& folder, const std::vector<FeaturePart>& made);
 };
 
 /// What a file holds of each image.
@@ -41,13 +42,13 @@ struct FeatureRows {
   std::vector<int32_t> categories;  ///< -1: not known
 };
 
-/// Atomically; a file that is there already stays. model: the hash of what they were made with.
-void write_features(const std::filesystem::path& folder, const FeaturePart& part, const std::string& model, const FeatureRows& rows);
+/// Atomically; a file that is there already stays. settings: as the index's; "model" is the hash of what they were made with.
+void write_features(const std::filesystem::path& folder, const FeaturePart& part, const io::Identity& settings, const FeatureRows& rows);
 
-/// A file of features, open. Throws DataError naming it if it is broken, or not of this part, model and width.
+/// A file of features, open. Throws DataError naming it if it is broken, or not of this part, these settings and this width.
 class FeatureFile {
  public:
-  FeatureFile(const std::filesystem::path& folder, const FeaturePart& part, const std::string& model, int64_t dim);
+  FeatureFile(const std::filesystem::path& folder, const FeaturePart& part, const io::Identity& settings, int64_t dim);
   /// [rows, D] float on the CPU. Throws DataError if the file was damaged.
   at::Tensor features() const;
   std::vector<std::string> names() const;

@@ -23,7 +23,7 @@ struct Match {
 struct GalleryOptions {
   std::vector<std::string> domains, splits;  ///< empty: all
   uint64_t memory = 0;                       ///< bytes of features that may stay in memory; more are read at each search
-  int64_t chunk = 16384;                     ///< rows that are read at a time
+  int64_t chunk = 16384;                     ///< rows that are read at a time; at least those of the longest file
 };
 
 /// Features in files that can be searched. They are read piece by piece, so that they may be more than fits memory.
@@ -35,7 +35,8 @@ class Gallery {
   const FeatureIndex& index() const { return index_; }
   const std::filesystem::path& folder() const { return folder_; }
   int64_t rows() const { return starts_.back(); }
-  const std::vector<std::string>& domains() const { return domains_; }  ///< that it holds
+  const std::vector<std::string>& domains() const { return domains_; }                 ///< that it holds
+  bool holds(const std::string& domain, const std::string& split, int64_t row) const;  ///< row: in the split
   /// The name of a match's category: its number where names are not known; empty: it has none.
   std::string category_name(const Match& match) const;
 

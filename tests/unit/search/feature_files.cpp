@@ -17,12 +17,14 @@
 namespace syncdr::search {
 namespace {
 
+io::Identity settings_with(const std::string& model) { return {{"model", model}, {"dataset", "one"}}; }
+
 TEST(FeatureFiles, HoldWhatWasWrittenAndSayWhatItIs) {
   const TemporaryFolder folder;
   const FeaturePart part{.file = "ink/test-00000-of-00001.h5", .domain = "ink", .split = "test", .first = 7, .rows = 2};
   const at::Tensor features = torch::tensor({{1.0F, 0.0F, 0.0F}, {0.0F, 0.6F, 0.8F}});
-  write_features(folder.path(), part, "the hash", {.features = features, .names = {"ink/a/1.png", "ink/b/ü.png"}, .categories = {4, -1}});
-  const FeatureFile file(folder.path(), part, "the hash", 3);
+  write_features(folder.path(), part, settings_with("the hash"), {.features = features, .names = {"ink/a/1.png", "ink/b/ü.png"}, .categories = {4, -1}});
+  const FeatureFile file(folder.path(), part, settings_with("the hash"), 3);
   EXPECT_TRUE(torch::equal(file.features(), features));
   EXPECT_THAT(file.names(), testing::ElementsAre("ink/a/1.png", "ink/b/ü.png"));
   EXPECT_THAT(file.categories(), testing::ElementsAre(4, -1));
@@ -34,27 +36,28 @@ TEST(FeatureFiles, HoldWhatWasWrittenAndSayWhatItIs) {
 TEST(FeatureFiles, OthersThanAskedForAreRefusedByName) {
   const TemporaryFolder folder;
   const FeaturePart part{.file = "ink/test-00000-of-00001.h5", .domain = "ink", .split = "test", .rows = 2};
-  write_features(folder.path(), part, "hash", {.features = torch::eye(2), .names = {"a", "b"}, .categories = {0, 0}});
+  write_features(folder.path(), part, settings_with("hash"), {.features = torch::eye(2), .names = {"a", "b"}, .categories = {0, 0}});
   FeaturePart other = part;
   other.first = 2;
-  EXPECT_ERROR(FeatureFile(folder.path(), other, "hash", 2), core::DataError, "its first is 0, 2 is needed");
-  EXPECT_ERROR(FeatureFile(folder.path(), part, "another", 2), core::DataError, "its model is hash, another is needed");
-  EXPECT_ERROR(FeatureFile(folder.path(), part, "hash", 4), core::DataError, "its dim is 2, 4 is needed");
+  EXPECT_ERROR(FeatureFile(folder.path(), other, settings_with("hash"), 2), core::DataError, "its first is 0, 2 is needed");
+  EXPECT_ERROR(FeatureFile(folder.path(), part, settings_with("another"), 2), core::DataError, "its model is hash, another is needed");
+  EXPECT_ERROR(FeatureFile(folder.path(), part, {{"model", "hash"}, {"dataset", "another"}}, 2), core::DataError, "its settings_hash is");
+  EXPECT_ERROR(FeatureFile(folder.path(), part, settings_with("hash"), 4), core::DataError, "its dim is 2, 4 is needed");
   other.file = "ink/none.h5";
-  EXPECT_ERROR(FeatureFile(folder.path(), other, "hash", 2), core::DataError, "none.h5");
+  EXPECT_ERROR(FeatureFile(folder.path(), other, settings_with("hash"), 2), core::DataError, "none.h5");
 }
 
 TEST(FeatureFiles, ADamagedOneIsRefused) {
   const TemporaryFolder folder;
   const FeaturePart part{.file = "a/test-00000-of-00001.h5", .domain = "a", .split = "test", .rows = 64};
-  write_features(folder.path(), part, "hash",
+  write_features(folder.path(), part, settings_with("hash"),
                  {.features = torch::ones({64, 64}), .names = std::vector<std::string>(64, "n"), .categories = std::vector<int32_t>(64)});
   std::string bytes = io::read_file(folder / part.file);
   const size_t place = bytes.find(std::string("\0\0\x80\x3F\0\0\x80\x3F", 8));
   ASSERT_NE(place, std::string::npos);
   bytes[place] ^= 1;
   test::put(folder / part.file, bytes);
-  EXPECT_ERROR(FeatureFile(folder.path(), part, "hash", 64).features(), core::DataError, "do not match their hash");
+  EXPECT_ERROR(FeatureFile(folder.path(), part, settings_with("hash"), 64).features(), core::DataError, "do not match their hash");
 }
 
 TEST(FeatureIndex, ReadsBackAndRefusesWhatCannotBe) {
@@ -85,6 +88,23 @@ TEST(FeatureIndex, ReadsBackAndRefusesWhatCannotBe) {
     EXPECT_ERROR(FeatureIndex::read(folder.path()), core::DataError, said);
   }
   EXPECT_ERROR(FeatureIndex::read(folder / "nothing"), core::DataError, "`syncdr embed` makes features");
+}
+
+TEST(FeatureIndex, WhatOthersHaveListedMeanwhileStays) {
+  const TemporaryFolder folder;
+  const io::Identity settings = settings_with("hash");
+  FeatureIndex one{.settings = settings, .dim = 4}, other = one;
+  one.write(folder.path());
+  const FeaturePart ink{.file = "ink/test-00000-of-00001.h5", .domain = "ink", .split = "test", .rows = 2};
+  const FeaturePart oil{.file = "oil/test-00000-of-00001.h5", .domain = "oil", .split = "test", .rows = 3};
+  one.add(folder.path(), {oil});
+  other.add(folder.path(), {ink});
+  const FeatureIndex both = FeatureIndex::read(folder.path(), /*with_files=*/false);
+  ASSERT_EQ(both.parts.size(), 2u);
+  EXPECT_EQ(both.parts[0].domain, "ink");
+  EXPECT_EQ(both.parts[1].rows, 3);
+  other.settings = settings_with("another");
+  EXPECT_ERROR(other.add(folder.path(), {ink}), core::UsageError, "model = hash, now it is another");
 }
 
 TEST(Model, FeaturesOfAnotherOneOrAnotherViewAreRefusedByName) {

@@ -21,7 +21,7 @@ inline at::Tensor some_features(const std::filesystem::path& folder) {
       content.names.push_back(fmt::format("{}/{}.png", domain, first + row));
       content.categories.push_back(row == 0 ? -1 : static_cast<int32_t>(row % 3));
     }
-    write_features(folder, part, "hash", content);
+    write_features(folder, part, index.settings, content);
     all.push_back(content.features);
     index.parts.push_back(part);
   };
