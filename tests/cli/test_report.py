@@ -38,7 +38,8 @@ class Reports(unittest.TestCase):
         self.assertEqual(set(calls), {"translate", "train", "evaluate.json"})
         self.assertEqual(calls["train"]["ranks"], 2)
         steps = json.loads((self.folder / "one" / "train" / "filter" / "done.json").read_text())
-        self.assertEqual(calls["train"]["images"], steps["steps"] * steps["images_per_step"])
+        (trained,) = (self.folder / "one" / "calls").glob("train-filter-*.json")
+        self.assertEqual(json.loads(trained.read_text())["images"], steps["steps"] * steps["images_per_step"])
         self.assertGreater(calls["translate"]["images"], 0)
         self.assertTrue(list((self.folder / "one" / "train" / "cds").glob("events.out.tfevents.*")))
 
