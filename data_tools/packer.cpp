@@ -26,11 +26,11 @@ namespace fs = std::filesystem;
 namespace {
 
 /// auto: png where every image is a PNG or a TIFF, so that nothing is lost; jpeg otherwise.
-std::string choose_codec(const PackOptions& options, const ImageTable& images) {
-  if (options.codec != "auto") return options.codec;
+data::Codec choose_codec(const PackOptions& options, const ImageTable& images) {
+  if (options.codec != "auto") return data::codec_from_name(options.codec);
   for (size_t i = 0; i < images.size(); ++i)
-    if (const std::string extension = extension_of(images.key(i)); extension != ".png" && extension != ".tif" && extension != ".tiff") return "jpeg";
-  return "png";
+    if (const std::string extension = extension_of(images.key(i)); extension != ".png" && extension != ".tif" && extension != ".tiff") return data::Codec::jpeg;
+  return data::Codec::png;
 }
 
 /// The images of one shard.
@@ -49,12 +49,13 @@ class Packer {
   void pack() {
     bool go = false;
     team_.root_only("claiming the dataset's folder", [&] {
+      codec_ = choose_codec(options_, images_);
       go = claim_folder();
       if (go) say_codec();
     });
     if (!team_.any(go, "agreeing whether there is something to pack")) return;
     if (team_.world()) images_.share(*team_.world());
-    codec_ = data::codec_from_name(choose_codec(options_, images_));
+    if (!team_.is_root()) codec_ = choose_codec(options_, images_);
     divide();
     const std::vector<data::ManifestEntry> entries = pack_units();
     team_.root_only("completing the dataset", [&] { complete(entries); });
@@ -62,7 +63,7 @@ class Packer {
 
  private:
   void say_codec() const {
-    if (options_.codec != "auto" || choose_codec(options_, images_) != "jpeg") return;
+    if (options_.codec != "auto" || codec_ != data::Codec::jpeg) return;
     size_t without_loss = 0;
     for (size_t i = 0; i < images_.size(); ++i) without_loss += extension_of(images_.key(i)) == ".png" ? 1 : 0;
     if (without_loss > 0)
@@ -84,7 +85,7 @@ class Packer {
       if (*images_.mask(i) != '\0') items.add(fmt::format("mask {}\n", images_.mask(i)));
     }
     std::map<std::string, std::string> all{{"made by", "syncdr-data pack"},
-                                           {"codec", choose_codec(options_, images_)},
+                                           {"codec", data::codec_name(codec_)},
                                            {"size", std::to_string(options_.size)},
                                            {"rows", std::to_string(options_.rows)},
                                            {"images", items.digest()}};

@@ -6,19 +6,17 @@
 #include <exception>
 #include <thread>
 
+#include "syncdr/comm/launcher.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::data_tools {
 namespace {
 
-/// Whether mpirun, srun or the like has started this process as a rank.
-bool is_rank() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
-    if (std::getenv(name)) return true;
+/// Throws UsageError where several processes of a job were started as if each were alone: all would write the same files.
+void refuse_strangers() {
   const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");  // of srun alone; SLURM_NTASKS is set in a batch script, too, where one process may well work
   if (tasks && std::atoi(tasks) > 1)
     throw core::UsageError("srun has started {} processes that do not know of each other. Start them by srun --mpi=pmix or mpirun, or one by srun -n 1", tasks);
-  return false;
 }
 
 }  // namespace
@@ -77,7 +75,8 @@ void Team::root_only(const std::string& name, const std::function<void()>& work)
 }
 
 void run_in_team(const std::function<void(Team&)>& work) {
-  if (!is_rank()) {
+  if (!comm::started_as_rank()) {
+    refuse_strangers();
     Team alone(nullptr);
     return work(alone);
   }

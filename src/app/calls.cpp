@@ -4,7 +4,6 @@
 #include <torch/version.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <ctime>
 #include <functional>
@@ -18,6 +17,7 @@
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/claims.h"
 #include "syncdr/io/json.h"
+#include "syncdr/training/checkpoint.h"
 
 namespace syncdr::app {
 namespace {
@@ -39,24 +39,10 @@ int64_t last_step(const fs::path& log) {
   }
 }
 
-/// The step of the newest checkpoint: nothing without any.
-std::optional<int64_t> newest_checkpoint(const fs::path& folder) {
-  std::optional<int64_t> newest;
-  if (!fs::is_directory(folder)) return newest;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    int64_t step = 0;
-    if (!name.starts_with("step-")) continue;
-    const auto [rest, error] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
-    if (error == std::errc() && rest == name.data() + name.size() && (!newest || step > *newest)) newest = step;
-  }
-  return newest;
-}
-
 /// Where a training goes on: a killed one has logged steps that it does again, from its newest checkpoint on.
 int64_t resume_step(const fs::path& folder) {
   const int64_t logged = last_step(folder / "log.jsonl");
-  if (const auto newest = newest_checkpoint(folder / "checkpoints")) return std::min(logged, *newest);
+  if (const auto newest = training::Checkpoints(folder / "checkpoints").newest_step()) return std::min(logged, *newest);
   return fs::exists(folder / "done.json") ? logged : 0;
 }
 

@@ -393,7 +393,7 @@ void check_resume(const Job& job, const Phase& phase, const std::string& subject
 boost::json::object measure_retention(Job& job, const std::vector<std::string>& arms) {
   std::vector<evaluation::SetRetention> all;
   for (const auto& name : arms)
-    for (const auto& set : names_of(job.settings, Arm(name))) std::ranges::move(retention_of(job, set), std::back_inserter(all));
+    for (const auto& set : names_of(job.settings, Arm(name))) std::ranges::move(retention_of(job, set, pair_ranks_of(job, set)), std::back_inserter(all));
   if (all.empty()) throw core::UsageError("none of the arms {} has translations", fmt::join(arms, ", "));
   job.world.root_only("printing retention", [&] { fmt::print("{}", evaluation::retention_text(all)); });
   return {{"retention", evaluation::retention_json(all)}};
@@ -408,8 +408,8 @@ boost::json::object evaluate_arms(Job& job, const std::vector<std::string>& arms
     results.push_back(evaluate_arm(job, Arm(arm), split));
     if (!with_report) continue;
     for (const auto& set : results.back().sets) {
-      std::ranges::move(retention_of(job, set), std::back_inserter(results.back().retention));
       const auto found = pair_ranks_of(job, set);
+      std::ranges::move(retention_of(job, set, found), std::back_inserter(results.back().retention));
       for (const auto& direction : job.directions()) ranks[{set, direction.source, direction.target}] = found.at(direction.name());
     }
   }

@@ -87,8 +87,7 @@ data::PairWeights pair_weights_of(Job& job, const std::string& set) {
   return weights;
 }
 
-std::vector<evaluation::SetRetention> retention_of(Job& job, const std::string& set) {
-  const auto ranks = pair_ranks_of(job, set);
+std::vector<evaluation::SetRetention> retention_of(const Job& job, const std::string& set, const std::map<std::string, evaluation::PairRanks>& ranks) {
   std::vector<evaluation::SetRetention> all;
   for (const auto& direction : job.directions()) all.push_back({set, direction.source, direction.target, evaluation::figures_of(ranks.at(direction.name()))});
   return all;

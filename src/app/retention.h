@@ -15,7 +15,7 @@ std::map<std::string, evaluation::PairRanks> pair_ranks_of(Job& job, const std::
 /// What train.retention lets the set's pairs count in a training; nothing if it is off. Throws DataError if no pair is left.
 data::PairWeights pair_weights_of(Job& job, const std::string& set);
 
-/// The figures of it.
-std::vector<evaluation::SetRetention> retention_of(Job& job, const std::string& set);
+/// The figures of a set's pair_ranks_of().
+std::vector<evaluation::SetRetention> retention_of(const Job& job, const std::string& set, const std::map<std::string, evaluation::PairRanks>& ranks);
 
 }  // namespace syncdr::app

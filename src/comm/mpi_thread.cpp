@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "syncdr/comm/launcher.h"
 #include "syncdr/comm/world.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
@@ -50,8 +51,7 @@ std::optional<std::vector<Posted>> read_posted(c10::intrusive_ptr<c10d::Store> s
 
 /// Without mpirun OpenMPI starts a daemon for the one rank; isolated, it does not. Must be set before MPI_Init.
 void isolate_singleton() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
-    if (std::getenv(name)) return;
+  if (started_as_rank()) return;
   setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
 }
 
@@ -66,6 +66,12 @@ void check_mpi(int code, const char* call) {
   int length = 0;
   MPI_Error_string(code, text, &length);
   throw core::PeerError("{} failed: {}", call, text);
+}
+
+bool started_as_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
+    if (std::getenv(name)) return true;
+  return false;
 }
 
 std::string mpi_version() {

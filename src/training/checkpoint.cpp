@@ -149,6 +149,11 @@ std::optional<Checkpoint> Checkpoints::latest() const {
   return std::nullopt;
 }
 
+std::optional<int64_t> Checkpoints::newest_step() const {
+  const auto found = checkpoints_in(folder_);
+  return found.empty() ? std::nullopt : std::optional(found.begin()->first);
+}
+
 CheckpointWriter::CheckpointWriter(comm::World& world, fs::path folder) : world_(world), folder_(std::move(folder)) {
   world_.root_only("opening the folder of checkpoints", [&] { folder_.open(); });
 }

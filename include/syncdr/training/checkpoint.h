@@ -35,6 +35,8 @@ class Checkpoints {
   void save(const Checkpoint& checkpoint);
   /// The newest checkpoint whose hashes are right; damaged ones are passed over with a warning. Nothing if there is none.
   std::optional<Checkpoint> latest() const;
+  /// The newest one's step by its name alone, damaged or not. Nothing if there is none.
+  std::optional<int64_t> newest_step() const;
 
  private:
   std::filesystem::path folder_;
