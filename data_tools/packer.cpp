@@ -130,7 +130,10 @@ class Packer {
   }
 
   void tidy(const std::vector<data::ManifestEntry>& entries) const {
-    for (const auto& entry : entries) fs::remove(bad_file(entry.file));
+    for (const auto& entry : entries) {
+      fs::remove(bad_file(entry.file));
+      fs::remove(options_.out / (entry.file + ".tmp"));  // of a call that was killed before another sealed the shard
+    }
     fs::remove(marker());
   }
 
@@ -249,7 +252,7 @@ class Packer {
   void write_bad(const Unit& unit, const Reasons& bad) const {
     const fs::path file = bad_file(unit.file());
     if (bad.empty()) {
-      fs::remove(file);
+      if (fs::exists(file)) fs::remove(file);  // where one cannot write, removing nothing fails, too
       return;
     }
     boost::json::array list;

@@ -26,7 +26,11 @@ class Hdf5Guard {
  private:
   static std::recursive_mutex& library_lock() {
     // Never destroyed: static objects of other files may close HDF5 files after this one would be gone.
-    static auto* lock = new std::recursive_mutex;
+    static auto* lock = [] {
+      // All files are closed here. What HDF5 1.10 does at the exit of a process that could not close one (the disk was full) may crash.
+      H5dont_atexit();
+      return new std::recursive_mutex;
+    }();
     return *lock;
   }
 
