@@ -1,7 +1,6 @@
 #include "phases.h"
 
 #include <algorithm>
-#include <boost/json/serialize.hpp>
 #include <chrono>
 #include <iterator>
 #include <limits>
@@ -428,9 +427,7 @@ boost::json::object evaluate_arms(Job& job, const std::vector<std::string>& arms
       io::write_json(calls_folder(job) / "evaluate.json", to_json(call_of(job, "evaluate", "", seconds, images)));
       input.calls = evaluation::read_calls(calls_folder(job));
       io::write_json(job.out / "metrics.json", metrics);
-      auto hits = evaluation::hits_json(input);
-      hits["images"] = images_of(job, split);
-      io::write_file(job.out / "hits.json", boost::json::serialize(hits));
+      evaluation::write_hits(job.out / "hits.json", input, images_of(job, split));
       evaluation::write_report(job.out / "report.html", job.dataset, input);
     }
     fmt::print("{}\n", evaluation::table_text(input));

@@ -1,6 +1,13 @@
 #include "embed.h"
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <optional>
+
 #include "syncdr/data/loader.h"
+#include "syncdr/io/scratch.h"
 #include "syncdr/nn/unit_rows.h"
 #include "syncdr/retrieval/features.h"
 #include "syncdr/training/part.h"
@@ -28,41 +35,103 @@ class EvaluationMode {
   bool was_training_;
 };
 
-// What the backbone makes of this rank's images: [n, F] on the CPU, undefined if it has none.
-at::Tensor pooled_part(comm::World& world, retrieval::Encoder& encoder, const Images& images, int64_t batch) {
-  // Ranks share whole calls: an image has the same place and neighbours in its call whatever their number.
-  const int64_t call = retrieval::images_a_call(world.device(), batch);
-  const auto part = training::part_of((images.count + call - 1) / call, world.rank(), world.size());
-  const int64_t step_calls = world.device().is_cpu() ? at::get_num_threads() : 1;
-  const int64_t steps = (part.size() + step_calls - 1) / step_calls;
-  data::Prefetcher<at::Tensor> loader(
-      [&](int64_t step) {
-        const int64_t first = part.first + step * step_calls, last = std::min(first + step_calls, part.last);
-        return images.load(first * call, std::min(last * call, images.count));
-      },
-      0, steps, world.threads(0));
-  std::vector<at::Tensor> features;
-  while (!loader.done()) features.push_back(retrieval::pooled_of(encoder, loader.next(), world.device(), call).to(at::kCPU));
-  return features.empty() ? at::Tensor() : at::cat(features);
-}
+/// How images are dealt: whole calls in contiguous parts, so that an image has the same place and neighbours in its call whatever the number of ranks. Each
+/// rank takes its part in blocks, after each of which rank 0 gathers: features of a list that is larger than memory are in none.
+class Deal {
+ public:
+  Deal(int64_t images, int64_t call, int ranks) : images_(images), call_(call), ranks_(ranks) {}
 
-// This rank's rows of the features: [n, D] on the CPU, undefined if it has none.
-at::Tensor embed_part(comm::World& world, retrieval::Encoder& encoder, const Images& images, int64_t batch, retrieval::PooledFeatures* kept) {
-  if (kept && !kept->contains(images.name)) kept->emplace(images.name, pooled_part(world, encoder, images, batch));
-  const at::Tensor pooled = kept ? kept->at(images.name) : pooled_part(world, encoder, images, batch);
-  if (!pooled.defined()) return pooled;
-  return retrieval::projected_of(encoder, pooled, world.device(), retrieval::images_a_call(world.device(), batch)).to(at::kCPU, at::kFloat);
-}
+  /// The images of a rank's block, or of its whole part.
+  training::Part block(int rank, int64_t index) const {
+    const auto part = calls_of(rank);
+    const int64_t first = std::min(part.first + index * calls_of_block, part.last);
+    return images_of(first, std::min(first + calls_of_block, part.last));
+  }
+  training::Part part(int rank) const { return images_of(calls_of(rank).first, calls_of(rank).last); }
+  /// As many on every rank; the last of some are empty. No part is longer than the first rank's.
+  int64_t blocks() const { return (calls_of(0).size() + calls_of_block - 1) / calls_of_block; }
+
+ private:
+  static constexpr int64_t calls_of_block = 16;
+  training::Part calls_of(int rank) const { return training::part_of((images_ + call_ - 1) / call_, rank, ranks_); }
+  training::Part images_of(int64_t first_call, int64_t last_call) const { return {std::min(first_call * call_, images_), std::min(last_call * call_, images_)}; }
+
+  int64_t images_, call_;
+  int ranks_;
+};
+
+/// What the backbone makes of this rank's images, one after another, as many calls at a time as there are threads: read and decoded ahead.
+class Backbone {
+ public:
+  Backbone(comm::World& world, retrieval::Encoder& encoder, const Images& images, const training::Part& own, int64_t call)
+      : encoder_(encoder), device_(world.device()), call_(call), loader_(loader_of(world, images, own, call)) {}
+
+  /// [n, F] on the CPU, of the next n images.
+  at::Tensor next(int64_t images) {
+    std::vector<at::Tensor> features{rest_};
+    int64_t there = rest_.defined() ? rest_.size(0) : 0;
+    if (there == 0) features.clear();
+    for (; there < images; there += features.back().size(0)) features.push_back(retrieval::pooled_of(encoder_, loader_.next(), device_, call_).to(at::kCPU));
+    const auto all = at::cat(features);
+    rest_ = all.narrow(0, images, there - images).clone();
+    return all.narrow(0, 0, images);
+  }
+
+ private:
+  static data::Prefetcher<at::Tensor> loader_of(comm::World& world, const Images& images, const training::Part& own, int64_t call) {
+    const int64_t step = call * (world.device().is_cpu() ? at::get_num_threads() : 1);
+    const auto load = [load = images.load, own, step](int64_t index) {
+      const int64_t first = own.first + index * step;
+      return load(first, std::min(first + step, own.last));
+    };
+    return {load, 0, (own.size() + step - 1) / step, world.threads(0)};
+  }
+
+  retrieval::Encoder& encoder_;
+  c10::Device device_;
+  int64_t call_;
+  data::Prefetcher<at::Tensor> loader_;
+  at::Tensor rest_;
+};
 
 at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const Images& images, int64_t batch, retrieval::PooledFeatures* kept) {
   const EvaluationMode mode(*encoder);
   const at::NoGradGuard no_grad;
-  auto part = embed_part(world, encoder, images, batch, kept);
-  // A rank without rows does not know the width that the others gather.
-  const int64_t width = world.all_reduce_max(part.defined() ? part.size(1) : 0, "agreeing on the width of the features");
-  if (!part.defined()) part = at::empty({0, width});
-  auto all = world.all_gather_rows(part, "gathering features");
-  return world.is_root() ? all : at::Tensor();
+  const int64_t call = retrieval::images_a_call(world.device(), batch);
+  const Deal deal(images.count, call, world.size());
+  const auto own = deal.part(world.rank());
+  at::Tensor pooled = kept && kept->contains(images.name) ? kept->at(images.name) : at::Tensor();
+  std::optional<Backbone> backbone;
+  if (!kept || !kept->contains(images.name)) backbone.emplace(world, encoder, images, own, call);
+  // What the backbone makes of a block, not empty.
+  const auto pooled_of = [&](const training::Part& block) {
+    if (!backbone) return pooled.narrow(0, block.first - own.first, block.size());
+    const auto made = backbone->next(block.size());
+    if (!kept) return made;
+    if (!pooled.defined()) pooled = io::scratch_tensor({own.size(), made.size(1)}, made.options());
+    pooled.narrow(0, block.first - own.first, block.size()).copy_(made);
+    return made;
+  };
+  int64_t width = 0;
+  at::Tensor all;
+  for (int64_t index = 0; index < deal.blocks(); ++index) {
+    const auto block = deal.block(world.rank(), index);
+    at::Tensor features;
+    if (block.size() > 0) features = retrieval::projected_of(encoder, pooled_of(block), world.device(), call).to(at::kCPU, at::kFloat);
+    // A rank without rows does not know the width that the others gather.
+    if (index == 0) width = world.all_reduce_max(features.defined() ? features.size(1) : 0, "agreeing on the width of the features");
+    const auto gathered = world.all_gather_rows(features.defined() ? features : at::empty({0, width}), "gathering features");
+    if (!world.is_root()) continue;
+    if (!all.defined()) all = io::scratch_tensor({images.count, width});
+    for (int64_t rank = 0, row = 0; rank < world.size(); ++rank) {
+      const auto rows = deal.block(static_cast<int>(rank), index);
+      all.narrow(0, rows.first, rows.size()).copy_(gathered.narrow(0, row, rows.size()));
+      row += rows.size();
+    }
+  }
+  if (kept) kept->emplace(images.name, pooled);
+  if (world.is_root() && !all.defined()) all = at::empty({0, 0});
+  return all;
 }
 
 std::string name_of(const data::ShardList& list) { return list.rows() == 0 ? "" : list.place(0).shard->path().string(); }
@@ -93,7 +162,14 @@ at::Tensor embed_domain(comm::World& world, retrieval::Encoder& encoder, const E
   const auto features = embed(world, encoder, list, data.views, batch, data.pooled);
   if (data.centre.empty()) return features;
   const auto others = embed(world, encoder, data.dataset.real(domain, data.centre), data.views, batch, data.pooled);
-  return world.is_root() ? nn::unit_rows(features - others.mean(0, /*keepdim=*/true, at::kDouble).to(at::kFloat)) : features;
+  if (!world.is_root()) return features;
+  const auto centre = others.mean(0, /*keepdim=*/true, at::kDouble).to(at::kFloat);
+  constexpr int64_t at_once = 65536;
+  for (int64_t first = 0; first < features.size(0); first += at_once) {
+    const auto rows = features.narrow(0, first, std::min(at_once, features.size(0) - first));
+    rows.copy_(nn::unit_rows(rows - centre));
+  }
+  return features;
 }
 
 }  // namespace syncdr::evaluation

@@ -1,9 +1,14 @@
 #include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
 #include <cmath>
 #include <numeric>
+#include <ranges>
+#include <utility>
 
 #include "arms.h"
 #include "syncdr/evaluation/report.h"
+#include "syncdr/io/atomic_file.h"
+#include "syncdr/io/file.h"
 
 /// The headline figures without a page: as text and as JSON.
 namespace syncdr::evaluation {
@@ -37,10 +42,15 @@ std::string aligned(const std::vector<Row>& rows) {
 
 boost::json::array interval(const Estimate& estimate) { return {estimate.low, estimate.high}; }
 
+// The name of a direction in the files for programs.
+std::string key_of(const std::vector<DirectionScores>& directions, size_t i) {
+  return directions.size() > 2 ? name_of(directions[i], "-to-") : i == 0 ? "a_to_b" : "b_to_a";
+}
+
 // By the name of each direction what figure(its place in `directions`) gives.
 template <class Figure> boost::json::object by_direction(const std::vector<DirectionScores>& directions, const Figure& figure) {
   boost::json::object object;
-  for (size_t i = 0; i < directions.size(); ++i) object[directions.size() > 2 ? name_of(directions[i], "-to-") : i == 0 ? "a_to_b" : "b_to_a"] = figure(i);
+  for (size_t i = 0; i < directions.size(); ++i) object[key_of(directions, i)] = figure(i);
   return object;
 }
 
@@ -116,29 +126,48 @@ template <class Cell> std::string table(const ReportInput& input, const std::str
 
 }  // namespace
 
-boost::json::object hits_json(const ReportInput& input) {
+void write_hits(const std::filesystem::path& file, const ReportInput& input, const boost::json::value& images) {
+  io::AtomicFile atomic(file);
+  io::OutputFile out(atomic.temporary());
   const auto& first = input.arms.front().evaluation;
-  const auto by_cutoff = [&](const Evaluation& evaluation, size_t direction, auto Hits::* count) {
-    boost::json::object object;
-    for (const auto& [measure, directions] : evaluation.hits) {
-      boost::json::array counts;
-      for (const Hits& hits : directions.at(direction).hits) {
-        const double value = hits.*count;  // whole but for ties
-        if (value == std::floor(value)) counts.emplace_back(static_cast<int64_t>(value));
-        else counts.emplace_back(value);
-      }
-      object[name_of(measure)] = std::move(counts);
-    }
-    return object;
+  // A list at a time: there may be millions of queries.
+  const auto write_list = [&](const auto& values, const auto& value_of) {
+    boost::json::array list;
+    for (const auto& value : values) list.push_back(value_of(value));
+    out.write(boost::json::serialize(list));
   };
-  boost::json::object correct;
-  for (const auto& arm : input.arms)
-    correct[arm.title] = by_direction(first.directions, [&](size_t i) { return by_cutoff(arm.evaluation, i, &Hits::correct); });
-  const auto& some = first.hits.begin()->second;
-  return {{"unit", name_of(first.unit())},
-          {"categories", by_direction(first.directions, [&](size_t i) { return boost::json::array(some[i].categories.begin(), some[i].categories.end()); })},
-          {"possible", by_direction(first.directions, [&](size_t i) { return by_cutoff(first, i, &Hits::possible); })},
-          {"correct", std::move(correct)}};
+  // {NAME: what write(thing) writes, ...}
+  const auto write_object = [&](const auto& things, const auto& name, const auto& write) {
+    out.write("{");
+    const char* comma = "";
+    for (const auto& thing : things) {
+      out.write(fmt::format("{}{}:", std::exchange(comma, ","), boost::json::serialize(boost::json::value(name(thing)))));
+      write(thing);
+    }
+    out.write("}");
+  };
+  const auto by_direction = [&](const auto& write) {
+    write_object(std::views::iota(size_t{0}, first.directions.size()), [&](size_t i) { return key_of(first.directions, i); }, write);
+  };
+  const auto by_measure = [&](const Evaluation& evaluation, size_t direction, auto Hits::* count) {
+    write_object(evaluation.hits, [](const auto& item) { return name_of(item.first); }, [&](const auto& item) {
+      write_list(item.second.at(direction).hits, [&](const Hits& hits) -> boost::json::value {
+        const double value = hits.*count;  // whole but for ties
+        if (value == std::floor(value)) return static_cast<int64_t>(value);
+        return value;
+      });
+    });
+  };
+  out.write(fmt::format("{{\"unit\":\"{}\",\"images\":{},\"categories\":", name_of(first.unit()), boost::json::serialize(images)));
+  by_direction([&](size_t i) { write_list(first.hits.begin()->second[i].categories, [](int32_t category) { return category; }); });
+  out.write(",\"possible\":");
+  by_direction([&](size_t i) { by_measure(first, i, &Hits::possible); });
+  out.write(",\"correct\":");
+  write_object(input.arms, [](const ArmResult& arm) { return arm.title; },
+               [&](const ArmResult& arm) { by_direction([&](size_t i) { by_measure(arm.evaluation, i, &Hits::correct); }); });
+  out.write("}");
+  out.close();
+  atomic.commit();
 }
 
 std::string retention_text(const std::vector<SetRetention>& retention) {

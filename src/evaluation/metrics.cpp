@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 
 #include "average_precision.h"
 #include "syncdr/core/error.h"
+#include "syncdr/io/scratch.h"
 #include "syncdr/retrieval/running_best.h"
 #include "tiles.h"
 
@@ -91,7 +91,7 @@ class Measuring {
       ranks_all_ = ranks_all_ || measure.kind == Measure::Kind::average_precision;
     }
     depth_ = std::min(depth_, all_);
-    nearest_ = at::empty({queries, std::min(kept, all_)}, at::kLong);
+    nearest_ = io::scratch_tensor({queries, std::min(kept, all_)}, at::kLong);
     hits_.assign(measures.size(), std::vector<Hits>(static_cast<size_t>(queries)));
   }
 
@@ -123,19 +123,24 @@ class Measuring {
     for (Query& query : queries) fill(query, ranking_of(query), /*all_seen=*/true);
   }
 
-  Found result() const {
+  Found result() && {
+    std::vector<size_t> counted;
+    std::vector<int32_t> categories;
+    for (int64_t row = 0; row < nearest_.size(0); ++row) {
+      if (!rows_.contains(labels_[row])) continue;
+      counted.push_back(static_cast<size_t>(row));
+      categories.push_back(static_cast<int32_t>(labels_[row]));
+    }
+    if (counted.empty())
+      throw core::DataError(
+          "evaluation: no query's category occurs in the gallery. Query and gallery must be labelled alike: check the lists they were packed "
+          "from.");
     Found found{.nearest = nearest_};
     for (size_t m = 0; m < measures_.size(); ++m) {
-      QueryHits& kept = found.hits[measures_[m]];
-      for (int64_t row = 0; row < nearest_.size(0); ++row) {
-        if (!rows_.contains(labels_[row])) continue;
-        kept.categories.push_back(static_cast<int32_t>(labels_[row]));
-        kept.hits.push_back(hits_[m][static_cast<size_t>(row)]);
-      }
-      if (kept.hits.empty())
-        throw core::DataError(
-            "evaluation: no query's category occurs in the gallery. Query and gallery must be labelled alike: check the lists they were packed "
-            "from.");
+      std::vector<Hits>& hits = hits_[m];
+      for (size_t i = 0; i < counted.size(); ++i) hits[i] = hits[counted[i]];  // in place: there may be millions
+      hits.resize(counted.size());
+      found.hits[measures_[m]] = {categories, std::move(hits)};
     }
     return found;
   }
@@ -228,7 +233,7 @@ Found measure(const at::Tensor& queries, const at::Tensor& gallery, const at::Te
   Measuring measuring(of_queries, of_gallery, measures, kept);
   const Tiles tiles(queries, gallery);
   if (gallery.size(0) > 0) tiles.each([&](int64_t index, const at::Tensor& room) { measuring.work(tiles, index, room); });
-  return measuring.result();
+  return std::move(measuring).result();
 }
 
 }  // namespace syncdr::evaluation

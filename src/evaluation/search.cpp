@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "syncdr/core/error.h"
 #include "syncdr/data/loader.h"
@@ -18,7 +19,7 @@
 namespace syncdr::evaluation {
 namespace {
 
-constexpr int64_t queries_at_once = 1024;  // their candidates are in memory; the gallery passes by once for each so many
+constexpr int64_t queries_at_once = 512;  // of a thread: their candidates are in memory; the gallery passes by once for each so many
 
 // The largest magnitude of a feature. aminmax passes NaN on and needs no memory, unlike isfinite and abs.
 double largest(const at::Tensor& features, const char* what) {
@@ -32,24 +33,65 @@ double largest(const at::Tensor& features, const char* what) {
 }
 
 /// Queries with what they have found so far, by the kernel.
-struct Search {
-  at::Tensor packed;
-  kernels::BestColumns best;
-
-  Search(const at::Tensor& queries, int64_t k) : packed(kernels::packed_rows(queries)), best(queries.size(0), k) {}
-
-  // Threads share the gallery, not the queries: one query keeps them all busy.
-  void offer(const at::Tensor& gallery, int64_t first) {
-    constexpr int64_t rows_of_thread = 256;  // fewer are not worth one
-    const int64_t rows = gallery.size(0), workers = std::clamp<int64_t>(rows / rows_of_thread, 1, at::get_num_threads());
-    std::vector<kernels::BestColumns> parts;
-    for (int64_t worker = 0; worker < workers; ++worker) parts.push_back(best.next());
-    nn::each_in_one_thread(workers, [&](int64_t worker) {
-      const int64_t from = rows * worker / workers, to = rows * (worker + 1) / workers;
-      parts[static_cast<size_t>(worker)].offer(packed, gallery.narrow(0, from, to - from), first + from);
-    });
-    for (auto& part : parts) best.merge(part);
+///
+/// Threads share the queries, each the whole gallery: what a query costs whatever the size of the gallery is paid once. Where queries are too few for that,
+/// threads share the gallery as well, and one query keeps them all busy.
+class Search {
+ public:
+  Search(const at::Tensor& queries, int64_t k) {
+    constexpr int64_t panel = 32, least = 64;  // the kernel's; queries of a part: fewer do not pay for reading a gallery
+    const int64_t rows = queries.size(0), panels = (rows + panel - 1) / panel;
+    const int64_t count = std::max(std::clamp<int64_t>(rows / least, 1, threads_), (rows + queries_at_once - 1) / queries_at_once);
+    for (int64_t part = 0; part <= count; ++part) begins_.push_back(std::min(panels * part / count * panel, rows));
+    parts_.resize(static_cast<size_t>(count));
+    nn::each_in_one_thread(count, [&](int64_t part) { parts_[static_cast<size_t>(part)].emplace(rows_of(part, queries), k); });
   }
+
+  void offer(const at::Tensor& gallery, int64_t first) {
+    constexpr int64_t least = 256;  // rows of a thread: fewer are not worth one
+    const int64_t rows = gallery.size(0), count = std::ssize(parts_), shares = std::clamp<int64_t>(rows / least, 1, std::max<int64_t>(threads_ / count, 1));
+    if (shares == 1) {
+      nn::each_in_one_thread(count, [&](int64_t index) {
+        Part& part = *parts_[static_cast<size_t>(index)];
+        part.best.offer(part.packed, gallery, first);
+      });
+      return;
+    }
+    std::vector<kernels::BestColumns> found;
+    for (int64_t i = 0; i < count * shares; ++i) found.push_back(parts_[static_cast<size_t>(i / shares)]->best.next());
+    nn::each_in_one_thread(count * shares, [&](int64_t i) {
+      const int64_t share = i % shares, from = rows * share / shares, to = rows * (share + 1) / shares;
+      found[static_cast<size_t>(i)].offer(parts_[static_cast<size_t>(i / shares)]->packed, gallery.narrow(0, from, to - from), first + from);
+    });
+    for (size_t i = 0; i < found.size(); ++i) parts_[i / static_cast<size_t>(shares)]->best.merge(found[i]);
+  }
+
+  bool finite() const {
+    return std::all_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->best.finite(); });
+  }
+
+  void in_order(const Neighbours& found) {
+    nn::each_in_one_thread(std::ssize(parts_), [&](int64_t part) {
+      parts_[static_cast<size_t>(part)]->best.in_order(rows_of(part, found.scores), rows_of(part, found.indices));
+    });
+  }
+
+ private:
+  struct Part {
+    at::Tensor packed;
+    kernels::BestColumns best;
+
+    Part(const at::Tensor& queries, int64_t k) : packed(kernels::packed_rows(queries)), best(queries.size(0), k) {}
+  };
+
+  at::Tensor rows_of(int64_t part, const at::Tensor& all) const {
+    const int64_t first = begins_[static_cast<size_t>(part)];
+    return all.narrow(0, first, begins_[static_cast<size_t>(part) + 1] - first);
+  }
+
+  const int64_t threads_ = at::get_num_threads();
+  std::vector<int64_t> begins_;  // of parts; behind them the number of queries
+  std::vector<std::optional<Part>> parts_;
 };
 
 [[noreturn]] void not_finite(const at::Tensor& queries, const at::Tensor& gallery) {
@@ -109,12 +151,13 @@ Neighbours top_k(const at::Tensor& queries, const at::Tensor& gallery, int64_t k
   }
   const Neighbours found = room_for(queries, k);
   const auto rows_of_gallery = gallery.contiguous();
-  for (int64_t first = 0; first < queries.size(0); first += queries_at_once) {
-    const int64_t rows = std::min(queries_at_once, queries.size(0) - first);
+  const int64_t at_once = queries_at_once * at::get_num_threads();
+  for (int64_t first = 0; first < queries.size(0); first += at_once) {
+    const int64_t rows = std::min(at_once, queries.size(0) - first);
     Search search(queries.narrow(0, first, rows), k);
     search.offer(rows_of_gallery, 0);
-    if (!search.best.finite()) not_finite(queries, gallery);
-    search.best.in_order(found.scores.narrow(0, first, rows), found.indices.narrow(0, first, rows));
+    if (!search.finite()) not_finite(queries, gallery);
+    search.in_order({found.scores.narrow(0, first, rows), found.indices.narrow(0, first, rows)});
   }
   return found;
 }
@@ -127,9 +170,8 @@ Neighbours top_k_of(const at::Tensor& queries, const GallerySource& gallery, int
   const at::NoGradGuard no_grad;
   k = std::min(k, gallery.rows);
   if (queries.size(0) == 0 || k == 0) return room_for(queries, k);
-  std::vector<Search> searches;
-  for (int64_t first = 0; by_kernel && first < queries.size(0); first += queries_at_once)
-    searches.emplace_back(queries.narrow(0, first, std::min(queries_at_once, queries.size(0) - first)), k);
+  std::optional<Search> search;
+  if (by_kernel) search.emplace(queries, k);
   Neighbours found = room_for(queries, 0);
   const int64_t chunk = std::min(gallery.chunk, gallery.rows);
   // Without the kernel the last chunk reaches back, as tiles do.
@@ -145,23 +187,20 @@ Neighbours top_k_of(const at::Tensor& queries, const GallerySource& gallery, int
   data::Prefetcher<at::Tensor> chunks(read, 0, (gallery.rows + chunk - 1) / chunk, /*threads=*/1, /*depth=*/2);
   for (int64_t first = 0; !chunks.done(); first += chunk) {
     const at::Tensor rows = chunks.next();
-    for (Search& search : searches) {
-      search.offer(rows, first);
-      if (!search.best.finite()) not_finite(queries, rows);
+    if (search) {
+      search->offer(rows, first);
+      if (!search->finite()) not_finite(queries, rows);
+      continue;
     }
-    if (by_kernel) continue;
     check_features(queries, rows);
     const int64_t begin = begin_of(first), seen = first - begin;
     auto here = top_k_in_tiles(Tiles(queries, rows, false), std::min(k, rows.size(0) - seen), seen);
     here.indices += begin;
     found = merged(found, here, std::min(k, found.scores.size(1) + here.scores.size(1)));
   }
-  if (!by_kernel) return found;
+  if (!search) return found;
   found = room_for(queries, k);
-  for (size_t i = 0; i < searches.size(); ++i) {
-    const int64_t first = static_cast<int64_t>(i) * queries_at_once, rows = std::min(queries_at_once, queries.size(0) - first);
-    searches[i].best.in_order(found.scores.narrow(0, first, rows), found.indices.narrow(0, first, rows));
-  }
+  search->in_order(found);
   return found;
 }
 

@@ -101,9 +101,9 @@ std::string table_text(const ReportInput& input);
 /// {"set", "source", "target", "pairs", "source_at_1", ...}. Two domains are {"a", "b"}; more are a list, and "sketch-to-photo" stands in place of "a_to_b".
 boost::json::object metrics_json(const ReportInput& input, const std::string& baseline_name, const std::string& main_name);
 
-/// What each query found, for comparisons of several runs on the same queries: {"unit": what intervals draw, "categories": {"a_to_b": one label per query,
-/// ...}, "possible": {"a_to_b": {"prec@1": neighbours of each query that could have been right, ...}, ...}, "correct": {TITLE: as "possible", of those
-/// that were}}.
-boost::json::object hits_json(const ReportInput& input);
+/// Writes what each query found, for comparisons of several runs on the same queries: {"unit": what intervals draw, "images": as given, what tells whether
+/// two runs' queries are the same, "categories": {"a_to_b": one label per query, ...}, "possible": {"a_to_b": {"prec@1": neighbours of each query that could
+/// have been right, ...}, ...}, "correct": {TITLE: as "possible", of those that were}}. Atomically, and list by list: there may be millions of queries.
+void write_hits(const std::filesystem::path& file, const ReportInput& input, const boost::json::value& images);
 
 }  // namespace syncdr::evaluation

@@ -10,6 +10,7 @@
 #include "html.h"
 #include "html_checks.h"
 #include "page.h"
+#include "support/temporary_folder.h"
 #include "syncdr/evaluation/comparison.h"
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/json.h"
@@ -163,8 +164,9 @@ ComparedRun run_of(const ReportInput& input, const std::string& name) {
   ComparedRun run{.name = name, .folder = "runs/" + name, .main = "cut"};
   run.settings = {{"run.out", name}, {"seed", "0"}, {"train.epochs", name == "one" ? "15" : "24"}};
   run.metrics = metrics_json(input, "cds", "cut");
-  run.hits = hits_json(input);
-  run.hits["images"] = {{"colour", "hash"}};
+  const TemporaryFolder folder;
+  write_hits(folder / "hits.json", input, {{"colour", "hash"}});
+  run.hits = io::read_json(folder / "hits.json").as_object();
   run.logs = {{"cds", input.arms[0].log}, {"cut", input.arms[1].log}};
   return run;
 }

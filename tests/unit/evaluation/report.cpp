@@ -220,8 +220,11 @@ TEST_F(Report, NamesProtocolCategorySetsAndGroupsOfCategories) {
 }
 
 TEST_F(Report, HitsOfAllQueriesAddUpToTheFigures) {
-  const auto json = hits_json(*input_);
+  const auto file = flowers_->root / "hits.json";
+  write_hits(file, *input_, {{"colour", "hash"}});
+  const auto json = io::read_json(file);
   EXPECT_EQ(json.at("unit").as_string(), "queries");
+  EXPECT_EQ(json.at("images").at("colour").as_string(), "hash");
   EXPECT_EQ(json.at("categories").at("a_to_b").as_array().size(), 24u);
   const auto sum = [](const boost::json::value& counts) {
     double total = 0;

@@ -1,0 +1,76 @@
+#include "syncdr/io/scratch.h"
+
+#include <ATen/ops/arange.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <fstream>
+#include <string>
+
+#include "support/temporary_folder.h"
+#include "syncdr/core/error.h"
+
+using namespace syncdr;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// TMPDIR for as long as it lives.
+class TemporaryFilesIn {
+ public:
+  explicit TemporaryFilesIn(const fs::path& folder) : old_(getenv("TMPDIR") ? getenv("TMPDIR") : "") { setenv("TMPDIR", folder.c_str(), 1); }
+  ~TemporaryFilesIn() { old_.empty() ? unsetenv("TMPDIR") : setenv("TMPDIR", old_.c_str(), 1); }
+
+ private:
+  std::string old_;
+};
+
+// Bytes of files with these names that this process has mapped.
+int64_t mapped_from(const fs::path& folder) {
+  std::ifstream maps("/proc/self/maps");
+  int64_t bytes = 0;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find(folder.string() + "/") == std::string::npos) continue;
+    const size_t dash = line.find('-');
+    bytes += std::stoll(line.substr(dash + 1), nullptr, 16) - std::stoll(line, nullptr, 16);
+  }
+  return bytes;
+}
+
+TEST(Scratch, LargeTensorsLieInAFileThatNobodySees) {
+  const TemporaryFolder folder;
+  const TemporaryFilesIn there(folder.path());
+  {
+    const auto small = io::scratch_tensor({1024, 4}, at::kFloat, 1 << 20);
+    EXPECT_EQ(mapped_from(folder.path()), 0);
+    auto large = io::scratch_tensor({1 << 16, 4}, at::kFloat, 1 << 20);
+    EXPECT_EQ(mapped_from(folder.path()), 1 << 20);
+    EXPECT_TRUE(fs::is_empty(folder.path()));
+    const auto values = at::arange(large.numel(), at::kFloat).view(large.sizes());
+    large.copy_(values);
+    EXPECT_TRUE(large.equal(values));
+    EXPECT_EQ(io::scratch_tensor({0, 4}, at::kLong, 0).numel(), 0);
+  }
+  EXPECT_EQ(mapped_from(folder.path()), 0);
+}
+
+TEST(Scratch, SaysWhereThereIsNoRoom) {
+  const TemporaryFolder folder;
+  const auto message = [](int64_t rows) {
+    try {
+      io::scratch_tensor({rows, 1 << 20}, at::kFloat, 0);
+    } catch (const core::IoError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  {
+    const TemporaryFilesIn there(folder.path());
+    EXPECT_NE(message(int64_t{1} << 30).find(folder.path().string() + ": no room for a temporary file of 4294967296 MB"), std::string::npos);
+    EXPECT_TRUE(fs::is_empty(folder.path()));
+  }
+  const TemporaryFilesIn nowhere(folder / "missing");
+  EXPECT_NE(message(1).find("TMPDIR"), std::string::npos);
+}
+
+}  // namespace
