@@ -5,7 +5,7 @@
 # usage: launch/setup.sh [--print] [--tests] [--no-packages]
 #   --print         list the Debian packages, a line each, and install nothing
 #   --tests         also install what only the tests need (timm, torchvision, h5py, two generations of diffusers and transformers;
-#                   SLURM, whose daemons the tests start themselves)
+#                   SLURM, whose daemons the tests start themselves; a browser)
 #   --no-packages   leave the system's packages alone (they come from modules, Spack, ...)
 # LibTorch: LIBTORCH (an unpacked LibTorch, or site-packages/torch of a wheel) uses your own; otherwise the
 # PyPI wheel is installed in a virtual environment under ${SYNCDR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/syncdr}.
@@ -55,6 +55,8 @@ wanted_packages() {
     libbenchmark-dev fonts-noto-color-emoji fonts-symbola
   boost_packages
   [ "$tests" = no ] || printf '%s\n' slurm-wlm slurm-wlm-basic-plugins munge iproute2
+  # Ubuntu has no such package but a snap; there the tests of pages are skipped and say so.
+  if [ "$tests" = yes ] && available chromium; then echo chromium; fi
   # mold links this project about four times faster than ld; lld is the next best where mold is not packaged.
   if available mold; then echo mold; else echo lld; fi
 }
