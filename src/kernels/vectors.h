@@ -43,12 +43,12 @@ template <class T> constexpr int64_t together = int64_t(sizeof(float) / sizeof(T
 /// Columns of a product's right factor that lie together: [columns / panel][depth / together][panel][together].
 constexpr int64_t panel = 32;
 
+#define SYNCDR_INLINE inline __attribute__((always_inline))
 #if defined(__x86_64__) && defined(__GNUC__)
 #define SYNCDR_HAS_VECTORS 1
 #define SYNCDR_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma")))
 #define SYNCDR_AVX512_BF16 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma,avx512bf16")))
 #define SYNCDR_AVX2 __attribute__((target("avx2,fma")))
-#define SYNCDR_INLINE inline __attribute__((always_inline))
 #define SYNCDR_INLINE_LAMBDA __attribute__((always_inline))
 
 struct Wide {

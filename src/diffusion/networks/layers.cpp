@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/upsample_nearest2d.h>
 #include <ATen/ops/zeros.h>
 
 #include "syncdr/core/error.h"
@@ -44,20 +45,22 @@ Conv3x3Impl::Conv3x3Impl(int64_t in, int64_t out, int64_t stride, int64_t paddin
 }
 
 void Conv3x3Impl::pack() {
-  const bool fits = keeps_size_ && kernels::winograd_takes(weight.size(1), weight.size(0), weight.scalar_type());
-  if (!fits || !infers_on_cpu(weight)) return;
-  if (!bias.defined()) no_bias_ = at::zeros({weight.size(0)}, weight.options().requires_grad(false));
-  keep(kernels::winograd_weight(weight), weight);
+  const int64_t in = weight.size(1), out = weight.size(0);
+  if (!keeps_size_ || !infers_on_cpu(weight) || !kernels::winograd_takes(in, out, weight.scalar_type())) return;
+  if (!bias.defined()) no_bias_ = at::zeros({out}, weight.options().requires_grad(false));
+  keep(kernels::winograd_weight(weight, !small_maps_ && kernels::winograd_takes_large_tiles(in, out, weight.scalar_type())), weight);
 }
 
 at::Tensor Conv3x3Impl::forward(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& residual) {
-  if (takes(x)) {
-    const at::Tensor& added = bias.defined() ? bias : no_bias_;
-    return kernels::winograd_convolution(x, packed_, shift.defined() ? added + shift : added, residual);
-  }
+  if (takes(x)) return kernels::winograd_convolution(x, packed_, shift.defined() ? bias_of_packed() + shift : bias_of_packed(), residual);
   at::Tensor y = Conv2dImpl::forward(x);
   if (shift.defined()) y = y + shift.unsqueeze(-1).unsqueeze(-1);
   return residual.defined() ? residual + y : y;
+}
+
+at::Tensor Conv3x3Impl::forward_doubled(const at::Tensor& x) {
+  if (takes(x)) return kernels::winograd_doubled(x, packed_, bias_of_packed());
+  return forward(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
 }
 
 DenseImpl::DenseImpl(int64_t in, int64_t out, bool with_bias) : LinearImpl(torch::nn::LinearOptions(1, 1).bias(with_bias)) {

@@ -32,10 +32,16 @@ class Conv3x3Impl : public torch::nn::Conv2dImpl, public Packable {
   Conv3x3Impl(int64_t in, int64_t out, int64_t stride = 1, int64_t padding = 1, bool with_bias = true);
   /// x [B, in, H, W]; shift [B or 1, out] for each channel, residual [B, out, h, w]: added where they are defined -> [B, out, h, w]
   at::Tensor forward(const at::Tensor& x, const at::Tensor& shift = {}, const at::Tensor& residual = {});
+  /// Of x after nearest upsampling to twice its size, for layers that expect no large maps: [B, in, H, W] -> [B, out, 2 H, 2 W]
+  at::Tensor forward_doubled(const at::Tensor& x);
+  /// Weights are to be packed for small maps. Said before pack().
+  void expect_small_maps() { small_maps_ = true; }
   void pack() override;
 
  private:
-  bool keeps_size_;
+  const at::Tensor& bias_of_packed() const { return bias.defined() ? bias : no_bias_; }
+
+  bool keeps_size_, small_maps_ = false;
   at::Tensor no_bias_;  // zeros in its place where it is packed without
 };
 TORCH_MODULE(Conv3x3);

@@ -21,6 +21,10 @@ ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
       norm2_(register_module("norm2", group_norm(config.groups, config.out, config.epsilon))), conv1_(register_module("conv1", Conv3x3(config.in, config.out))),
       conv2_(register_module("conv2", Conv3x3(config.out, config.out))) {
   if (config.time_width > 0) time_ = register_module("time_emb_proj", Dense(config.time_width, config.out));
+  if (config.small_maps) {
+    conv1_->expect_small_maps();
+    conv2_->expect_small_maps();
+  }
   if (config.in != config.out) shortcut_ = register_module("conv_shortcut", Conv1x1(config.in, config.out));
 }
 
@@ -35,8 +39,11 @@ DownsampleImpl::DownsampleImpl(int64_t channels, int64_t padding)
 
 at::Tensor DownsampleImpl::forward(const at::Tensor& x) { return conv_->forward(padding_ == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x); }
 
-UpsampleImpl::UpsampleImpl(int64_t channels) : conv_(register_module("conv", Conv3x3(channels, channels))) {}
+UpsampleImpl::UpsampleImpl(int64_t channels) : conv_(register_module("conv", Conv3x3(channels, channels))) { conv_->expect_small_maps(); }
 
-at::Tensor UpsampleImpl::forward(const at::Tensor& x, int64_t height, int64_t width) { return conv_->forward(at::upsample_nearest2d(x, {height, width})); }
+at::Tensor UpsampleImpl::forward(const at::Tensor& x, int64_t height, int64_t width) {
+  if (height == 2 * x.size(2) && width == 2 * x.size(3)) return conv_->forward_doubled(x);
+  return conv_->forward(at::upsample_nearest2d(x, {height, width}));
+}
 
 }  // namespace syncdr::diffusion

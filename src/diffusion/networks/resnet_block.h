@@ -10,6 +10,7 @@ struct ResnetBlockConfig {
   double epsilon = 1e-6;
   int64_t time_width = 0;   ///< 0: does not depend on a time
   double output_scale = 1;  ///< what the sum is divided by
+  bool small_maps = false;  ///< expects them
 };
 
 /// norm, SiLU, convolution, plus time, norm, SiLU, convolution, plus input (ResnetBlock2D).

@@ -126,7 +126,8 @@ int64_t time_width(const UNetConfig& config) { return 4 * config.channels.front(
 /// What the blocks of level i have in common, with as many residual blocks as `layers` says.
 LevelConfig level_of(const UNetConfig& config, size_t i, int64_t layers, bool attention, bool only_cross) {
   LevelConfig level{.layers = layers, .resample = i + 1 < config.channels.size()};
-  level.resnet = {.groups = config.norm_groups, .epsilon = config.norm_epsilon, .time_width = time_width(config)};
+  const int64_t side = config.sample_height > 0 ? config.sample_height : 64;  // Stable Diffusion's
+  level.resnet = {.groups = config.norm_groups, .epsilon = config.norm_epsilon, .time_width = time_width(config), .small_maps = side >> i < 16};
   if (!attention) return level;
   level.attention = TransformerConfig{.channels = config.channels[i],
                                       .heads = config.heads[i],

@@ -8,6 +8,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/upsample_nearest2d.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <torch/utils.h>
@@ -47,15 +48,21 @@ TEST_P(Kernels, WinogradConvolutionEqualsTheDirectOne) {
   struct Shape {
     int64_t batch, in, out, height, width;
   };
-  const double bound = in_pairs() ? 6e-3 : 1e-6;  // what is multiplied is rounded too
   for (const Shape& s : {Shape{1, 16, 32, 1, 1}, {2, 32, 32, 7, 4}, {3, 48, 64, 5, 9}, {1, 64, 96, 16, 31}, {2, 128, 32, 8, 8}}) {
     const at::Tensor x = normal({s.batch, s.in, s.height, s.width}), weight = normal({s.out, s.in, 3, 3}), shift = normal({s.batch, s.out}),
                      residual = normal({s.batch, s.out, s.height, s.width});
-    const at::Tensor plain = at::conv2d(exact(x), exact(weight), {}, 1, 1), packed = winograd_weight(weight);
-    const at::Tensor bias = exact(shift).unsqueeze(-1).unsqueeze(-1);
-    EXPECT_LT(distance(winograd_convolution(x, packed, shift), plain + bias), bound) << x.sizes();
-    EXPECT_LT(distance(winograd_convolution(x.contiguous(at::MemoryFormat::ChannelsLast), packed, shift[0], residual), plain + bias[0] + exact(residual)),
-              bound)
+    const at::Tensor plain = at::conv2d(exact(x), exact(weight), {}, 1, 1), bias = exact(shift).unsqueeze(-1).unsqueeze(-1);
+    for (const bool large_tiles : {false, true}) {
+      if (large_tiles && !winograd_takes_large_tiles(s.in, s.out, GetParam())) continue;
+      const at::Tensor packed = winograd_weight(weight, large_tiles);
+      const double bound = in_pairs() ? 6e-3 : large_tiles ? 2e-6 : 1e-6;  // what is multiplied is rounded too
+      EXPECT_LT(distance(winograd_convolution(x, packed, shift), plain + bias), bound) << x.sizes();
+      EXPECT_LT(distance(winograd_convolution(x.contiguous(at::MemoryFormat::ChannelsLast), packed, shift[0], residual), plain + bias[0] + exact(residual)),
+                bound)
+          << x.sizes();
+    }
+    const at::Tensor upsampled = at::upsample_nearest2d(exact(x), {2 * s.height, 2 * s.width});
+    EXPECT_LT(distance(winograd_doubled(x, winograd_weight(weight), shift), at::conv2d(upsampled, exact(weight), {}, 1, 1) + bias), in_pairs() ? 6e-3 : 1e-6)
         << x.sizes();
   }
 }
@@ -120,8 +127,13 @@ TEST_P(Kernels, ASampleDoesNotDependOnItsNeighboursOrOnThreads) {
   const auto all = [&](int64_t first, int64_t count) {
     const at::Tensor map = maps.narrow(0, first, count), x = rows.narrow(0, first, count), heads = x.transpose(1, 2);
     const at::Tensor packed = product_weight(weight.select(-1, 0).select(-1, 0));
-    return std::vector<at::Tensor>{winograd_convolution(map, winograd_weight(weight), bias), product(x, packed, bias), geglu_product(x, packed, bias),
-                                   flash_attention(heads, heads, heads), fast_group_norm(map, 8, scale, scale, 1e-5, true)};
+    return std::vector<at::Tensor>{winograd_convolution(map, winograd_weight(weight), bias),
+                                   winograd_convolution(map, winograd_weight(weight, winograd_takes_large_tiles(32, 64, GetParam())), bias),
+                                   winograd_doubled(map, winograd_weight(weight), bias),
+                                   product(x, packed, bias),
+                                   geglu_product(x, packed, bias),
+                                   flash_attention(heads, heads, heads),
+                                   fast_group_norm(map, 8, scale, scale, 1e-5, true)};
   };
   const int before = at::get_num_threads();
   at::set_num_threads(1);
@@ -140,8 +152,11 @@ INSTANTIATE_TEST_SUITE_P(All, Kernels, testing::Values(at::kFloat, at::kBFloat16
 TEST(KernelsTake, NoTypeThatTheyHaveNoLoopsForAndNoOddDepthInPairs) {
   for (const at::ScalarType type : {at::kHalf, at::kDouble}) {
     const at::Tensor rows = at::zeros({1, 1, 64, 16}, type);
-    EXPECT_FALSE(winograd_takes(16, 32, type) || product_takes(16, 32, type) || fast_norm_takes(16, type) || attention_takes(rows, rows, rows)) << type;
+    EXPECT_FALSE(winograd_takes(16, 32, type) || winograd_takes_large_tiles(16, 32, type) || product_takes(16, 32, type) || fast_norm_takes(16, type) ||
+                 attention_takes(rows, rows, rows))
+        << type;
   }
+  EXPECT_FALSE(winograd_takes_large_tiles(16, 32, at::kBFloat16)) << "its rounding would grow with the transforms' factors";
   const at::Tensor odd = at::zeros({1, 1, 64, 15}, at::kBFloat16), rows = at::zeros({1, 1, 64, 16}, at::kBFloat16);
   EXPECT_FALSE(product_takes(15, 32, at::kBFloat16));
   EXPECT_FALSE(attention_takes(odd, odd, odd));
