@@ -37,8 +37,8 @@ TextContext text_from(const std::vector<at::Tensor>& tensors) {
   return text;
 }
 
-/// All branches' predictions by one call of the network. What does not change from step to step is prepared once: the texts, the images behind the
-/// samples, and the input itself, in the network's dtype and layout.
+/// All branches' predictions by one call of the network, which sees the samples once where branches differ by their texts alone. What does not change from
+/// step to step is prepared once: the texts, the images behind the samples, and the input itself, in the network's dtype and layout.
 class GuidedCall {
  public:
   GuidedCall(UNet& unet, std::span<const Branch> branches, const at::Tensor& sample, StepGraph* graph)
@@ -46,20 +46,22 @@ class GuidedCall {
     for (const Branch& branch : branches) weights_.push_back(branch.weight);
     if (branches[0].told) guidance_ = guidance_embedding(*branches[0].told, unet->config().guidance_width).to(sample.device());
     const int64_t batch = sample.size(0), channels = sample.size(1);
+    const bool images = std::any_of(branches.begin(), branches.end(), [](const Branch& branch) { return branch.image.defined(); });
+    const int64_t rounds = images ? count_ : 1;  // of the samples in the input
     const at::Tensor parameter = unet->parameters().front();
-    input_ = at::empty({count_ * batch, unet->config().in_channels, sample.size(2), sample.size(3)},
+    input_ = at::empty({rounds * batch, unet->config().in_channels, sample.size(2), sample.size(3)},
                        parameter.options().requires_grad(false).memory_format(at::MemoryFormat::ChannelsLast));
-    const at::Tensor by_branch = input_.unflatten(0, {count_, batch});
-    samples_ = by_branch.narrow(2, 0, channels);
-    for (int64_t i = 0; i < count_; ++i) {
+    const at::Tensor by_round = input_.unflatten(0, {rounds, batch});
+    samples_ = by_round.narrow(2, 0, channels);
+    for (int64_t i = 0; images && i < count_; ++i) {
       const at::Tensor& image = branches[size_t(i)].image;
-      if (image.defined()) by_branch[i].narrow(1, channels, image.size(1)).copy_(image);
+      if (image.defined()) by_round[i].narrow(1, channels, image.size(1)).copy_(image);
     }
   }
 
   /// sample [B, C, h, w] as the network is to see it, time [1] -> the sum of weight * e_branch, [B, C, h, w] float32.
   at::Tensor operator()(const at::Tensor& sample, const at::Tensor& time) {
-    samples_.copy_(sample.unsqueeze(0));  // into every branch: repeats, casts and changes the layout
+    samples_.copy_(sample.unsqueeze(0));  // into every round: repeats, casts and changes the layout
     const std::vector<at::Tensor> parts = call_network(time).chunk(count_);
     if (count_ == 1 && weights_[0] == 1) return parts[0].to(at::kFloat);
     at::Tensor sum = parts[0].to(at::kFloat) * weights_[0];
@@ -90,8 +92,8 @@ class GuidedCall {
   std::vector<double> weights_;
   TextContext text_;
   at::Tensor guidance_;  // embedded; undefined: the network is told of none
-  at::Tensor input_;     // [branches * B, in_channels, h, w]
-  at::Tensor samples_;   // [branches, B, C, h, w], the part of it that changes
+  at::Tensor input_;     // [rounds * B, in_channels, h, w]
+  at::Tensor samples_;   // [rounds, B, C, h, w], the part of it that changes
 };
 
 /// One branch's shapes: text of 1 or B samples, image latents that fill the network's channels behind the sample's.

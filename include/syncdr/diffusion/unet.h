@@ -68,8 +68,10 @@ class UNetImpl : public torch::nn::Module {
 
   /// sample     [B, C, H, W], of any size and layout; channels-last is used inside
   /// timesteps  [B], [1] or [], integers or fractions, on any device
+  /// text       of 1 or B samples; of k B with one timestep: each sample is seen with k texts, those of the first round before those of the second, and
+  ///            what lies before the first text is computed once
   /// guidance   [B or 1, guidance_width], of guidance_embedding; undefined: the network is told of none
-  /// returns    [B, out_channels, H, W]
+  /// returns    [B or k B, out_channels, H, W]
   /// throws     UsageError on other shapes, and on a text prepared by another network
   at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text, const at::Tensor& guidance = {});
   at::Tensor forward(const at::Tensor& sample, double timestep, const TextContext& text);

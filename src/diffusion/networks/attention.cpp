@@ -3,6 +3,8 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include <algorithm>
+
 #include "resnet_block.h"
 #include "syncdr/kernels/flash_attention.h"
 
@@ -74,7 +76,9 @@ TransformerLayerImpl::TransformerLayerImpl(const TransformerConfig& config)
 }
 
 at::Tensor TransformerLayerImpl::forward(const at::Tensor& input, const TextContext& text) {
-  at::Tensor x = attention1_->forward(norm1_->forward(input), text, input);
+  const int64_t batch = std::max(input.size(0), text.text.size(0));
+  at::Tensor x = attention1_->reads_text() ? repeated(input, batch) : input;
+  x = repeated(attention1_->forward(norm1_->forward(x), text, x), batch);
   x = attention2_->forward(norm2_->forward(x), text, x);
   return second_->forward(first_->forward_geglu(norm3_->forward(x)), x);
 }
@@ -98,7 +102,8 @@ TransformerImpl::TransformerImpl(const TransformerConfig& config)
 at::Tensor TransformerImpl::forward(const at::Tensor& x, const TextContext& text) {
   at::Tensor rows = in_(rows_of(normalized(norm_, x, /*with_silu=*/false)), {});
   for (TransformerLayer& layer : layers_) rows = layer->forward(rows, text);
-  return map_of(out_(rows, rows_of(x)), x);
+  const at::Tensor residual = repeated(x, rows.size(0));
+  return map_of(out_(rows, rows_of(residual)), residual);
 }
 
 }  // namespace syncdr::diffusion

@@ -67,6 +67,7 @@ struct TransformerConfig {
 class TransformerLayerImpl : public torch::nn::Module {
  public:
   explicit TransformerLayerImpl(const TransformerConfig& config);
+  /// input [B, N, C], text of 1 or k B samples -> [B or k B, N, C]
   at::Tensor forward(const at::Tensor& input, const TextContext& text);
 
  private:
@@ -80,7 +81,7 @@ TORCH_MODULE(TransformerLayer);
 class TransformerImpl : public torch::nn::Module {
  public:
   explicit TransformerImpl(const TransformerConfig& config);
-  /// [B, C, H, W] -> [B, C, H, W]
+  /// x [B, C, H, W], text of 1 or k B samples -> [B or k B, C, H, W]
   at::Tensor forward(const at::Tensor& x, const TextContext& text);
 
  private:

@@ -1,6 +1,7 @@
 #include "layers.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
@@ -111,6 +112,11 @@ void pack_weights(torch::nn::Module& network, bool winograd) {
     const bool of_block = item.key().find("_block") != std::string::npos;  // down_blocks, mid_block, up_blocks: diffusers' names
     if (layer && (convolves ? winograd : of_block)) layer->pack();
   }
+}
+
+at::Tensor repeated(const at::Tensor& x, int64_t count) {
+  // at::repeat would lose the layout.
+  return x.size(0) == count ? x : at::cat(std::vector<at::Tensor>(static_cast<size_t>(count / x.size(0)), x));
 }
 
 torch::nn::Embedding embedding(int64_t rows, int64_t width) {

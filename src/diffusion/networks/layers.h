@@ -75,6 +75,9 @@ TORCH_MODULE(Conv1x1);
 /// convolutions take 1.8 times as much. Without winograd 3x3 convolutions stay as they are.
 void pack_weights(torch::nn::Module& network, bool winograd = true);
 
+/// The samples of x over and over, as many as `count`: several texts read each of them. [B, ...] -> [count, ...]
+at::Tensor repeated(const at::Tensor& x, int64_t count);
+
 torch::nn::Embedding embedding(int64_t rows, int64_t width);
 torch::nn::GroupNorm group_norm(int64_t groups, int64_t channels, double epsilon);
 /// Over the last dimension, of size width.

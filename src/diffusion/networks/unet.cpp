@@ -104,7 +104,7 @@ class UpBlock : public LevelBlock {
   /// Takes its skips from the end and upsamples to the size of the one that is then the last.
   at::Tensor forward(at::Tensor x, const at::Tensor& time, const TextContext& text, std::vector<at::Tensor>& skips) {
     for (size_t i = 0; i < resnets_.size(); ++i) {
-      x = at::cat({x, skips.back()}, 1);
+      x = at::cat({x, repeated(skips.back(), x.size(0))}, 1);
       skips.pop_back();
       x = resnets_[i]->forward(x, time);
       if (!attentions_.empty()) x = attentions_[i]->forward(x, text);
@@ -214,8 +214,11 @@ void UNetImpl::check(const at::Tensor& sample, const at::Tensor& timesteps, cons
   const int64_t batch = sample.size(0);
   if (timesteps.dim() > 1 || (timesteps.numel() != 1 && timesteps.numel() != batch))
     throw core::UsageError("the UNet needs one timestep, or one for each of {} samples, got {}", batch, shape_of(timesteps));
-  if (text.text.dim() != 3 || text.text.size(2) != config_.text_width || (text.text.size(0) != 1 && text.text.size(0) != batch))
-    throw core::UsageError("the UNet needs text [B, L, {}] with B = 1 or {}, got {}", config_.text_width, batch, shape_of(text.text));
+  const int64_t texts = text.text.dim() == 3 && text.text.size(2) == config_.text_width ? text.text.size(0) : 0;
+  const bool several = timesteps.numel() == 1 && !guidance.defined() && batch > 0 && texts > 0 && texts % batch == 0;
+  if (texts != 1 && texts != batch && !several)
+    throw core::UsageError("the UNet needs text [B, L, {}] with B = 1 or {}, or with one timestep a multiple of that, got {}", config_.text_width, batch,
+                           shape_of(text.text));
   if (!text.prepared.empty() && text.prepared.size() != text_attentions_.size())
     throw core::UsageError("the text was prepared by another UNet: it has keys for {} attentions, here are {}", text.prepared.size(), text_attentions_.size());
   if (guidance.defined() &&

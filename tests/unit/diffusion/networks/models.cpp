@@ -108,12 +108,27 @@ TEST(UNet, OneTextServesAllSamplesPreparedOrNot) {
   EXPECT_TRUE(at::allclose(unet->forward(sample, times, unet->prepare(text)), expected, 1e-4, 1e-5));
 }
 
+TEST(UNet, SeesEachSampleWithSeveralTextsAsInSeveralSamples) {
+  const torch::NoGradGuard no_grad;
+  torch::manual_seed(1);
+  const at::Tensor sample = at::randn({2, 4, 6, 5}), text = at::randn({6, 7, 6});
+  for (const boost::json::object& fields :
+       {unet_fields(), with(unet_fields(), "only_cross_attention", true), with(unet_fields(), "down_block_types", {"DownBlock2D", "DownBlock2D"})}) {
+    auto unet = random<UNet>(unet_config(fields));
+    const at::Tensor expected = unet->forward(at::cat({sample, sample, sample}), 7.0, text);
+    EXPECT_TRUE(at::allclose(unet->forward(sample, 7.0, text), expected, 1e-4, 1e-5));
+    EXPECT_TRUE(at::allclose(unet->forward(sample, 7.0, unet->prepare(text)), expected, 1e-4, 1e-5));
+  }
+}
+
 TEST(UNet, WrongInputsAreUsageErrors) {
   auto unet = random<UNet>(unet_config());
   const at::Tensor sample = at::randn({2, 4, 8, 8}), text = at::randn({2, 7, 6});
   EXPECT_ERROR(unet->forward(at::randn({2, 8, 8, 8}), 1.0, text), core::UsageError, "[2, 8, 8, 8]");
   EXPECT_ERROR(unet->forward(sample, at::zeros({3}), text), core::UsageError, "[3]");
   EXPECT_ERROR(unet->forward(sample, 1.0, at::randn({2, 7, 5})), core::UsageError, "[2, 7, 5]");
+  EXPECT_ERROR(unet->forward(sample, 1.0, at::randn({3, 7, 6})), core::UsageError, "[3, 7, 6]");
+  EXPECT_ERROR(unet->forward(sample, at::zeros({2}), at::randn({4, 7, 6})), core::UsageError, "with one timestep");
   auto larger = random<UNet>(unet_config(with(unet_fields(), "layers_per_block", 2)));
   EXPECT_ERROR(unet->forward(sample, 1.0, larger->prepare(text)), core::UsageError, "another UNet");
 }
