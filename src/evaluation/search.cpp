@@ -71,9 +71,8 @@ class Search {
   }
 
   void in_order(const Neighbours& found) {
-    nn::each_in_one_thread(std::ssize(parts_), [&](int64_t part) {
-      parts_[static_cast<size_t>(part)]->best.in_order(rows_of(part, found.scores), rows_of(part, found.indices));
-    });
+    nn::each_in_one_thread(std::ssize(parts_),
+                           [&](int64_t part) { parts_[static_cast<size_t>(part)]->best.in_order(rows_of(part, found.scores), rows_of(part, found.indices)); });
   }
 
  private:

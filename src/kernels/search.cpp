@@ -72,12 +72,33 @@ struct BestCall {
   BestColumns& best;
   int64_t first;
 
-  // Scores of one column that may be among the best.
-  __attribute__((noinline)) void take(int64_t row, int64_t column, const float* scores, uint32_t which) const {
+  // Scores of one column, of which those in `which` are among the best so far.
+  template <class W> SYNCDR_INLINE void take(int64_t row, int64_t column, typename W::Vector sums, uint32_t which) const {
+    float scores[W::size];
+    store<W>(scores, sums);
     for (; which != 0; which &= which - 1) {
       const int i = std::countr_zero(which);
       best.take(row + i, scores[i], first + column);
     }
+    if (best.highest_.empty()) return;
+    float* highest = best.highest_.data() + row / panel * panel * best.k_ + row % panel;
+    typename W::Vector last{};
+    for (int64_t i = 0; i < best.k_; ++i, highest += panel) {
+      const auto held = load<W>(highest);
+      last = held > sums ? held : sums;
+      sums = held > sums ? sums : held;
+      store<W>(highest, last);
+    }
+    float* worst = best.worst_.data() + row;
+    const auto before = load<W>(worst);
+    store<W>(worst, before > last ? before : last);
+  }
+  // Rarely called; what surrounds it has all registers for products.
+  __attribute__((noinline)) SYNCDR_AVX512 void take(int64_t row, int64_t column, Wide::Vector sums, uint32_t which) const {
+    take<Wide>(row, column, sums, which);
+  }
+  __attribute__((noinline)) SYNCDR_AVX2 void take(int64_t row, int64_t column, Narrow::Vector sums, uint32_t which) const {
+    take<Narrow>(row, column, sums, which);
   }
 
   template <class W> SYNCDR_INLINE void offer(const Products& call) const {
@@ -85,11 +106,7 @@ struct BestCall {
     typename W::Vector not_finite{};
     multiply<W>(call, [&](int64_t row, int64_t column, auto sums) SYNCDR_INLINE_LAMBDA {
       not_finite += sums - sums;  // 0, and of infinity and NaN NaN
-      if (const uint32_t which = W::above(sums, load<W>(worst + row))) {
-        float scores[W::size];
-        store<W>(scores, sums);
-        take(row, column, scores, which);
-      }
+      if (const uint32_t which = W::above(sums, load<W>(worst + row))) take(row, column, sums, which);
     });
     for (int64_t i = 0; i < W::size; ++i) best.finite_ = best.finite_ && not_finite[i] == 0;
   }
@@ -127,7 +144,9 @@ void scores_into(const at::Tensor& scores, const at::Tensor& packed, const at::T
 BestColumns::BestColumns(int64_t rows, int64_t k)
     : k_(k), capacity_(k + std::clamp<int64_t>(k, 64, 4096)), keys_(static_cast<size_t>(rows * capacity_)), counts_(static_cast<size_t>(rows)),
       worst_(static_cast<size_t>(panels_of(rows) * panel), std::numeric_limits<float>::infinity()) {
+  constexpr int64_t most = 32;  // beyond that selecting now and then is cheaper
   std::fill_n(worst_.begin(), rows, lowest);
+  if (k <= most) highest_.assign(worst_.size() * static_cast<size_t>(k), lowest);
 }
 
 BestColumns BestColumns::next() const {
@@ -144,11 +163,14 @@ void BestColumns::take(int64_t row, float score, int64_t column) {
 
 void BestColumns::cut(int64_t row) {
   int64_t& count = counts_[static_cast<size_t>(row)];
-  if (count < k_) return;
+  float& worst = worst_[static_cast<size_t>(row)];
   const auto keys = keys_.begin() + row * capacity_;
-  std::nth_element(keys, keys + (k_ - 1), keys + count, std::greater<>());
+  const uint64_t least = key_of(worst, last_column);
+  count = std::remove_if(keys, keys + count, [&](uint64_t key) { return key < least; }) - keys;
+  if (count < k_) return;
+  if (count > k_) std::nth_element(keys, keys + (k_ - 1), keys + count, std::greater<>());
   count = k_;
-  worst_[static_cast<size_t>(row)] = std::max(worst_[static_cast<size_t>(row)], score_of(keys[k_ - 1]));
+  worst = std::max(worst, score_of(*std::min_element(keys, keys + k_)));
 }
 
 void BestColumns::offer(const at::Tensor& packed, const at::Tensor& others, int64_t first) {

@@ -45,7 +45,8 @@ class BestColumns {
   int64_t k_, capacity_;
   std::vector<uint64_t> keys_;  // [rows, capacity]: score above, column below, so that keys are all different and sort as candidates do
   std::vector<int64_t> counts_;
-  std::vector<float> worst_;  // [rows, rounded up to panels]: what a score must exceed; nothing exceeds what rows that are not there have
+  std::vector<float> worst_;    // [rows, rounded up to panels]: what a score must exceed; nothing exceeds what rows that are not there have
+  std::vector<float> highest_;  // [panels, k, panel]: the k highest scores of each row that it was offered, falling; empty if k is large
   bool finite_ = true;
 };
 

@@ -159,19 +159,24 @@ TEST(TopKOrder, EqualFeaturesScoreAlikeWhereverTheyStand) {
   EXPECT_TRUE(at::equal(tiled.select(1, 0), tiled.select(1, 192)));
 }
 
-// With 2,048 features LibTorch sums in as many parts as there are threads.
+// With 2,048 features LibTorch sums in as many parts as there are threads. 40 queries: threads share the gallery; 140: two parts of the queries, and five
+// threads the gallery as well; 600: the queries alone.
 TEST(TopKOrder, ScoresDoNotDependOnTheNumberOfThreads) {
   at::manual_seed(5);
-  const auto queries = at::randn({140, 2048}), gallery = at::randn({512, 2048});
+  const auto gallery = at::randn({530, 2048});
   const int before = at::get_num_threads();
-  at::set_num_threads(1);
-  const auto expected = top_k(queries, gallery, 20), in_tiles = top_k_in_tiles(Tiles(queries, gallery, false), 20);
-  for (const int threads : {2, 3}) {
-    at::set_num_threads(threads);
-    const auto found = top_k(queries, gallery, 20);
-    EXPECT_TRUE(at::equal(found.scores, expected.scores)) << threads;
-    EXPECT_TRUE(at::equal(found.indices, expected.indices)) << threads;
-    EXPECT_TRUE(at::equal(top_k_in_tiles(Tiles(queries, gallery, false), 20).scores, in_tiles.scores)) << threads;
+  for (const int64_t rows : {40, 140, 600}) {
+    const auto queries = at::randn({rows, 2048});
+    at::set_num_threads(1);
+    const auto expected = top_k(queries, gallery, 20), in_tiles = top_k_in_tiles(Tiles(queries, gallery, false), 20);
+    for (const int threads : {2, 3, 5}) {
+      at::set_num_threads(threads);
+      for (const auto& found : {top_k(queries, gallery, 20), top_k(queries, source_of(gallery, 270), 20)}) {
+        EXPECT_TRUE(at::equal(found.scores, expected.scores)) << rows << " " << threads;
+        EXPECT_TRUE(at::equal(found.indices, expected.indices)) << rows << " " << threads;
+      }
+      EXPECT_TRUE(at::equal(top_k_in_tiles(Tiles(queries, gallery, false), 20).scores, in_tiles.scores)) << rows << " " << threads;
+    }
   }
   at::set_num_threads(before);
 }
