@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "syncdr/core/error.h"
+#include "syncdr/data/area.h"
 #include "syncdr/data/pictures.h"
 #include "syncdr/io/file.h"
 
@@ -34,17 +35,18 @@ void check_ends(std::span<const uint8_t> bytes, data::Codec codec) {
 }  // namespace
 
 data::Image fit_square(const data::Image& image, int64_t side) {
+  const int64_t shorter = std::min(image.height, image.width);
+  const auto scaled = [&](int64_t length) { return std::max(side, (2 * length * side + shorter) / (2 * shorter)); };
+  const data::ImageSize size{scaled(image.height), scaled(image.width)};
+  const data::Cut centre{(size.width - side) / 2, (size.height - side) / 2, side, side};
+  if (shorter >= side) return data::shrink(image, size, centre);
   // OpenCV's header over our pixels: it only reads them.
   const cv::Mat whole(static_cast<int>(image.height), static_cast<int>(image.width), CV_8UC3, const_cast<uint8_t*>(image.pixels.data()));
-  const int64_t shorter = std::min(image.height, image.width);
-  const auto scaled = [&](int64_t length) { return static_cast<int>(std::max(side, (2 * length * side + shorter) / (2 * shorter))); };
-  const cv::Size size(scaled(image.width), scaled(image.height));
-  cv::Mat resized;
-  // Area averaging is the only one of OpenCV's that does not alias when an image shrinks.
-  cv::resize(whole, resized, size, 0, 0, shorter > side ? cv::INTER_AREA : cv::INTER_CUBIC);
+  cv::Mat enlarged;
+  cv::resize(whole, enlarged, cv::Size(static_cast<int>(size.width), static_cast<int>(size.height)), 0, 0, cv::INTER_CUBIC);
   const int length = static_cast<int>(side);
-  const cv::Mat centre = resized(cv::Rect((size.width - length) / 2, (size.height - length) / 2, length, length)).clone();
-  return {side, side, {centre.datastart, centre.dataend}};
+  const cv::Mat cut = enlarged(cv::Rect(static_cast<int>(centre.left), static_cast<int>(centre.top), length, length)).clone();
+  return {side, side, {cut.datastart, cut.dataend}};
 }
 
 Prepared prepare_image(const Source& source, data::Codec codec, int64_t side, bool trust) {

@@ -137,14 +137,18 @@ Image decode_jpeg(std::span<const uint8_t> bytes, int64_t at_least) {
 }
 
 std::vector<uint8_t> encode_jpeg(const Image& image) {
-  const Handle encoder(tjInitCompress());
+  thread_local Handle encoder;  // as the decoder
+  if (!encoder) encoder.reset(tjInitCompress());
   if (!encoder) throw std::bad_alloc();
   unsigned char* buffer = nullptr;
   unsigned long bytes = 0;
   const int status = tjCompress2(encoder.get(), image.pixels.data(), static_cast<int>(image.width), 0, static_cast<int>(image.height), TJPF_RGB, &buffer,
                                  &bytes, TJSAMP_444, 95, TJFLAG_ACCURATEDCT);
   const std::unique_ptr<unsigned char, decltype(&tjFree)> owner(buffer, &tjFree);
-  if (status != 0) throw core::DataError("an image of {}x{} pixels cannot become a JPEG: {}", image.width, image.height, tjGetErrorStr2(encoder.get()));
+  if (status != 0) {
+    const Handle broken = std::move(encoder);
+    throw core::DataError("an image of {}x{} pixels cannot become a JPEG: {}", image.width, image.height, tjGetErrorStr2(broken.get()));
+  }
   return {buffer, buffer + bytes};
 }
 

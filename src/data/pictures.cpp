@@ -13,6 +13,7 @@
 #include <cstring>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "image_libraries.h"
 #include "syncdr/core/error.h"
@@ -138,7 +139,7 @@ Image decode_tiff(std::span<const uint8_t> bytes, int64_t most_pixels) {
       image.pixels.push_back(multiplied ? static_cast<uint8_t>(std::min(value + 255 - alpha, 255U))
                                         : over_white(static_cast<int>(value), static_cast<int>(alpha)));
   }
-  return upright(image, orientation >= 1 && orientation <= 8 ? orientation : 1);
+  return upright(std::move(image), orientation >= 1 && orientation <= 8 ? orientation : 1);
 }
 
 /// The orientation in an EXIF block, or in a JPEG that holds one.
@@ -205,7 +206,7 @@ int orientation_of(std::span<const uint8_t> bytes, PictureFormat format) {
   return 1;
 }
 
-Image upright(const Image& image, int orientation) {
+Image upright(Image image, int orientation) {
   if (orientation == 1) return image;
   const bool swaps = orientation >= 5;
   Image turned{swaps ? image.width : image.height, swaps ? image.height : image.width, {}};

@@ -70,6 +70,16 @@ void InputFile::read_at(uint64_t offset, std::span<uint8_t> into) const {
   }
 }
 
+void write_at(int descriptor, uint64_t offset, std::span<const uint8_t> bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::pwrite(descriptor, bytes.data(), std::min(bytes.size(), piece), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw core::IoError("{}: writing failed: {}", path.string(), reason());
+    bytes = bytes.subspan(static_cast<size_t>(count));
+    offset += static_cast<uint64_t>(count);
+  }
+}
+
 OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)) {
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) throw core::IoError("{}: cannot be created: {}", path_.string(), reason());

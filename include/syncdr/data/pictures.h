@@ -16,7 +16,7 @@ PictureFormat format_of(std::span<const uint8_t> bytes);
 /// How a picture must be turned to stand upright: 1 as it is, to 8, as in the EXIF standard (CIPA DC-008, 4.6.4). What says nothing valid is 1; TIFF is 1,
 /// since decode_picture turns it.
 int orientation_of(std::span<const uint8_t> bytes, PictureFormat format);
-Image upright(const Image& image, int orientation);
+Image upright(Image image, int orientation);
 
 /// As decode(), of all formats. Alpha is laid over white, of several pages of a TIFF the first is taken. Throws DataError on broken files, animations and,
 /// before anything is decoded, pictures of more than most_pixels.

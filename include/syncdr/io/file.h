@@ -36,6 +36,9 @@ class InputFile {
   uint64_t size_ = 0;
 };
 
+/// Writes all bytes at byte offset of a file that is open as descriptor. Throws IoError naming path.
+void write_at(int descriptor, uint64_t offset, std::span<const uint8_t> bytes, const std::filesystem::path& path);
+
 /// A file written from its start, truncating what was there. Throws IoError when the system refuses. It is not synced: AtomicFile::commit does that.
 class OutputFile {
  public:

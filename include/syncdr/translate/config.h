@@ -105,7 +105,8 @@ struct DiffusionConfig {
     field(fitted_tokens, "fitted_tokens", "also the tokens of the run's own `fit textual-inversion`, which `run` then fits");
     field(autoencoder, "autoencoder",
           "folder of an autoencoder in diffusers' layout (AutoencoderKL or AutoencoderTiny, as taesd) that is used in place of the checkpoint's; empty: none");
-    field(winograd, "winograd", "on a CPU, fp32 and bf16: 3x3 convolutions of 2.25 to 4 times fewer multiplications, whose weights take 1.8 to 4 times the memory");
+    field(winograd, "winograd",
+          "fp32 and bf16 on a CPU: 3x3 convolutions with 2.25 to 4 times fewer multiplications, whose weights take 1.8 to 4 times as much memory");
     field(cuda_graph, "cuda_graph", "on a GPU: one CUDA graph per step instead of a launch for each kernel; not yet measured");
   }
 };
