@@ -1,7 +1,9 @@
 #include "arms.h"
 
 #include <algorithm>
+#include <map>
 #include <ranges>
+#include <set>
 #include <tuple>
 
 #include "syncdr/core/error.h"
@@ -150,6 +152,17 @@ std::vector<std::string> queries_of(const ReportInput& input) {
   const auto& directions = directions_of(input);
   for (size_t i = 0; i < directions.size(); i += input.domains.size() - 1) counts.push_back(grouped(directions[i].queries));  // the first from each domain
   return counts;
+}
+
+std::string kept_epochs_text(const ReportInput& input) {
+  static const std::map<std::string, std::string> words{{"labels", "has the best Prec@1 on validation images"},
+                                                        {"mutual", "has the most mutual neighbours among validation images, whose labels were not read"},
+                                                        {"uniformity", "spreads validation images most evenly, whose labels were not read"},
+                                                        {"last", "is the last: nothing was validated"}};
+  std::set<std::string> reasons;
+  for (const ArmResult& arm : input.arms)
+    if (arm.best_epoch > 0) reasons.insert(words.contains(arm.selected_by) ? words.at(arm.selected_by) : "is best in " + arm.selected_by);
+  return reasons.empty() ? "" : fmt::format("Of each training the epoch is kept that {}.", fmt::join(reasons, ", or "));
 }
 
 std::string both_or_all(const ReportInput& input) { return input.domains.size() == 2 ? "both" : "all"; }

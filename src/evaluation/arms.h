@@ -49,6 +49,8 @@ const std::vector<DirectionScores>& directions_of(const ReportInput& input);
 std::string name_of(const DirectionScores& direction, const std::string& joint);
 /// How many queries each domain has, "2,280".
 std::vector<std::string> queries_of(const ReportInput& input);
+/// "Of each training the epoch is kept that ...", by what the arms' epochs were chosen; empty if none was trained.
+std::string kept_epochs_text(const ReportInput& input);
 /// "both" directions, or "all".
 std::string both_or_all(const ReportInput& input);
 

@@ -78,9 +78,8 @@ std::string curves_section(const ReportInput& input) {
   if (!terms.empty()) html += "<h3>Terms of the loss, before their weights</h3>\n" + grid(terms);
   if (!fits.empty()) html += "<h3>Training of the translators</h3>\n" + grid(fits);
   if (html.empty()) return "";
-  return "<section>\n<h2 id=\"training\">Training</h2>\n<p>Lines are means over equal stretches where there are more steps than the plot is wide; "
-         "the kept epoch is the one that its validation found best.</p>\n" +
-         html + "</section>\n";
+  return "<section>\n<h2 id=\"training\">Training</h2>\n<p>Lines are means over equal stretches where there are more steps than the plot is wide. " +
+         kept_epochs_text(input) + "</p>\n" + html + "</section>\n";
 }
 
 }  // namespace syncdr::evaluation

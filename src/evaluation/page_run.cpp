@@ -114,17 +114,14 @@ std::string calls_section(const ReportInput& input) {
 
 std::string configuration_section(const ReportInput& input) {
   const auto changed = std::count_if(input.settings.begin(), input.settings.end(), [](const Setting& setting) { return setting.changed(); });
-  const bool by_labels =
-      std::all_of(input.arms.begin(), input.arms.end(), [](const ArmResult& arm) { return arm.best_epoch == 0 || arm.selected_by == "labels"; });
   return fmt::format(
       "<section>\n<h2 id=\"repeat\">How to repeat this</h2>\n<p>Save the configuration below as <code>run.toml</code>, then:</p>\n"
       "<pre tabindex=\"0\">mpirun -np 2 syncdr run run.toml</pre>\n"
       "<p>Translations depend on the seed, the image and the model, not on the number of processes; the seed also fixes the resampling "
-      "behind the intervals. {}{}{} were used for the figures above and for nothing else.</p>\n{}"
+      "behind the intervals. {}{} were used for the figures above and for nothing else.</p>\n{}"
       "<details><summary>Configuration</summary>\n{}<pre tabindex=\"0\">{}</pre>\n</details>\n</section>\n",
-      input.seed ? fmt::format("The seed was {}. ", *input.seed) : "",
-      by_labels ? "The kept epoch of each method is the one with the best validation score. " : "",
-      input.split == "train" ? "The labels of the training images" : "Test images", changed_table(input),
+      input.seed ? fmt::format("The seed was {}. ", *input.seed) : "", input.split == "train" ? "The labels of the training images" : "Test images",
+      changed_table(input),
       changed > 0 ? fmt::format("<p>All {} settings; the {} that are not as by default are marked.</p>\n", input.settings.size(), changed) : "",
       marked_configuration(input));
 }

@@ -140,9 +140,22 @@ TEST_F(Sections, CostsAreSumsOfCallsAndSettingsThatWereChangedAreMarked) {
   EXPECT_EQ(count(repeat, "<mark>"), 1);
   EXPECT_THAT(repeat, HasSubstr("<mark>epochs = 15 # &lt;not html&gt;</mark>"));
   EXPECT_THAT(repeat, HasSubstr("<code>train.epochs</code></th><td class=\"text\"><code>15 # &lt;not html&gt;</code></td><td class=\"text\"><code>24</code>"));
-  EXPECT_THAT(repeat, HasSubstr("The seed was 7. The kept epoch of each method is the one with the best validation score. Test images were used"));
-  input.arms[1].selected_by = "mutual";
-  EXPECT_THAT(configuration_section(input), HasSubstr("The seed was 7. Test images were used"));
+  EXPECT_THAT(repeat, HasSubstr("The seed was 7. Test images were used"));
+}
+
+TEST_F(Sections, CurvesSayByWhatTheKeptEpochsWereChosen) {
+  ReportInput input = *input_;
+  const std::string labels = "the epoch is kept that has the best Prec@1 on validation images", mutual = "has the most mutual neighbours";
+  const auto said = [&](const std::vector<std::string>& by) {
+    for (size_t i = 0; i < by.size(); ++i) input.arms[i].selected_by = by[i];
+    return curves_section(input);
+  };
+  EXPECT_THAT(said({"labels", "labels", "labels"}), HasSubstr(labels + ".</p>"));
+  EXPECT_THAT(said({"labels", "labels", "mutual"}), testing::AllOf(HasSubstr(labels + ", or " + mutual), HasSubstr("labels were not read.</p>")));
+  EXPECT_THAT(said({"uniformity", "uniformity", "uniformity"}), HasSubstr("the epoch is kept that spreads validation images most evenly"));
+  EXPECT_THAT(said({"last", "last", "last"}), HasSubstr("the epoch is kept that is the last: nothing was validated.</p>"));
+  for (auto& arm : input.arms) arm.best_epoch = 0;
+  EXPECT_THAT(curves_section(input), Not(HasSubstr("epoch is kept")));
 }
 
 TEST_F(Sections, MapsDrawEachPointOfEachGroupOnce) {
