@@ -3,6 +3,7 @@
 
 #include "commands.h"
 #include "csv.h"
+#include "export_table.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/core/progress.h"
@@ -33,7 +34,7 @@ class Sink {
   virtual void finish() = 0;
 };
 
-/// OUT/real/DOMAIN/SPLIT/... and OUT/synthetic/SOURCE-to-TARGET/RUN/..., named after the keys, and OUT/pictures.csv, which `pack --table` reads.
+/// OUT/real/DOMAIN/SPLIT/... and OUT/synthetic/SOURCE-to-TARGET/RUN/..., named after the keys, and OUT/pictures.csv, which `pack` reads.
 class Folders : public Sink {
  public:
   explicit Folders(fs::path out) : out_(std::move(out)) {}
@@ -51,9 +52,7 @@ class Folders : public Sink {
                           picture.source.seed, picture.source.status, csv_field(picture.source.prompt));
   }
 
-  void finish() override {
-    io::write_file(out_ / "pictures.csv", "path,domain,split,category,number,key,run,source_domain,variant,seed,status,made_under\n" + table_);
-  }
+  void finish() override { io::write_file(out_ / export_table, fmt::format("{}\n{}", export_columns, table_)); }
 
  private:
   static fs::path place(const Picture& picture) {

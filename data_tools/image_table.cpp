@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "pack_sources.h"
 #include "syncdr/comm/world.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/hash.h"
@@ -13,14 +14,14 @@ namespace syncdr::data_tools {
 namespace {
 
 constexpr size_t piece = size_t{1} << 20;  // of texts
-constexpr std::array<const char*, 4> splits{"", "train", "val", "test"};
+constexpr std::array<const char*, 5> splits{"", "train", "val", "test", "extra"};
 
 }  // namespace
 
 uint32_t ImageTable::origin(const Origin& origin) {
   const auto [place, fresh] = numbers_.emplace(origin, static_cast<uint32_t>(origins_.size()));
   if (fresh) {
-    if (origins_.size() >= uint32_t{1} << 30) throw core::DataError("{}: there are too many lists and folders", origin.files);
+    if (origins_.size() >= uint32_t{1} << 29) throw core::DataError("{}: there are too many lists and folders", origin.files);
     origins_.push_back(origin);
   }
   return place->second;
@@ -55,7 +56,7 @@ Source ImageTable::at(size_t index) const {
   const char* name = text(entry);
   const char* prompt = name + std::strlen(name) + 1;
   const char* mask = prompt + std::strlen(prompt) + 1;
-  return {.file = origin.archive ? origin.files : origin.files + name,
+  return {.file = origin.archive ? origin.files : origin.files + name + origin.suffix,
           .offset = entry.offset,
           .size = entry.size,
           .domain = origin.domain,
@@ -64,6 +65,11 @@ Source ImageTable::at(size_t index) const {
           .label = entry.label,
           .prompt = prompt,
           .mask = *mask == '\0' ? "" : origin.masks + mask};
+}
+
+std::string ImageTable::extension(size_t index) const {
+  const std::string& suffix = origin_of(index).suffix;
+  return extension_of(suffix.empty() ? text(entries_[index]) : "x" + suffix);
 }
 
 std::string ImageTable::key(size_t index) const { return origin_of(index).keys + text(entries_[index]); }
@@ -82,7 +88,7 @@ std::string ImageTable::where(size_t index) const {
 void ImageTable::set_split(size_t index, std::string_view split) {
   const auto found = std::find(splits.begin(), splits.end(), split);
   SYNCDR_ASSERT(found != splits.end(), "\"{}\" is no split", split);
-  entries_[index].split = static_cast<uint32_t>(found - splits.begin()) & 3;
+  entries_[index].split = static_cast<uint32_t>(found - splits.begin()) & 7;
 }
 
 void ImageTable::keep_if(const std::function<bool(size_t index)>& wanted) {
@@ -135,14 +141,14 @@ void ImageTable::share(comm::World& world) {
     std::string all;
     if (world.is_root()) {
       const Origin& from = origins_[static_cast<size_t>(i)];
-      for (const std::string* part : {&from.files, &from.keys, &from.domain, &from.listed_in, &from.masks}) all.append(*part).push_back('\0');
+      for (const std::string* part : {&from.files, &from.keys, &from.domain, &from.listed_in, &from.masks, &from.suffix}) all.append(*part).push_back('\0');
       all.push_back(from.archive ? '1' : '0');
     }
     all = world.broadcast(all, 0, what);
     if (world.is_root()) continue;
     Origin to;
     size_t at = 0;
-    for (std::string* part : {&to.files, &to.keys, &to.domain, &to.listed_in, &to.masks}) {
+    for (std::string* part : {&to.files, &to.keys, &to.domain, &to.listed_in, &to.masks, &to.suffix}) {
       *part = all.c_str() + at;
       at += part->size() + 1;
     }

@@ -34,6 +34,7 @@ struct Origin {
   std::string domain;
   std::string listed_in;  ///< the list, table or archive that names them, for errors; empty: none does
   std::string masks;      ///< what their masks' names begin with
+  std::string suffix;     ///< what their files' names end with, and their keys do not (".png")
   bool archive = false;
   auto operator<=>(const Origin&) const = default;
 };
@@ -52,13 +53,15 @@ class ImageTable {
  public:
   /// The number of an origin; equal ones have one number.
   uint32_t origin(const Origin& origin);
-  /// Throws DataError on names with a zero byte or of more than a megabyte, and beyond 2^32 images or 2^30 origins.
+  /// Throws DataError on names with a zero byte or of more than a megabyte, and beyond 2^32 images or 2^29 origins.
   void add(uint32_t origin, const ImageEntry& image);
 
   size_t size() const { return entries_.size(); }
   bool empty() const { return entries_.empty(); }
   Source at(size_t index) const;
   std::string key(size_t index) const;
+  /// What its file's name ends with, in lower case: ".jpg".
+  std::string extension(size_t index) const;
   const std::string& domain(size_t index) const { return origin_of(index).domain; }
   const char* split(size_t index) const;
   int32_t label(size_t index) const { return entries_[index].label; }
@@ -87,7 +90,7 @@ class ImageTable {
     uint32_t size;
     int32_t label;
     uint32_t line;
-    uint32_t origin : 30, split : 2;
+    uint32_t origin : 29, split : 3;
   };
   const Origin& origin_of(size_t index) const { return origins_[entries_[index].origin]; }
   const char* text(const Entry& entry) const;

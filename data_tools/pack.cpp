@@ -2,8 +2,10 @@
 
 #include <map>
 #include <set>
+#include <utility>
 
 #include "commands.h"
+#include "export_table.h"
 #include "pack_sources.h"
 #include "packer.h"
 #include "syncdr/core/error.h"
@@ -14,7 +16,7 @@ namespace syncdr::data_tools {
 namespace {
 
 Sources find_sources(PackOptions& options) {
-  const ListOptions& list = options.list;
+  ListOptions& list = options.list;
   const int kinds = !options.sources.empty() + !list.lists.empty() + !list.tables.empty() + !list.tars.empty();
   if (kinds != 1) throw core::UsageError("pack needs folders, or --list, or --table, or --tar: {}", kinds == 0 ? "one of them" : "not several");
   if (options.codec == "raw" && options.size == 0) throw core::UsageError("--codec raw needs --size: raw images of a shard all have one size");
@@ -22,6 +24,12 @@ Sources find_sources(PackOptions& options) {
   if (fixed && (options.halves || options.whole))
     throw core::UsageError("--disjoint and --no-disjoint are for folders and tables: lists and archives already say what trains where");
   if (options.split.val + options.split.test >= 1) throw core::UsageError("--val and --test leave no images to train on");
+  for (const auto& folder : std::exchange(options.sources, {}))
+    if (is_exported(folder)) list.tables.push_back((folder / export_table).string());
+    else options.sources.push_back(folder);
+  if (!options.sources.empty() && !list.tables.empty())
+    throw core::UsageError("{} is what `syncdr-data export` has written, {} is not: pack them one by one", list.tables.front(),
+                           options.sources.front().string());
   if (!list.lists.empty()) return read_lists(list);
   if (!list.tars.empty()) return read_tars(list);
   Sources sources = list.tables.empty() ? scan_folders(options.sources) : read_tables(list);

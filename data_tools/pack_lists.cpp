@@ -15,7 +15,7 @@ void add_line(ImageTable& images, std::string_view line, int64_t number, const P
   const std::string_view last = space == std::string_view::npos ? "" : line.substr(space + 1);
   const std::optional<int32_t> label = parse_label(last, where);
   const std::string path(label ? line.substr(0, line.find_last_not_of(blank, space) + 1) : line);
-  const Found image = paths.image(images, path, list.domain, where);
+  const Found image = paths.image(images, path, list.domain, "", where);
   std::error_code error;
   const bool there = fs::is_regular_file(image.file, error);
   if (!label && !last.empty() && !there)

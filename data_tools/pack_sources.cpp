@@ -69,8 +69,17 @@ std::string Paths::plain(std::string path, const std::string& where) const {
   return fs::path(path).lexically_normal().generic_string();
 }
 
-Found Paths::image(ImageTable& images, const std::string& path, const std::string& domain, const std::string& where) const {
+Found Paths::image(ImageTable& images, const std::string& path, const std::string& domain, const std::string& key, const std::string& where) const {
   const std::string inside = plain(path, where), keys = domain + "/";
+  if (!key.empty()) {
+    const std::string name = key.starts_with(keys) ? key.substr(keys.size()) : "", extension = fs::path(inside).extension();
+    for (const std::string& suffix : {std::string(), extension})  // of a picture that is stored in another format than its name says
+      if (!name.empty() && inside.ends_with("/" + name + suffix)) {
+        const std::string folder = (root_ / inside.substr(0, inside.size() - name.size() - suffix.size())).string();
+        return {images.origin({.files = folder, .keys = keys, .domain = domain, .listed_in = listed_in_.string(), .suffix = suffix}), name, root_ / inside};
+      }
+    throw core::DataError("{}: the key \"{}\" is none of an image of {} in {}. The table is no longer as it was written", where, key, domain, path);
+  }
   const bool named = inside.starts_with(keys);  // the domain is the folder already
   const std::string root = (root_ / "").string(), folder = named ? root + keys : root;
   const uint32_t origin = images.origin({.files = folder, .keys = keys, .domain = domain, .listed_in = listed_in_.string(), .masks = root});

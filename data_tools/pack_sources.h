@@ -74,6 +74,8 @@ Sources read_lists(const ListOptions& options);
 /// folders are; an image without category trains. Other columns are passed over. Throws DataError "FILE:LINE: ..." as read_lists, and on columns that lack or
 /// come twice.
 Sources read_tables(const ListOptions& options);
+/// Whether the folder is one that `export` has made, with its table (export_table.h). Of such a table keys and labels are the dataset's that it was made of.
+bool is_exported(const std::filesystem::path& folder);
 /// FILE is a WebDataset shard: members with one name up to the first dot of their base name are a sample, of which one is an image (jpg, jpeg, png, webp, tif,
 /// tiff in any case) and .cls, where it is there, its label. Throws DataError as read_tar, and on samples without an image, with two, or, where the shard
 /// has labels or the images are tested on, without a label.
@@ -101,7 +103,8 @@ class Paths {
  public:
   Paths(const ListOptions& options, std::filesystem::path listed_in);
   /// Throws DataError naming `where`: the path leads out of the root, is missing, or no UTF-8.
-  Found image(ImageTable& images, const std::string& path, const std::string& domain, const std::string& where) const;
+  /// key: the image's; empty: its domain and the path.
+  Found image(ImageTable& images, const std::string& path, const std::string& domain, const std::string& key, const std::string& where) const;
   /// The path of a mask, relative to the root, in the same way.
   std::string mask(const std::string& path, const std::string& where) const;
 

@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <map>
 #include <set>
 
+#include "export_table.h"
 #include "pack_sources.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/some_of.h"
@@ -83,15 +85,19 @@ class Records {
 class Columns {
  public:
   Columns(const Record& names, const std::string& where) {
-    static const std::set<std::string> known{"path", "domain", "split", "category", "label", "prompt", "mask"};
+    static const std::set<std::string> known{"path", "domain", "split", "category", "label", "prompt", "mask"}, of_exports{"number", "key", "run"};
+    exported_ = fmt::format("{}", fmt::join(names, ",")) == export_columns;
     for (size_t i = 0; i < names.size(); ++i)
-      if (known.contains(names[i]) && !places_.emplace(names[i], i).second) throw core::DataError("{}: two columns are called \"{}\"", where, names[i]);
+      if ((known.contains(names[i]) || (exported_ && of_exports.contains(names[i]))) && !places_.emplace(names[i], i).second)
+        throw core::DataError("{}: two columns are called \"{}\"", where, names[i]);
     for (const char* name : {"path", "domain"})
       if (!has(name)) throw core::DataError("{}: no column is called \"{}\"; there are {}", where, name, core::some_of(names, 10));
     if (has("category") && has("label")) throw core::DataError("{}: there are the columns category and label, of which one is needed", where);
     count_ = names.size();
   }
 
+  /// Whether `export` has written the table.
+  bool exported() const { return exported_; }
   bool has(const std::string& name) const { return places_.contains(name); }
   /// Empty: the column is not there.
   std::string of(const Record& record, const std::string& name) const { return has(name) ? record[places_.at(name)] : ""; }
@@ -102,6 +108,7 @@ class Columns {
  private:
   std::map<std::string, size_t> places_;
   size_t count_ = 0;
+  bool exported_ = false;
 };
 
 class Table {
@@ -116,8 +123,7 @@ class Table {
     const Columns columns(record, records_.where());
     if (!sources_.images.empty()) {
       if (sources_.split != columns.has("split")) throw core::DataError("{}: one table has the column split, another has not", records_.where());
-      if (columns.has("label") ? !categories_.all().empty() : columns.has("category") && numbered)
-        throw core::DataError("{}: one table names categories by number in the column label, another by name in the column category", records_.where());
+      if (columns.has("label") ? !categories_.all().empty() : columns.has("category") && !columns.exported() && numbered) mixed();
     }
     numbered = numbered || columns.has("label");
     sources_.split = columns.has("split");
@@ -127,18 +133,36 @@ class Table {
       add(record, columns);
     }
     if (sources_.images.size() == before) throw core::DataError("{}: lists no images", records_.file().string());
+    if (columns.exported()) name_exported(before, numbered);
   }
 
  private:
+  [[noreturn]] void mixed() const {
+    throw core::DataError("{}: one table names categories by number in the column label, another by name in the column category", records_.where());
+  }
+
+  /// The images of an exported table, from `first` on, have its numbers: those of named categories become their names'.
+  void name_exported(size_t first, bool& numbered) {
+    const bool named = std::any_of(names_.begin(), names_.end(), [](const auto& item) { return item.second != std::to_string(item.first); });
+    if (named ? numbered : !categories_.all().empty()) mixed();
+    numbered = !named;
+    ImageTable& images = sources_.images;
+    for (size_t i = first; named && i < images.size(); ++i)
+      if (images.label(i) >= 0) images.set_label(i, categories_.of(names_.at(images.label(i))));
+  }
+
   void add(const Record& record, const Columns& columns) {
     const std::string where = records_.where(), domain = columns.of(record, "domain"), split = columns.of(record, "split");
     check_domain(domain, where);
-    const Found image = paths_.image(sources_.images, columns.of(record, "path"), domain, where);
+    const Found image =
+        paths_.image(sources_.images, columns.of(record, "path"), domain, columns.of(record, "run").empty() ? columns.of(record, "key") : "", where);
     std::error_code error;
     if (!fs::is_regular_file(image.file, error)) throw core::DataError("{}: {} is missing. Is --root right?", where, image.file.string());
-    if (columns.has("split") && !is_split(split)) throw core::DataError("{}: the split is \"{}\"; it can be train, val or test", where, split);
+    if (columns.has("split") && !is_split(split) && !(columns.exported() && split == "extra"))
+      throw core::DataError("{}: the split is \"{}\"; it can be train, val or test", where, split);
     const int32_t label = label_of(record, columns, where);
-    if (label < 0 && columns.has("split") && split != "train") throw core::DataError("{}: has no category. Only images that train may do without", where);
+    if (label < 0 && columns.has("split") && split != "train" && split != "extra")
+      throw core::DataError("{}: has no category. Only images that train may do without", where);
     const std::string prompt = columns.of(record, "prompt"), mask = paths_.mask(columns.of(record, "mask"), where);
     check_text(prompt, where);
     // They go into files with a line "KEY<tab>TEXT" for each.
@@ -157,16 +181,29 @@ class Table {
     }
     const std::string category = columns.of(record, "category");
     check_text(category, where);
-    return categories_.of(category);
+    if (!columns.exported()) return categories_.of(category);
+    const auto number = parse_label(columns.of(record, "number"), where);
+    if (!number || category.empty() != (*number < 0) || (*number >= 0 && names_.emplace(*number, category).first->second != category))
+      throw core::DataError("{}: the number \"{}\" is not that of the category \"{}\". The table is no longer as it was written", where,
+                            columns.of(record, "number"), category);
+    return *number;
   }
 
   Records records_;
   Paths paths_;
   Sources& sources_;
   CategoryNumbers& categories_;
+  std::map<int32_t, std::string> names_;  // of an exported table's categories
 };
 
 }  // namespace
+
+bool is_exported(const fs::path& folder) {
+  std::error_code error;
+  const fs::path file = folder / export_table;
+  Record names;
+  return fs::is_regular_file(file, error) && Records(file).next(names) && fmt::format("{}", fmt::join(names, ",")) == export_columns;
+}
 
 Sources read_tables(const ListOptions& options) {
   Sources sources;

@@ -29,7 +29,7 @@ namespace {
 data::Codec choose_codec(const PackOptions& options, const ImageTable& images) {
   if (options.codec != "auto") return data::codec_from_name(options.codec);
   for (size_t i = 0; i < images.size(); ++i)
-    if (const std::string extension = extension_of(images.key(i)); extension != ".png" && extension != ".tif" && extension != ".tiff") return data::Codec::jpeg;
+    if (const std::string extension = images.extension(i); extension != ".png" && extension != ".tif" && extension != ".tiff") return data::Codec::jpeg;
   return data::Codec::png;
 }
 
@@ -65,7 +65,7 @@ class Packer {
   void say_codec() const {
     if (options_.codec != "auto" || codec_ != data::Codec::jpeg) return;
     size_t without_loss = 0;
-    for (size_t i = 0; i < images_.size(); ++i) without_loss += extension_of(images_.key(i)) == ".png" ? 1 : 0;
+    for (size_t i = 0; i < images_.size(); ++i) without_loss += images_.extension(i) == ".png" ? 1 : 0;
     if (without_loss > 0)
       core::info("{} of {} images are PNG and are stored as JPEG, as the others are; --codec png stores every pixel as it is", without_loss, images_.size());
   }

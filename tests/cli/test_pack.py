@@ -25,6 +25,10 @@ def contents(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.h5")) + [folder / "dataset.json"]}
 
 
+def shards_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.h5")}
+
+
 class Pack(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-pack-"))
@@ -363,8 +367,9 @@ class Pack(unittest.TestCase):
         source = self.pictures(categories=4, images=6)
         expect(self.pack(source, "--rows", "7"), 0)
         expect(run("syncdr-data", "export", self.out, "--as", "folders", "-o", self.folder / "files"), 0)
-        expect(self.pack("--table", self.folder / "files" / "pictures.csv", "--rows", "7", "--no-disjoint", out=self.folder / "again"), 0)
-        self.assertEqual(rows(self.folder / "again"), rows(self.out))
+        expect(self.pack(self.folder / "files", "--rows", "7", out=self.folder / "again"), 0)
+        self.assertEqual(shards_of(self.folder / "again"), shards_of(self.out), "also keys and labels")
+        expect(self.pack(self.folder / "files", source, out=self.folder / "both"), 2, "pack them one by one")
         for file in (self.folder / "files" / "real").rglob("*.png"):
             domain, _, *rest = file.relative_to(self.folder / "files" / "real").parts
             self.assertEqual(file.read_bytes(), source.joinpath(domain, *rest).read_bytes())
@@ -380,6 +385,29 @@ class Pack(unittest.TestCase):
         expect(run("syncdr-data", "export", self.out, "--as", "folders", "-o", self.folder / "files"), 2, "is not empty")
         expect(run("syncdr-data", "export", self.out, "--as", "folders", "--domain", "art", "-o", self.folder / "x"), 2, 'no domain "art"; it has photo, sketch')
         expect(run("syncdr-data", "export", self.out, "--as", "folders", "--run", "none", "-o", self.folder / "x"), 65, "none")
+
+    def test_what_is_given_out_keeps_keys_and_numbers_of_categories_without_names(self):
+        source, lists = self.pictures(categories=12, images=1), []
+        for domain, split in ("photo", "train"), ("sketch", "test"):
+            (self.folder / split).write_text("".join(f"{domain}/category-{number:02}/0.png {11 - number}\n" for number in range(12)))
+            lists += ["--list", f"{domain}:{split}={self.folder / split}"]
+        (source / "photo" / "category-00" / "0.png").rename(source / "photo" / "category-00" / "0.jpg")  # a PNG all the same
+        (self.folder / "train").write_text((self.folder / "train").read_text().replace("00/0.png", "00/0.jpg"))
+        expect(self.pack(*lists, "--root", source, "--codec", "png"), 0)
+        files = self.folder / "files"
+        expect(run("syncdr-data", "export", self.out, "--as", "folders", "-o", files), 0)
+        self.assertTrue((files / "real/photo/train/category-00/0.jpg.png").exists())
+        expect(self.pack(files, out=self.folder / "again"), 0)
+        self.assertEqual(shards_of(self.folder / "again"), shards_of(self.out))
+        table = (files / "pictures.csv").read_text()
+        for old, new, words in (("photo/category-03/0.png,", "photo/category-04/0.png,", "the key"), (",photo,train,11,11,", ",photo,train,11,10,", "the number"),
+                                (",photo,train,11,11,", ",photo,held,11,11,", "the split is")):
+            self.assertIn(old, table)
+            (files / "pictures.csv").write_text(table.replace(old, new))
+            expect(self.pack(files, out=self.folder / "changed"), 65, "pictures.csv:", words)
+        (files / "pictures.csv").write_text(table.replace(",photo,train,11,11,", ",photo,extra,11,11,"))
+        expect(self.pack(files, out=self.folder / "changed"), 0)
+        self.assertEqual(rows(self.folder / "changed"), {("photo", "extra"): 1, ("photo", "train"): 11, ("sketch", "test"): 12})
 
     def test_wrong_usage_has_code_2_and_missing_input_65(self):
         source = self.pictures(categories=2, images=2)
