@@ -101,8 +101,7 @@ class Packer {
 
   /// False: the very dataset is there already. Throws UsageError over a folder of something else.
   bool claim_folder() {
-    const fs::path folder = options_.out.has_filename() ? options_.out : options_.out.parent_path();
-    manifest_ = {.kind = "dataset", .name = folder.filename().string(), .domains = sources_.domains, .settings = settings()};
+    manifest_ = {.kind = "dataset", .name = io::last_name(options_.out), .domains = sources_.domains, .settings = settings()};
     const fs::path finished = options_.out / "dataset.json";
     if (fs::exists(finished)) {
       const auto there = data::Manifest::read(finished);

@@ -16,6 +16,7 @@
 #include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/evaluation/validate.h"
 #include "syncdr/io/atomic_file.h"
+#include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
 #include "syncdr/retrieval/encoder.h"
 #include "syncdr/translate/engine.h"
@@ -29,7 +30,7 @@ namespace fs = std::filesystem;
 std::string set_of(const Settings& settings, const ArmPart& part) {
   if (!part.translator) return part.base;
   if (part.base == settings.translate.translator && !settings.translate.run.empty()) return settings.translate.run;
-  return fs::path(settings.run.out).filename().string() + "-" + part.base;
+  return io::last_name(settings.run.out) + "-" + part.base;
 }
 
 /// The translated sets that an arm trains on; none: cds.

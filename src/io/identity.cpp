@@ -37,6 +37,11 @@ void expect_same(const Identity& then, const Identity& now, const std::filesyste
   }
 }
 
+std::string last_name(const std::filesystem::path& path) {
+  const auto full = std::filesystem::absolute(path).lexically_normal();
+  return (full.has_filename() ? full : full.parent_path()).filename().string();
+}
+
 boost::json::object to_json(const Identity& identity) { return boost::json::value_from(identity).as_object(); }
 
 Identity identity_in(const boost::json::object& parent, const std::string& where) { return json_texts(json_object(parent, "settings", where), where); }

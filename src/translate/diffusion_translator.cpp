@@ -14,6 +14,7 @@
 #include "syncdr/diffusion/structure_map.h"
 #include "syncdr/diffusion/unet.h"
 #include "syncdr/io/hash.h"
+#include "syncdr/io/identity.h"
 #include "syncdr/nn/one_thread.h"
 
 namespace syncdr::translate {
@@ -207,13 +208,13 @@ std::map<std::string, std::string> DiffusionTranslator::provenance() const {
   if (!tokens_.empty()) settings.emplace("tokens", tokens_);
   if (!diffusion.spacing.empty()) settings.emplace("spacing", diffusion.spacing);
   if (!lora_.empty()) settings.emplace("lora", lora_);
-  if (!diffusion.autoencoder.empty()) settings.emplace("autoencoder", std::filesystem::path(diffusion.autoencoder).filename().string());
+  if (!diffusion.autoencoder.empty()) settings.emplace("autoencoder", io::last_name(diffusion.autoencoder));
   if (!diffusion.winograd) settings.emplace("winograd", "false");
   if (diffusion.cuda_graph) settings.emplace("cuda_graph", "true");
   settings.merge(std::map<std::string, std::string>{{"translator", config_.translator},
                                                     {"model", hash_},
                                                     {"configuration", configuration_hash_},
-                                                    {"checkpoint", std::filesystem::path(diffusion.checkpoint).filename().string()},
+                                                    {"checkpoint", io::last_name(diffusion.checkpoint)},
                                                     {"scheduler", make_scheduler()->name()},
                                                     {"steps", std::to_string(diffusion.steps)},
                                                     {"eta", fmt::format("{}", diffusion.eta)},

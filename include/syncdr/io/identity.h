@@ -19,6 +19,9 @@ Identity identity_of(const core::Visit& visit, const std::string& prefix);
 /// where: the file that says `then`; otherwise: what else may be done.
 void expect_same(const Identity& then, const Identity& now, const std::filesystem::path& where, const std::string& otherwise = "choose another folder");
 
+/// What a file or folder is called, wherever it lies: "b" of "a/b" and of "a/b/".
+std::string last_name(const std::filesystem::path& path);
+
 boost::json::object to_json(const Identity& identity);
 /// parent's member "settings". Throws DataError naming `where`.
 Identity identity_in(const boost::json::object& parent, const std::string& where);

@@ -30,6 +30,11 @@ TEST(Identity, HoldsEachFieldByItsKeyAsToml) {
   EXPECT_TRUE(identity_of(core::visit_of(config), "").contains("inner.rate"));
 }
 
+TEST(LastName, IsThatOfAFolderHoweverItIsWritten) {
+  for (const char* path : {"a/b", "a/b/", "a/b//", "a/b/.", "a/c/../b", "/b", "b"}) EXPECT_EQ(last_name(path), "b") << path;
+  EXPECT_EQ(last_name("."), std::filesystem::current_path().filename());
+}
+
 TEST(Identity, OfAFileIsTheOneThatWasWritten) {
   const Identity identity{{"a", "1"}, {"empty", ""}, {"odd \"name\"", "x\ny"}};
   EXPECT_EQ(identity_in({{"settings", to_json(identity)}}, "f"), identity);

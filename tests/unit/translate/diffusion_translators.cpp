@@ -211,7 +211,7 @@ std::string put_tiny_autoencoder(const std::filesystem::path& folder, const std:
 TEST_F(DiffusionTranslators, TakeAnotherAutoencoderThanTheCheckpoints) {
   auto settings = config("img2img");
   const auto plain = make(settings);
-  settings.diffusion.autoencoder = put_tiny_autoencoder(folder / "taesd", {1, 1});
+  settings.diffusion.autoencoder = put_tiny_autoencoder(folder / "taesd", {1, 1}) + "/";
   const auto other = make(settings);
   EXPECT_EQ(other->provenance().at("autoencoder"), "taesd");
   EXPECT_NE(other->provenance().at("model"), plain->provenance().at("model"));
