@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/json.hpp>
+#include <future>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -29,7 +31,7 @@ namespace {
 data::Codec choose_codec(const PackOptions& options, const ImageTable& images) {
   if (options.codec != "auto") return data::codec_from_name(options.codec);
   for (size_t i = 0; i < images.size(); ++i)
-    if (const std::string extension = images.extension(i); extension != ".png" && extension != ".tif" && extension != ".tiff") return data::Codec::jpeg;
+    if (const std::string extension = extension_of(images.key(i)); extension != ".png" && extension != ".tif" && extension != ".tiff") return data::Codec::jpeg;
   return data::Codec::png;
 }
 
@@ -65,7 +67,7 @@ class Packer {
   void say_codec() const {
     if (options_.codec != "auto" || codec_ != data::Codec::jpeg) return;
     size_t without_loss = 0;
-    for (size_t i = 0; i < images_.size(); ++i) without_loss += images_.extension(i) == ".png" ? 1 : 0;
+    for (size_t i = 0; i < images_.size(); ++i) without_loss += extension_of(images_.key(i)) == ".png" ? 1 : 0;
     if (without_loss > 0)
       core::info("{} of {} images are PNG and are stored as JPEG, as the others are; --codec png stores every pixel as it is", without_loss, images_.size());
   }
@@ -101,7 +103,8 @@ class Packer {
 
   /// False: the very dataset is there already. Throws UsageError over a folder of something else.
   bool claim_folder() {
-    manifest_ = {.kind = "dataset", .name = io::last_name(options_.out), .domains = sources_.domains, .settings = settings()};
+    const fs::path folder = options_.out.has_filename() ? options_.out : options_.out.parent_path();
+    manifest_ = {.kind = "dataset", .name = folder.filename().string(), .domains = sources_.domains, .settings = settings()};
     const fs::path finished = options_.out / "dataset.json";
     if (fs::exists(finished)) {
       const auto there = data::Manifest::read(finished);
@@ -153,12 +156,27 @@ class Packer {
     std::string made;  // a line for each shard of this rank
     if (team_.is_root()) progress_.emplace("packing", static_cast<int64_t>(images_.size()), "images");
     team_.together("packing", [&] {
+      Sealing before;
+      const auto finish = [&] {
+        if (!before.entry.valid()) return;
+        made += line(before.index, before.entry.get());
+        advance(0, std::ssize(units_[before.index].images));
+      };
       while (!team_.stopped("packing")) {
-        const int64_t index = team_.add("packing/claimed", 1) - 1;
-        if (index >= std::ssize(units_)) break;
-        const auto entry = pack_unit(units_[static_cast<size_t>(index)]);
-        made += fmt::format("{} {} {} {}\n", index, entry.rows, entry.bytes, entry.hash);
+        const auto index = static_cast<size_t>(team_.add("packing/claimed", 1) - 1);
+        if (index >= units_.size()) break;
+        const Unit& unit = units_[index];
+        if (const auto entry = sealed(unit)) {
+          made += line(index, *entry);
+          advance(std::ssize(unit.images), std::ssize(unit.images));
+          continue;
+        }
+        auto writer = pack_unit(unit);
+        finish();
+        before = {index, std::async(std::launch::async, [this, &unit, writer = std::move(writer)]() mutable { return seal(unit, std::move(writer)); })};
+        if (held_ > most_beside) finish();
       }
+      finish();
     });
     advance(0, 0);
     progress_.reset();
@@ -175,20 +193,35 @@ class Packer {
     return entries;
   }
 
-  data::ManifestEntry pack_unit(const Unit& unit) {
-    const std::string file = unit.file();
-    if (const auto entry = sealed(unit)) {
-      advance(std::ssize(unit.images), std::ssize(unit.images));
-      return *entry;
-    }
+  /// A shard that is being written, while the images of the next are read.
+  struct Sealing {
+    size_t index = 0;
+    std::future<data::ManifestEntry> entry;
+  };
+  static constexpr size_t most_beside = size_t{256} << 20;  // bytes of images of such a shard: two of them are in memory
+
+  static std::string line(size_t index, const data::ManifestEntry& entry) { return fmt::format("{} {} {} {}\n", index, entry.rows, entry.bytes, entry.hash); }
+
+  using Writer = std::unique_ptr<data::ShardWriter>;
+
+  Writer pack_unit(const Unit& unit) {
     Reasons bad;
-    data::ShardWriter writer(options_.out / file, header_of(unit));
-    for (auto& row : prepare(unit, bad))
-      if (row) writer.add(std::move(*row));
+    auto writer = std::make_unique<data::ShardWriter>(options_.out / unit.file(), header_of(unit));
+    held_ = 0;
+    for (auto& row : prepare(unit, bad)) {
+      if (!row) continue;
+      held_ += row->encoded.size();
+      writer->add(std::move(*row));
+    }
     write_bad(unit, bad);  // before the shard: who finds that sealed finds the reasons too
-    writer.seal();
-    advance(0, std::ssize(unit.images));
-    return data::make_entry(options_.out, file, writer.rows());
+    return writer;
+  }
+
+  data::ManifestEntry seal(const Unit& unit, Writer writer) const {
+    writer->seal();
+    const int64_t rows = writer->rows();
+    writer.reset();
+    return data::make_entry(options_.out, unit.file(), rows);
   }
 
   data::ShardHeader header_of(const Unit& unit) const {
@@ -343,6 +376,7 @@ class Packer {
   std::mutex mutex_;  // of what follows, and of reasons
   std::optional<core::Progress> progress_;
   int64_t shown_ = 0;
+  size_t held_ = 0;  // bytes of images of the shard that was read last
 };
 
 }  // namespace
