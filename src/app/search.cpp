@@ -8,6 +8,7 @@
 
 #include "syncdr/core/log.h"
 #include "syncdr/core/stop.h"
+#include "syncdr/io/hash.h"
 #include "syncdr/search/answer.h"
 #include "syncdr/search/embed.h"
 #include "with_job.h"
@@ -67,6 +68,15 @@ search::Gallery gallery_of(const Settings& settings, const FeatureOptions& featu
   return gallery;
 }
 
+/// Names are those that images had when their features were made. The dataset need not be there.
+void warn_of_changes(const Settings& settings, const search::Gallery& gallery) {
+  const fs::path file = fs::path(settings.data.root) / "dataset.json";
+  const auto made_of = gallery.index().settings.find("dataset");
+  if (!fs::exists(file) || (made_of != gallery.index().settings.end() && made_of->second == io::hash_file(file))) return;
+  core::warn("{}: its features were made of another dataset than {} is now: names and categories are those of then. Run `syncdr embed` into another folder",
+             gallery.folder().string(), settings.data.root);
+}
+
 void expect_one_rank(const comm::World& world, const char* command) {
   if (world.size() > 1) throw core::UsageError("syncdr {} runs on one rank, here are {}", command, world.size());
 }
@@ -111,6 +121,7 @@ boost::json::object search_for(comm::World& world, const Settings& settings, con
   search::Gallery gallery = gallery_of(settings, features, model, 0);
   std::optional<search::GalleryPictures> pictures;
   if (!options.sheet.empty()) pictures.emplace(data::Dataset(settings.data.root), gallery);
+  else warn_of_changes(settings, gallery);
   std::vector<at::Tensor> queries;
   if (!images.empty()) queries.push_back(search::features_of(model, images, world.device()));
   if (!options.texts.empty()) {

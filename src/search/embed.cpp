@@ -90,12 +90,9 @@ std::vector<std::string> category_names(const data::Dataset& dataset) {
 /// The folder's index with these settings: the one that is there, or a new one. Throws UsageError if it has others.
 FeatureIndex claimed_index(const Model& model, const data::Dataset& dataset, const EmbedOptions& options, const io::Identity& settings) {
   const fs::path file = options.folder / FeatureIndex::name;
-  if (!fs::exists(file)) {
-    const FeatureIndex index{.model = model.name, .settings = settings, .dim = model.dim, .categories = category_names(dataset)};
-    index.write(options.folder);
-    return index;
-  }
-  FeatureIndex index = FeatureIndex::read(options.folder, /*with_files=*/false);
+  FeatureIndex index{.model = model.name, .settings = settings, .dim = model.dim, .categories = category_names(dataset)};
+  if (!fs::exists(file) && index.write_new(options.folder)) return index;
+  index = FeatureIndex::read(options.folder, /*with_files=*/false);
   io::expect_same(index.settings, settings, file);
   return index;
 }
@@ -138,7 +135,10 @@ class Embedding {
     const fs::path file = options_.folder / task.part.file;
     if (!fs::exists(file)) return false;
     try {
-      FeatureFile(options_.folder, task.part, settings_, model_.dim).features();
+      const FeatureFile found(options_.folder, task.part, settings_, model_.dim);
+      found.features();
+      found.names();
+      found.categories();
       return true;
     } catch (const core::DataError& error) {
       core::warn("{}. It is made anew", error.what());

@@ -3,7 +3,9 @@
 #include <ATen/ops/empty.h>
 
 #include <boost/json.hpp>
+#include <chrono>
 #include <map>
+#include <thread>
 
 #include "syncdr/core/error.h"
 #include "syncdr/io/atomic_file.h"
@@ -22,6 +24,16 @@ constexpr const char *index_format = "syncdr-embeddings", *file_format = "syncdr
 constexpr int64_t version = 1;
 
 std::string hash_of(const at::Tensor& features) { return io::hash128({static_cast<const char*>(features.const_data_ptr()), features.nbytes()}); }
+
+std::string hash_of(const std::vector<std::string>& names) {
+  io::Hasher128 hasher;
+  for (const std::string& name : names) hasher.add(name + '\0');
+  return hasher.digest();
+}
+
+std::string hash_of(const std::vector<int32_t>& categories) {
+  return io::hash128({reinterpret_cast<const char*>(categories.data()), categories.size() * sizeof(int32_t)});
+}
 
 std::string hash_of(const io::Identity& settings) { return io::hash128(json::serialize(io::to_json(settings))); }
 
@@ -60,21 +72,31 @@ FeatureIndex FeatureIndex::read(const fs::path& folder, bool with_files) {
   return index;
 }
 
-void FeatureIndex::write(const fs::path& folder) const {
+std::string FeatureIndex::text() const {
   json::array listed;
   for (const FeaturePart& part : parts)
     listed.emplace_back(json::object{{"file", part.file}, {"domain", part.domain}, {"split", part.split}, {"first", part.first}, {"rows", part.rows}});
-  io::write_json(folder / name, json::object{{"format", index_format},
-                                             {"version", version},
-                                             {"model", model},
-                                             {"settings", io::to_json(settings)},
-                                             {"dim", dim},
-                                             {"normalised", true},
-                                             {"categories", json::array(categories.begin(), categories.end())},
-                                             {"parts", std::move(listed)}});
+  return io::pretty_json(json::object{{"format", index_format},
+                                      {"version", version},
+                                      {"model", model},
+                                      {"settings", io::to_json(settings)},
+                                      {"dim", dim},
+                                      {"normalised", true},
+                                      {"categories", json::array(categories.begin(), categories.end())},
+                                      {"parts", std::move(listed)}});
 }
 
+bool FeatureIndex::write_new(const fs::path& folder) const { return io::write_new_file(folder / name, text(), io::process_token()); }
+
 void FeatureIndex::add(const fs::path& folder, const std::vector<FeaturePart>& made) {
+  // Jobs that add in one instant take turns, or the later list would lack what the earlier has added.
+  constexpr io::Milliseconds timeout(30'000);
+  io::Claims turn(folder, "syncdr embed", timeout);
+  io::ClaimedFolder others(folder, timeout);
+  while (fs::exists(folder / name) && !turn.take(name)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    others.look();  // removes a claim whose owner has died
+  }
   const FeatureIndex now = read(folder, /*with_files=*/false);
   io::expect_same(now.settings, settings, folder / name);
   std::map<std::string, FeaturePart> all;
@@ -82,7 +104,7 @@ void FeatureIndex::add(const fs::path& folder, const std::vector<FeaturePart>& m
   for (const FeaturePart& part : made) all.insert_or_assign(part.file, part);
   parts.clear();
   for (auto& [file, part] : all) parts.push_back(std::move(part));
-  write(folder);
+  io::write_file(folder / name, text(), io::process_token());
 }
 
 void write_features(const fs::path& folder, const FeaturePart& part, const io::Identity& settings, const FeatureRows& rows) {
@@ -106,6 +128,8 @@ void write_features(const fs::path& folder, const FeaturePart& part, const io::I
   writer.attribute("dim", features.size(1));
   writer.attribute("normalised", int64_t{1});
   writer.attribute("features_hash", hash_of(features));
+  writer.attribute("name_hash", hash_of(rows.names));
+  writer.attribute("category_hash", hash_of(rows.categories));
   writer.write("/features", std::vector<float>(values, values + features.numel()));
   writer.write("/id", ids);
   writer.write("/name", rows.names);
@@ -144,13 +168,17 @@ at::Tensor FeatureFile::features() const {
   return features;
 }
 
-template <class Value> std::vector<Value> FeatureFile::column(const char* name) const {
-  std::vector<Value> values = io::Hdf5Reader(file_.path()).read<Value>(name);
-  if (std::ssize(values) != part_.rows) throw core::DataError("{}: {} has {} entries of {}", file_.path().string(), name, values.size(), part_.rows);
+template <class Value> std::vector<Value> FeatureFile::column(const std::string& name) const {
+  const io::Hdf5Reader hdf5(file_.path());
+  std::vector<Value> values = hdf5.read<Value>("/" + name);
+  if (std::ssize(values) != part_.rows) throw core::DataError("{}: /{} has {} entries of {}", file_.path().string(), name, values.size(), part_.rows);
+  if (hash_of(values) != hdf5.string_attribute(name + "_hash"))
+    throw core::DataError("{}: /{} does not match its hash: the file was damaged or changed. Remove it, and run `syncdr embed` again", file_.path().string(),
+                          name);
   return values;
 }
 
-std::vector<std::string> FeatureFile::names() const { return column<std::string>("/name"); }
-std::vector<int32_t> FeatureFile::categories() const { return column<int32_t>("/category"); }
+std::vector<std::string> FeatureFile::names() const { return column<std::string>("name"); }
+std::vector<int32_t> FeatureFile::categories() const { return column<int32_t>("category"); }
 
 }  // namespace syncdr::search

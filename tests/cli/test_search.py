@@ -106,6 +106,7 @@ class Search(unittest.TestCase):
                 (65, "holds features of another model", ["--query", good, "--set", "seed=1"]),
                 (65, "train.augment.crop = 32, now it is 24", ["--query", good, "--set", "train.augment.crop=24"]),
                 (65, "features of another dataset than", ["--query", good, "--sheet", FOLDER / "x.html", "--set", f"data.root={FOLDER / 'other'}"]),
+                (0, "names and categories are those of then", ["--query", good, "--set", f"data.root={FOLDER / 'other'}"]),
                 (65, "`syncdr train CONFIG --arm cds` makes it", ["--query", good, "--arm", "cds"]),
                 (65, "`syncdr embed` makes features", ["--query", good, "--features", FOLDER])):
             with self.subTest(said):

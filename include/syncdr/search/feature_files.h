@@ -30,9 +30,14 @@ struct FeatureIndex {
 
   /// Throws DataError if the folder holds none, or a broken one, or, with_files, a part is missing.
   static FeatureIndex read(const std::filesystem::path& folder, bool with_files = true);
-  void write(const std::filesystem::path& folder) const;
-  /// Lists these too, beside all that is listed there by now: other jobs may have added theirs. Throws UsageError if they had other settings.
+  /// Writes it, unless the folder has one: false. So it is among jobs that begin in one instant.
+  bool write_new(const std::filesystem::path& folder) const;
+  /// Lists these too, beside all that is listed there by now: other jobs may have added theirs, and may do so in the same instant. Throws UsageError if they
+  /// had other settings.
   void add(const std::filesystem::path& folder, const std::vector<FeaturePart>& made);
+
+ private:
+  std::string text() const;
 };
 
 /// What a file holds of each image.
@@ -51,11 +56,12 @@ class FeatureFile {
   FeatureFile(const std::filesystem::path& folder, const FeaturePart& part, const io::Identity& settings, int64_t dim);
   /// [rows, D] float on the CPU. Throws DataError if the file was damaged.
   at::Tensor features() const;
+  /// Throw as features().
   std::vector<std::string> names() const;
   std::vector<int32_t> categories() const;
 
  private:
-  template <class Value> std::vector<Value> column(const char* name) const;
+  template <class Value> std::vector<Value> column(const std::string& name) const;
 
   io::InputFile file_;
   FeaturePart part_;

@@ -1,9 +1,12 @@
 #include "syncdr/search/feature_files.h"
 
 #include <gmock/gmock.h>
+#include <sys/wait.h>
 #include <torch/torch.h>
+#include <unistd.h>
 
 #include <fstream>
+#include <thread>
 
 #include "some_features.h"
 #include "support/temporary_folder.h"
@@ -51,13 +54,19 @@ TEST(FeatureFiles, ADamagedOneIsRefused) {
   const TemporaryFolder folder;
   const FeaturePart part{.file = "a/test-00000-of-00001.h5", .domain = "a", .split = "test", .rows = 64};
   write_features(folder.path(), part, settings_with("hash"),
-                 {.features = torch::ones({64, 64}), .names = std::vector<std::string>(64, "n"), .categories = std::vector<int32_t>(64)});
-  std::string bytes = io::read_file(folder / part.file);
-  const size_t place = bytes.find(std::string("\0\0\x80\x3F\0\0\x80\x3F", 8));
-  ASSERT_NE(place, std::string::npos);
-  bytes[place] ^= 1;
-  test::put(folder / part.file, bytes);
-  EXPECT_ERROR(FeatureFile(folder.path(), part, settings_with("hash"), 64).features(), core::DataError, "do not match their hash");
+                 {.features = torch::ones({64, 64}), .names = std::vector<std::string>(64, "name"), .categories = std::vector<int32_t>(64, 0x01020304)});
+  const std::string good = io::read_file(folder / part.file);
+  const auto opened_without = [&](const std::string& words) {
+    std::string bytes = good;
+    const size_t place = bytes.find(words);
+    EXPECT_NE(place, std::string::npos) << words;
+    bytes[place] ^= 1;
+    test::put(folder / part.file, bytes);
+    return FeatureFile(folder.path(), part, settings_with("hash"), 64);
+  };
+  EXPECT_ERROR(opened_without({"\0\0\x80\x3F\0\0\x80\x3F", 8}).features(), core::DataError, "do not match their hash");
+  EXPECT_ERROR(opened_without("namename").names(), core::DataError, "/name does not match its hash");
+  EXPECT_ERROR(opened_without("\4\3\2\1\4\3\2\1").categories(), core::DataError, "/category does not match its hash");
 }
 
 TEST(FeatureIndex, ReadsBackAndRefusesWhatCannotBe) {
@@ -94,7 +103,7 @@ TEST(FeatureIndex, WhatOthersHaveListedMeanwhileStays) {
   const TemporaryFolder folder;
   const io::Identity settings = settings_with("hash");
   FeatureIndex one{.settings = settings, .dim = 4}, other = one;
-  one.write(folder.path());
+  EXPECT_TRUE(one.write_new(folder.path()));
   const FeaturePart ink{.file = "ink/test-00000-of-00001.h5", .domain = "ink", .split = "test", .rows = 2};
   const FeaturePart oil{.file = "oil/test-00000-of-00001.h5", .domain = "oil", .split = "test", .rows = 3};
   one.add(folder.path(), {oil});
@@ -105,6 +114,39 @@ TEST(FeatureIndex, WhatOthersHaveListedMeanwhileStays) {
   EXPECT_EQ(both.parts[1].rows, 3);
   other.settings = settings_with("another");
   EXPECT_ERROR(other.add(folder.path(), {ink}), core::UsageError, "model = hash, now it is another");
+}
+
+TEST(FeatureIndex, OfJobsThatWriteInOneInstantOneMakesItAndAllAreListed) {
+  const TemporaryFolder folder;
+  constexpr int jobs = 8;
+  std::vector<pid_t> children;
+  for (int job = 0; job < jobs; ++job) {
+    children.push_back(fork());
+    if (children.back() != 0) continue;
+    alarm(60);
+    try {
+      while (!std::filesystem::exists(folder / "go")) std::this_thread::yield();
+      FeatureIndex index{.settings = settings_with("hash"), .dim = 4};
+      const bool made = index.write_new(folder / "features");
+      const std::string domain = std::to_string(job);
+      index.add(folder / "features", {{.file = domain + "/test-00000-of-00001.h5", .domain = domain, .split = "test", .rows = 2}});
+      _exit(made ? 1 : 0);
+    } catch (...) {
+      _exit(99);
+    }
+  }
+  test::put(folder / "go", "");
+  int made = 0;
+  for (const pid_t child : children) {
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) < 99) << status;
+    made += WEXITSTATUS(status);
+  }
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(FeatureIndex::read(folder / "features", /*with_files=*/false).parts.size(), size_t{jobs});
+  const std::filesystem::directory_iterator left(folder / "features");
+  EXPECT_EQ(std::distance(begin(left), end(left)), 1) << "nothing but the list";
 }
 
 TEST(Model, FeaturesOfAnotherOneOrAnotherViewAreRefusedByName) {

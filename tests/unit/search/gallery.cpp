@@ -60,8 +60,8 @@ TEST(Gallery, RefusesWhatItHasNot) {
   EXPECT_ERROR(gallery.search(torch::ones({1, 4}), 1, "a-b"), core::UsageError, "the domain \"a-b\", but of a");
   FeatureIndex index = FeatureIndex::read(folder.path());
   index.parts.clear();
-  index.write(folder.path());
-  EXPECT_ERROR(Gallery(folder.path(), {}), core::DataError, "was interrupted");
+  index.write_new(folder / "empty");
+  EXPECT_ERROR(Gallery(folder / "empty", {}), core::DataError, "was interrupted");
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ inline at::Tensor some_features(const std::filesystem::path& folder) {
   add("a", 0, 3, 0, 3);
   add("a", 3, 3, 1, 3);
   add("a", 6, 1, 2, 3);
-  index.write(folder);
+  index.write_new(folder);
   return torch::cat(all);
 }
 
