@@ -31,7 +31,7 @@ namespace {
 data::Codec choose_codec(const PackOptions& options, const ImageTable& images) {
   if (options.codec != "auto") return data::codec_from_name(options.codec);
   for (size_t i = 0; i < images.size(); ++i)
-    if (const std::string extension = extension_of(images.key(i)); extension != ".png" && extension != ".tif" && extension != ".tiff") return data::Codec::jpeg;
+    if (const std::string extension = images.extension(i); extension != ".png" && extension != ".tif" && extension != ".tiff") return data::Codec::jpeg;
   return data::Codec::png;
 }
 
@@ -67,7 +67,7 @@ class Packer {
   void say_codec() const {
     if (options_.codec != "auto" || codec_ != data::Codec::jpeg) return;
     size_t without_loss = 0;
-    for (size_t i = 0; i < images_.size(); ++i) without_loss += extension_of(images_.key(i)) == ".png" ? 1 : 0;
+    for (size_t i = 0; i < images_.size(); ++i) without_loss += images_.extension(i) == ".png" ? 1 : 0;
     if (without_loss > 0)
       core::info("{} of {} images are PNG and are stored as JPEG, as the others are; --codec png stores every pixel as it is", without_loss, images_.size());
   }
@@ -103,8 +103,7 @@ class Packer {
 
   /// False: the very dataset is there already. Throws UsageError over a folder of something else.
   bool claim_folder() {
-    const fs::path folder = options_.out.has_filename() ? options_.out : options_.out.parent_path();
-    manifest_ = {.kind = "dataset", .name = folder.filename().string(), .domains = sources_.domains, .settings = settings()};
+    manifest_ = {.kind = "dataset", .name = io::last_name(options_.out), .domains = sources_.domains, .settings = settings()};
     const fs::path finished = options_.out / "dataset.json";
     if (fs::exists(finished)) {
       const auto there = data::Manifest::read(finished);
