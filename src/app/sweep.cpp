@@ -18,6 +18,23 @@ Settings with_value(const CommonOptions& options, const std::string& key, const 
   return settings;
 }
 
+/// Refuses a key that the columns' translator never reads: they would all be the same.
+void check_read(const std::string& key, const std::string& translator) {
+  const auto& row = *translate::find_translator(translator);
+  if (key == "seed") {
+    if (!row.random) throw core::UsageError("--sweep seed: the translator {} draws nothing at random", translator);
+    return;
+  }
+  std::vector<std::string> own;  // keys of groups
+  for (const std::string& read : translate::keys_of(row)) {
+    const std::string full = "translate." + read;
+    if (full == key || full.starts_with(key + ".")) return;
+    if (read.find('.') != std::string::npos) own.push_back(full);
+  }
+  throw core::UsageError("--sweep {}: the translator {} does not read it. Of keys that are not all translators' it reads {}", key, translator,
+                         fmt::join(own, ", "));
+}
+
 /// Refuses what cannot work, before another column takes its time.
 void check_column(const Job& job) {
   for (const auto& direction : job.directions())
@@ -68,7 +85,10 @@ boost::json::object translate_sweep(Job& job, const CommonOptions& options, cons
   if (job.world.size() > 1) throw core::UsageError("--sweep makes a few pictures: one rank does it, here are {}", job.world.size());
   std::vector<Settings> columns;  // all are read before the first is made
   for (const auto& value : sweep.values) columns.push_back(with_value(options, sweep.key, value));
-  for (const Settings& settings : columns) check_column(Job(job.world, settings));
+  for (const Settings& settings : columns) {
+    check_read(sweep.key, settings.translate.translator);
+    check_column(Job(job.world, settings));
+  }
   std::vector<translate::SheetPart> parts;
   for (const auto& [source, target] : job.directions()) parts.push_back({fmt::format("{} to {}", source, target), {}});
   std::vector<std::string> titles{"source"};

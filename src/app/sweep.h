@@ -16,7 +16,7 @@ struct Sweep {
 };
 
 /// Writes a sheet into the run folder: a few training images of every direction, and a column with their translations for each value. Throws UsageError if
-/// the key does not take a value, and on several ranks.
+/// the translator does not read the key or it does not take a value, and on several ranks.
 boost::json::object translate_sweep(Job& job, const CommonOptions& options, const Sweep& sweep);
 
 }  // namespace syncdr::app

@@ -21,6 +21,16 @@ core::Choices translator_names() {
   return names;
 }
 
+std::vector<std::string> keys_of(const TranslatorRow& translator) {
+  const std::string groups = fmt::format(" {} ", translator.groups);
+  TranslateConfig config;
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : core::list_config(core::visit_of(config)))
+    if (const size_t dot = key.find('.'); dot == std::string::npos || groups.find(fmt::format(" {} ", key.substr(0, dot))) != std::string::npos)
+      keys.push_back(key);
+  return keys;
+}
+
 namespace {
 
 core::UsageError prompts_missing(const TranslateConfig& config) {

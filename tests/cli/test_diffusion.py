@@ -65,9 +65,11 @@ class Diffusion(unittest.TestCase):
     def test_a_sweep_that_makes_no_sense_is_refused(self):
         for sweep, text in (("translate.img2img.strenght=0.2", "Did you mean \"translate.img2img.strength\""), ("translate.img2img.strength", "has no values"),
                             ("translate.img2img.strength=", "an empty one"), ("translate.img2img.strength=0.2,,0.4", "an empty one"),
-                            ("translate.img2img.strength=0.2,2", "out of range"), ("translate.size=small", "whole number"), ("train.epochs=1,2", "train.epochs")):
+                            ("translate.img2img.strength=0.2,2", "out of range"), ("translate.size=small", "whole number"), ("train.epochs=1,2", "train.epochs"),
+                            ("translate.img2img.strength=0.2,0.4", "the translator structure does not read it. Of keys that are not all translators' it reads translate.diffusion.checkpoint,")):
             expect(self.translate("--sweep", sweep, name="unmade"), 2, text)
         expect(self.translate("--sweep", "seed=1,2", name="unmade", ranks=2), 2, "one rank does it")
+        expect(self.translate("--sweep", "seed=1,2", "--set", "translate.translator=filter", name="unmade"), 2, "filter draws nothing at random")
         self.assertFalse((self.folder / "unmade").exists())
 
     def test_translations_are_the_same_bytes_on_any_number_of_ranks_and_after_a_kill(self):

@@ -34,21 +34,24 @@ struct TranslatorRow {
   bool random;
   std::optional<diffusion::PromptKind> prompt;  ///< which of the target domain's texts it needs, if any
   MakeTranslator* make;
-  CheckTranslator* check;  ///< null: nothing can be wrong; make_translator calls it
+  CheckTranslator* check;   ///< null: nothing can be wrong; make_translator calls it
+  std::string_view groups;  ///< of TranslateConfig's settings, which it reads, with a space between
 };
 
 inline constexpr TranslatorRow translators[] = {
-    {"cut", "CUT translations", "cut", false, {}, make_cut, check_cut},
-    {"filter", "filter (control)", "", false, {}, make_filter, nullptr},
-    {"img2img", "img2img diffusion", "diffusion", true, diffusion::PromptKind::description, make_img2img, check_img2img},
-    {"instruct", "InstructPix2Pix", "diffusion", true, diffusion::PromptKind::instruction, make_instruct, check_instruct},
-    {"ddib", "DDIB", "diffusion", false, diffusion::PromptKind::description, make_ddib, check_ddib},
-    {"structure", "structure diffusion", "diffusion", true, diffusion::PromptKind::description, make_structure, check_structure},
-    {"elite", "ELITE", "elite-mapper", true, diffusion::PromptKind::subject, make_elite, check_elite},
+    {"cut", "CUT translations", "cut", false, {}, make_cut, check_cut, "cut"},
+    {"filter", "filter (control)", "", false, {}, make_filter, nullptr, "filter"},
+    {"img2img", "img2img diffusion", "diffusion", true, diffusion::PromptKind::description, make_img2img, check_img2img, "diffusion img2img"},
+    {"instruct", "InstructPix2Pix", "diffusion", true, diffusion::PromptKind::instruction, make_instruct, check_instruct, "diffusion instruct"},
+    {"ddib", "DDIB", "diffusion", false, diffusion::PromptKind::description, make_ddib, check_ddib, "diffusion ddib"},
+    {"structure", "structure diffusion", "diffusion", true, diffusion::PromptKind::description, make_structure, check_structure, "diffusion structure"},
+    {"elite", "ELITE", "elite-mapper", true, diffusion::PromptKind::subject, make_elite, check_elite, "diffusion elite structure"},
 };
 /// Null: there is none of this name.
 const TranslatorRow* find_translator(std::string_view name);
 core::Choices translator_names();
+/// The keys of TranslateConfig that it reads: those that are all translators', and those of its groups ("img2img.strength").
+std::vector<std::string> keys_of(const TranslatorRow& translator);
 
 struct CutTranslatorConfig {
   std::string weights;

@@ -28,6 +28,22 @@ TEST(TableOfTranslators, EachCanBeNamedInAConfigurationAndNothingElseCan) {
                fmt::format("it must be one of {}", fmt::join(translator_names(), ", ")));
 }
 
+TEST(TableOfTranslators, EachReadsItsGroupsAndThoseOfNoOther) {
+  std::map<std::string_view, std::set<std::string>> groups;
+  for (const TranslatorRow& row : translators)
+    for (const std::string& key : keys_of(row)) {
+      const size_t dot = key.find('.');
+      if (dot != std::string::npos) groups[row.name].insert(key.substr(0, dot));
+      else groups["all"].insert(key);
+    }
+  EXPECT_THAT(groups.at("all"), testing::IsSupersetOf({"size", "variants", "prompts"}));
+  EXPECT_THAT(groups.at("filter"), testing::ElementsAre("filter"));
+  EXPECT_THAT(groups.at("img2img"), testing::ElementsAre("diffusion", "img2img"));
+  EXPECT_THAT(groups.at("elite"), testing::ElementsAre("diffusion", "elite", "structure"));
+  for (const TranslatorRow& row : translators)
+    EXPECT_EQ(std::ssize(groups.at(row.name)), 1 + std::count(row.groups.begin(), row.groups.end(), ' ')) << row.name << ": a group that does not exist";
+}
+
 TEST(TableOfTranslators, EachMakesWhatItsRowSays) {
   TemporaryFolder folder;
   gan::save_generator(folder / "generator.safetensors", gan::Generator(gan::GeneratorConfig{.width = 8, .blocks = 1, .nce_layers = {0, 4}}));
