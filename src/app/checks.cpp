@@ -49,6 +49,25 @@ void check_batches(const Job& job, const Arm& arm, const std::vector<int64_t>& i
     throw core::UsageError("train.batch = {} for {} ranks: each needs an image of a step. Use a larger batch or fewer ranks", train.batch, job.world.size());
 }
 
+/// The translated set of a part of an arm that no translator makes.
+void check_set(const Job& job, const std::string& name) {
+  for (const auto& [source, target] : job.directions()) {
+    const auto folder = job.dataset.synthetic_folder(source, target, name);
+    if (std::filesystem::exists(folder)) {
+      job.dataset.synthetic(source, target, name);
+      continue;
+    }
+    std::vector<std::string> names = translate::translator_names();
+    for (const PlainArm& arm : plain_arms()) names.push_back(arm.name);
+    if (std::filesystem::exists(folder.parent_path()))
+      for (const auto& there : std::filesystem::directory_iterator(folder.parent_path())) names.push_back(there.path().filename().string());
+    const std::string meant = core::nearest(name, names, name.size() / 3);
+    throw core::DataError(
+        "the arm \"{}\" is neither a translator nor a translated set of the dataset: {} is missing. {}Run `syncdr translate` to make such a set", name,
+        folder.string(), meant.empty() ? "" : fmt::format("Did you mean \"{}\"? ", meant));
+  }
+}
+
 }  // namespace
 
 void check_writable(const Job& job, const std::filesystem::path& folder, const std::string& setting) {
@@ -83,10 +102,8 @@ void check_train(const Job& job, const std::vector<std::string>& arms) {
   for (const auto& name : arms) {
     const Arm arm(name);
     check_batches(job, arm, images);
-    for (const ArmPart& part : arm.parts) {
-      if (part.translator) continue;
-      for (const auto& [source, target] : job.directions()) job.dataset.synthetic(source, target, part.base);
-    }
+    for (const ArmPart& part : arm.parts)
+      if (!part.translator) check_set(job, part.base);
   }
 }
 

@@ -116,7 +116,7 @@ int jobs_command(const CommonOptions& options) {
 int phase_command(const CommonOptions& options, const std::string& name, const std::string& subject) {
   return with_job(options, [&](Job& job) {
     const Phase& phase = named(phases(), name);
-    const std::string chosen = !subject.empty() ? subject : name == "translate" ? job.settings.translate.translator : job.settings.run.main;
+    const std::string chosen = !subject.empty() ? subject : name == "translate" ? job.settings.translate.translator : main_arm(job.settings);
     check_resume(job, phase, chosen);
     if (phase.check) phase.check(job, {chosen});
     return run_noted(job, phase, chosen);

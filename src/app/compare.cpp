@@ -47,7 +47,8 @@ evaluation::ComparedRun read_run(const fs::path& folder, const std::string& name
   run.calls = evaluation::read_calls(folder / "calls");
   for (const auto& [key, value] : run.settings)
     if (key == "run.main" && value.size() >= 2) run.main = value.substr(1, value.size() - 2);
-  std::vector<std::string> arms{"cds", run.main};
+  std::vector<std::string> arms{"cds"};
+  if (!run.main.empty()) arms.push_back(run.main);
   for (const auto& [arm, figures] : io::json_object(run.metrics, "controls", run.folder + "/metrics.json")) arms.emplace_back(arm);
   for (const auto& arm : arms) {
     auto log = folder / "train" / Arm(arm).folder() / "log.jsonl";

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 /// The arm whose encoder makes the features.
 Arm arm_of(const Settings& settings, const FeatureOptions& features) {
-  Arm arm(features.arm.empty() ? settings.run.main : features.arm);
+  Arm arm(features.arm.empty() ? main_arm(settings) : features.arm);
   if (arm.plain && !arm.plain->centre.empty())
     throw core::UsageError("the arm {} takes the mean of all images of a domain off, and a query comes alone: take --arm untrained", arm.name);
   return arm;

@@ -76,6 +76,13 @@ std::map<std::string, double> shares_of(const Settings& settings) {
   return shares;
 }
 
+const std::string& main_arm(const Settings& settings) {
+  if (settings.run.main.empty())
+    throw core::UsageError("none of run.arms ({}) trains on translations, which would be the main arm: name one with --arm",
+                           fmt::join(settings.run.arms, ", "));
+  return settings.run.main;
+}
+
 Settings read_settings(const std::filesystem::path& file, const std::vector<std::string>& sets) {
   Settings settings;
   core::read_config(core::visit_of(settings), file, sets);
@@ -92,8 +99,16 @@ Settings read_settings(const std::filesystem::path& file, const std::vector<std:
     Arm{arm};  // refuses what is no arm
     if (std::count(arms.begin(), arms.end(), arm) > 1) throw core::UsageError("{}: run.arms holds \"{}\" twice.", file.string(), arm);
   }
-  if (std::find(arms.begin(), arms.end(), settings.run.main) == arms.end() && settings.run.main != "cut")
-    throw core::UsageError("{}: run.main = \"{}\" is not one of run.arms ({}).", file.string(), settings.run.main, fmt::join(arms, ", "));
+  const auto among = [&](const std::string& name) { return std::find(arms.begin(), arms.end(), name) != arms.end(); };
+  auto& main = settings.run.main;
+  if (main.empty()) {
+    const auto first = std::find_if(arms.begin(), arms.end(), [](const std::string& arm) { return !Arm(arm).plain; });
+    if (first != arms.end()) main = among("cut") ? "cut" : *first;
+  } else if (!among(main)) {
+    const std::string meant = core::nearest(main, arms, main.size() / 3);
+    throw core::UsageError("{}: run.main = \"{}\" is not one of run.arms ({}).{}", file.string(), main, fmt::join(arms, ", "),
+                           meant.empty() ? "" : fmt::format(" Did you mean \"{}\"?", meant));
+  }
   shares_of(settings);  // refuses what is no share
   return settings;
 }

@@ -43,7 +43,7 @@ struct RunSettings {
   std::string out;
   std::string title;
   std::vector<std::string> arms = {"cds", "cut"};
-  std::string main = "cut";
+  std::string main;
 
   void visit(core::Fields& field) {
     field(out, "out", "run folder; empty: runs/NAME OF THE CONFIGURATION FILE");
@@ -52,7 +52,8 @@ struct RunSettings {
           "rows of the table: untrained (the encoder as it was downloaded, without a head), centred (the same, the mean feature of each domain's training "
           "images taken off), cds (trained on real images alone), a translator, or the name of a translated set that the dataset holds; NAME:K trains on K "
           "variants of each translation, NAME+NAME on the translations of several, of which one is drawn at each access (train.shares)");
-    field(main, "main", "the arm that is called syncdr in metrics.json; all but it and cds are controls");
+    field(main, "main",
+          "the arm that is called syncdr in metrics.json; all but it and cds are controls; empty: cut, or without it the first of run.arms with translations");
   }
 };
 
@@ -121,7 +122,10 @@ struct Settings {
 /// train.shares by name. Throws UsageError if one is no share, or its name is no part of an arm.
 std::map<std::string, double> shares_of(const Settings& settings);
 
-/// Reads a configuration file and --set values, and fills in what follows from others (run.out). Throws UsageError.
+/// run.main. Throws UsageError if there is none, since no arm has translations.
+const std::string& main_arm(const Settings& settings);
+
+/// Reads a configuration file and --set values, and fills in what follows from others (run.out, run.main). Throws UsageError.
 Settings read_settings(const std::filesystem::path& file, const std::vector<std::string>& sets);
 
 }  // namespace syncdr::app

@@ -102,9 +102,7 @@ class Reader {
         reject_unknown(*node.as_table(), full + ".");
       } else if (!known_.contains(full)) {
         if (known_.empty()) throw UsageError("{}: unknown key \"{}\".", where_, full);
-        const auto nearest =
-            std::min_element(known_.begin(), known_.end(), [&](const auto& a, const auto& b) { return edit_distance(a, full) < edit_distance(b, full); });
-        throw UsageError("{}: unknown key \"{}\". Did you mean \"{}\"?", where_, full, *nearest);
+        throw UsageError("{}: unknown key \"{}\". Did you mean \"{}\"?", where_, full, nearest(full, {known_.begin(), known_.end()}));
       }
     }
   }
@@ -170,6 +168,11 @@ template <class Error> toml::table parse_file(const std::filesystem::path& file,
 }
 
 }  // namespace
+
+std::string nearest(const std::string& word, const std::vector<std::string>& words, size_t most) {
+  const auto found = std::min_element(words.begin(), words.end(), [&](auto& a, auto& b) { return edit_distance(a, word) < edit_distance(b, word); });
+  return found == words.end() || edit_distance(*found, word) > most ? "" : *found;
+}
 
 std::string Range::text() const {
   if (std::isinf(low) && std::isinf(high)) return "";

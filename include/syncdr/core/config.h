@@ -99,6 +99,8 @@ void read_config_text(const Visit& visit, const std::string& text, const std::st
 std::string write_config(const Visit& visit);
 /// Each key with its value as TOML, in the order of the fields.
 std::vector<std::pair<std::string, std::string>> list_config(const Visit& visit);
+/// Which of the words is nearest to another, by letters to change; empty: none, or more than `most`.
+std::string nearest(const std::string& word, const std::vector<std::string>& words, size_t most = std::numeric_limits<size_t>::max());
 /// One line a key: name, default, range, help.
 std::string describe_config(const Visit& visit);
 
