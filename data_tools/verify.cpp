@@ -50,6 +50,7 @@ class Verifier {
 
   void verify() {
     const fs::path file = options_.root / "dataset.json";
+    if (!fs::exists(file)) data::Dataset{options_.root};  // throws, and says what makes one
     manifest_ = data::Manifest::read(file);
     if (manifest_.kind != "dataset") throw core::DataError("{}: is the manifest of a {}, not of a dataset", file.string(), manifest_.kind);
     add(options_.root, manifest_, true);

@@ -107,6 +107,18 @@ void check_train(const Job& job, const std::vector<std::string>& arms) {
   }
 }
 
+void check_trained(const Job& job, const std::vector<std::string>& arms) {
+  for (const auto& name : arms) {
+    const Arm arm(name);
+    const auto done = job.train_folder(arm) / "done.json";
+    if (!arm.trained() || std::filesystem::exists(done)) continue;
+    const auto& known = job.settings.run.arms;
+    const std::string meant = std::find(known.begin(), known.end(), name) == known.end() ? core::nearest(name, known, name.size() / 3) : "";
+    throw core::DataError("{} is not there: the arm {} is not trained to its end.{} `syncdr run CONFIG` does that, `syncdr train CONFIG --arm {}` for it alone",
+                          done.string(), name, meant.empty() ? "" : fmt::format(" Did you mean {}?", meant), name);
+  }
+}
+
 void check_evaluation(const Job& job, const std::string& split) {
   job.settings.evaluate.measures();
   std::vector<std::set<int64_t>> labels;

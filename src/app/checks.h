@@ -19,5 +19,7 @@ std::optional<std::string> without_validation(const Job& job);
 
 /// Measuring all arms on a split: every domain has images in it, all with labels, and shares a category with each other. Throws DataError.
 void check_evaluation(const Job& job, const std::string& split);
+/// Before arms are measured: those that are trained are trained to their end. Throws DataError naming what is missing.
+void check_trained(const Job& job, const std::vector<std::string>& arms);
 
 }  // namespace syncdr::app

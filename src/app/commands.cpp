@@ -133,8 +133,10 @@ int evaluate_command(const CommonOptions& options, const std::vector<std::string
     if (evaluate.protocol == "ucdir" && !split.empty())
       throw core::UsageError("--split {}: evaluate.protocol = \"ucdir\" measures on the training images. Leave one of them out", split);
     const std::string chosen = split.empty() ? evaluate.split() : split;
+    const auto& asked = arms.empty() ? job.settings.run.arms : arms;
     check_evaluation(job, chosen);
-    return evaluate_arms(job, arms.empty() ? job.settings.run.arms : arms, chosen, false);
+    check_trained(job, asked);
+    return evaluate_arms(job, asked, chosen, false);
   });
 }
 
@@ -148,13 +150,7 @@ int report_command(const std::vector<std::string>& runs, const std::string& page
   check_run_folder(runs.front());
   const auto folder = std::filesystem::canonical(runs.front());  // begins with a slash: --set never takes it for a number or a date
   return with_job({.config = folder / "config.toml", .sets = {"run.out=" + folder.string()}, .json = json}, [](Job& job) {
-    for (const auto& name : job.settings.run.arms) {
-      const Arm arm(name);
-      const auto done = job.train_folder(arm) / "done.json";
-      if (arm.trained() && !std::filesystem::exists(done))
-        throw core::DataError("{} is not there: the arm {} is not trained to its end. `syncdr run {}` goes on with it", done.string(), name,
-                              (job.out / "config.toml").string());
-    }
+    check_trained(job, job.settings.run.arms);
     return evaluate_arms(job, job.settings.run.arms, job.settings.evaluate.split(), true);
   });
 }

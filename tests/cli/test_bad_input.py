@@ -40,6 +40,12 @@ class BadInput(unittest.TestCase):
 
     def test_a_missing_dataset_is_named(self):
         expect(self.command("train", data=self.folder / "nothing"), 65, "nothing", "dataset.json")
+        for command in "verify", "inspect":
+            expect(run("syncdr-data", command, self.folder / "nothing"), 65, "nothing/dataset.json: is missing. Make a dataset with \"syncdr-data pack\"")
+
+    def test_arms_that_are_not_trained_are_named_before_they_are_measured(self):
+        expect(self.command("evaluate"), 65, "run/train/cds/done.json is not there", "`syncdr train CONFIG --arm cds`")
+        expect(self.command("evaluate", "--arm", "filtr"), 65, "run/train/filtr/done.json is not there", "Did you mean filter?")
 
     def test_missing_translations_name_the_set_and_how_to_make_it(self):
         expect(self.command("train", "--arm", "other"), 65, "other", "syncdr translate")
