@@ -12,7 +12,9 @@
 namespace syncdr::translate {
 namespace {
 
-constexpr const char* another_name = "give the run another name (translate.run)";
+// Sets lie in the dataset, which several runs may share.
+constexpr const char* another_name =
+    "choose a translate.run or a run.out with another last name (sets are called after them, and another run of that name may have made this one)";
 
 /// Throws DataError unless the shard is of this run and its rows are the unit's images, in order and undamaged.
 UnitRecord check_shard(const UnitLayout& layout, int64_t unit, const data::ShardReader& shard) {

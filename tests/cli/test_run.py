@@ -95,6 +95,8 @@ class WholeJob(unittest.TestCase):
         expect(self.job("translate", "chosen", *translate, "--resume", "never", ranks=1), 0)
         expect(self.job("translate", "chosen", *translate, "--resume", "never", ranks=1), 2, "run.json is there")
         expect(self.job("translate", "chosen", *translate, "--resume", "require", ranks=1), 0)
+        expect(self.job("translate", "elsewhere/chosen/", *translate, "--set", "translate.filter.sigma=2", ranks=1), 2, "chosen-filter/run.json: was made with sigma = 1",
+               "run.out with another last name", "another run of that name may have made this one")
         expect(self.job("run", "chosen", "--resume", "require", ranks=1), 2, "config.toml does not exist")
         expect(self.job("train", "chosen", "--resume", "now", ranks=1), 2, "--resume")
 
