@@ -1,5 +1,6 @@
 #include "commands.h"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <set>
 
@@ -12,10 +13,28 @@
 #include "syncdr/io/atomic_file.h"
 #include "syncdr/io/identity.h"
 #include "syncdr/io/json.h"
+#include "syncdr/io/utf8.h"
 #include "with_job.h"
 
 namespace syncdr::app {
 namespace {
+
+constexpr std::string_view started_in = "# Relative paths are those of the folder in which the run was started: ";
+
+/// The first line of a run's configuration; empty where no TOML could hold it.
+std::string where_started() {
+  const std::string folder = std::filesystem::current_path().string();
+  const bool plain = std::none_of(folder.begin(), folder.end(), [](unsigned char c) { return c < ' ' || c == 0x7F; });
+  return plain && io::is_utf8(folder) ? fmt::format("{}{}\n", started_in, folder) : "";
+}
+
+/// Goes to the folder in which a run was started, if its configuration names one that is there.
+void go_where_started(const std::filesystem::path& configuration) {
+  const std::string text = io::read_file(configuration);
+  if (!text.starts_with(started_in)) return;
+  const std::filesystem::path folder = text.substr(started_in.size(), text.find('\n') - started_in.size());
+  if (std::filesystem::is_directory(folder)) std::filesystem::current_path(folder);
+}
 
 /// The run folder remembers its configuration: another one must not mix its results with it.
 void claim_folder(Job& job) {
@@ -45,7 +64,7 @@ void claim_folder(Job& job) {
       core::read_config(core::visit_of(then), file, {});
       io::expect_same(lasting(then), lasting(now), file);
     }
-    io::write_file(file, core::write_config(core::visit_of(now)));
+    io::write_file(file, where_started() + core::write_config(core::visit_of(now)));
   });
 }
 
@@ -149,7 +168,9 @@ int report_command(const std::vector<std::string>& runs, const std::string& page
   if (!page.empty()) throw core::UsageError("--out names the page of a comparison; the report of a single run is report.html in its folder");
   check_run_folder(runs.front());
   const auto folder = std::filesystem::canonical(runs.front());  // begins with a slash: --set never takes it for a number or a date
-  return with_job({.config = folder / "config.toml", .sets = {"run.out=" + folder.string()}, .json = json}, [](Job& job) {
+  const std::string figures = json.empty() ? "" : std::filesystem::absolute(json).string();
+  go_where_started(folder / "config.toml");
+  return with_job({.config = folder / "config.toml", .sets = {"run.out=" + folder.string()}, .json = figures}, [](Job& job) {
     check_trained(job, job.settings.run.arms);
     return evaluate_arms(job, job.settings.run.arms, job.settings.evaluate.split(), true);
   });

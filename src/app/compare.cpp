@@ -23,6 +23,7 @@ std::vector<std::pair<std::string, std::string>> settings_in(const std::string& 
     const auto line = toml.substr(first, last - first);
     first = last + 1;
     const size_t equals = line.find(" = ");
+    if (line.starts_with('#')) continue;
     if (line.starts_with('[')) table = line.substr(1, line.find(']') - 1) + ".";
     else if (equals != std::string::npos) settings.emplace_back(table + line.substr(0, equals), line.substr(equals + 3));
   }

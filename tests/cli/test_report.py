@@ -19,9 +19,12 @@ class Reports(unittest.TestCase):
         expect(run("syncdr-data", "pack", cls.folder / "pictures", "-o", cls.folder / "data"), 0)
         cls.config = cls.folder / "small.toml"
         cls.config.write_text(SMALL.replace('arms = ["cds", "filter", "cut", "true"]', 'arms = ["cds", "filter"]\nmain = "filter"')
-                              + f"[data]\nroot = \"{cls.folder / 'data'}\"\n")
+                              + "[data]\nroot = \"data\"\n")
         for name, epochs, ranks in (("one", 1, 2), ("two", 2, 1)):
-            expect(run("syncdr", "run", cls.config, "--set", f"run.out={cls.folder / name}", "--set", f"train.epochs={epochs}", ranks=ranks), 0)
+            with contextlib.chdir(cls.folder):  # reports are made from elsewhere
+                expect(run("syncdr", "run", cls.config, "--set", f"run.out={cls.folder / name}", "--set", f"train.epochs={epochs}", ranks=ranks), 0)
+            first = (cls.folder / name / "config.toml").read_text().splitlines()[0]
+            assert first == f"# Relative paths are those of the folder in which the run was started: {cls.folder}", first
 
     def test_the_page_says_how_the_run_was_made(self):
         page = (self.folder / "one" / "report.html").read_text()
@@ -66,7 +69,8 @@ class Reports(unittest.TestCase):
         self.assertEqual(steps[-1], record["steps"])
         shutil.rmtree(training / "checkpoints" / f"step-{steps[-1]}")  # as killed after its last step, before that was saved
         (training / "done.json").unlink()
-        expect(run("syncdr", "train", self.config, "--set", f"run.out={self.folder / 'two'}", "--set", "train.epochs=2"), 0)
+        with contextlib.chdir(self.folder):
+            expect(run("syncdr", "train", self.config, "--set", f"run.out={self.folder / 'two'}", "--set", "train.epochs=2"), 0)
         (call,) = set(calls.glob("train-filter-*.json")) - before
         self.assertEqual(json.loads(call.read_text())["images"], (steps[-1] - steps[-2]) * record["images_per_step"])
 
@@ -74,7 +78,7 @@ class Reports(unittest.TestCase):
         page, figures = self.folder / "pages" / "both.html", self.folder / "both.json"
         expect(run("syncdr", "report", self.folder / "one", self.folder / "two", "-o", page, "--json", figures), 0, "filter of two less one:")
         said = json.loads(figures.read_text())
-        self.assertEqual(said["settings"], {"train.epochs": ["1", "2"]})
+        self.assertEqual(said["settings"], {"train.epochs": ["1", "2"]}, "not where runs lie, nor where they were started")
         self.assertEqual([(entry["arm"], entry["run"]) for entry in said["differences"]], [("cds", "two"), ("filter", "two")])
         metrics = [json.loads((self.folder / name / "metrics.json").read_text())["syncdr"]["prec@1"]["mean"] for name in ("one", "two")]
         self.assertAlmostEqual(said["differences"][1]["prec@1"]["mean"], metrics[1] - metrics[0])
