@@ -2,9 +2,11 @@
 
     python tests/bench/bench_pack.py build/release/bin --rounds 5 [--images 20000] [--folder /tmp] [--json FILE]
 
-With the Python beside LibTorch's wheel. Files are 500 pixels wide, 25 to 40 KB; those that are resized also 2,000 pixels wide. `cp -r` and packing as they are (each picture decoded; with --trust not) are timed by the clock, since both
-are made to wait for the disk; resizing to 224 pixels by the processor time of the whole process, per core. Sides alternate, a figure is the median of a side's; the files are in the page cache
-before. Another figure is memory: what packing takes for each further image, from --small and --large lists of the same files under other names."""
+With the Python beside LibTorch's wheel. Files are 500 pixels wide, 25 to 40 KB; those that are resized also 2,000 pixels wide. `cp -r` and packing as they are
+(each picture decoded; with --trust not) are timed by the clock: packing waits for the disk, `cp` does not. Resizing to 224 pixels is timed by the processor time
+of the whole process, per core; its start takes half a second of that. Sides alternate, a figure is the median of a side's; the files are in the page cache
+before, and what was written before is on the disk. What `cp` and Pillow have written is removed at the end alone: for minutes after so many files were removed ext4 makes
+new ones at a tenth of the speed. Another figure is memory: what packing takes for each further image, from --counts of the same files under other names."""
 import argparse
 import json
 import os
@@ -80,30 +82,33 @@ def main():
     parser.add_argument("bin", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=20000)
-    parser.add_argument("--resized", type=int, default=2000, help="images that are resized, a quarter of them where they are large")
+    parser.add_argument("--resized", type=int, default=10000, help="images that are resized, one in 25 of them where they are large")
     parser.add_argument("--counts", type=int, nargs=2, default=(100_000, 400_000))
     parser.add_argument("--folder", default=None)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     pack = [options.bin.resolve() / "syncdr-data", "pack"]
     folder = pathlib.Path(tempfile.mkdtemp(prefix="syncdr-bench-pack-", dir=options.folder))
-    sizes = {"": ("few", options.resized, 1), " of 2000 pixels": ("large", options.resized // 4, 4)}
+    sizes = {"": ("few", options.resized, 1), " of 2000 pixels": ("large", options.resized // 25, 4)}
     figures = {name: [] for name in ("cp", "pack", "trust", *(side + size for size in sizes for side in ("resize", "pillow")))}
     try:
         write_photos(folder / "in", options.images)
         for source, count, times in sizes.values():
             write_photos(folder / source, count, times)
-        for _ in range(options.rounds):
-            for name, command in {"cp": ["cp", "-r", folder / "in", folder / "out"], "pack": [*pack, folder / "in", "-o", folder / "out", "--no-disjoint"],
-                                  "trust": [*pack, folder / "in", "-o", folder / "out", "--no-disjoint", "--trust"]}.items():
+        for number in range(options.rounds):
+            for name, command, out in (("cp", ["cp", "-r", folder / "in", folder / f"copy-{number}"], None),
+                                       ("pack", [*pack, folder / "in", "-o", folder / "out", "--no-disjoint"], folder / "out"),
+                                       ("trust", [*pack, folder / "in", "-o", folder / "out", "--no-disjoint", "--trust"], folder / "out")):
+                os.sync()
                 figures[name].append(options.images / measured(command)[0])
-                shutil.rmtree(folder / "out")
+                if out:
+                    shutil.rmtree(out)
             for size, (source, count, _) in sizes.items():
                 figures["resize" + size].append(count / measured([*pack, folder / source, "-o", folder / "out", "--no-disjoint", "--size", "224"])[1])
                 shutil.rmtree(folder / "out")
-                (folder / "out").mkdir()
-                figures["pillow" + size].append(count / measured([sys.executable, "-c", PILLOW, folder / source, folder / "out"])[1])
-                shutil.rmtree(folder / "out")
+                resized = folder / f"resized-{source}-{number}"
+                resized.mkdir()
+                figures["pillow" + size].append(count / measured([sys.executable, "-c", PILLOW, folder / source, resized])[1])
         result = {name: {"images/s": statistics.median(values), "range": [min(values), max(values)]} for name, values in figures.items()}
         for ours, theirs in ("pack", "cp"), ("trust", "cp"), *(("resize" + size, "pillow" + size) for size in sizes):
             ratios = [a / b for a, b in zip(figures[ours], figures[theirs])]
