@@ -70,9 +70,15 @@ template <class W> SYNCDR_INLINE float total(typename W::Vector values) {
   return sum;
 }
 
-/// scores [length] -> in their place 2^(scale * (score - the largest)), rounded to T, and 1 / their sum.
-template <class W, class T> SYNCDR_INLINE float exponentiate(float* scores, float scale, int64_t keys, int64_t length) {
-  for (int64_t i = keys; i < length; ++i) scores[i] = -1e30f;
+/// scores [keys, rounded up] -> in their place 2^(scale * (score - the largest)), rounded to T, and 1 / their sum.
+template <class W, class T> SYNCDR_INLINE float exponentiate(float* scores, float scale, int64_t keys) {
+  const int64_t length = rounded_up(keys, W::size);
+  if (length > keys) {  // whole registers: what is stored by values cannot be loaded at once
+    typename W::Vector lanes, least = typename W::Vector{} - 1e30f;
+    for (int64_t i = 0; i < W::size; ++i) lanes[i] = float(i);
+    const int64_t last = length - W::size;
+    store<W>(scores + last, lanes < float(keys - last) ? load<W>(scores + last) : least);
+  }
   auto most = load<W>(scores);
   for (int64_t i = W::size; i < length; i += W::size) {
     const auto values = load<W>(scores + i);
@@ -125,7 +131,7 @@ template <class W, class T> SYNCDR_INLINE void attend_head(const HeadCall<T>& ca
                         [&](int64_t row, int64_t column, auto sums) SYNCDR_INLINE_LAMBDA { store<W>(scores + row * stride + key + column, sums); });
     }
     float factors[W::rows];
-    for (int64_t row = 0; row < W::rows; ++row) factors[row] = exponentiate<W, T>(scores + row * stride, call.scale, call.keys, keys);
+    for (int64_t row = 0; row < W::rows; ++row) factors[row] = exponentiate<W, T>(scores + row * stride, call.scale, call.keys);
     mix<W>(call, scores, values, mixed);
     for (int64_t row = 0; row < W::rows && first + row < call.queries; ++row)
       write_row<W>(mixed + row * width, factors[row], call.width, call.output + (first + row) * call.output_stride);
