@@ -1,11 +1,13 @@
 // One side of bench_img2img_vs_diffusers.py: for each line of standard input, the name of a way, translates the batch once and prints the seconds it
 // took by the clock and those of the processor.
 #include <ATen/Parallel.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <ctime>
 #include <iostream>
+#include <limits>
 
 #include "each_image.h"
 #include "syncdr/core/error.h"
@@ -105,6 +107,8 @@ int main(int argc, char** argv) {
   app.add_flag("--bf16", options.bf16, "compute in bfloat16");
   app.add_option("--threads", options.threads);
   CLI11_PARSE(app, argc, argv);
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);  // freed memory is kept, as `syncdr` keeps it
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   return core::run_main([&] {
     Bench bench(options);
     for (std::string way; std::getline(std::cin, way);) {
