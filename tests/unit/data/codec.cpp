@@ -79,6 +79,13 @@ TEST(Codec, PngAndRawComeBackEqualAndJpegNearly) {
   }
 }
 
+TEST(Codec, WhatNoJpegCanHoldIsAnErrorAndLeavesTheNextImagesBytes) {
+  const Image image = smooth(37, 53);
+  const auto bytes = encode(image, Codec::jpeg);
+  EXPECT_ERROR(encode(smooth(1, 65501), Codec::jpeg), core::DataError, "65501x1 pixels cannot become a JPEG");
+  EXPECT_EQ(encode(image, Codec::jpeg), bytes);
+}
+
 TEST(Codec, NamesAndSignaturesAreTold) {
   for (Codec codec : {Codec::png, Codec::raw, Codec::jpeg}) EXPECT_EQ(codec_from_name(codec_name(codec)), codec);
   EXPECT_ERROR(codec_from_name("webp"), core::DataError, "unknown codec \"webp\"");
