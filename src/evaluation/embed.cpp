@@ -54,7 +54,9 @@ class Deal {
  private:
   static constexpr int64_t calls_of_block = 16;
   training::Part calls_of(int rank) const { return training::part_of((images_ + call_ - 1) / call_, rank, ranks_); }
-  training::Part images_of(int64_t first_call, int64_t last_call) const { return {std::min(first_call * call_, images_), std::min(last_call * call_, images_)}; }
+  training::Part images_of(int64_t first_call, int64_t last_call) const {
+    return {std::min(first_call * call_, images_), std::min(last_call * call_, images_)};
+  }
 
   int64_t images_, call_;
   int ranks_;

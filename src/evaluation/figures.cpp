@@ -150,21 +150,24 @@ void write_hits(const std::filesystem::path& file, const ReportInput& input, con
     write_object(std::views::iota(size_t{0}, first.directions.size()), [&](size_t i) { return key_of(first.directions, i); }, write);
   };
   const auto by_measure = [&](const Evaluation& evaluation, size_t direction, auto Hits::* count) {
-    write_object(evaluation.hits, [](const auto& item) { return name_of(item.first); }, [&](const auto& item) {
-      write_list(item.second.at(direction).hits, [&](const Hits& hits) -> boost::json::value {
-        const double value = hits.*count;  // whole but for ties
-        if (value == std::floor(value)) return static_cast<int64_t>(value);
-        return value;
-      });
-    });
+    write_object(
+        evaluation.hits, [](const auto& item) { return name_of(item.first); },
+        [&](const auto& item) {
+          write_list(item.second.at(direction).hits, [&](const Hits& hits) -> boost::json::value {
+            const double value = hits.*count;  // whole but for ties
+            if (value == std::floor(value)) return static_cast<int64_t>(value);
+            return value;
+          });
+        });
   };
   out.write(fmt::format("{{\"unit\":\"{}\",\"images\":{},\"categories\":", name_of(first.unit()), boost::json::serialize(images)));
   by_direction([&](size_t i) { write_list(first.hits.begin()->second[i].categories, [](int32_t category) { return category; }); });
   out.write(",\"possible\":");
   by_direction([&](size_t i) { by_measure(first, i, &Hits::possible); });
   out.write(",\"correct\":");
-  write_object(input.arms, [](const ArmResult& arm) { return arm.title; },
-               [&](const ArmResult& arm) { by_direction([&](size_t i) { by_measure(arm.evaluation, i, &Hits::correct); }); });
+  write_object(
+      input.arms, [](const ArmResult& arm) { return arm.title; },
+      [&](const ArmResult& arm) { by_direction([&](size_t i) { by_measure(arm.evaluation, i, &Hits::correct); }); });
   out.write("}");
   out.close();
   atomic.commit();

@@ -46,9 +46,9 @@ struct EvaluateConfig {
   std::vector<Measure> measures() const;
 };
 
-/// Features of all images of a list, on the CPU: [N, D] float on rank 0 (large ones in a scratch file, io/scratch.h), undefined elsewhere. The encoder is put into
-/// evaluation mode for it and left in the mode it was in; no gradient is kept. batch: images a GPU embeds in one call. Ranks share whole calls, in contiguous
-/// parts, so that on CPUs of one kind the bits depend on the encoder and the list alone (retrieval/features.h): not on the number of ranks or
+/// Features of all images of a list, on the CPU: [N, D] float on rank 0 (large ones in a scratch file, io/scratch.h), undefined elsewhere. The encoder is put
+/// into evaluation mode for it and left in the mode it was in; no gradient is kept. batch: images a GPU embeds in one call. Ranks share whole calls, in
+/// contiguous parts, so that on CPUs of one kind the bits depend on the encoder and the list alone (retrieval/features.h): not on the number of ranks or
 /// threads, and not on where a call ends. Throws DataError on a broken image.
 at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const data::ShardList& list, const data::AugmentConfig& views, int64_t batch,
                  retrieval::PooledFeatures* pooled = nullptr);
