@@ -334,7 +334,8 @@ void add_lora(io::NamedTensors& weights, LowRankSums sums, c10::ScalarType dtype
     at::Tensor sum = weight->to(at::kFloat);  // in place where the file has float32
     at::Tensor rows = sum.view({sum.size(0), -1});
     for (const LowRank& one : *additions) rows.addmm_(one.up.to(at::kFloat), one.down.to(at::kFloat), /*beta=*/1, one.factor);
-    *weight = sum.to(dtype);
+    // In the weight's own memory where it fits: new blocks among those of the sums, which go, would leave holes.
+    *weight = weight->element_size() == c10::elementSize(dtype) ? weight->view(dtype).copy_(sum) : sum.to(dtype);
   });
 }
 
