@@ -1,5 +1,7 @@
 #include "syncdr/diffusion/lora.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
@@ -331,11 +333,18 @@ void add_lora(io::NamedTensors& weights, LowRankSums sums, c10::ScalarType dtype
   }
   nn::each_in_one_thread(std::ssize(changed), [&](int64_t i) {
     const auto& [weight, additions] = changed[static_cast<size_t>(i)];
-    at::Tensor sum = weight->to(at::kFloat);  // in place where the file has float32
-    at::Tensor rows = sum.view({sum.size(0), -1});
-    for (const LowRank& one : *additions) rows.addmm_(one.up.to(at::kFloat), one.down.to(at::kFloat), /*beta=*/1, one.factor);
-    // In the weight's own memory where it fits: new blocks among those of the sums, which go, would leave holes.
-    *weight = weight->element_size() == c10::elementSize(dtype) ? weight->view(dtype).copy_(sum) : sum.to(dtype);
+    // In the weight's own memory where it fits, some rows at a time: sums of whole weights, which go at once, would leave holes among what stays.
+    constexpr int64_t at_once = 128;
+    const at::Tensor into =
+        weight->dtype().itemsize() == c10::elementSize(dtype) ? weight->view(dtype) : at::empty(weight->sizes(), weight->options().dtype(dtype));
+    const at::Tensor before = weight->flatten(1), after = into.flatten(1);
+    for (int64_t first = 0; first < before.size(0); first += at_once) {
+      const int64_t rows = std::min(at_once, before.size(0) - first);
+      at::Tensor sum = before.narrow(0, first, rows).to(at::kFloat);  // the weight's own rows where the file has float32
+      for (const LowRank& one : *additions) sum.addmm_(one.up.narrow(0, first, rows).to(at::kFloat), one.down.to(at::kFloat), /*beta=*/1, one.factor);
+      after.narrow(0, first, rows).copy_(sum);
+    }
+    *weight = into;
   });
 }
 
