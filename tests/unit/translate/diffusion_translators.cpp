@@ -1,4 +1,5 @@
 #include <ATen/ops/cat.h>
+#include <ATen/ops/linspace.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -150,11 +151,11 @@ TEST_F(DiffusionTranslators, SayWhatMadeTheOutput) {
   EXPECT_EQ(make(other)->provenance().at("scheduler"), "EulerAncestralDiscreteScheduler");
 }
 
-/// A LoRA of one layer of these checkpoints' UNets, whose values are all the same.
+/// A LoRA of one layer of these checkpoints' UNets. Its lora_A rises from 0 to value: behind a layer norm equal ones would add up to nothing.
 std::filesystem::path put_lora(const std::filesystem::path& file, double value) {
   const std::string layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_q";
-  io::write_safetensors(file,
-                        {{layer + ".lora_A.weight", at::full({1, 16}, value, at::kFloat)}, {layer + ".lora_B.weight", at::full({16, 1}, value, at::kFloat)}});
+  io::write_safetensors(file, {{layer + ".lora_A.weight", at::linspace(0, value, 16, at::kFloat).view({1, 16})},
+                               {layer + ".lora_B.weight", at::full({16, 1}, value, at::kFloat)}});
   return file;
 }
 
