@@ -18,6 +18,7 @@ namespace {
 Sources find_sources(PackOptions& options) {
   ListOptions& list = options.list;
   const int kinds = !options.sources.empty() + !list.lists.empty() + !list.tables.empty() + !list.tars.empty();
+  if (options.out.empty()) throw core::UsageError("--out is empty. Name the folder of the dataset to make");
   if (kinds != 1) throw core::UsageError("pack needs folders, or --list, or --table, or --tar: {}", kinds == 0 ? "one of them" : "not several");
   if (options.codec == "raw" && options.size == 0) throw core::UsageError("--codec raw needs --size: raw images of a shard all have one size");
   const bool fixed = !list.lists.empty() || !list.tars.empty();

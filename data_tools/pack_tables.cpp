@@ -201,8 +201,13 @@ class Table {
 bool is_exported(const fs::path& folder) {
   std::error_code error;
   const fs::path file = folder / export_table;
-  Record names;
-  return fs::is_regular_file(file, error) && Records(file).next(names) && fmt::format("{}", fmt::join(names, ",")) == export_columns;
+  if (!fs::is_regular_file(file, error)) return false;
+  try {
+    Record names;
+    return Records(file).next(names) && fmt::format("{}", fmt::join(names, ",")) == export_columns;
+  } catch (const core::DataError&) {  // some other table
+    return false;
+  }
 }
 
 Sources read_tables(const ListOptions& options) {

@@ -33,13 +33,16 @@ void go_where_started(const std::filesystem::path& configuration) {
   const std::string text = io::read_file(configuration);
   if (!text.starts_with(started_in)) return;
   const std::filesystem::path folder = text.substr(started_in.size(), text.find('\n') - started_in.size());
-  if (std::filesystem::is_directory(folder)) std::filesystem::current_path(folder);
+  std::error_code ignored;  // it may be somebody's own: then the paths must do without
+  if (std::filesystem::is_directory(folder, ignored)) std::filesystem::current_path(folder, ignored);
 }
 
 /// The run folder remembers its configuration: another one must not mix its results with it.
 void claim_folder(Job& job) {
-  // Where it runs, on how many ranks, and how it waits may change between calls; of how long trainings are, their own folders know whether it may.
+  // Where it runs, on how many ranks, how it waits, and which arm the page begins with may change between calls; of how long trainings are, their own
+  // folders know whether it may.
   static const std::set<std::string> free{"resume",
+                                          "run.main",
                                           "stop_signal",
                                           "translate.claim_timeout",
                                           "translate.patience",

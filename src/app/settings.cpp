@@ -101,7 +101,8 @@ Settings read_settings(const std::filesystem::path& file, const std::vector<std:
   }
   const auto among = [&](const std::string& name) { return std::find(arms.begin(), arms.end(), name) != arms.end(); };
   auto& main = settings.run.main;
-  if (main.empty()) {
+  if (main.empty() || (main == "cut" && !among(main))) {  // "cut" was written into each run's configuration, whatever its arms
+    main.clear();
     const auto first = std::find_if(arms.begin(), arms.end(), [](const std::string& arm) { return !Arm(arm).plain; });
     if (first != arms.end()) main = among("cut") ? "cut" : *first;
   } else if (!among(main)) {

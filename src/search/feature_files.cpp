@@ -172,7 +172,8 @@ template <class Value> std::vector<Value> FeatureFile::column(const std::string&
   const io::Hdf5Reader hdf5(file_.path());
   std::vector<Value> values = hdf5.read<Value>("/" + name);
   if (std::ssize(values) != part_.rows) throw core::DataError("{}: /{} has {} entries of {}", file_.path().string(), name, values.size(), part_.rows);
-  if (hash_of(values) != hdf5.string_attribute(name + "_hash"))
+  const std::string hash = name + "_hash";  // which the first such files lack
+  if (hdf5.has_attribute(hash) && hash_of(values) != hdf5.string_attribute(hash))
     throw core::DataError("{}: /{} does not match its hash: the file was damaged or changed. Remove it, and run `syncdr embed` again", file_.path().string(),
                           name);
   return values;

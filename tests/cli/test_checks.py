@@ -89,10 +89,11 @@ class Checks(unittest.TestCase):
 
     def test_arms_that_are_not_there_and_the_one_that_is_meant(self):
         self.refused(65, '"filtr" is neither', 'Did you mean "filter"', settings=['run.arms=["cds", "cut+filtr"]', "run.main=cds"])
-        for main, meant in ("filtr", ' Did you mean "filter"?'), ("cut", ""):
+        for main, meant in ("filtr", ' Did you mean "filter"?'), ("structure", ""):
             self.refused(2, f'run.main = "{main}" is not one of run.arms (cds, filter).{meant}', settings=['run.arms=["cds", "filter"]', f"run.main={main}"])
         for arms, main in ('["cds", "filter", "cut"]', "cut"), ('["cds", "filter", "true"]', "filter"), ('["cds"]', ""):
-            expect(run("syncdr", "run", self.config, "--set", "data.root=data", "--set", f"run.arms={arms}", "--print-config"), 0, f"main = '{main}'")
+            for old in [], ["--set", "run.main=cut"]:  # which older runs' configurations hold, whatever their arms
+                expect(run("syncdr", "run", self.config, "--set", "data.root=data", "--set", f"run.arms={arms}", *old, "--print-config"), 0, f"main = '{main}'")
         self.refused(2, "none of run.arms (cds) trains on translations", settings=['run.arms=["cds"]'], command=("train",))
 
     def test_a_mixture_of_sets_of_which_one_is_not_there(self):

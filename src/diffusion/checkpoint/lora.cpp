@@ -337,7 +337,7 @@ void add_lora(io::NamedTensors& weights, LowRankSums sums, c10::ScalarType dtype
     constexpr int64_t at_once = 128;
     const at::Tensor into =
         weight->dtype().itemsize() == c10::elementSize(dtype) ? weight->view(dtype) : at::empty(weight->sizes(), weight->options().dtype(dtype));
-    const at::Tensor before = weight->flatten(1), after = into.flatten(1);
+    const at::Tensor before = weight->view({weight->size(0), -1}), after = into.view(before.sizes());
     for (int64_t first = 0; first < before.size(0); first += at_once) {
       const int64_t rows = std::min(at_once, before.size(0) - first);
       at::Tensor sum = before.narrow(0, first, rows).to(at::kFloat);  // the weight's own rows where the file has float32

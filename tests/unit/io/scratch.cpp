@@ -1,14 +1,16 @@
 #include "syncdr/io/scratch.h"
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/fill.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <fstream>
 #include <string>
 
 #include "support/temporary_folder.h"
-#include "syncdr/core/error.h"
 
 using namespace syncdr;
 namespace fs = std::filesystem;
@@ -54,23 +56,30 @@ TEST(Scratch, LargeTensorsLieInAFileThatNobodySees) {
   EXPECT_EQ(mapped_from(folder.path()), 0);
 }
 
-TEST(Scratch, SaysWhereThereIsNoRoom) {
+TEST(Scratch, StaysInMemoryWhereThereIsNoRoom) {
   const TemporaryFolder folder;
-  const auto message = [](int64_t rows) {
-    try {
-      io::scratch_tensor({rows, 1 << 20}, at::kFloat, 0);
-    } catch (const core::IoError& error) {
-      return std::string(error.what());
-    }
-    return std::string();
+  const auto in_file = [](int64_t rows) {
+    auto tensor = io::scratch_tensor({rows, 1024}, at::kFloat, 0);
+    at::fill_(tensor, 1);
+    return tensor;
   };
   {
     const TemporaryFilesIn there(folder.path());
-    EXPECT_NE(message(int64_t{1} << 30).find(folder.path().string() + ": no room for a temporary file of 4294967296 MB"), std::string::npos);
+    // A file as large as this limit lets it be.
+    struct rlimit before;
+    ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const auto handler = signal(SIGXFSZ, SIG_IGN);
+    const struct rlimit small{1 << 20, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const auto large = in_file(1024), fits = in_file(256);
+    EXPECT_EQ(mapped_from(folder.path()), 1 << 20) << "the second alone";
+    EXPECT_EQ(large.numel(), 1024 * 1024);
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
     EXPECT_TRUE(fs::is_empty(folder.path()));
   }
   const TemporaryFilesIn nowhere(folder / "missing");
-  EXPECT_NE(message(1).find("TMPDIR"), std::string::npos);
+  EXPECT_EQ(in_file(256).numel(), 256 * 1024);
 }
 
 }  // namespace
