@@ -3,6 +3,7 @@
 #
 #   hear COMMAND...   runs a launcher, shows of its standard error what is for people, and returns the job's exit code
 
+own_line='^(srun: |slurmstepd-|[0-9]{2}:[0-9]{2}:[0-9]{2} )'
 rule=--------------------------------------------------------------------------
 
 # Reads a launcher's standard error. What is for people goes to standard error; what the launcher means, to standard output, a fact on each line:
@@ -16,7 +17,7 @@ listen() {
       if [ -n "$inside" ]; then hear_block "${block[@]}"; fi
       [ -n "$inside" ] && inside='' || inside=yes
       block=()
-    elif [ -n "$inside" ]; then
+    elif [ -n "$inside" ] && [[ ! $line =~ $own_line ]]; then  # srun and other ranks speak in the midst of a block
       block+=("$line")
     elif [[ $line == *"*** An error occurred in Socket closed" ]]; then
       group=${line%An error*}  # 5.0.7's word for a peer that has gone: six lines, without its name

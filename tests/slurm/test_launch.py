@@ -301,6 +301,8 @@ class Launch(unittest.TestCase):
              "srun: launch/slurm: _step_signal: Terminating StepId=1.0\n" + aborted + cancelled + "srun: error: n1: task 0: Killed\n", 137, (75, killed)),
             ("-" * 74 + "\nAn MPI communication peer process has unexpectedly disconnected.  This\nusually indicates a failure in the peer process (e.g., a crash or\n"
              + "-" * 74 + "\nsrun: error: n2: task 1: Killed\n" + aborted + "srun: error: n1: task 0: Killed\n", 137, (75, killed)),
+            ("-" * 74 + "\nAn MPI communication peer process has unexpectedly disconnected.  This\nsrun: error: n2: task 1: Killed\n12:00:00 E why\nusually\n"
+             + "-" * 74 + "\n" + aborted + "srun: error: n1: task 0: Killed\n", 137, (75, "12:00:00 E why\n" + killed)),
             ("-" * 74 + "\nSomething new.\n" + "-" * 74 + "\nsrun: error: n2: task 1: Killed\n", 137, (75, "-" * 74 + "\nSomething new.\n" + "-" * 74 + "\n" + killed)),
             ("srun: error: n2: task 1: Exited with exit code 65\n" + cancelled + aborted + "srun: error: n1: task 0: Killed\n", 65, (65, "")),
             (aborted + "srun: error: n2: task 1: Killed\n" + cancelled + "srun: error: n1: task 0: Killed\n", 65, (65, "")),
