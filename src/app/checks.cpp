@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstring>
 #include <numeric>
 #include <set>
@@ -61,10 +60,9 @@ void check_set(const Job& job, const std::string& name) {
     for (const PlainArm& arm : plain_arms()) names.push_back(arm.name);
     if (std::filesystem::exists(folder.parent_path()))
       for (const auto& there : std::filesystem::directory_iterator(folder.parent_path())) names.push_back(there.path().filename().string());
-    const std::string meant = core::nearest(name, names, name.size() / 3);
     throw core::DataError(
-        "the arm \"{}\" is neither a translator nor a translated set of the dataset: {} is missing. {}Run `syncdr translate` to make such a set", name,
-        folder.string(), meant.empty() ? "" : fmt::format("Did you mean \"{}\"? ", meant));
+        "the arm \"{}\" is neither a translator nor a translated set of the dataset: {} is missing.{} Run `syncdr translate` to make such a set", name,
+        folder.string(), core::did_you_mean(name, names));
   }
 }
 
@@ -112,10 +110,8 @@ void check_trained(const Job& job, const std::vector<std::string>& arms) {
     const Arm arm(name);
     const auto done = job.train_folder(arm) / "done.json";
     if (!arm.trained() || std::filesystem::exists(done)) continue;
-    const auto& known = job.settings.run.arms;
-    const std::string meant = std::find(known.begin(), known.end(), name) == known.end() ? core::nearest(name, known, name.size() / 3) : "";
     throw core::DataError("{} is not there: the arm {} is not trained to its end.{} `syncdr run CONFIG` does that, `syncdr train CONFIG --arm {}` for it alone",
-                          done.string(), name, meant.empty() ? "" : fmt::format(" Did you mean {}?", meant), name);
+                          done.string(), name, core::did_you_mean(name, job.settings.run.arms), name);
   }
 }
 

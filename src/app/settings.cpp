@@ -106,9 +106,7 @@ Settings read_settings(const std::filesystem::path& file, const std::vector<std:
     const auto first = std::find_if(arms.begin(), arms.end(), [](const std::string& arm) { return !Arm(arm).plain; });
     if (first != arms.end()) main = among("cut") ? "cut" : *first;
   } else if (!among(main)) {
-    const std::string meant = core::nearest(main, arms, main.size() / 3);
-    throw core::UsageError("{}: run.main = \"{}\" is not one of run.arms ({}).{}", file.string(), main, fmt::join(arms, ", "),
-                           meant.empty() ? "" : fmt::format(" Did you mean \"{}\"?", meant));
+    throw core::UsageError("{}: run.main = \"{}\" is not one of run.arms ({}).{}", file.string(), main, fmt::join(arms, ", "), core::did_you_mean(main, arms));
   }
   shares_of(settings);  // refuses what is no share
   return settings;

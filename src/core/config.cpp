@@ -101,8 +101,7 @@ class Reader {
       if (is_group && node.is_table()) {
         reject_unknown(*node.as_table(), full + ".");
       } else if (!known_.contains(full)) {
-        if (known_.empty()) throw UsageError("{}: unknown key \"{}\".", where_, full);
-        throw UsageError("{}: unknown key \"{}\". Did you mean \"{}\"?", where_, full, nearest(full, {known_.begin(), known_.end()}));
+        throw UsageError("{}: unknown key \"{}\".{}", where_, full, did_you_mean(full, {known_.begin(), known_.end()}));
       }
     }
   }
@@ -169,9 +168,10 @@ template <class Error> toml::table parse_file(const std::filesystem::path& file,
 
 }  // namespace
 
-std::string nearest(const std::string& word, const std::vector<std::string>& words, size_t most) {
-  const auto found = std::min_element(words.begin(), words.end(), [&](auto& a, auto& b) { return edit_distance(a, word) < edit_distance(b, word); });
-  return found == words.end() || edit_distance(*found, word) > most ? "" : *found;
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
+  const auto found = std::min_element(known.begin(), known.end(), [&](auto& a, auto& b) { return edit_distance(a, word) < edit_distance(b, word); });
+  if (found == known.end() || *found == word || edit_distance(*found, word) > word.size() / 3) return "";
+  return fmt::format(" Did you mean \"{}\"?", *found);
 }
 
 std::string Range::text() const {

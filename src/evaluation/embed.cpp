@@ -102,9 +102,10 @@ at::Tensor embed(comm::World& world, retrieval::Encoder& encoder, const Images& 
   const int64_t call = retrieval::images_a_call(world.device(), batch);
   const Deal deal(images.count, call, world.size());
   const auto own = deal.part(world.rank());
-  at::Tensor pooled = kept && kept->contains(images.name) ? kept->at(images.name) : at::Tensor();
+  at::Tensor pooled;
   std::optional<Backbone> backbone;
-  if (!kept || !kept->contains(images.name)) backbone.emplace(world, encoder, images, own, call);
+  if (kept && kept->contains(images.name)) pooled = kept->at(images.name);
+  else backbone.emplace(world, encoder, images, own, call);
   // What the backbone makes of a block, not empty.
   const auto pooled_of = [&](const training::Part& block) {
     if (!backbone) return pooled.narrow(0, block.first - own.first, block.size());

@@ -18,6 +18,16 @@ namespace {
 // One call moves at most this much: Linux cuts larger reads and writes at 2 GiB - 4 KiB.
 constexpr size_t piece = size_t{1} << 30;
 
+// write_some(part) writes some of it, as write() does.
+template <class Write> void write_all(std::span<const uint8_t> bytes, const std::filesystem::path& path, Write write_some) {
+  while (!bytes.empty()) {
+    const ssize_t count = write_some(bytes.first(std::min(bytes.size(), piece)));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw core::IoError("{}: writing failed: {}", path.string(), reason());
+    bytes = bytes.subspan(static_cast<size_t>(count));
+  }
+}
+
 }  // namespace
 
 std::string reason() { return std::generic_category().message(errno); }
@@ -71,13 +81,11 @@ void InputFile::read_at(uint64_t offset, std::span<uint8_t> into) const {
 }
 
 void write_at(int descriptor, uint64_t offset, std::span<const uint8_t> bytes, const std::filesystem::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::pwrite(descriptor, bytes.data(), std::min(bytes.size(), piece), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw core::IoError("{}: writing failed: {}", path.string(), reason());
-    bytes = bytes.subspan(static_cast<size_t>(count));
-    offset += static_cast<uint64_t>(count);
-  }
+  write_all(bytes, path, [&](std::span<const uint8_t> part) {
+    const ssize_t count = ::pwrite(descriptor, part.data(), part.size(), static_cast<off_t>(offset));
+    if (count > 0) offset += static_cast<uint64_t>(count);
+    return count;
+  });
 }
 
 OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)) {
@@ -90,12 +98,7 @@ OutputFile::~OutputFile() {
 }
 
 void OutputFile::write(std::span<const uint8_t> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(descriptor_, bytes.data(), std::min(bytes.size(), piece));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw core::IoError("{}: writing failed: {}", path_.string(), reason());
-    bytes = bytes.subspan(static_cast<size_t>(count));
-  }
+  write_all(bytes, path_, [&](std::span<const uint8_t> part) { return ::write(descriptor_, part.data(), part.size()); });
 }
 
 void OutputFile::close() {

@@ -45,7 +45,7 @@ class BadInput(unittest.TestCase):
 
     def test_arms_that_are_not_trained_are_named_before_they_are_measured(self):
         expect(self.command("evaluate"), 65, "run/train/cds/done.json is not there", "`syncdr train CONFIG --arm cds`")
-        expect(self.command("evaluate", "--arm", "filtr"), 65, "run/train/filtr/done.json is not there", "Did you mean filter?")
+        expect(self.command("evaluate", "--arm", "filtr"), 65, "run/train/filtr/done.json is not there", "Did you mean \"filter\"?")
 
     def test_missing_translations_name_the_set_and_how_to_make_it(self):
         expect(self.command("train", "--arm", "other"), 65, "other", "syncdr translate")

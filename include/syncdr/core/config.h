@@ -99,8 +99,8 @@ void read_config_text(const Visit& visit, const std::string& text, const std::st
 std::string write_config(const Visit& visit);
 /// Each key with its value as TOML, in the order of the fields.
 std::vector<std::pair<std::string, std::string>> list_config(const Visit& visit);
-/// Which of the words is nearest to another, by letters to change; empty: none, or more than `most`.
-std::string nearest(const std::string& word, const std::vector<std::string>& words, size_t most = std::numeric_limits<size_t>::max());
+/// " Did you mean ...?" with the known word to which the fewest letters of this one change; empty: it is known, or none is near (a third of its letters).
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known);
 /// One line a key: name, default, range, help.
 std::string describe_config(const Visit& visit);
 

@@ -124,10 +124,11 @@ TEST(Config, AListOfStructsThatIsWrongIsRefusedWithThePlace) {
   EXPECT_THAT([] { parsed("parts = [{fil = 'a'}]"); }, ThrowsMessage<UsageError>(HasSubstr("parts[0]: unknown key \"fil\". Did you mean \"file\"?")));
 }
 
-TEST(Config, AnUnknownKeyIsRefusedAndTheNearestNamed) {
+TEST(Config, AnUnknownKeyIsRefusedAndOneThatIsNearNamed) {
   EXPECT_THAT([] { parsed("epoch = 3"); }, ThrowsMessage<UsageError>(HasSubstr("test.toml: unknown key \"epoch\". Did you mean \"epochs\"?")));
   EXPECT_THAT([] { parsed("[inner]\nrat = 3"); }, ThrowsMessage<UsageError>(HasSubstr("\"inner.rate\"")));
   EXPECT_THAT([] { with_sets({"outer.rate=1"}); }, ThrowsMessage<UsageError>(HasSubstr("unknown key \"outer")));
+  EXPECT_THAT([] { parsed("teacher = 3"); }, ThrowsMessage<UsageError>("test.toml: unknown key \"teacher\"."));
 }
 
 TEST(Config, AWrongTypeOrValueIsRefusedWithWhatItMustBe) {
