@@ -1,16 +1,11 @@
-#include <ATen/ops/cat.h>
 #include <ATen/ops/linspace.h>
-#include <ATen/ops/zeros.h>
-#include <gtest/gtest.h>
 
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_from.hpp>
 #include <set>
 
-#include "diffusion/tiny_elite.h"
+#include "diffusion_translators.h"
 #include "run_prompts.h"
-#include "support/temporary_folder.h"
-#include "syncdr/core/error.h"
 #include "syncdr/diffusion/autoencoder.h"
 #include "syncdr/diffusion/learned_tokens.h"
 #include "syncdr/io/atomic_file.h"
@@ -18,46 +13,9 @@
 #include "syncdr/io/safetensors.h"
 #include "syncdr/nn/initialise.h"
 #include "syncdr/nn/weights.h"
-#include "syncdr/translate/translator.h"
 
 namespace syncdr::translate {
 namespace {
-
-constexpr int64_t side = 16, images_a_batch = 3;
-
-/// Two checkpoints and a prompt file; translators that use them.
-class DiffusionTranslators : public testing::Test {
- protected:
-  DiffusionTranslators() {
-    std::filesystem::create_directory(folder / "plain");
-    std::filesystem::create_directory(folder / "instruct");
-    diffusion::TinyCheckpoint{}.put(folder / "plain");
-    diffusion::TinyCheckpoint{.unet_channels = 8}.put(folder / "instruct");
-    diffusion::TinyElite::put(folder.path());
-    test::put(folder / "prompts.toml", "[ink]\ndescription = \"a b\"\ninstruction = \"b a\"\nsubject = \"b S a\"\n[colour]\ndescription = \"a\"\n");
-    torch::manual_seed(5);
-    images = at::randint(0, 256, {images_a_batch, 3, side, side}, at::kByte);
-  }
-
-  TranslateConfig config(const std::string& translator) const {
-    TranslateConfig config{.translator = translator, .prompts = (folder / "prompts.toml").string(), .size = side, .batch = images_a_batch};
-    config.diffusion.checkpoint = (folder / (translator == "instruct" || translator == "structure" ? "instruct" : "plain")).string();
-    config.diffusion.steps = 4;
-    config.img2img.strength = 0.5;
-    config.elite.image_encoder = (folder / diffusion::TinyElite::image_encoder).string();
-    config.elite.mapper = (folder / diffusion::TinyElite::mapper).string();
-    return config;
-  }
-  std::unique_ptr<Translator> make(const TranslateConfig& settings) const { return make_translator(settings, "colour", "ink", at::kCPU); }
-
-  static Request request(uint64_t key, int32_t variant = 0, const std::string& prompt = "a S") {
-    return {.seed = 7, .key_hash = key, .variant = variant, .prompt = prompt};
-  }
-  std::vector<Request> requests() const { return {request(11), request(12), request(13)}; }
-
-  TemporaryFolder folder;
-  at::Tensor images;
-};
 
 const std::vector<std::string> sampling_translators{"img2img", "instruct", "ddib", "structure", "elite"};
 
@@ -359,124 +317,6 @@ TEST_F(DiffusionTranslators, RefuseASamplerBeforeTheNetworksAreRead) {
   EXPECT_ERROR(make(settings), core::UsageError, "leaves no step");
   settings.img2img.strength = 1;
   EXPECT_ERROR(make(settings), core::DataError, "unet");
-}
-
-// With a plain network, and with one that takes an image beside the noise.
-TEST_F(DiffusionTranslators, EliteMakesAWordOfTheImage) {
-  for (const char* checkpoint : {"plain", "instruct"}) {
-    auto settings = config("elite");
-    settings.diffusion.checkpoint = (folder / checkpoint).string();
-    const std::vector<Request> alike(images_a_batch, request(11));
-    const auto usual = make(settings)->translate(images, alike).images;
-    EXPECT_FALSE(at::equal(usual[0], usual[1])) << checkpoint << ": all but the images is the same";
-    std::set<std::string> seen;
-    const auto expect_other = [&](const char* what) {
-      const auto other = make(settings)->translate(images, alike).images[0];
-      EXPECT_TRUE(seen.emplace(reinterpret_cast<const char*>(other.data_ptr<uint8_t>()), static_cast<size_t>(other.numel())).second) << what;
-    };
-    expect_other("as it is");
-    settings.elite.word = 3;
-    expect_other("another word");
-    settings.elite.word = -1;
-    expect_other("all words");
-    settings.elite.strength = 0.5;
-    expect_other("from the image");
-    settings.diffusion.negative_prompt = "b b";
-    expect_other("the negative text");
-    settings.elite.guidance = 1;
-    expect_other("no guidance");
-  }
-}
-
-// Of images without an object the image encoder sees black alone: the words are the same.
-TEST_F(DiffusionTranslators, EliteShowsANetworkThatTakesAnImageItsStructureMap) {
-  auto settings = config("elite");
-  settings.diffusion.checkpoint = (folder / "instruct").string();
-  settings.elite.masks = "alpha";
-  const auto translated = [&](bool structure, double sigma, const at::Tensor& pictures) {
-    settings.elite.structure = structure;
-    settings.structure.sigma = {sigma, sigma};
-    const auto translator = make(settings);
-    EXPECT_EQ(translator->provenance().contains("sigma"), structure);
-    return translator->translate(at::cat({pictures, at::zeros({images_a_batch, 1, side, side}, at::kByte)}, 1), requests()).images;
-  };
-  const at::Tensor seen = translated(true, 1, images), unseen = translated(false, 1, images);
-  EXPECT_FALSE(at::equal(seen, unseen));
-  EXPECT_FALSE(at::equal(seen, translated(true, 3, images)));
-  EXPECT_FALSE(at::equal(seen, translated(true, 1, images.flip(3))));
-  EXPECT_TRUE(at::equal(unseen, translated(false, 3, images.flip(3))));
-  settings.structure.sigma = {2, 1};
-  EXPECT_ERROR(make(settings), core::UsageError, "translate.structure.sigma");
-}
-
-// Images [3, 4, S, S] whose object is 5 pixels high and 3 wide, at a place of its own in each.
-TEST_F(DiffusionTranslators, EliteSeesTheObjectOfAMask) {
-  auto settings = config("elite");
-  settings.elite.masks = "alpha";
-  const std::vector<Request> alike(images_a_batch, request(11));
-  const auto masked = [&](const at::Tensor& surroundings) {
-    at::Tensor all = at::cat({surroundings, at::zeros({images_a_batch, 1, side, side}, at::kByte)}, 1);
-    for (int64_t i = 0; i < images_a_batch; ++i) {
-      at::Tensor object = all[i].narrow(1, 2 + 3 * i, 5).narrow(2, 3 + i, 3);
-      object.narrow(0, 0, 3).copy_(images[0].narrow(1, 0, 5).narrow(2, 0, 3));
-      object[3].fill_(255);
-    }
-    return all;
-  };
-  const auto translated = [&](const at::Tensor& all) { return make(settings)->translate(all, alike).images; };
-  const at::Tensor usual = translated(masked(images)), elsewhere = translated(masked(images.flip(3)));
-  EXPECT_TRUE(at::equal(usual, elsewhere)) << "the background is not seen";
-  EXPECT_TRUE(at::equal(usual[0], usual[1]) && at::equal(usual[0], usual[2])) << "where the object is does not count";
-  settings.elite.crop = false;
-  const at::Tensor whole = translated(masked(images));
-  EXPECT_TRUE(at::equal(whole, translated(masked(images.flip(3)))));
-  EXPECT_FALSE(at::equal(whole[0], whole[1]));
-  settings.elite.background = "keep";
-  EXPECT_FALSE(at::equal(translated(masked(images)), translated(masked(images.flip(3)))));
-  settings.elite.masks.clear();
-  settings.elite.background = "black";
-  EXPECT_FALSE(at::equal(translated(images), translated(images.flip(3))));
-  settings.elite.masks = "alpha";
-  EXPECT_NO_THROW(translated(at::cat({images, at::zeros({images_a_batch, 1, side, side}, at::kByte)}, 1))) << "as what pads a batch";
-}
-
-// The checkpoint's texts have 8 tokens. What is cut is what the words shift over the end, the mark of the end first.
-TEST_F(DiffusionTranslators, EliteSaysWhatItsWordsCut) {
-  auto settings = config("elite");
-  EXPECT_EQ(make(settings)->cut_from("a S b a b a b"), "b");
-  EXPECT_NO_THROW(make(settings)->translate(images, std::vector<Request>(images_a_batch, request(11, 0, "a b a b a S"))));
-  EXPECT_ERROR(make(settings)->translate(images, std::vector<Request>(images_a_batch, request(11, 0, "a b a b a b S"))), core::DataError,
-               "from position 7 of 8 on");
-  settings.elite.word = -1;
-  const auto translator = make(settings);
-  EXPECT_EQ(translator->cut_from("a S b"), "");
-  EXPECT_EQ(translator->cut_from("a S b a"), "a");
-  EXPECT_NO_THROW(translator->translate(images, std::vector<Request>(images_a_batch, request(11, 0, "a b S"))));
-  EXPECT_ERROR(translator->translate(images, std::vector<Request>(images_a_batch, request(11, 0, "a b a S"))), core::DataError, "from position 4 of 8 on");
-}
-
-TEST_F(DiffusionTranslators, EliteRefusesFilesThatDoNotFitBeforeTheNetworksAreRead) {
-  std::filesystem::remove(folder / "plain/unet/diffusion_pytorch_model.safetensors");
-  const auto expect_refused = [&](auto change, const char* text) {
-    auto settings = config("elite");
-    change(settings.elite);
-    EXPECT_ERROR(make(settings), core::Error, text);
-  };
-  using Elite = diffusion::TinyElite;
-  expect_refused([](EliteConfig& c) { c.mapper.clear(); }, "has no mapper. Train one with `syncdr fit elite-mapper`");
-  expect_refused([&](EliteConfig& c) { c.mapper = (folder / "none").string(); }, "none");
-  expect_refused([](EliteConfig& c) { c.image_encoder.clear(); }, "plain/image_encoder is not there. Set translate.elite.image_encoder");
-  const auto refuse_mapper = [&](const diffusion::WordMapper& mapper, const char* text) {
-    diffusion::save_word_mapper(folder / "other.safetensors", mapper);
-    expect_refused([&](EliteConfig& c) { c.mapper = (folder / "other.safetensors").string(); }, text);
-  };
-  refuse_mapper(Elite::make_mapper(7), "other.safetensors: maps hidden states of 7 values, those of the image encoder");
-  refuse_mapper(Elite::make_mapper(6, 10), "makes words of 10 values, the text encoder of");
-  auto shallow = Elite::vision();
-  shallow.layers = 15;
-  Elite::put_image_encoder(folder / "shallow", shallow);
-  expect_refused([&](EliteConfig& c) { c.image_encoder = (folder / "shallow").string(); }, "maps hidden state 16, the image encoder");
-  expect_refused([](EliteConfig&) {}, "unet");
 }
 
 TEST_F(DiffusionTranslators, RefuseWhatTheyCannotServe) {
