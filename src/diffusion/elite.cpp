@@ -3,8 +3,8 @@
 #include <torch/utils.h>
 
 #include <algorithm>
-#include <mutex>
 
+#include "last_made.h"
 #include "syncdr/core/error.h"
 #include "syncdr/core/log.h"
 #include "syncdr/diffusion/prompts.h"
@@ -62,16 +62,9 @@ struct Elite::Networks {
 };
 
 std::shared_ptr<Elite::Networks> Elite::networks_of(const CheckpointFolder& checkpoint, const EliteFiles& files, c10::Device device) {
-  static std::mutex mutex;
-  static std::string key_of_last;
-  static std::weak_ptr<Networks> last;
-  const std::lock_guard lock(mutex);
+  static LastMade<Networks> last;
   const std::string key = fmt::format("{}\n{}\n{}\n{}", checkpoint.root().string(), files.image_encoder.string(), files.mapper.string(), device.str());
-  if (auto networks = last.lock(); networks && key == key_of_last) return networks;
-  auto networks = std::make_shared<Networks>(checkpoint, files, device);
-  key_of_last = key;
-  last = networks;
-  return networks;
+  return last.get(key, [&] { return std::make_shared<Networks>(checkpoint, files, device); });
 }
 
 Elite::Elite(StableDiffusion& model, const CheckpointFolder& checkpoint, const EliteFiles& files)

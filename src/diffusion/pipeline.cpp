@@ -2,8 +2,7 @@
 
 #include <torch/utils.h>
 
-#include <mutex>
-
+#include "last_made.h"
 #include "networks/layers.h"
 #include "step_graph.h"
 #include "syncdr/core/error.h"
@@ -100,17 +99,10 @@ struct StableDiffusion::Networks {
 
 std::shared_ptr<StableDiffusion::Networks> StableDiffusion::networks_of(const CheckpointFolder& checkpoint, const InferenceOptions& options,
                                                                         const Additions& additions) {
-  static std::mutex mutex;
-  static std::string key_of_last;
-  static std::weak_ptr<Networks> last;
-  const std::lock_guard lock(mutex);
+  static LastMade<Networks> last;
   const std::string key = fmt::format("{}\n{}\n{} {} {}{}", checkpoint.root().string(), checkpoint.variant(), c10::toString(options.dtype),
                                       options.device.str(), options.winograd, key_of(additions));
-  if (auto networks = last.lock(); networks && key == key_of_last) return networks;
-  auto networks = std::make_shared<Networks>(checkpoint, options, additions, read_lora(additions.lora, checkpoint));
-  key_of_last = key;
-  last = networks;
-  return networks;
+  return last.get(key, [&] { return std::make_shared<Networks>(checkpoint, options, additions, read_lora(additions.lora, checkpoint)); });
 }
 
 StableDiffusion::StableDiffusion(const CheckpointFolder& checkpoint, const InferenceOptions& options, const Additions& additions)
