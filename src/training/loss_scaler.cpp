@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "gradients.h"
 #include "syncdr/core/error.h"
 #include "syncdr/io/json.h"
 
@@ -13,10 +14,7 @@ namespace syncdr::training {
 
 bool LossScaler::unscale(const std::vector<at::Tensor>& parameters) {
   if (!on_) return true;
-  std::vector<at::Tensor> gradients;
-  for (const at::Tensor& parameter : parameters) {
-    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
-  }
+  const std::vector<at::Tensor> gradients = gradients_of(parameters);
   if (gradients.empty()) return true;
   const auto options = gradients.front().options().dtype(at::kFloat);
   at::Tensor found = at::zeros({1}, options);

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "gradients.h"
 #include "syncdr/core/error.h"
 
 namespace syncdr::training {
@@ -157,10 +158,7 @@ void set_learning_rate(optim::Optimizer& optimizer, double rate, const std::vect
 void clip_gradient(const std::vector<at::Tensor>& parameters, double largest_norm) {
   if (largest_norm <= 0) return;
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> gradients;
-  for (const at::Tensor& parameter : parameters) {
-    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
-  }
+  const std::vector<at::Tensor> gradients = gradients_of(parameters);
   if (gradients.empty()) return;
   const at::Tensor norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients)));
   at::_foreach_mul_(gradients, (largest_norm / (norm + 1e-6)).clamp_max(1));
