@@ -1,5 +1,4 @@
 #pragma once
-#include <cstdint>
 #include <string>
 
 /// What a rank asks its host. Private to comm.

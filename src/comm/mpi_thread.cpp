@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <cstring>
 
 #include "syncdr/comm/launcher.h"
 #include "syncdr/comm/world.h"

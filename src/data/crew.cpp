@@ -1,7 +1,5 @@
 #include "syncdr/data/crew.h"
 
-#include <algorithm>
-
 namespace syncdr::data {
 
 void Crew::work_on(Task& task, std::unique_lock<std::mutex>& lock) {

@@ -5,7 +5,6 @@
 #include <sys/statvfs.h>
 #include <torch/cuda.h>
 #include <torch/version.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>

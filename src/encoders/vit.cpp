@@ -14,7 +14,6 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
-#include <cmath>
 #include <numbers>
 
 #include "syncdr/core/error.h"

@@ -10,7 +10,6 @@
 #include "syncdr/core/philox.h"
 #include "syncdr/gan/cut.h"
 #include "syncdr/gan/generator_file.h"
-#include "syncdr/io/json.h"
 #include "syncdr/nn/pixels.h"
 #include "syncdr/nn/weights.h"
 #include "syncdr/training/autocast.h"

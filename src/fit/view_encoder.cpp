@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "syncdr/core/error.h"
 #include "syncdr/diffusion/structure_map.h"
 #include "syncdr/nn/pixels.h"
 #include "syncdr/training/autocast.h"

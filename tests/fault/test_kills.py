@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from faults import CODES_OF_A_KILL, TASKS, Workshop, say, seed
+from faults import CODES_OF_A_KILL, Workshop, say, seed
 
 SHARES = {"translate": 18, "fit": 12, "train": 12, "pack": 10}  # of 52
 MOST_IN_A_ROW = 5  # then the run may end

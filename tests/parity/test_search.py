@@ -1,7 +1,6 @@
 """Search by text against open_clip and both generations of transformers: features of texts to 1e-5; and from the weights file to the scores of a gallery."""
 import json
 import os
-import pathlib
 import subprocess
 import unittest
 

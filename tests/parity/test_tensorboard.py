@@ -4,14 +4,13 @@ import logging
 import os
 import pathlib
 import struct
-import subprocess
 import sys
 
 from tensorboard.backend.event_processing import event_accumulator, event_file_loader, plugin_event_accumulator
 from tensorboard.compat.proto import event_pb2
 from tensorboard.util import tensor_util
 
-from probe import BIN, FAILURES, FOLDER, finish
+from probe import FAILURES, FOLDER, finish
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
 os.environ.setdefault("SYNCDR_MPIRUN", "")

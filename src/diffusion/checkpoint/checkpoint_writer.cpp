@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <functional>
 
 #include "syncdr/core/error.h"
 #include "syncdr/diffusion/scheduler.h"

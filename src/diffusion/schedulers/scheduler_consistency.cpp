@@ -1,7 +1,5 @@
 #include <ATen/TensorOperators.h>
 
-#include <cmath>
-
 #include "scheduler_config.h"
 #include "syncdr/core/error.h"
 

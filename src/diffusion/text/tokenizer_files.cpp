@@ -1,6 +1,5 @@
 #include "tokenizer_files.h"
 
-#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 #include <sstream>
