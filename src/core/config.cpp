@@ -194,7 +194,7 @@ void read_config(const Visit& visit, const std::filesystem::path& file, const st
     try {
       table = toml::parse(name + " = " + value);
     } catch (const toml::parse_error&) {
-      // A bare word is meant as a string: --set train.optimizer=adamw.
+      // A bare word is meant as a string: --set train.optimizer.name=adamw.
       try {
         table = toml::parse(name + " = " + text_of(value));
       } catch (const toml::parse_error& error) {
