@@ -3,9 +3,9 @@
 #include <ATen/ops/tensor.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <thread>
 
 #include "painter.h"
 #include "sealed_units.h"
@@ -44,8 +44,7 @@ io::Identity settings_of(const TranslationTask& task, const Translator& translat
 
 int64_t threads_for(const TranslateConfig& config, const comm::World& world) {
   if (config.codec_threads > 0) return config.codec_threads;
-  const int64_t cores = std::thread::hardware_concurrency();
-  return std::clamp<int64_t>(cores / world.local_size() / 2, 1, 8);
+  return std::clamp<int64_t>(world.threads(0) / 2, 1, 8);
 }
 
 /// The images, of which there must be some.
