@@ -36,12 +36,16 @@ void add_configuration(CLI::App& command, CommonOptions& options) {
 void add_common_options(CLI::App& command, CommonOptions& options) {
   add_configuration(command, options);
   command.add_option("--json", options.json, "write the figures of this command to a file");
+  command.add_flag("--print-config", options.print_config, "print the resolved configuration and stop");
+}
+
+/// Of commands that go on from what an earlier call has left.
+void add_resume_option(CLI::App& command, CommonOptions& options) {
   command
       .add_option_function<std::string>(
           "--resume", [&options](const std::string& mode) { options.sets.push_back("resume=\"" + mode + '"'); },
           "auto (default): go on from what is there; never: refuse it; require: refuse to begin anew")
       ->check(CLI::IsMember({"auto", "never", "require"}));
-  command.add_flag("--print-config", options.print_config, "print the resolved configuration and stop");
 }
 
 /// Options that choose features.
@@ -104,6 +108,7 @@ int command_line(int argc, char** argv) {
 
   auto* run = add("run", "the whole job: fit translators, translate, train, evaluate, report; what is done is skipped", [&] { return run_command(common); });
   add_common_options(*run, common);
+  add_resume_option(*run, common);
 
   auto* jobs = add("jobs", "print the jobs that `run` consists of, for a scheduler; needs neither ranks nor the dataset", [&] { return jobs_command(common); });
   add_configuration(*jobs, common);
@@ -117,15 +122,18 @@ int command_line(int argc, char** argv) {
       ->required()
       ->check(CLI::IsMember(fit_names()));
   add_common_options(*fit, common);
+  add_resume_option(*fit, common);
 
   auto* translate = add("translate", "translate the training images of all domains with translate.translator",
                         [&] { return sweep.empty() ? phase_command(common, "translate", "") : sweep_command(common, sweep); });
   add_common_options(*translate, common);
+  add_resume_option(*translate, common);
   translate->add_option("--sweep", sweep,
                         "instead, a sheet of a few pictures with a column for each value of a key, as translate.img2img.strength=0.2,0.4,0.6");
 
   auto* train = add("train", "train the retrieval model of one arm", [&] { return phase_command(common, "train", arm); });
   add_common_options(*train, common);
+  add_resume_option(*train, common);
   train->add_option("--arm", arm, "an arm as in run.arms; without it: run.main");
 
   auto* evaluate = add("evaluate", "measure trained arms: a table, and the figures with --json", [&] { return evaluate_command(common, arms, split); });
@@ -142,6 +150,7 @@ int command_line(int argc, char** argv) {
   int64_t rows = 1024;
   auto* embed = add("embed", "write the features of the dataset's images into files, to search in", [&] { return embed_command(common, features, rows); });
   add_common_options(*embed, common);
+  add_resume_option(*embed, common);
   add_feature_options(*embed, features);
   embed->add_option("--rows", rows, "images whose features are in one file [1024]")->check(CLI::PositiveNumber);
 

@@ -99,6 +99,7 @@ class WholeJob(unittest.TestCase):
                "run.out with another last name", "another run of that name may have made this one")
         expect(self.job("run", "chosen", "--resume", "require", ranks=1), 2, "config.toml does not exist")
         expect(self.job("train", "chosen", "--resume", "now", ranks=1), 2, "--resume")
+        expect(self.job("evaluate", "chosen", "--resume", "auto", ranks=1), 2, "--resume")  # it has nothing to go on from
 
     def test_jobs_that_do_not_know_each_other_share_a_translation(self):
         commands = [[MPIRUN, "-np", "1", str(BIN / "syncdr"), "translate", str(self.config), "--set", f"data.root={self.folder / 'emoji'}", "--set", f"run.out={self.folder / 'shared'}",
