@@ -56,6 +56,7 @@ class Verifier {
     add(options_.root, manifest_, true);
     for (const fs::path& run : translation_manifests(options_.root)) add(run.parent_path(), data::Manifest::read(run), false);
     check_files();
+    const size_t bad_files = problems_.size();
     if (problems_.empty()) check_keys();
     if (problems_.empty()) check_relations();
     if (problems_.empty()) {
@@ -63,7 +64,7 @@ class Verifier {
       report_look_alikes();
       check_categories();
     }
-    finish();
+    finish(bad_files);
   }
 
  private:
@@ -252,7 +253,7 @@ class Verifier {
     file.commit();
   }
 
-  void finish() {
+  void finish(size_t bad_files) {
     if (!options_.csv.empty()) write_csv();
     if (!options_.json.empty()) {
       boost::json::array problems;
@@ -268,7 +269,8 @@ class Verifier {
       core::info("{}: {} files, {} images, {} bytes: all good", options_.root.string(), files_.size(), rows_, bytes_);
       return;
     }
-    throw core::DataError("{} ({} of {} files are bad)", problems_.begin()->second, problems_.size(), files_.size());
+    const std::string how_many = bad_files > 0 ? fmt::format(" ({} of {} files are bad)", bad_files, files_.size()) : "";
+    throw core::DataError("{}{}", problems_.begin()->second, how_many);
   }
 
   const VerifyOptions& options_;
