@@ -1,16 +1,15 @@
 """Tables of the runs of several seeds, as Markdown: evidence_table.py [--against TITLE]... [--figure NAME]... RUN...
 
-One table per k of evaluate.cutoffs, or per figure of metrics.json that is asked for ("map", "recall@5"). Of each arm Prec@k in percent, mean over directions and each direction: its mean over seeds and the standard deviation between them. Then its
-difference to other arms (--against; else CDS and the encoder untrained) on the same queries, averaged over seeds, with a 95 % interval: * leaves zero out.
-The interval is of the share of right neighbours as a ratio of sums (Cochran, "Sampling Techniques", 1977, section 6.3), whose terms are queries, or all
-queries of a category at once where the runs' own intervals draw categories."""
+One table per k of evaluate.cutoffs, or per figure of metrics.json that is asked for ("map", "recall@5"). Of each arm Prec@k in percent, mean over directions and each
+direction: its mean over seeds and the standard deviation between them. Then its difference to other arms (--against; else CDS and the encoder untrained) on the same
+queries, averaged over seeds, with a 95 % interval: * leaves zero out. The interval is of the share of right neighbours as a ratio of sums (Cochran, "Sampling
+Techniques", 1977, section 6.3), whose terms are queries, or all queries of a category at once where the runs' own intervals draw categories."""
 import argparse
 import collections
 import json
 import math
 import pathlib
 import statistics
-
 
 
 def arms_of(metrics):
