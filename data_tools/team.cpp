@@ -8,6 +8,7 @@
 
 #include "syncdr/comm/launcher.h"
 #include "syncdr/core/error.h"
+#include "syncdr/core/parallel.h"
 
 namespace syncdr::data_tools {
 namespace {
@@ -21,7 +22,7 @@ void refuse_strangers() {
 
 }  // namespace
 
-int64_t Team::threads() const { return world_ ? world_->threads(0) : std::max<int64_t>(1, std::thread::hardware_concurrency()); }
+int64_t Team::threads() const { return world_ ? world_->threads(0) : core::usable_cores(); }
 
 int64_t Team::add(const std::string& counter, int64_t value) {
   if (world_) return world_->add(counter, value, counter.c_str());

@@ -4,16 +4,17 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
-#include <sched.h>
 #include <spawn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 
 #include "syncdr/core/error.h"
+#include "syncdr/core/parallel.h"
 
 namespace syncdr::comm {
 namespace {
@@ -75,12 +76,7 @@ std::string reachable_address() {
   return address;
 }
 
-int share_of_cores(int sharers) {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  const int cores = sched_getaffinity(getpid(), sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
-  return std::max(1, cores / std::max(1, sharers));
-}
+int share_of_cores(int sharers) { return std::max(1, static_cast<int>(core::usable_cores()) / std::max(1, sharers)); }
 
 int compute_threads(int sharers) {
   if (const char* set = std::getenv("OMP_NUM_THREADS"))

@@ -1,5 +1,8 @@
 #include "syncdr/core/parallel.h"
 
+#include <sched.h>
+
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -27,6 +30,14 @@ void parallel_for(int64_t count, int64_t threads, const std::function<void(int64
     work();
   }
   if (error) std::rethrow_exception(error);
+}
+
+int64_t usable_cores() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  // The standard library's number is that of the host. A mask too small for the host is refused.
+  const bool known = sched_getaffinity(0, sizeof(mask), &mask) == 0;
+  return std::max<int64_t>(1, known ? CPU_COUNT(&mask) : std::thread::hardware_concurrency());
 }
 
 }  // namespace syncdr::core

@@ -1,11 +1,12 @@
 #include "host.h"
 
 #include <gtest/gtest.h>
-#include <sched.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
+
+#include "syncdr/core/parallel.h"
 
 namespace syncdr::comm {
 namespace {
@@ -24,28 +25,11 @@ class Environment {
   std::optional<std::string> old_;
 };
 
-int cores() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  sched_getaffinity(getpid(), sizeof(mask), &mask);
-  return CPU_COUNT(&mask);
-}
-
 TEST(ShareOfCores, IsEqualAndAtLeastOne) {
-  EXPECT_EQ(share_of_cores(1), cores());
-  EXPECT_EQ(share_of_cores(2), std::max(1, cores() / 2));
+  const auto cores = static_cast<int>(core::usable_cores());
+  EXPECT_EQ(share_of_cores(1), cores);
+  EXPECT_EQ(share_of_cores(2), std::max(1, cores / 2));
   EXPECT_EQ(share_of_cores(100000), 1);
-}
-
-TEST(ShareOfCores, FollowsTheAffinityMask) {
-  cpu_set_t before, one;
-  sched_getaffinity(getpid(), sizeof(before), &before);
-  CPU_ZERO(&one);
-  for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++cpu)
-    if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
-  ASSERT_EQ(sched_setaffinity(getpid(), sizeof(one), &one), 0);
-  EXPECT_EQ(share_of_cores(1), 1);
-  sched_setaffinity(getpid(), sizeof(before), &before);
 }
 
 TEST(ComputeThreads, AreOmpNumThreadsIfThatIsANumberElseTheShareOfCores) {

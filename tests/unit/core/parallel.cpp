@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <atomic>
 #include <stdexcept>
@@ -22,6 +23,18 @@ TEST(ParallelFor, RethrowsAnErrorOfAnyThread) {
     if (index == 5) throw std::runtime_error("image 5");
   };
   EXPECT_THROW(parallel_for(8, 3, body), std::runtime_error);
+}
+
+TEST(UsableCores, FollowTheAffinityMask) {
+  cpu_set_t before, one;
+  sched_getaffinity(0, sizeof(before), &before);
+  EXPECT_EQ(usable_cores(), CPU_COUNT(&before));
+  CPU_ZERO(&one);
+  for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++cpu)
+    if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+  EXPECT_EQ(usable_cores(), 1);
+  sched_setaffinity(0, sizeof(before), &before);
 }
 
 }  // namespace
