@@ -225,6 +225,7 @@ boost::json::object run_train(Job& job, const std::string& name) {
     figures["validation_seconds"] = result.now.validation_seconds;
     figures["images_per_step"] = result.images_per_step;
     figures["parameters"] = result.parameters;
+    figures["batch_norm_layers"] = result.batch_norm_layers;
     figures["feature_dim"] = settings.train.encoder.dim;
   }
   return figures;

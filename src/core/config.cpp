@@ -245,11 +245,17 @@ std::string write_config(const Visit& visit) {
 }
 
 std::string describe_config(const Visit& visit) {
-  std::string text;
-  Fields fields([&](const Field& field) {
+  std::string text, table;
+  std::map<std::string, std::string> helps;  // of tables
+  const auto take = [&](const Field& field) {
+    const auto dot = field.key.rfind('.');
+    const std::string of = dot == std::string::npos ? "" : field.key.substr(0, dot);
+    // Also where a table goes on behind another one that lies in it.
+    if (of != std::exchange(table, of)) text += of.empty() ? "\n" : fmt::format("\n[{}] {}\n", of, helps[of]);
     const std::string range = field.choices.empty() ? field.range.text() : fmt::format("{}", fmt::join(field.choices, " | "));
     text += fmt::format("  {:<34} {}{} [{}]\n", field.key, field.help, range.empty() ? "" : " (" + range + ")", text_of(field));
-  });
+  };
+  Fields fields(take, [&](const std::string& group, const char* help) { helps[group] = help; });
   visit(fields);
   return text;
 }

@@ -73,8 +73,4 @@ void Random::fill_normal(std::span<float> out) {
   for (float& value : out) value = static_cast<float>(normal());
 }
 
-void Random::shuffle(std::span<int64_t> values) {
-  for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[below(i)]);
-}
-
 }  // namespace syncdr::core

@@ -189,4 +189,13 @@ void set_batch_norm_mode(torch::nn::Module& module, BatchNormMode mode, const Su
   });
 }
 
+int64_t batch_norms_over_ranks(const torch::nn::Module& module) {
+  int64_t count = 0;
+  module.apply([&](const torch::nn::Module& part) {
+    const auto* norm = part.as<BatchNormImpl>();
+    count += norm != nullptr && norm->is_training() && norm->mode == BatchNormMode::global ? 1 : 0;
+  });
+  return count;
+}
+
 }  // namespace syncdr::nn

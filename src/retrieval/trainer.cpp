@@ -79,6 +79,7 @@ class RetrievalLearner : public training::Learner {
 
   const Selection& selection() const { return selection_; }
   int64_t parameters() const { return nn::parameter_count(*encoder_); }
+  int64_t batch_norm_layers() const { return batch_norm_layers_; }
 
   std::vector<std::string> loss_names() const override { return {"loss", "loss_id", "loss_cdm", "loss_ppp"}; }
 
@@ -96,6 +97,7 @@ class RetrievalLearner : public training::Learner {
     };
     ahead_.emplace(load, first, last, world_.threads(config_.loader_threads));
     train_mode(*encoder_);
+    batch_norm_layers_ = nn::batch_norms_over_ranks(*encoder_);
   }
 
   at::Tensor step(int64_t index) override {
@@ -246,6 +248,7 @@ class RetrievalLearner : public training::Learner {
   GlobalBatches batches_;
   Directions matching_;
   int64_t steps_;
+  int64_t batch_norm_layers_ = 0;
   Encoder encoder_;
   training::LossScaler scaler_;
   std::optional<training::Ema> ema_;
@@ -339,6 +342,7 @@ TrainResult train(const training::Task& task, const std::vector<data::Translated
           .steps = now.total,
           .now = now,
           .parameters = learner.parameters(),
+          .batch_norm_layers = learner.batch_norm_layers(),
           .images_per_step = plan.images_per_step};
 }
 

@@ -2,7 +2,7 @@
 #include <string>
 #include <unordered_map>
 
-/// Files that give something to each image of a data set: lines of KEY, tab, VALUE. Private to translate.
+/// Files that give something to each image of a dataset: lines of KEY, tab, VALUE. Private to translate.
 namespace syncdr::translate {
 
 using KeyLines = std::unordered_map<std::string, std::string>;

@@ -62,6 +62,10 @@ class WholeJob(unittest.TestCase):
             self.assertEqual(entry["pairs"], 570)
             self.assertTrue(0 <= entry["source_at_1"] <= entry["source_reciprocal_rank"] <= 1)
         self.assertIn("size = 32", metrics["settings"]["configuration"])
+        weights = (out / "train" / "cds" / "encoder.safetensors").read_bytes()
+        tensors = json.loads(weights[8:8 + int.from_bytes(weights[:8], "little")])
+        trained = json.loads((self.folder / "full.json").read_text())["train cds"]
+        self.assertEqual(trained["batch_norm_layers"], sum(name.endswith("running_mean") for name in tensors), "what `syncdr plan` reads")
         page = (out / "report.html").read_text()
         for outside in ("src=\"http", "src=\"/", "url(", "<script", "<link"):  # a link to follow is fine, a thing to load is not
             self.assertFalse(outside in page, f"the report is not self-contained: it holds {outside}")

@@ -1,6 +1,4 @@
 #pragma once
-#include <cstdint>
-#include <limits>
 #include <utility>
 
 #include "syncdr/core/error.h"

@@ -62,15 +62,18 @@ struct Field {
 /// What goes over a configuration struct, which calls it for each of its fields.
 class Fields {
  public:
-  explicit Fields(std::function<void(const Field&)> take) : take_(std::move(take)) {}
+  /// enter: called for each group, before its fields, with its key ("train.augment") and what it is; empty: nobody asks.
+  explicit Fields(std::function<void(const Field&)> take, std::function<void(const std::string& group, const char* help)> enter = {})
+      : take_(std::move(take)), enter_(std::move(enter)) {}
 
   template <class T> void operator()(T& value, const char* name, const char* help, Range range = {}) { take_({&value, path_ + name, help, range, {}}); }
   template <class T> void operator()(T& value, const char* name, const char* help, Choices choices) {
     take_({&value, path_ + name, help, {}, std::move(choices)});
   }
   /// A nested struct: a table [name] in TOML, a prefix "name." on the command line.
-  template <class Struct> void group(Struct& value, const char* name, const char* /*help*/) {
+  template <class Struct> void group(Struct& value, const char* name, const char* help) {
     const std::string outer = path_;
+    if (enter_) enter_(outer + name, help);
     path_ += std::string(name) + ".";
     value.visit(*this);
     path_ = outer;
@@ -87,6 +90,7 @@ class Fields {
 
  private:
   std::function<void(const Field&)> take_;
+  std::function<void(const std::string&, const char*)> enter_;
   std::string path_;
 };
 
@@ -101,7 +105,7 @@ std::string write_config(const Visit& visit);
 std::vector<std::pair<std::string, std::string>> list_config(const Visit& visit);
 /// " Did you mean ...?" with the known word to which the fewest letters of this one change; empty: it is known, or none is near (a third of its letters).
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& known);
-/// One line a key: name, default, range, help.
+/// One line a key: name, help, range, default; each table's below a line with its name and what it is.
 std::string describe_config(const Visit& visit);
 
 /// A TOML file of tables that hold strings and nothing else: table -> key -> text. Throws DataError naming file and key.

@@ -36,8 +36,6 @@ class Random {
   uint64_t below(uint64_t bound);  ///< uniform in [0, bound), without bias; bound > 0
   bool chance(double probability) { return uniform() < probability; }
   void fill_normal(std::span<float> out);
-  /// Fisher-Yates.
-  void shuffle(std::span<int64_t> values);
 
  private:
   std::array<uint32_t, 2> key_;

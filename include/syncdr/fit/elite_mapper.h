@@ -66,7 +66,7 @@ inline constexpr const char* mapper_file = "mapper.safetensors";
 /// text, under which the UNet is to predict the noise in the very image: mean squared error, plus word_penalty times the words' mean magnitude.
 ///
 /// A UNet that takes an image beside the noise sees the training image's structure map, as the translator elite shows it one; with drop_condition = 1 it sees
-/// none (translate.elite.structure = false). Published training cuts images to boxes around objects; here they are the data set's.
+/// none (translate.elite.structure = false). Published training cuts images to boxes around objects; here they are the dataset's.
 ///
 /// The log has loss, the mean squared error, and word_magnitude. R ranks train what one rank trains, within float rounding: all random numbers of an image
 /// are a function of the seed, the step and its position in the global batch. Sample sheets show images beside what the first word alone, under the next

@@ -41,5 +41,7 @@ TORCH_MODULE(BatchNorm);
 
 /// Sets the mode of every BatchNorm inside a module.
 void set_batch_norm_mode(torch::nn::Module& module, BatchNormMode mode, const SumOverRanks& sum_over_ranks);
+/// How many of them take statistics over all ranks as the module is now: in global mode, and training.
+int64_t batch_norms_over_ranks(const torch::nn::Module& module);
 
 }  // namespace syncdr::nn

@@ -121,12 +121,13 @@ inline bool keeps_features(const TrainConfig& config) { return config.encoder.tr
 void check_settings(const TrainConfig& config, const std::vector<std::string>& domains);
 
 struct TrainResult {
-  double best_score = 0;    ///< validation score of the kept epoch, in `selected_by`
-  int64_t best_epoch = 0;   ///< 1-based
-  std::string selected_by;  ///< config.select, what stands in for labels, or "last" where nothing was validated
-  int64_t steps = 0;        ///< fewer than planned if patience ended it
-  training::RunResult now;  ///< of this call alone, as what follows; 0 if it found the training finished
-  int64_t parameters = 0;   ///< numbers whose gradient is averaged over ranks
+  double best_score = 0;          ///< validation score of the kept epoch, in `selected_by`
+  int64_t best_epoch = 0;         ///< 1-based
+  std::string selected_by;        ///< config.select, what stands in for labels, or "last" where nothing was validated
+  int64_t steps = 0;              ///< fewer than planned if patience ended it
+  training::RunResult now;        ///< of this call alone, as what follows; 0 if it found the training finished
+  int64_t parameters = 0;         ///< numbers whose gradient is averaged over ranks
+  int64_t batch_norm_layers = 0;  ///< that take statistics over all ranks
   int64_t images_per_step = 0;
 };
 

@@ -217,7 +217,7 @@ struct TranslateConfig {
 
   void visit(core::Fields& field) {
     field(translator, "translator", "how images are translated", translator_names());
-    field(run, "run", "name of the translated set; empty: the translator's name");
+    field(run, "run", "name of the translated set; empty: that of the run folder and the translator's, as in photos-cut");
     field(prompts, "prompts", "prompt file: TOML, a table per domain (configs/prompts/)");
     field(image_prompts, "image_prompts", "a prompt for each source image instead: lines of KEY<tab>TEXT");
     field(size, "size", "side of the images in pixels", core::between(8, 4096));

@@ -6,7 +6,7 @@
 #include "syncdr/data/codec.h"
 #include "syncdr/translate/engine.h"
 
-/// A few translations to look at, before a whole data set is translated.
+/// A few translations to look at, before a whole dataset is translated.
 namespace syncdr::translate {
 
 /// A source image, of the translator's size, and its translation.

@@ -159,6 +159,7 @@ TEST(Config, TheDescriptionListsEveryKeyWithRangeAndDefault) {
   EXPECT_THAT(text, HasSubstr("inner.rate"));
   EXPECT_THAT(text, HasSubstr("passes (1 to 100) [15]"));
   EXPECT_THAT(text, HasSubstr("(cds | cut)"));
+  EXPECT_THAT(text, HasSubstr("\n[inner] a part\n  inner.rate"));
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/cuda.h>
 #include <torch/nn/modules/container/modulelist.h>
+#include <torch/nn/modules/container/sequential.h>
+#include <torch/nn/modules/linear.h>
 
 #include "syncdr/core/error.h"
 #include "syncdr/nn/weights.h"
@@ -153,6 +155,17 @@ TEST(BatchNorm, GlobalTakesHalfPrecisionInputWithFloatParameters) {
   EXPECT_TRUE(result.output.allclose(expected.output, 0.02, 0.02));
   EXPECT_TRUE(result.input_gradient.allclose(expected.input_gradient, 0.02, 0.05));
   EXPECT_TRUE(result.parameter_gradients[0].allclose(expected.parameter_gradients[0], 0.01, 0.05));
+}
+
+TEST(BatchNorm, ThoseOverRanksAreCountedAsTheyAreNow) {
+  torch::nn::Sequential layers(nn::BatchNorm(2), torch::nn::Linear(2, 2), nn::BatchNorm(2, /*affine=*/false));
+  EXPECT_EQ(nn::batch_norms_over_ranks(*layers), 0) << "local";
+  nn::set_batch_norm_mode(*layers, nn::BatchNormMode::global, twice);
+  EXPECT_EQ(nn::batch_norms_over_ranks(*layers), 2);
+  layers->ptr<nn::BatchNormImpl>(0)->eval();
+  EXPECT_EQ(nn::batch_norms_over_ranks(*layers), 1) << "a layer that stays";
+  nn::set_batch_norm_mode(*layers, nn::BatchNormMode::frozen, {});
+  EXPECT_EQ(nn::batch_norms_over_ranks(*layers), 0);
 }
 
 TEST(BatchNorm, TakesItsEpsilonInEveryMode) {
