@@ -4,7 +4,7 @@
 # Happens: each step is read with the first step's shape. Rows of a longer step are left out; a shorter one is filled with zeros. Several steps at once likewise. A file read step by step
 #   (Stream) is right. Variable.shape() knows the right length: only what is read is wrong.
 # Matters: a step for each batch, shard or epoch has other lengths; labels of the last, shorter batch become class 0, and of longer ones samples are lost. Read with Stream.
-# Source: adios2/stream.py, read: the variable's count stays that of the first step. ornladios/ADIOS2 issues 3093 and 3311 are about lengths that change, and closed.
+# Source: adios2/stream.py, read: the variable's count stays that of the first step. github.com/ornladios/ADIOS2/issues/3093 and /3311 are about lengths that change, and closed.
 . "$(dirname "$0")/common.sh"
 python_packages adios2==2.12.1.1001 numpy==2.4.6
 cat > "$tmp/program.py" <<'E'

@@ -3,7 +3,7 @@
 # Expected: Stream.write takes numpy arrays as they are, or refuses those that are not contiguous: for types that it does not know it says "not memory contiguous".
 # Happens: the memory is written as it lies. Transposed and Fortran arrays, a column and every second row come back with other numbers.
 # Matters: images turned from HWC to CHW and slices of a batch are stored wrong, with right shapes and right types; nothing tells.
-# Source: ornladios/ADIOS2 issues 1705 and 2217 of 2019 and 2020, both closed; still so.
+# Source: github.com/ornladios/ADIOS2/issues/1705 and /2217 of 2019 and 2020, both closed; still so.
 . "$(dirname "$0")/common.sh"
 python_packages adios2==2.12.1.1001 numpy==2.4.6
 cat > "$tmp/program.py" <<'E'

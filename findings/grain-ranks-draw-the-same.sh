@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # grain 0.2.18. Seen on 2026-11-30.
-# Expected: a data set that is sharded by slicing, dataset[rank::ranks], gives each record random numbers of its own: DataLoader does so, and its workers do too.
+# Expected: a dataset that is sharded by slicing, dataset[rank::ranks], gives each record random numbers of its own: DataLoader does so, and its workers do too.
 # Happens: random_map numbers the records within the shard. With one seed, the ranks' k-th records get the same crops, flips, noise and timesteps, in MapDataset and in IterDataset.
 #   With random_map before the slice each record has its own.
 # Matters: on 64 ranks a global batch has 1/64 of the draws that one thinks: one noise for all ranks, which no loss shows. Slice after random_map, or give random_map a seed of the rank's.
-# Source: random_map's documentation: "a combination of the seed and the index of the element in the dataset"; grain's maintainers on issue 1102: different "depending on the element index".
+# Source: random_map's documentation: "a combination of the seed and the index of the element in the dataset"; its maintainers in
+#   github.com/google/grain/issues/1102: different "depending on the element index".
 . "$(dirname "$0")/common.sh"
 python_packages grain==0.2.18 numpy==2.4.6
 cat > "$tmp/program.py" <<'E'

@@ -4,7 +4,7 @@
 # Happens: 255, the format's default for what was never written, is read as missing: the masked array leaves white out of mean, max and comparisons. The file has no _FillValue,
 #   and h5py reads it right. int8 loses -127, uint16 65535. fill_value=False when the variable is made turns it off; fill_value=None, the default, does not.
 # Matters: statistics for normalisation come out too dark, and white is not found by a comparison; np.asarray of the same data has the 255 again.
-# Source: _netCDF4.pyx, _toma: its comment excludes byte variables from the default, its condition has an `or` that does not; Unidata/netcdf4-python issue 209 (closed) is about it.
+# Source: _netCDF4.pyx, _toma: its comment excludes byte variables from the default, its condition has an `or` that does not; github.com/Unidata/netcdf4-python/issues/209 (closed) is about it.
 . "$(dirname "$0")/common.sh"
 python_packages netCDF4==1.7.5.1.post1 h5py==3.16.0 numpy==2.4.6
 cat > "$tmp/program.py" <<'E'

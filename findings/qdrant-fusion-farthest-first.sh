@@ -4,7 +4,7 @@
 # Happens: with Euclid and Manhattan, where small is near, DBSF fusion takes distances for scores and returns the farthest of each list first. On the list of recommend's sum_scores and
 #   best_score, where large is better, score_threshold takes scores for distances: a threshold that five pass leaves none. RRF is right, and so is all with Cosine and Dot.
 # Matters: a hybrid search of image and text features by Euclidean distance puts the worst of its candidates first; with the usual cosine in the tests nobody sees it.
-# Source: qdrant_client/hybrid/fusion.py; qdrant issue 10611 (the server 1.19.0 does so too) and qdrant-client issue 1378, both open.
+# Source: qdrant_client/hybrid/fusion.py; github.com/qdrant/qdrant/issues/10611 (the server 1.19.0 does so too) and github.com/qdrant/qdrant-client/issues/1378, both open.
 . "$(dirname "$0")/common.sh"
 python_packages qdrant-client==1.20.0 numpy==2.4.6
 cat > "$tmp/program.py" <<'E'

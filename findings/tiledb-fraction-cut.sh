@@ -4,7 +4,7 @@
 # Happens: the fraction is cut off the constant, without a word, for all integer types. < 2.5 means < 2 and loses the twos; >= 2.5 and == 2.5 find them, != 2.5 leaves them out.
 #   <= 2.5 and > 2.5 happen to be right. With an attribute of floats all are right; conditions on negative fractions round to zero: > -1.5 means > -1.
 # Matters: a threshold that is a mean, a quantile or half of 255 takes or loses a whole grey level or count, by which of < and <= one wrote.
-# Source: tiledb/query_condition.py, cast_value_to_dtype. No issue of TileDB-Py was found; chroma's local filters do the same (chroma-core/chroma issue 7491).
+# Source: tiledb/query_condition.py, cast_value_to_dtype. No issue of TileDB-Py was found; chroma's local filters do the same (github.com/chroma-core/chroma/issues/7491).
 . "$(dirname "$0")/common.sh"
 python_packages tiledb==0.36.1 numpy==2.4.6
 cat > "$tmp/program.py" <<'E'
